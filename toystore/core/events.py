@@ -1,0 +1,106 @@
+"""The vocabulary of the log: every event there is, its level and what it means.
+
+Events are dotted nouns.  Nothing per operation is logged at info level.  docs/OPERATIONS.md
+shows this table, and a test holds the two and the code that logs together.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class EventKind(NamedTuple):
+    """A row of the vocabulary."""
+
+    level: str
+    """debug, info, warning, error or critical."""
+    fields: tuple[str, ...]
+    """The fields it carries besides timestamp, level, event, node and actor."""
+    meaning: str
+
+
+EVENTS: dict[str, EventKind] = {
+    # the node and its actors
+    "node.started": EventKind(
+        "info", ("pid", "disk", "client_port", "members"), "The node runs; it may not have joined."
+    ),
+    "node.stopping": EventKind("info", ("reason",), "A clean stop has begun."),
+    "node.stopped": EventKind("info", ("took_s",), "A clean stop has ended."),
+    "node.failed": EventKind("critical", ("error",), "The node gives up and exits non-zero."),
+    "actor.failed": EventKind(
+        "error",
+        ("error", "traceback", "message", "restarts"),
+        "A machine raised; the message that did it was answered Internal and set aside.",
+    ),
+    "actor.stalled": EventKind(
+        "warning", ("late_s",), "A deadline was served very late: this process was held up."
+    ),
+    # membership
+    "member.joined": EventKind(
+        "info", ("members", "took_s", "cause"), "This node has joined; cause says through whom."
+    ),
+    "member.alive": EventKind(
+        "info", ("member", "incarnation", "cause", "took_s"), "A member is (again) alive."
+    ),
+    "member.suspect": EventKind(
+        "warning", ("member", "incarnation", "cause", "took_s"), "A member is under suspicion."
+    ),
+    "member.dead": EventKind(
+        "warning", ("member", "incarnation", "cause", "took_s"), "A member is given up as dead."
+    ),
+    "member.left": EventKind(
+        "info", ("member", "incarnation", "cause", "took_s"), "A member said goodbye."
+    ),
+    "member.refuted": EventKind(
+        "warning", ("incarnation", "cause"), "Others doubted this node; it has contradicted them."
+    ),
+    "member.refused": EventKind(
+        "error", ("member", "reason"), "A node with another cluster's name or member list."
+    ),
+    # links
+    "link.up": EventKind("debug", ("member",), "The link to a member is there."),
+    "link.lost": EventKind("info", ("member",), "The link to a member is gone."),
+    # frames
+    "frame.rejected": EventKind(
+        "warning", ("port", "reason", "sender"), "A malformed or foreign frame; logged once."
+    ),
+    "reply.dropped": EventKind(
+        "warning", ("port", "count"), "Replies could not be delivered: somebody does not read."
+    ),
+    # hints
+    "hint.stored": EventKind(
+        "info", ("owner", "hints", "bytes"), "The first hint kept for an owner since none was."
+    ),
+    "hint.refused": EventKind(
+        "warning", ("owner", "hints", "bytes"), "The hints are at their byte bound."
+    ),
+    "hint.aged": EventKind(
+        "warning", ("owner", "hints", "bytes", "age_s"), "Hints have waited long for their owner."
+    ),
+    "handoff.started": EventKind("info", ("owner", "hints", "bytes"), "Delivery has begun."),
+    "handoff.finished": EventKind(
+        "info", ("owner", "hints", "took_s"), "Every hint for the owner is delivered."
+    ),
+    "handoff.paused": EventKind(
+        "info", ("owner", "hints", "cause"), "Delivery stopped short; it goes on later."
+    ),
+    # the disk
+    "disk.replaced": EventKind(
+        "warning",
+        ("disk", "before"),
+        'This disk is not the one known; it does not vote "not found".',
+    ),
+    "disk.full": EventKind("error", ("refused",), "Writes are refused for want of room."),
+    "disk.writable": EventKind("info", (), "Writes are accepted again."),
+    "disk.grown": EventKind("info", ("bytes",), "The map was full and has been doubled."),
+    "record.corrupt": EventKind(
+        "error", ("digest", "reason"), "A stored record failed its checksum; it is not served."
+    ),
+    # requests
+    "coordinator.overloaded": EventKind(
+        "warning", ("requests", "bytes"), "Requests are refused for want of room."
+    ),
+    "clock.refused": EventKind(
+        "warning", ("ahead_s",), "A client's stamp was too far ahead of this node's clock."
+    ),
+}

@@ -1,0 +1,106 @@
+"""What every state machine of the core looks like, and how it speaks.
+
+A machine is told three things and asked one:
+
+    receive(message, sender, now)     something arrived
+    on_deadline(now)                  the time that next_deadline() named has come
+    next_deadline()                   when to be called next, or None
+    on_failure(now)                   you are about to be replaced: let go politely
+
+It never sends: it writes what it wants sent, and the events it wants logged, into
+the `Outbox` that its shell gave it, and the shell empties that after each turn.
+Lost links and failed sends come back to it as messages (`LinkLost`, `SendFailed`).
+Time is an argument, and so is chance (a `random.Random` handed to the constructor),
+so one seed replays everything.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from toystore.core.messages import Message
+
+GOSSIP = "gossip"
+STORAGE = "storage"
+COORDINATOR = "coordinator"
+HANDOFF = "handoff"
+ACTORS = (GOSSIP, STORAGE, COORDINATOR, HANDOFF)
+
+
+class Now(NamedTuple):
+    """Both readings of the clock, because clocks jump.
+
+    Deadlines are kept on ``monotonic``; stamps, ages and expiry on ``wall_us``.
+    """
+
+    monotonic: float
+    """Seconds since some fixed moment; never runs backwards."""
+    wall_us: int
+    """Microseconds since 1970-01-01 UTC, as this node believes."""
+
+
+class Peer(NamedTuple):
+    """The address of an actor: a node's name and the actor's."""
+
+    node: str
+    actor: str
+
+
+class Caller(NamedTuple):
+    """Whoever stands behind the client port: the frames that lead a reply back."""
+
+    envelope: tuple[bytes, ...]
+
+
+Address = Peer | Caller
+
+
+class Event(NamedTuple):
+    """Something worth a line in the log; its level and fields are in `EVENTS`."""
+
+    name: str
+    fields: dict[str, Any]
+
+
+class Outbox:
+    """What a machine wants sent and logged; the shell empties it after each turn."""
+
+    __slots__ = ("events", "sends")
+
+    def __init__(self) -> None:
+        self.sends: dict[Address, list[Message]] = {}
+        self.events: list[Event] = []
+
+    def send(self, to: Address, message: Message) -> None:
+        """Queue ``message``; messages to one address keep their order."""
+        queue = self.sends.get(to)
+        if queue is None:
+            self.sends[to] = [message]
+        else:
+            queue.append(message)
+
+    def log(self, event: str, **fields: Any) -> None:
+        """Note an event of the vocabulary in `toystore.core.events`."""
+        self.events.append(Event(event, fields))
+
+    def clear(self) -> None:
+        """Forget everything: what was written rested on a batch that was not committed."""
+        self.sends.clear()
+        self.events.clear()
+
+
+class Machine(Protocol):
+    """A deterministic state machine; see the module's docstring."""
+
+    def receive(self, message: Message, sender: Address, now: Now) -> None:
+        """Take in one message."""
+
+    def on_deadline(self, now: Now) -> None:
+        """Do what was due at or before ``now.monotonic``."""
+
+    def next_deadline(self) -> float | None:
+        """The monotonic second at which `on_deadline` is wanted, or None."""
+
+    def on_failure(self, now: Now) -> None:
+        """Answer everything still held with an error; a fresh machine takes over."""

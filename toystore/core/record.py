@@ -1,0 +1,125 @@
+"""A record: one write of one key, as it is sent, stored, hinted and compared.
+
+A record is made once, by the coordinator, and travels to its replicas and rests on
+their disks as the same bytes:
+
+    offset  size  field
+    0       1     format (1)
+    1       1     flags: 1 = tombstone
+    2       4     CRC-32 of everything after it
+    6       20    stamp (see stamp.py)
+    26      8     expiry, microseconds since 1970, 0 = never  (room for ttl)
+    34      2     length of bucket
+    36      2     length of key
+    38      4     length of versions
+    42      ...   bucket, key, versions (room for version vectors), value to the end
+
+Which of two records of a key wins is `newer`: the higher stamp, and for equal stamps
+the higher bytes, so that the choice is commutative, associative and idempotent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zlib
+from typing import NamedTuple
+
+from toystore.core.stamp import STAMP_BYTES
+
+FORMAT = 1
+TOMBSTONE = 1
+DIGEST_BYTES = 16
+
+_HEADER = struct.Struct(">BBI20sQHHI")
+_BODY_AT = 6  # what the checksum covers begins here
+_STAMP = slice(_BODY_AT, _BODY_AT + STAMP_BYTES)
+_TAIL = struct.Struct(">20sQHHI")
+
+
+class CorruptRecord(Exception):
+    """Bytes that are not a record as it was written: torn, rotten or foreign."""
+
+
+class Record(NamedTuple):
+    """A record taken apart."""
+
+    stamp: bytes
+    tombstone: bool
+    expiry_us: int
+    bucket: str
+    key: bytes
+    versions: bytes
+    value: bytes
+
+
+def digest_of(bucket: str, key: bytes) -> bytes:
+    """The 128 bits under which (bucket, key) is placed on the ring and on disk."""
+    name = bucket.encode()
+    return hashlib.blake2b(b"%d:%b%b" % (len(name), name, key), digest_size=DIGEST_BYTES).digest()
+
+
+def pack_record(
+    stamp: bytes,
+    bucket: str,
+    key: bytes,
+    value: bytes,
+    *,
+    tombstone: bool = False,
+    expiry_us: int = 0,
+    versions: bytes = b"",
+) -> bytes:
+    """The bytes of a record.  Raises ValueError if a part does not fit."""
+    name = bucket.encode()
+    try:
+        tail = _TAIL.pack(stamp, expiry_us, len(name), len(key), len(versions))
+    except struct.error as error:
+        raise ValueError(f"does not fit a record: {error}") from None
+    body = b"".join((tail, name, key, versions, value))
+    flags = TOMBSTONE if tombstone else 0
+    return b"%c%c%b%b" % (FORMAT, flags, (zlib.crc32(body) ^ flags).to_bytes(4, "big"), body)
+
+
+def check_record(data: bytes) -> bytes:
+    """The stamp of a sound record.  Raises `CorruptRecord`."""
+    if len(data) < _HEADER.size:
+        raise CorruptRecord(f"{len(data)} bytes are too few for a record")
+    if data[0] != FORMAT:
+        raise CorruptRecord(f"record format {data[0]}, not {FORMAT}")
+    if zlib.crc32(memoryview(data)[_BODY_AT:]) ^ data[1] != int.from_bytes(data[2:6], "big"):
+        raise CorruptRecord("checksum does not match")
+    return data[_STAMP]
+
+
+def stamp_of(data: bytes) -> bytes:
+    """The stamp of a record that has been checked."""
+    return data[_STAMP]
+
+
+def unpack_record(data: bytes) -> Record:
+    """Check a record and take it apart.  Raises `CorruptRecord`."""
+    check_record(data)
+    _, flags, _, stamp, expiry_us, names, keys, versions = _HEADER.unpack_from(data)
+    key_at = _HEADER.size + names
+    versions_at = key_at + keys
+    value_at = versions_at + versions
+    if value_at > len(data):
+        raise CorruptRecord("lengths run past the end")
+    try:
+        bucket = data[_HEADER.size : key_at].decode()
+    except UnicodeDecodeError:
+        raise CorruptRecord("bucket is not UTF-8") from None
+    return Record(
+        stamp,
+        bool(flags & TOMBSTONE),
+        expiry_us,
+        bucket,
+        data[key_at:versions_at],
+        data[versions_at:value_at],
+        data[value_at:],
+    )
+
+
+def newer(a: bytes, b: bytes) -> bytes:
+    """Of two checked records of one key, the one that stands (last write wins)."""
+    return max(a, b, key=lambda data: (data[_STAMP], data))

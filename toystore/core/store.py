@@ -1,0 +1,44 @@
+"""What the storage machine asks of a disk: four verbs over one ordered key space.
+
+The machine never begins and never commits.  Its shell runs
+
+    begin -> receive* -> commit -> flush
+
+so that a whole drained batch is one transaction, and what the machine wrote to its
+outbox leaves only after the commit.  If the commit fails the outbox is dropped.
+Everything durable lives in this one key space, told apart by the first byte:
+
+    b"r" + digest(16)                                  a record
+    b"h" + owner + NUL + digest(16)                    a hint, kept for owner
+    b"q" + owner + NUL + stored_at_us(8) + digest(16)  the hints of an owner, oldest first
+    b"t" + owner                                       how many hints, and how many bytes
+    b"m" + name                                        facts about this disk
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+
+class StoreFull(Exception):
+    """The disk has no room for this batch; reads go on, writes are refused."""
+
+
+class Store(Protocol):
+    """An ordered map of bytes, seen inside one transaction."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value under ``key``, or None."""
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Set ``key``.  Raises `StoreFull` if there is no room."""
+
+    def delete(self, key: bytes) -> bool:
+        """Remove ``key``; True if it was there."""
+
+    def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Keys beginning with ``prefix``, in order, from ``prefix + start`` on.
+
+        Not to be continued across a put or a delete: collect first, then change.
+        """

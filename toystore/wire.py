@@ -1,0 +1,199 @@
+"""Messages to frames and back: what crosses every socket.
+
+A frame is one msgpack array, the protocol's version first:
+
+    [version, messages]                                    from and to clients
+    [version, messages, node, actor, cluster, digest]      between nodes and actors
+
+and a message is ``[tag, ...fields]``.  Several messages for one destination share a
+frame.  What arrives is checked against the message's own annotations: the types of its
+fields by one set lookup, what is nested in them by a walk.  Anything that does not fit
+raises `FrameError`, and nothing else is ever raised.
+"""
+
+from __future__ import annotations
+
+import itertools
+import types
+import typing
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import msgpack
+
+from toystore.core.machine import Peer
+from toystore.core.messages import ROUTE_BY_TAG, ROUTE_OF, Message
+
+VERSION = 1
+
+
+class FrameError(Exception):
+    """The bytes are not a frame of this protocol; the text says why."""
+
+
+class VersionError(FrameError):
+    """A frame of another version of the protocol."""
+
+
+class Header(NamedTuple):
+    """Who speaks, and which cluster and member list it belongs to."""
+
+    sender: Peer
+    cluster: str
+    members_digest: bytes
+
+
+class Frame(NamedTuple):
+    """A decoded frame."""
+
+    messages: list[Message]
+    header: Header | None
+
+
+def encode(messages: Iterable[Message], header: Header | None = None) -> bytes:
+    """One frame that carries ``messages``."""
+    body = [(_TAG_OF[type(message)], *message) for message in messages]
+    if header is None:
+        frame: bytes = msgpack.packb((VERSION, body))
+    else:
+        frame = msgpack.packb(
+            (VERSION, body, *header.sender, header.cluster, header.members_digest)
+        )
+    return frame
+
+
+def encode_bounded(
+    messages: list[Message], header: Header | None, bytes_max: int
+) -> Iterable[bytes]:
+    """Frames of at most ``bytes_max`` each, but that a lone message may be larger."""
+    frame = encode(messages, header)
+    if len(frame) <= bytes_max or len(messages) == 1:
+        yield frame
+        return
+    half = len(messages) // 2
+    yield from encode_bounded(messages[:half], header, bytes_max)
+    yield from encode_bounded(messages[half:], header, bytes_max)
+
+
+def decode(data: bytes) -> Frame:
+    """The messages in a frame.
+
+    Raises:
+        VersionError: it is a frame, but of another version.
+        FrameError: it is not a frame, or a message in it is not as its type says.
+    """
+    try:
+        parts = msgpack.unpackb(data, use_list=False)
+    except Exception as error:  # msgpack raises half a dozen unrelated types
+        raise FrameError(f"not msgpack: {type(error).__name__}: {error}") from None
+    if type(parts) is not tuple or len(parts) < 2 or type(parts[0]) is not int:
+        raise FrameError("not an array of a version and messages")
+    if parts[0] != VERSION:
+        raise VersionError(f"protocol version {parts[0]}; this node speaks {VERSION}")
+    if type(parts[1]) is not tuple:
+        raise FrameError("the messages are not an array")
+    messages = [_message(raw) for raw in parts[1]]
+    if len(parts) == 2:
+        return Frame(messages, None)
+    if tuple(map(type, parts[2:])) != (str, str, str, bytes):
+        raise FrameError("a header is node, actor, cluster, members digest")
+    return Frame(messages, Header(Peer(parts[2], parts[3]), parts[4], parts[5]))
+
+
+# --- checking, compiled once from the annotations ---------------------------------------
+
+Check = Callable[[Any], Any]
+"""Returns the value as its annotation has it, or raises `FrameError`."""
+
+
+class _Shape(NamedTuple):
+    """How a message type looks on the wire."""
+
+    make: Callable[[Iterable[Any]], Any]
+    signatures: frozenset[tuple[type, ...]]
+    nested: tuple[tuple[int, Check], ...]
+
+
+def _message(raw: Any) -> Message:
+    """One message from ``[tag, ...fields]``."""
+    if type(raw) is not tuple or not raw:
+        raise FrameError("a message is a non-empty array")
+    shape = _SHAPES.get(raw[0]) if type(raw[0]) is int else None
+    if shape is None:
+        raise FrameError(f"unknown message tag {raw[0]!r:.40}")
+    fields = raw[1:]
+    if tuple(map(type, fields)) not in shape.signatures:
+        name = ROUTE_BY_TAG[raw[0]].type.__name__
+        given = ", ".join(type(field).__name__ for field in fields[:16])
+        raise FrameError(f"the fields of {name} cannot be ({given})")
+    if shape.nested:
+        whole = list(fields)
+        for at, check in shape.nested:
+            whole[at] = check(whole[at])
+        fields = whole
+    message: Message = shape.make(fields)
+    return message
+
+
+def _plain_types(annotation: Any) -> tuple[type, ...]:
+    """The wire types that a field may have at its top level."""
+    if isinstance(annotation, types.UnionType):
+        return tuple(itertools.chain.from_iterable(map(_plain_types, annotation.__args__)))
+    origin = typing.get_origin(annotation) or annotation
+    if isinstance(origin, type) and issubclass(origin, tuple):
+        return (tuple,)
+    return (origin,)
+
+
+def _checker(annotation: Any) -> Check | None:
+    """A check of what is inside a tuple, or None where the top-level type says it all."""
+    if isinstance(annotation, type) and issubclass(annotation, tuple):
+        hints = typing.get_type_hints(annotation)
+        return _fixed(annotation.__name__, list(hints.values()), annotation._make)  # type: ignore[attr-defined]
+    if typing.get_origin(annotation) is not tuple:
+        return None
+    inner = typing.get_args(annotation)
+    if len(inner) == 2 and inner[1] is Ellipsis:
+        return _repeated(inner[0])
+    return _fixed("a row", list(inner), tuple)
+
+
+def _repeated(annotation: Any) -> Check:
+    """A check of ``tuple[annotation, ...]``."""
+    allowed = _plain_types(annotation)
+    inner = _checker(annotation)
+
+    def check(value: tuple[Any, ...]) -> Any:
+        for item in value:
+            if type(item) not in allowed:
+                raise FrameError(f"an item is {type(item).__name__}, not {allowed[0].__name__}")
+        return value if inner is None else tuple(inner(item) for item in value)
+
+    return check
+
+
+def _fixed(name: str, annotations: list[Any], make: Callable[[Iterable[Any]], Any]) -> Check:
+    """A check of a tuple with a fixed row of fields."""
+    signatures = frozenset(itertools.product(*map(_plain_types, annotations)))
+
+    def check(value: tuple[Any, ...]) -> Any:
+        if tuple(map(type, value)) not in signatures:
+            raise FrameError(f"{name} has the wrong fields")
+        return make(value)
+
+    return check
+
+
+def _shape(message_type: type[Any]) -> _Shape:
+    """Compile the shape of a message type from its annotations."""
+    hints = list(typing.get_type_hints(message_type).values())
+    nested = ((at, _checker(hint)) for at, hint in enumerate(hints))
+    return _Shape(
+        message_type._make,
+        frozenset(itertools.product(*map(_plain_types, hints))),
+        tuple((at, check) for at, check in nested if check is not None),
+    )
+
+
+_TAG_OF: dict[type[Any], int] = {kind: route.tag for kind, route in ROUTE_OF.items()}
+_SHAPES: dict[int, _Shape] = {tag: _shape(route.type) for tag, route in ROUTE_BY_TAG.items()}
