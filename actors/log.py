@@ -1,0 +1,151 @@
+"""The structured log: one JSON object a line, for `jq` and for people (DESIGN.md, section 7).
+
+    {"timestamp":"2024-05-01T12:00:00.000123Z","level":"warning","event":"member.suspect",
+     "node":"n1","actor":"gossip","member":"n4","incarnation":2,"cause":"missed ping",...}
+
+structlog filters by level before anything is built and hands on what is left; the standard
+library's rotating file writes it under its lock, so that actors' threads may all log.
+Errors go to stderr as well, as one plain line each, for whoever watches the process.
+A log that cannot be written (the disk is full) is no reason for a node to stop: what was
+lost is counted and let go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import sys
+from collections.abc import Iterable, Mapping, MutableMapping
+from datetime import UTC, datetime
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Any, cast
+
+import orjson
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from toystore.core.events import EVENTS
+from toystore.core.machine import Event
+
+_LINES = logging.getLogger("toystore")
+_NAMES = ("debug", "info", "warning", "error", "critical")
+_LEVELS = {name: logging.getLevelNamesMapping()[name.upper()] for name in _NAMES}
+_LEVEL_OF = {name: _LEVELS[kind.level] for name, kind in EVENTS.items()}
+
+
+def configure(
+    path: Path | None, *, node: str, level: str, rotate_bytes: int, rotate_files: int
+) -> None:
+    """Log this process's events to ``path``, and its errors to stderr too.
+
+    Without a path there is no file: errors alone are told.  At ``rotate_bytes`` the file
+    is set aside; ``rotate_files`` (at least 1) of the old ones are kept.
+
+    Raises:
+        ValueError: ``level`` is not debug, info, warning, error or critical.
+        OSError: the file cannot be opened.
+    """
+    if level not in _LEVELS:
+        raise ValueError(f"log level {level!r}; it is one of {', '.join(_NAMES)}")
+    handlers: list[logging.Handler] = [_Stderr()]
+    if path is not None:
+        handlers.append(_File(path, rotate_bytes, rotate_files))
+    close()
+    for handler in handlers:
+        _LINES.addHandler(handler)
+    _LINES.setLevel(_LEVELS[level])
+    _LINES.propagate = False
+    structlog.configure(
+        processors=[_Line(node)],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=lambda *_: _LINES,
+    )
+
+
+def logger(actor: str) -> FilteringBoundLogger:
+    """The logger of one actor: ``logger("gossip").info("member.dead", member="n4")``."""
+    return cast(FilteringBoundLogger, structlog.get_logger(actor=actor))
+
+
+def write(events: Iterable[Event], actor: str) -> None:
+    """Log what a machine left in its outbox, at the levels of the vocabulary."""
+    for name, fields in events:
+        logger(actor).log(_LEVEL_OF.get(name, logging.WARNING), name, **fields)
+
+
+def lost() -> int:
+    """How many lines could not be written since `configure`."""
+    return sum(handler.lost for handler in _LINES.handlers if isinstance(handler, _Lossy))
+
+
+def close() -> None:
+    """Close the file; what is logged from here on is dropped until `configure`."""
+    for handler in list(_LINES.handlers):
+        _LINES.removeHandler(handler)
+        with contextlib.suppress(OSError):  # closing writes what a full disk would not take
+            handler.close()
+
+
+class _Line:
+    """The processor that ends structlog's chain: puts a line in order and renders it."""
+
+    def __init__(self, node: str) -> None:
+        self._node = node
+
+    def __call__(
+        self, _: Any, level: str, fields: MutableMapping[str, Any]
+    ) -> tuple[tuple[str], dict[str, Any]]:
+        moment = datetime.now(UTC).isoformat(timespec="microseconds")
+        line = {
+            "timestamp": moment.removesuffix("+00:00") + "Z",
+            "level": level,
+            "event": fields.pop("event"),
+            "node": self._node,
+            "actor": fields.pop("actor"),
+            **fields,
+        }
+        return (_render(line),), {"extra": {"line": line}}
+
+
+def _render(line: Mapping[str, Any]) -> str:
+    try:
+        return orjson.dumps(line, default=_plain).decode()
+    except TypeError:
+        # orjson knows neither integers over 64 bits nor lone surrogates; json does.
+        return json.dumps(line, default=_plain)
+
+
+def _plain(value: Any) -> str:
+    """Bytes in hex, and whatever else JSON does not have as its ``repr``."""
+    return value.hex() if isinstance(value, bytes | bytearray | memoryview) else repr(value)
+
+
+class _Lossy(logging.Handler):
+    """A handler that counts what it fails to write, and goes on."""
+
+    lost = 0
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, ARG002
+        self.lost += 1
+
+
+class _File(_Lossy, RotatingFileHandler):
+    def __init__(self, path: Path, rotate_bytes: int, rotate_files: int) -> None:
+        super().__init__(path, maxBytes=rotate_bytes, backupCount=rotate_files, encoding="utf-8")
+
+
+class _Stderr(_Lossy, logging.StreamHandler[Any]):
+    """Errors as one plain line each; the traceback is left to the file."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+        self.setLevel(logging.ERROR)
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = dict(cast(Mapping[str, Any], record.__dict__["line"]))
+        line.pop("traceback", None)
+        head = " ".join(str(line.pop(name)) for name in ("timestamp", "level", "node", "actor"))
+        event = line.pop("event")
+        return " ".join([head, event, *(f"{name}={value!r}" for name, value in line.items())])

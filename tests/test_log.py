@@ -1,0 +1,207 @@
+"""The log: lines that parse, fields that keep their types, and no way to be stopped by it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import re
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors import log
+from toystore.core.machine import Event, Outbox
+
+STARTED = Event("handoff.started", {"owner": "n2", "hints": 3, "bytes": 300})
+LINK_UP = Event("link.up", {"member": "n2"})
+
+Configure = Callable[..., Path]
+
+
+@pytest.fixture
+def configure(tmp_path: Path) -> Iterator[Configure]:
+    def set_up(path: Path | None = tmp_path / "log.jsonl", **changed: Any) -> Path:
+        settings: dict[str, Any] = {
+            "node": "n1",
+            "level": "info",
+            "rotate_bytes": 1 << 20,
+            "rotate_files": 2,
+        }
+        log.configure(path, **(settings | changed))
+        return tmp_path / "log.jsonl"
+
+    yield set_up
+    log.close()
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def test_an_event_is_one_json_line_with_its_fields_in_order(configure: Configure) -> None:
+    path = configure()
+    outbox = Outbox()
+    outbox.log("handoff.started", owner="n2", hints=3, bytes=300)
+    log.write(outbox.events, "handoff")
+    [line] = lines(path)
+    assert list(line) == ["timestamp", "level", "event", "node", "actor", "owner", "hints", "bytes"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", line.pop("timestamp"))
+    assert line == {
+        "level": "info",
+        "event": "handoff.started",
+        "node": "n1",
+        "actor": "handoff",
+        "owner": "n2",
+        "hints": 3,
+        "bytes": 300,
+    }
+
+
+def test_fields_keep_their_types_and_bytes_are_hex(configure: Configure) -> None:
+    path = configure()
+    log.logger("node").info("node.started", a=1, b=0.5, c=True, d=None, e=b"\x00\xff", f=("x", 1))
+    [line] = lines(path)
+    assert [line[name] for name in "abcdef"] == [1, 0.5, True, None, "00ff", ["x", 1]]
+
+
+@pytest.mark.parametrize(
+    ("value", "logged"),
+    [
+        ("two\nlines", "two\nlines"),
+        ("schön", "schön"),
+        ("\ud800", "\ud800"),
+        (2**70, 2**70),
+        (ValueError("no"), "ValueError('no')"),
+    ],
+)
+def test_no_field_can_break_a_line(configure: Configure, value: Any, logged: Any) -> None:
+    path = configure()
+    log.logger("node").info("node.failed", error=value)
+    [line] = lines(path)
+    assert line["error"] == logged
+
+
+def test_events_are_logged_at_the_levels_of_the_vocabulary(configure: Configure) -> None:
+    path = configure(level="debug")
+    aged = Event("hint.aged", {"owner": "n2", "hints": 3, "bytes": 300, "age_s": 1.5})
+    log.write([LINK_UP, STARTED, aged], "handoff")
+    assert [line["level"] for line in lines(path)] == ["debug", "info", "warning"]
+
+
+def test_an_event_outside_the_vocabulary_is_logged_all_the_same(configure: Configure) -> None:
+    path = configure()
+    log.write([Event("no.such", {"x": 1})], "handoff")
+    assert [line["event"] for line in lines(path)] == ["no.such"]
+
+
+def test_a_disabled_level_costs_no_rendering(configure: Configure) -> None:
+    class Costly:
+        def __repr__(self) -> str:
+            raise AssertionError("rendered")
+
+    path = configure(level="warning")
+    log.write([Event("link.up", {"member": Costly()}), STARTED], "handoff")
+    assert lines(path) == []
+
+
+def test_an_unknown_level_is_refused_by_name(configure: Configure) -> None:
+    with pytest.raises(ValueError, match=r"'loud'.*debug, info, warning"):
+        configure(level="loud")
+
+
+def test_a_file_that_cannot_be_opened_says_so(configure: Configure, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        configure(tmp_path / "nowhere" / "log.jsonl")
+
+
+def test_the_file_is_rotated_and_old_ones_go(configure: Configure, tmp_path: Path) -> None:
+    configure(rotate_bytes=1000, rotate_files=2)
+    log.write([STARTED] * 100, "handoff")
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["log.jsonl", "log.jsonl.1", "log.jsonl.2"]
+    assert all(path.stat().st_size <= 1000 for path in tmp_path.iterdir())
+    assert len(lines(tmp_path / "log.jsonl.1")) > 1
+
+
+def test_threads_do_not_cut_into_each_others_lines(configure: Configure, tmp_path: Path) -> None:
+    configure(rotate_bytes=20_000, rotate_files=1000)
+
+    def run(actor: str) -> None:
+        for number in range(300):
+            log.logger(actor).info("link.lost", number=number, padding=actor * 200)
+
+    threads = [threading.Thread(target=run, args=(actor,)) for actor in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    written = [line for path in tmp_path.iterdir() for line in lines(path)]
+    for actor in "ab":
+        mine = [line for line in written if line["actor"] == actor]
+        assert sorted(line["number"] for line in mine) == list(range(300))
+        assert all(line["padding"] == actor * 200 for line in mine)
+
+
+def test_errors_are_told_on_stderr_in_one_plain_line(
+    configure: Configure, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = configure()
+    log.write([STARTED], "handoff")
+    failed = {"error": "boom\nbang", "traceback": "a\nb\nc", "message": "Get", "restarts": 1}
+    log.write([Event("actor.failed", failed)], "storage")
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert told.endswith(
+        "Z error n1 storage actor.failed error='boom\\nbang' message='Get' restarts=1\n"
+    )
+    assert lines(path)[1]["traceback"] == "a\nb\nc"
+
+
+def test_without_a_path_only_errors_are_told(
+    configure: Configure, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = configure(None)
+    log.write([STARTED], "handoff")
+    log.write([Event("node.failed", {"error": "no"})], "node")
+    assert not path.exists()
+    assert "critical n1 node node.failed error='no'" in capsys.readouterr().err
+
+
+def test_configuring_again_moves_the_log(configure: Configure, tmp_path: Path) -> None:
+    configure()
+    early = log.logger("handoff")
+    configure(tmp_path / "other.jsonl", node="n9")
+    early.info("link.lost", member="n2")
+    assert lines(tmp_path / "log.jsonl") == []
+    assert [line["node"] for line in lines(tmp_path / "other.jsonl")] == ["n9"]
+
+
+def test_writes_that_fail_are_counted_and_swallowed_until_there_is_room(
+    configure: Configure, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = configure()
+
+    def no_room(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(logging.StreamHandler, "flush", no_room)
+        log.write([STARTED, STARTED], "handoff")
+    assert log.lost() == 2
+    log.write([LINK_UP, STARTED], "handoff")
+    assert log.lost() == 2
+    assert lines(path)[-1]["event"] == "handoff.started"
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's always full device")
+def test_a_full_disk_stops_nobody(configure: Configure) -> None:
+    configure(Path("/dev/full"))
+    for _ in range(200):
+        log.write([STARTED], "handoff")
+    assert log.lost() == 200
+    log.close()
