@@ -1,0 +1,354 @@
+"""The `toystore` command, against a client that never leaves this process."""
+
+import base64
+import json
+import os
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from toystore import (
+    BadRequest,
+    Conflict,
+    Internal,
+    Overloaded,
+    Timeout,
+    Unavailable,
+    cli,
+)
+from toystore.client import Found, Load, Placement, RingTable
+
+ALIVE = {"name": "n1", "status": "alive", "incarnation": 2}
+SUSPECT = {"name": "n2", "status": "suspect", "incarnation": 0}
+
+
+def status_of(*members, joined=True):
+    return {
+        "node": "n1",
+        "cluster": "demo",
+        "joined": joined,
+        "members": list(members),
+        "hints": {"n2": {"count": 3, "bytes": 300, "oldest_age_s": 1.25}},
+        "requests": {"held": 0},
+        "storage": {"disk": "ab" * 16},
+    }
+
+
+class FakeClient:
+    """A client whose answers a test sets beforehand, and which remembers what it was asked."""
+
+    def __init__(self):
+        self.made_with = None
+        self.asked = []
+        self.values = {}
+        self.statuses = [status_of(ALIVE)]
+        self.failure = None
+
+    def __call__(self, endpoints, *, timeout, bucket):
+        self.made_with = {"endpoints": endpoints, "timeout": timeout, "bucket": bucket}
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def _ask(self, verb, *arguments, **options):
+        if self.failure is not None:
+            raise self.failure
+        self.asked.append((verb, *arguments, {k: v for k, v in options.items() if v is not None}))
+
+    def put(self, key, value, **options):
+        self._ask("put", key, value, **options)
+        self.values[key] = value
+
+    def get(self, key, **options):
+        self._ask("get", key, **options)
+        value = self.values.get(key)
+        return None if value is None else Found(value, (value,), b"seen", 2, 0)
+
+    def delete(self, key, **options):
+        self._ask("delete", key, **options)
+        self.values.pop(key, None)
+
+    def status(self):
+        self._ask("status")
+        answer = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def owners(self, key):
+        self._ask("owners", key)
+        return Placement(7, ("n1", "n2"), ("n3",))
+
+    def ring(self):
+        self._ask("ring")
+        return RingTable(8, (Load("n1", 8, 5), Load("n2", 8, 3)))
+
+
+@pytest.fixture
+def client(monkeypatch):
+    fake = FakeClient()
+    monkeypatch.setattr(cli, "Client", fake)
+    monkeypatch.delenv("TOYSTORE_ENDPOINTS", raising=False)
+    return fake
+
+
+def run(*arguments, stdin=None):
+    return CliRunner().invoke(cli.main, arguments, input=stdin)
+
+
+# --- values -----------------------------------------------------------------------------
+
+
+def test_a_value_that_was_put_is_written_back_byte_for_byte(client):
+    value = bytes(range(256)) + b"\r\n\n"
+
+    assert run("put", "k", "-", stdin=value).exit_code == 0
+    found = run("get", "k")
+
+    assert (found.exit_code, found.stdout_bytes) == (0, value)
+
+
+def test_a_value_may_stand_on_the_command_line(client):
+    run("put", "k", "vélo")
+
+    assert client.values == {b"k": "vélo".encode()}
+
+
+def test_a_key_that_is_not_utf8_is_taken_as_the_bytes_it_is(client):
+    run("put", os.fsdecode(b"\xff\xfe"), "v")
+
+    assert list(client.values) == [b"\xff\xfe"]
+
+
+def test_an_empty_standard_input_is_an_empty_value(client):
+    run("put", "k", "-", stdin=b"")
+
+    assert client.values == {b"k": b""}
+
+
+def test_what_is_not_there_exits_with_1_and_prints_nothing(client):
+    missing = run("get", "k")
+
+    assert (missing.exit_code, missing.output) == (1, "")
+
+
+def test_a_get_in_json_carries_bytes_as_base64_and_text_where_they_are_text(client):
+    client.values = {b"text": b"hello", b"bytes": b"\xff"}
+
+    text, odd, missing = (json.loads(run("get", k, "--json").stdout) for k in ("text", "bytes", ""))
+
+    assert text["values"] == [{"text": "hello", "base64": base64.b64encode(b"hello").decode()}]
+    assert odd["values"] == [{"text": None, "base64": base64.b64encode(b"\xff").decode()}]
+    assert base64.b64decode(text["context"]) == b"seen"
+    assert missing == {"found": False}
+
+
+def test_the_context_of_a_get_goes_with_the_put_and_the_delete_that_follow(client):
+    context = base64.b64encode(b"seen").decode()
+
+    run("put", "k", "v", "--context", context)
+    run("delete", "k", "--context", context)
+
+    assert [asked[-1] for asked in client.asked] == [{"context": b"seen"}] * 2
+
+
+def test_a_delete_says_so_in_json_only(client):
+    assert run("delete", "k").output == ""
+    assert json.loads(run("delete", "k", "--json").stdout) == {"done": True}
+
+
+# --- options ----------------------------------------------------------------------------
+
+
+def test_quorums_go_with_the_request(client):
+    run("put", "k", "v", "-w", "1", "-n", "2")
+    run("get", "k", "-r", "3")
+
+    assert [asked[-1] for asked in client.asked] == [{"w": 1, "n": 2}, {"r": 3}]
+
+
+def test_without_options_the_first_local_node_is_asked(client):
+    run("get", "k")
+
+    assert client.made_with == {
+        "endpoints": ["tcp://127.0.0.1:7400"],
+        "timeout": 2.0,
+        "bucket": "default",
+    }
+
+
+def test_shared_options_stand_before_or_after_the_commands_name(client):
+    for arguments in (
+        ("-e", "tcp://a:1", "-e", "tcp://b:2", "--bucket", "s", "--timeout", "9", "get", "k"),
+        ("get", "k", "-e", "tcp://a:1,tcp://b:2", "--bucket", "s", "--timeout", "9"),
+    ):
+        run(*arguments)
+
+        endpoints = ["tcp://a:1", "tcp://b:2"]
+        assert client.made_with == {"endpoints": endpoints, "timeout": 9.0, "bucket": "s"}
+
+
+@pytest.mark.parametrize("at", ["before", "after", "nowhere"])
+def test_endpoints_in_the_environment_yield_to_those_given(client, monkeypatch, at):
+    monkeypatch.setenv("TOYSTORE_ENDPOINTS", "tcp://c:3 tcp://d:4")
+    given = ("-e", "tcp://a:1")
+
+    run(*(given if at == "before" else ()), "get", "k", *(given if at == "after" else ()))
+
+    expected = ["tcp://c:3", "tcp://d:4"] if at == "nowhere" else ["tcp://a:1"]
+    assert client.made_with["endpoints"] == expected
+
+
+# --- errors -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "certainty"),
+    [
+        (BadRequest("w is above n"), 2, "definite: nothing was done"),
+        (Unavailable("two nodes are dead"), 3, "definite: nothing was done"),
+        (Overloaded("try later"), 3, "definite: nothing was done"),
+        (Timeout("2 s are over", definite=False), 3, "indefinite: it may have been done"),
+        (Conflict("something newer is there"), 3, "definite: nothing was done"),
+        (Internal("sorry", definite=False), 4, "indefinite: it may have been done"),
+        (RuntimeError("a fault of ours"), 4, "indefinite: it may have been done"),
+    ],
+)
+def test_an_error_is_one_line_and_an_exit_code_and_in_json_an_object(
+    client, failure, code, certainty
+):
+    client.failure = failure
+    kind = type(failure).__name__
+
+    plain, as_json = run("put", "k", "v"), run("put", "k", "v", "--json")
+
+    assert (plain.exit_code, as_json.exit_code) == (code, code)
+    assert plain.stdout == ""
+    assert plain.stderr == f"toystore: {kind}: {failure} ({certainty})\n"
+    assert json.loads(as_json.stdout) == {
+        "error": kind,
+        "text": str(failure),
+        "definite": certainty.startswith("definite"),
+    }
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("gett", "k"),
+        ("put", "k"),
+        ("get", "k", "-r", "0"),
+        ("get", "k", "--timeout", "0"),
+        ("put", "k", "v", "--context", "?"),
+        ("node", "no/such/file.yaml", "n1"),
+        (),
+    ],
+)
+def test_bad_use_exits_with_2_and_asks_nobody(client, arguments):
+    refused = run(*arguments)
+
+    assert refused.exit_code == 2
+    assert refused.stderr
+    assert client.asked == []
+
+
+def test_an_interruption_is_not_taken_for_an_answer(client):
+    client.failure = KeyboardInterrupt()
+
+    assert run("get", "k").exit_code == 130
+
+
+# --- the cluster ------------------------------------------------------------------------
+
+
+def test_a_status_shows_members_and_hints(client):
+    client.statuses = [status_of(ALIVE, SUSPECT)]
+
+    shown = run("status")
+    rows = [line.split() for line in shown.stdout.splitlines()]
+
+    assert shown.exit_code == 0
+    assert rows[0] == ["n1", "of", "demo,", "joined"]
+    assert ["n2", "suspect", "0"] in rows
+    assert ["n2", "3", "300", "1.2"] in rows
+
+
+def test_a_status_in_json_is_the_nodes_own(client):
+    assert json.loads(run("status", "--json").stdout) == client.statuses[0]
+
+
+def test_a_waiting_status_asks_until_every_member_is_alive(client):
+    client.statuses = [
+        Unavailable("nobody there yet"),
+        status_of(ALIVE, joined=False),
+        status_of(ALIVE, SUSPECT),
+        status_of(ALIVE, ALIVE),
+    ]
+
+    waited = run("status", "--wait", "60", "--json")
+
+    assert waited.exit_code == 0
+    assert json.loads(waited.stdout) == status_of(ALIVE, ALIVE)
+    assert len(client.asked) == 4
+
+
+def test_a_wait_in_vain_exits_with_3_and_says_who_was_missing(client):
+    client.statuses = [status_of(ALIVE, SUSPECT)]
+
+    waited = run("status", "--wait", "0")
+
+    assert waited.exit_code == 3
+    assert "n2 is suspect" in waited.stderr
+
+
+def test_a_ring_without_a_key_shows_the_load(client):
+    rows = [line.split() for line in run("ring").stdout.splitlines()]
+
+    assert rows[0] == ["8", "partitions"]
+    assert ["n2", "8", "3"] in rows
+    assert json.loads(run("ring", "--json").stdout) == {
+        "partitions": 8,
+        "load": [
+            {"name": "n1", "owned": 8, "first": 5},
+            {"name": "n2", "owned": 8, "first": 3},
+        ],
+    }
+
+
+def test_a_ring_with_a_key_shows_its_owners(client):
+    rows = [line.split() for line in run("ring", "k").stdout.splitlines()]
+
+    assert ["owners", "n1", "n2"] in rows
+    assert json.loads(run("ring", "k", "--json").stdout) == {
+        "partition": 7,
+        "owners": ["n1", "n2"],
+        "fallbacks": ["n3"],
+    }
+
+
+def test_a_table_that_is_piped_is_not_cut_at_any_width(client, monkeypatch):
+    owners = tuple(f"a-long-name-of-a-node-{number}" for number in range(20))
+    monkeypatch.setattr(client, "owners", lambda key: Placement(7, owners, ()), raising=False)
+
+    assert " ".join(owners) in run("ring", "k").stdout
+
+
+def test_node_becomes_the_node_program(monkeypatch, tmp_path):
+    config = tmp_path / "cluster.yaml"
+    config.write_text("cluster: demo\n")
+    became = []
+    monkeypatch.setattr(cli.os, "execv", lambda path, arguments: became.append((path, arguments)))
+
+    run("node", str(config), "n1")
+    run("node", str(config), "n1", "--data-dir", str(tmp_path))
+
+    program = [sys.executable, "-m", "actors", str(config), "n1"]
+    assert became == [
+        (sys.executable, program),
+        (sys.executable, [*program, "--data-dir", str(tmp_path)]),
+    ]
