@@ -16,7 +16,7 @@ from __future__ import annotations
 import itertools
 import types
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgpack
@@ -64,11 +64,11 @@ def encode(messages: Iterable[Message], header: Header | None = None) -> bytes:
 
 def encode_bounded(
     messages: list[Message], header: Header | None, bytes_max: int
-) -> Iterable[bytes]:
-    """Frames of at most ``bytes_max`` each, but that a lone message may be larger."""
+) -> Iterable[tuple[bytes, list[Message]]]:
+    """Frames of at most ``bytes_max`` (a lone message may be larger), and what each carries."""
     frame = encode(messages, header)
-    if len(frame) <= bytes_max or len(messages) == 1:
-        yield frame
+    if len(frame) <= bytes_max or len(messages) <= 1:
+        yield frame, messages
         return
     half = len(messages) // 2
     yield from encode_bounded(messages[:half], header, bytes_max)
@@ -118,10 +118,13 @@ def _message(raw: Any) -> Message:
     """One message from ``[tag, ...fields]``."""
     if type(raw) is not tuple or not raw:
         raise FrameError("a message is a non-empty array")
-    shape = _SHAPES.get(raw[0]) if type(raw[0]) is int else None
+    # A stranger's tag may nest too deep to be hashed or printed: its type comes first.
+    if type(raw[0]) is not int:
+        raise FrameError(f"unknown message tag: {type(raw[0]).__name__}")
+    shape = _SHAPES.get(raw[0])
     if shape is None:
-        raise FrameError(f"unknown message tag {raw[0]!r:.40}")
-    fields = raw[1:]
+        raise FrameError(f"unknown message tag: {raw[0]}")
+    fields: Sequence[Any] = raw[1:]
     if tuple(map(type, fields)) not in shape.signatures:
         name = ROUTE_BY_TAG[raw[0]].type.__name__
         given = ", ".join(type(field).__name__ for field in fields[:16])
@@ -146,16 +149,25 @@ def _plain_types(annotation: Any) -> tuple[type, ...]:
 
 
 def _checker(annotation: Any) -> Check | None:
-    """A check of what is inside a tuple, or None where the top-level type says it all."""
+    """A check of what is inside a field, or None where the top-level type says it all."""
     if isinstance(annotation, type) and issubclass(annotation, tuple):
         hints = typing.get_type_hints(annotation)
         return _fixed(annotation.__name__, list(hints.values()), annotation._make)  # type: ignore[attr-defined]
+    if typing.get_origin(annotation) is dict:
+        return _string_keys
     if typing.get_origin(annotation) is not tuple:
         return None
     inner = typing.get_args(annotation)
     if len(inner) == 2 and inner[1] is Ellipsis:
         return _repeated(inner[0])
     return _fixed("a row", list(inner), tuple)
+
+
+def _string_keys(value: dict[Any, Any]) -> Any:
+    """Check a ``dict[str, Any]``, the only kind of dictionary in a message."""
+    if not all(type(key) is str for key in value):
+        raise FrameError("a key is not a str")
+    return value
 
 
 def _repeated(annotation: Any) -> Check:
