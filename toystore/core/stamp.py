@@ -87,5 +87,4 @@ class HybridLogicalClock:
     def merge(self, stamp: bytes) -> None:
         """Never again mint at or below ``stamp`` (HLC, "receive event")."""
         time_us, counter, _ = unpack_stamp(stamp)
-        if (time_us, counter) > (self._time_us, self._counter):
-            self._time_us, self._counter = time_us, counter
+        self._time_us, self._counter = max((self._time_us, self._counter), (time_us, counter))

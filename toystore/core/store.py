@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 
-class StoreFull(Exception):
+class StoreFullError(Exception):
     """The disk has no room for this batch; reads go on, writes are refused."""
 
 
@@ -32,7 +32,7 @@ class Store(Protocol):
         """The value under ``key``, or None."""
 
     def put(self, key: bytes, value: bytes) -> None:
-        """Set ``key``.  Raises `StoreFull` if there is no room."""
+        """Set ``key``.  Raises `StoreFullError` if there is no room."""
 
     def delete(self, key: bytes) -> bool:
         """Remove ``key``; True if it was there."""
