@@ -58,6 +58,7 @@ def test_the_order_in_which_members_are_listed_does_not_matter(members, partitio
     chance.shuffle(members)
     again = Ring(iter(members), partitions, n)
 
+    assert ring.members == again.members
     assert all(ring.order(at) == again.order(at) for at in range(partitions))
 
 
