@@ -153,14 +153,14 @@ class Load:
             self._record(start, 1)
 
     async def _issue_batch(self, start: float) -> None:
-        """One batch; its puts and gets leave together."""
+        """One batch; its puts and gets leave together.  A key drawn twice is asked once."""
         puts: dict[str, bytes] = {}
-        gets: list[str] = []
+        gets: dict[str, None] = {}
         for key in itertools.islice(self._keys, self._options.batch):
             if self._chance.random() < self._options.put_share:
                 puts[key] = self._value
             else:
-                gets.append(key)
+                gets[key] = None
         answers = await asyncio.gather(
             self._store.put_many(puts, n=self._options.n, w=self._options.w),
             self._store.get_many(gets, n=self._options.n, r=self._options.r),

@@ -73,7 +73,7 @@ class FakeClient:
         self._ask("delete", key, **options)
         self.values.pop(key, None)
 
-    def status(self):
+    def status(self, timeout=None):
         self._ask("status")
         answer = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
         if isinstance(answer, Exception):

@@ -224,7 +224,7 @@ def delete(common: Common, key: bytes, context: str | None, w: int | None, n: in
 def status(common: Common, wait_s: float | None) -> None:
     """Show the cluster as one node sees it, and how that node is."""
     with common.connect() as store:
-        seen = store.status() if wait_s is None else _all_alive(store, wait_s)
+        seen = store.status() if wait_s is None else _all_alive(store, wait_s, common.timeout)
     if common.as_json:
         _print_json(seen)
     else:
@@ -259,7 +259,7 @@ def node(config: str, name: str, data_dir: str | None) -> None:
 # --- what the commands share ------------------------------------------------------------
 
 
-def _all_alive(store: Client, wait_s: float) -> dict[str, Any]:
+def _all_alive(store: Client, wait_s: float, timeout_s: float) -> dict[str, Any]:
     """The status, once it says that every member is alive.
 
     Raises:
@@ -267,8 +267,9 @@ def _all_alive(store: Client, wait_s: float) -> dict[str, Any]:
     """
     give_up = time.monotonic() + wait_s
     while True:
+        left_s = max(POLL_S, give_up - time.monotonic())
         try:
-            seen = store.status()
+            seen = store.status(timeout=min(timeout_s, left_s))
             missing = [f"{m['name']} is {m['status']}" for m in seen["members"]]
             missing = [each for each in missing if not each.endswith(" is alive")]
             if seen["joined"] and not missing:
