@@ -15,17 +15,17 @@ and never negotiate.
   exponentially distributed with the weight as their rate (Schindelhauer & Schomaker,
   2005), which puts a member first in proportion to its weight.
 - **Bounded loads** (Mirrokni, Thorup & Zadimoghaddam, 2018): chance alone would give
-  some member a fifth more than its share.  Nobody takes more than `SLACK` above the
+  some member a tenth more than its share.  Nobody takes more than `SLACK` above the
   fair share: a partition passes over a full member to the next in its ranking.  The
   slack keeps that from setting off a long chain of moves at each change.  Being first
   owner, which is work but no data, is bounded in the same way.
 - **Zones**: owners lie in distinct zones while there are enough zones; with fewer, every
   zone has an owner.  Where that leaves only full members to choose from, zones win.
 
-Measured at 10 members with Q=1024 and at 30 with Q=4096, N=3: load efficiency 0.95, nobody
-is first owner more than 1.06 times as often as the mean, and a join or a leave moves 1.03
-times what it must, 1.08 times for the worst of 400 sets of names.  Where members own far
-fewer partitions, chance weighs more: 1.4 times at 100 members with Q=4096.
+Measured at 10 members with Q=1024 and at 30 with Q=4096, N=3, over some hundreds of sets
+of names: load efficiency 0.95; a join or a leave moves 1.03 times what it must, at worst
+1.09; nobody is first owner more than 1.07 times as often as the mean.  Where members own
+far fewer partitions chance weighs more: 1.4 times at 100 members with Q=4096.
 """
 
 from __future__ import annotations
