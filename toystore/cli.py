@@ -105,9 +105,11 @@ def _bytes(_ctx: click.Context, _option: click.Parameter, text: str | None) -> b
     return None if text is None else os.fsencode(text)
 
 
-def _shared(*names: str, **rest: Any) -> Callable[[Command], Command]:
+def _shared(
+    *names: str, callback: Callable[..., None] = _keep, **rest: Any
+) -> Callable[[Any], Any]:
     """An option whose value is kept in `Common`."""
-    return click.option(*names, **{"expose_value": False, "callback": _keep} | rest)
+    return click.option(*names, expose_value=False, callback=callback, **rest)
 
 
 OPTIONS: dict[str, Callable[[Any], Any]] = {
