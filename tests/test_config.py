@@ -1,0 +1,367 @@
+"""The YAML file: what is read, what is refused, and what the documentation says of it."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from toystore.config import SECTIONS, ClusterConfig, ConfigError, keys_of, load, parse
+from toystore.core.settings import (
+    BucketSettings,
+    CoordinatorSettings,
+    HandoffSettings,
+    LimitSettings,
+    SwimSettings,
+)
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def three(**more: object) -> ClusterConfig:
+    return parse({"cluster": "carts", "members": ["n1", "n2", "n3"], **more})
+
+
+def faults_of(raw: object) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        parse(raw)
+    return str(caught.value).splitlines()
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "cluster.yaml"
+    path.write_text(text)
+    return path
+
+
+# --- what is read -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_configuration_in_the_repository_is_sound(path):
+    config = load(path)
+
+    assert config.cluster == path.stem
+    assert config.members[0].client_port == 7400
+
+
+def test_the_local_swim_profile_of_ten_nodes():
+    config = load(ROOT / "configs" / "ten_nodes.yaml")
+
+    swim = config.swim_settings()
+
+    assert len(config.members) == 10
+    assert config.buckets["default"] == BucketSettings(3, 2, 2)
+    assert (swim.probe_period_s, swim.probe_timeout_s, swim.suspicion_mult) == (0.5, 0.2, 3)
+
+
+def test_a_short_file_means_the_defaults_of_the_core():
+    config = three()
+
+    assert config.buckets == {"default": BucketSettings()}
+    assert config.swim_settings() == SwimSettings()
+    assert config.coordinator_settings() == CoordinatorSettings(buckets=config.buckets)
+    assert config.handoff_settings() == HandoffSettings()
+    assert config.limits == LimitSettings()
+    assert config.seeds == ("n1", "n2", "n3")
+
+
+def test_settings_reach_the_machines_that_they_are_for():
+    config = three(
+        buckets={"sessions": {"r": 1}},
+        swim={"probe_period_s": 2, "stall_s": 3},
+        requests={"replica_timeout_s": 0.1},
+        limits={"requests_max": 7},
+        handoff={"retry_s": 9.0},
+    )
+
+    coordinator = config.coordinator_settings()
+
+    assert config.swim_settings() == SwimSettings(probe_period_s=2, stall_s=3)
+    assert coordinator.buckets == {"default": BucketSettings(), "sessions": BucketSettings(r=1)}
+    assert coordinator.replica_timeout_s == 0.1
+    assert coordinator.limits == LimitSettings(requests_max=7)
+    assert config.handoff_settings() == HandoffSettings(retry_s=9.0, stall_s=3)
+    assert coordinator.stall_s == 3
+
+
+def test_ports_are_counted_up_by_place_and_can_be_given():
+    config = three(base_port=8000, members=["n1", {"name": "n2", "peer_port": 9}, "n3"])
+
+    first, second, third = config.members
+
+    assert (first.client_port, first.peer_port) == (8000, 8001)
+    assert (first.gossip_port, first.exchange_port) == (8002, 8003)
+    assert (second.client_port, second.peer_port) == (8010, 9)
+    assert third.client_port == 8020
+
+
+def test_what_a_member_binds_and_what_it_tells_others_can_differ():
+    config = three(
+        host="10.0.0.1", members=["n1", {"name": "n2", "host": "db", "bind": "0.0.0.0"}, "n3"]
+    )
+
+    assert [(m.host, m.bind) for m in config.members] == [
+        ("10.0.0.1", "10.0.0.1"),
+        ("db", "0.0.0.0"),
+        ("10.0.0.1", "10.0.0.1"),
+    ]
+
+
+def test_members_on_different_hosts_may_use_the_same_ports():
+    ports = {"client_port": 1, "peer_port": 2, "gossip_port": 3, "exchange_port": 4}
+    members = [{"name": f"n{i}", "host": f"10.0.0.{i}", **ports} for i in (1, 2, 3)]
+
+    assert len(three(members=members).members) == 3
+
+
+def test_an_unknown_member_is_an_error_that_names_the_members():
+    with pytest.raises(ConfigError) as caught:
+        three().member("n99")
+
+    assert str(caught.value) == (
+        "n99 is not a member of cluster 'carts'; its members are n1, n2, n3"
+    )
+    assert three().member("n2").client_port == 7410
+
+
+def test_a_configuration_cannot_be_changed():
+    with pytest.raises(ValueError, match="frozen"):
+        three().cluster = "other"
+
+
+# --- the digest -------------------------------------------------------------------------
+
+
+def test_the_digest_is_the_same_for_whatever_leaves_the_ring_alone():
+    plain = three().members_digest()
+
+    assert len(plain) == 16
+    assert three(members=["n3", "n1", "n2"], base_port=9000).members_digest() == plain
+    assert three(cluster="other", seeds=["n2"]).members_digest() == plain
+    assert three(buckets={"b": {"n": 1, "r": 1, "w": 1}}).members_digest() == plain
+
+
+def test_the_digest_stays_what_it_was_when_it_was_first_written_to_disks():
+    assert three().members_digest().hex() == "8a1d7695544cc0c85370637a2aa09933"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"members": ["n1", "n2", "n4"]},
+        {"members": ["n1", "n2", {"name": "n3", "weight": 2}]},
+        {"members": ["n1", "n2", {"name": "n3", "zone": "z"}]},
+        {"partitions": 2048},
+        {"buckets": {"default": {"n": 2}}},
+    ],
+)
+def test_the_digest_differs_with_whatever_decides_the_ring(change):
+    assert three(**change).members_digest() != three().members_digest()
+
+
+# --- what is refused --------------------------------------------------------------------
+
+MANY_FAULTS = """
+cluster: my cluster
+partitions: 1000
+durability: maybe
+bogus: 1
+members:
+  - n1
+  - {name: n1, client_port: 70000}
+  - {name: n3, client_port: 7400, weight: 0, colour: red}
+  - {name: n4, peer_port: "7431"}
+  - 7
+seeds: [n1, n9]
+buckets:
+  default: {n: 7, r: 8}
+  small: {n: 1}
+swim: {probe_period_s: 0.1}
+swim: {probe_period_s: 0.1, probe_perod_s: 2, exchange_period_s: .inf}
+requests: {replica_timeout_s: -1}
+limits: {key_bytes_max: 70000}
+handoff: 5
+log: {level: loud, rotate_files: yes}
+scenario:
+  - {at: -1, do: explode, node: n99}
+  - {at: 5, do: pause, node: n1}
+  - {at: 5, do: kill, node: n1, for: 2}
+load: {put_share: 2}
+"""
+
+THEIR_PATHS = [
+    "cluster",
+    "partitions",
+    "durability",
+    "bogus",
+    "members[1].name",
+    "members[1].client_port",
+    "members[2].client_port",
+    "members[2].weight",
+    "members[2].colour",
+    "members[3].peer_port",
+    "members[4]",
+    "seeds[1]",
+    "buckets.default.n",
+    "buckets.small.r",
+    "buckets.small.w",
+    "swim",
+    "swim.probe_perod_s",
+    "swim.exchange_period_s",
+    "requests.replica_timeout_s",
+    "limits",
+    "handoff",
+    "log.level",
+    "log.rotate_files",
+    "scenario[0].at",
+    "scenario[0].do",
+    "scenario[0].node",
+    "scenario[1]",
+    "scenario[2]",
+    "load.put_share",
+]
+
+
+def test_every_fault_of_a_file_is_told_at_once_with_its_path(tmp_path):
+    path = written(tmp_path, MANY_FAULTS)
+
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+
+    lines = str(caught.value).splitlines()
+    assert sorted(line.split(": ")[0] for line in lines) == sorted(THEIR_PATHS)
+    assert lines == list(caught.value.faults)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (
+            {"swim": {"probe_perod_s": 2}},
+            "swim.probe_perod_s: unknown key; did you mean probe_period_s?",
+        ),
+        (
+            {"members": ["n1", "N1"], "buckets": {"default": {"n": 2}}},
+            "members[1].name: 'N1' is already that of members[0].name; should differ",
+        ),
+        (
+            {"members": ["n1", "n2", {"name": "n3", "peer_port": 7400}]},
+            "members[2].peer_port: 7400 is already that of members[0].client_port; should differ",
+        ),
+        (
+            {"base_port": 65520},
+            "members[2].client_port: 65540 given; should be less than or equal to 65535",
+        ),
+        ({"seeds": ["n4"]}, "seeds[0]: 'n4' is not a member; the members are n1, n2, n3"),
+        (
+            {"members": ["n1", "n2"]},
+            "buckets.default.n: 3 copies need as many members, and there are 2",
+        ),
+        (
+            {"partitions": 2},
+            "partitions: 2 given; should not be below the number of members",
+        ),
+        (
+            {"swim": {"probe_timeout_s": 1}},
+            "swim: probe_timeout_s is 1.0 and probe_period_s 1.0; "
+            "the timeout should be the shorter, to leave others time to ping",
+        ),
+        (
+            {"host": "0.0.0.0"},
+            "host: '0.0.0.0' given, where nobody can connect to; write bind: '0.0.0.0' "
+            "and, as host, the address that others are told",
+        ),
+        (
+            {"load": {"value_bytes": 2000000}},
+            "load: value_bytes is 2000000; should be up to limits.value_bytes_max, 1048576",
+        ),
+        ({"cluster": None}, "cluster: missing; there is no default"),
+        ({"members": None}, "members: missing or empty; should list one at least"),
+        ({"handoff": {"stall_s": 1}}, "handoff.stall_s: unknown key; the keys here are "),
+    ],
+)
+def test_a_fault_says_what_was_given_and_what_would_be_right(change, fault):
+    lines = faults_of({"cluster": "carts", "members": ["n1", "n2", "n3"], **change})
+
+    assert any(line.startswith(fault) for line in lines), lines
+
+
+@pytest.mark.parametrize("name", ["..", ".lock", "", "a/b", "n 1", "n\0", "*", "x" * 65, "ä"])
+def test_names_that_would_harm_folders_or_topics_are_refused(name):
+    lines = faults_of({"cluster": "carts", "members": ["n1", "n2", name]})
+
+    assert len(lines) == 1
+    assert lines[0].startswith(f"members[2].name: {name!r} given; a name is ")
+
+
+@pytest.mark.parametrize("raw", [None, [], "text", 7])
+def test_a_file_that_is_no_mapping_is_refused(raw):
+    assert "should be a mapping of keys to values" in faults_of(raw)[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("members: [n1", "not YAML"),
+        ("members: &a [*a]", "not YAML"),
+        ("cluster: 2024-99-99", "not YAML"),
+        ("cluster: \0", "not YAML"),
+        ("? [a]\n: b", "not YAML"),
+    ],
+)
+def test_what_is_not_yaml_is_one_clear_line(tmp_path, text, told):
+    path = written(tmp_path, text)
+
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+
+    assert str(caught.value).startswith(f"{path}: {told}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read_is_a_clear_error(tmp_path):
+    with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read: .*No such file"):
+        load(tmp_path / "none.yaml")
+
+
+def test_a_key_given_twice_is_told_with_both_lines(tmp_path):
+    path = written(
+        tmp_path, "cluster: c\nmembers: [n1, n2, n3]\nlog:\n  level: info\n  level: debug\n"
+    )
+
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+
+    assert str(caught.value) == "log.level: given twice, in line 4 and line 5; should stand once"
+
+
+# --- what the documentation says --------------------------------------------------------
+
+
+def documented() -> dict[str, dict[str, str]]:
+    """Section -> key -> default, as docs/CONFIGURATION.md has them."""
+    tables: dict[str, dict[str, str]] = {}
+    section = ""
+    for line in (ROOT / "docs" / "CONFIGURATION.md").read_text().splitlines():
+        if line.startswith("## "):
+            section = line.removeprefix("## ")
+            section = "" if section not in SECTIONS else section
+        if row := re.match(r"\| `(\w+)` \| (.*?) \|", line):
+            tables.setdefault(section, {})[row[1]] = row[2]
+    return tables
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_the_documentation_lists_every_key_with_its_default(section):
+    table = documented()[section]
+    keys = keys_of(section)
+
+    assert list(table) == list(keys)
+    for key, default in keys.items():
+        if table[key].startswith("`") and " " not in table[key]:
+            assert yaml.safe_load(table[key].strip("`")) == default, key
+        elif table[key] == "needed":
+            assert default is ..., key
+        else:
+            assert default is ... or not isinstance(default, int | float | str), key
