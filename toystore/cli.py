@@ -78,7 +78,7 @@ def _common(*names: str) -> Callable[[Command], Command]:
     """Give a command those of the shared options that it needs, and ``--json``."""
 
     def decorate(command: Command) -> Command:
-        for name in (*names, "as_json"):
+        for name in reversed((*names, "as_json")):
             command = OPTIONS[name](command)
         return command
 
@@ -238,7 +238,7 @@ def status(common: Common, wait_s: float | None) -> None:
 @_common(*SERVED)
 @click.pass_obj
 def ring(common: Common, key: bytes | None) -> None:
-    """Show who owns KEY or, without one, how many partitions each member owns."""
+    """Show who owns KEY or, without one, each member's load."""
     with common.connect() as store:
         if key is not None:
             _show_owners(common, store.owners(key))
@@ -253,7 +253,10 @@ def ring(common: Common, key: bytes | None) -> None:
     "--data-dir", type=click.Path(file_okay=False), help="[default: data/ and the cluster's name]"
 )
 def node(config: str, name: str, data_dir: str | None) -> None:
-    """Run the node NAME of the cluster that CONFIG (YAML) describes, in the foreground."""
+    """Run one node in the foreground.
+
+    CONFIG is the cluster's YAML file, NAME one of its members.
+    """
     arguments = [sys.executable, "-m", "actors", config, name]
     os.execv(sys.executable, [*arguments, *(("--data-dir", data_dir) if data_dir else ())])
 
