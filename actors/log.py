@@ -75,6 +75,11 @@ def write(events: Iterable[Event], actor: str) -> None:
         logger(actor).log(_LEVEL_OF.get(name, logging.WARNING), name, **fields)
 
 
+def event(actor: str, name: str, **fields: Any) -> None:
+    """Log one event of the shell's own, at the level of the vocabulary."""
+    write([Event(name, fields)], actor)
+
+
 def lost() -> int:
     """How many lines could not be written since `configure`."""
     return sum(handler.lost for handler in _LINES.handlers if isinstance(handler, _Lossy))

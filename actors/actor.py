@@ -1,0 +1,272 @@
+"""The one loop that every actor runs.
+
+    poll       wait for a message, or for the machine's next deadline
+    drain      take in all that waits, up to a bound
+    feed       hand it to the machine, one message at a time
+    flush      send what the machine wrote, one frame to each destination, and log it
+
+An actor owns its thread, its sockets and its machine, and shares nothing but the
+process's ZeroMQ context.  Its supervisor (``node.py``) speaks to it over a PAIR of its
+own: ``stop`` and ``leave`` go in; ``ready``, ``idle``, ``stopped`` and ``failed`` come out.
+
+If the machine raises, the message that did it is answered `Internal` and set aside, what
+the machine held is answered with an error, and a fresh machine goes on behind the same
+sockets, since a bound inproc ROUTER that is closed is dead to its peers for good.  Too
+many failures in a row end the node: it can no longer be trusted.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import traceback
+from collections import deque
+from enum import StrEnum
+
+import zmq
+
+from actors import log
+from actors.sockets import Delivery, Door, Link, Mailbox
+from actors.surroundings import Surroundings, inproc, now
+from toystore.core.machine import Address, Machine, Now, Outbox, Peer
+from toystore.core.messages import (
+    Leave,
+    LinkUp,
+    MembersChanged,
+    Message,
+    SendFailed,
+    internal_reply,
+)
+
+RESTARTS_MAX = 8
+"""How many fresh machines an actor gets within `RESTARTS_WINDOW_S`."""
+RESTARTS_WINDOW_S = 60.0
+FLUSH_ROUNDS_MAX = 8
+"""How often a flush may cause another (a failed send makes the machine turn elsewhere)."""
+
+
+class Command(StrEnum):
+    """What a supervisor says."""
+
+    STOP = "stop"
+    LEAVE = "leave"
+
+
+class Report(StrEnum):
+    """What an actor says to its supervisor."""
+
+    READY = "ready"
+    IDLE = "idle"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+class Actor(threading.Thread):
+    """A thread, its doors and a machine.  Subclasses open doors and make the machine."""
+
+    role: str
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        super().__init__(name=self.role, daemon=True)
+        self.surroundings = surroundings
+        self.me = surroundings.me.name
+        self.outbox = Outbox()
+        self.poller = zmq.Poller()
+        self._doors: dict[zmq.Socket[bytes], Door] = {}
+        self._outlets: dict[Address, Door] = {}
+        self._restarts: deque[float] = deque()
+        self._members: MembersChanged | None = None
+        self._running = True
+        self._leaving = False
+
+    # --- what an actor is made of: for subclasses ---------------------------------------
+
+    def open(self) -> None:
+        """Make the sockets.  Runs in the actor's own thread."""
+        raise NotImplementedError
+
+    def make_machine(self) -> Machine:
+        """A machine in its first state."""
+        raise NotImplementedError
+
+    def idle(self) -> bool:
+        """Whether nothing is held that a goodbye should wait for."""
+        return True
+
+    def patience_s(self) -> float | None:
+        """How long the next poll may wait, beside the machine's own deadline."""
+        return None
+
+    def after_turn(self) -> None:
+        """What a subclass does at the end of each turn."""
+
+    def linked_nodes(self) -> set[str]:
+        """The nodes to which the machine has been told a link is up."""
+        links = (door for door in self._doors.values() if isinstance(door, Link))
+        return {link.to.node for link in links if link.watched and link.up}
+
+    # --- the loop -----------------------------------------------------------------------
+
+    def run(self) -> None:
+        """The thread: open, turn until told to stop, close."""
+        self.control = self.surroundings.context.socket(zmq.PAIR)
+        self.control.linger = 1000
+        self.control.connect(inproc(f"{self.role}.control"))
+        self.poller.register(self.control, zmq.POLLIN)
+        try:
+            self.machine = self.make_machine()
+            self.open()
+            self._report(Report.READY)
+            while self._running:
+                self.turn()
+            self._report(Report.STOPPED)
+        except Exception as error:
+            self._report(Report.FAILED, f"{type(error).__name__}: {error}")
+        finally:
+            for door in set(self._doors.values()):
+                door.close()
+            self.control.close()
+
+    def turn(self) -> None:
+        """Poll, drain, feed, flush."""
+        inbox: list[Delivery] = []
+        doors: list[Door] = []
+        for socket, _ in self.poller.poll(self._patience_ms()):
+            if socket is self.control:
+                self._obey()
+            elif (door := self._doors[socket]) not in doors:
+                doors.append(door)
+                inbox.extend(door.drain())
+        self.serve(inbox, now())
+        self.after_turn()
+        if self._leaving and self.idle():
+            self._leaving = False
+            self._report(Report.IDLE)
+
+    def serve(self, inbox: list[Delivery], at: Now) -> None:
+        """Feed the machine what arrived and what is due, then flush."""
+        for message, sender in inbox:
+            self.feed(message, sender, at)
+        deadline = self.machine.next_deadline()
+        if deadline is not None and deadline <= at.monotonic:
+            try:
+                self.machine.on_deadline(at)
+            except Exception as error:
+                self.renew(error, None, at)
+        self.flush(at)
+
+    def feed(self, message: Message, sender: Address, at: Now) -> None:
+        """Hand one message to the machine; it may fail over it, but only once."""
+        if type(message) is MembersChanged:
+            self._members = message
+        try:
+            self.machine.receive(message, sender, at)
+        except Exception as error:
+            self.renew(error, message, at)
+            reply = internal_reply(message, f"{type(error).__name__} in {self.role}")
+            if reply is not None:
+                self.outbox.send(sender, reply)
+
+    def flush(self, at: Now) -> None:
+        """Send and log what the machine wrote, until it has nothing more to say."""
+        for _ in range(FLUSH_ROUNDS_MAX):
+            if not self.outbox.sends:
+                break
+            sends, self.outbox.sends = self.outbox.sends, {}
+            for address, messages in sends.items():
+                for message, sender in self.deliver(address, messages):
+                    self.feed(message, sender, at)
+        if self.outbox.events:
+            events, self.outbox.events = self.outbox.events, []
+            log.write(events, self.role)
+
+    def deliver(self, address: Address, messages: list[Message]) -> list[Delivery]:
+        """Send ``messages`` through the right door; returns what the machine must hear of it."""
+        door = self._outlets.get(address)
+        if door is None:
+            assert isinstance(address, Peer)
+            return [(SendFailed(*address, message, False), address) for message in messages]
+        return door.send(address, messages)
+
+    # --- doors --------------------------------------------------------------------------
+
+    def add(self, door: Door, *outlets: Address) -> None:
+        """Poll a door, and send to these addresses through it."""
+        for socket in door.sockets():
+            self._doors[socket] = door
+            self.poller.register(socket, zmq.POLLIN)
+        for outlet in outlets:
+            self._outlets[outlet] = door
+
+    def add_mailbox(self) -> None:
+        """Where the other actors of this node come."""
+        self.add(Mailbox(self.surroundings, self.role, inproc(self.role)))
+
+    def add_local(self, *roles: str) -> None:
+        """A link to the mailbox of each of these actors of this node."""
+        for role in roles:
+            to = Peer(self.me, role)
+            self.add(Link(self.surroundings, self.role, to, inproc(role)), to)
+
+    # --- failure ------------------------------------------------------------------------
+
+    def renew(self, error: Exception, message: Message | None, at: Now) -> None:
+        """Log why the machine failed, let it go politely, and put a fresh one in its place.
+
+        Raises the error again when this happens too often.
+        """
+        self.log_failure(error, message)
+        if not self.may_restart(at):
+            raise error
+        try:
+            self.machine.on_failure(at)
+        except Exception as again:
+            self.log_failure(again, None)
+        self.machine = self.make_machine()
+        self._remind(at)
+
+    def may_restart(self, at: Now) -> bool:
+        """Count a restart; False once there were too many."""
+        self._restarts.append(at.monotonic)
+        while self._restarts[0] < at.monotonic - RESTARTS_WINDOW_S:
+            self._restarts.popleft()
+        return len(self._restarts) <= RESTARTS_MAX
+
+    def log_failure(self, error: Exception, message: Message | None) -> None:
+        """One line with the traceback and the type of the message that did it."""
+        log.event(
+            self.role,
+            "actor.failed",
+            error=f"{type(error).__name__}: {error}",
+            traceback="".join(traceback.format_exception(error)),
+            message=type(message).__name__,
+            restarts=len(self._restarts),
+        )
+
+    def _remind(self, at: Now) -> None:
+        """Tell a fresh machine what only the old one was told: who is there, and what is linked."""
+        for node in self.linked_nodes():
+            self.machine.receive(LinkUp(node), Peer(node, self.role), at)
+        if self._members is not None:
+            self.machine.receive(self._members, Peer(self.me, self.role), at)
+
+    # --- the supervisor -----------------------------------------------------------------
+
+    def _obey(self) -> None:
+        command = self.control.recv_string()
+        if command == Command.STOP:
+            self._running = False
+        elif command == Command.LEAVE:
+            self._leaving = True
+            self.feed(Leave(), Peer(self.me, self.role), now())
+
+    def _report(self, report: Report, text: str = "") -> None:
+        self.control.send_string(f"{report} {text}".strip())
+
+    def _patience_ms(self) -> int | None:
+        """Until the nearest deadline, rounded up so that it has come when the poll ends."""
+        waits = [wait for wait in (self.patience_s(),) if wait is not None]
+        deadline = self.machine.next_deadline()
+        if deadline is not None:
+            waits.append(deadline - now().monotonic)
+        return max(0, math.ceil(min(waits) * 1000)) if waits else None

@@ -1,0 +1,75 @@
+"""The coordinator actor: the client port in front, a link to every storage behind.
+
+Requests come in at the client port.  Replicas are reached over one link per node, inproc
+to this node's own storage and TCP to the others; a put for somebody else's key goes to
+that node's client port over a second link, where this node is a client like any other.
+"""
+
+from __future__ import annotations
+
+from actors.actor import Actor
+from actors.sockets import ClientPort, Delivery, Link
+from actors.surroundings import tcp
+from toystore.core.coordinator import Coordinator
+from toystore.core.machine import COORDINATOR, GOSSIP, STORAGE, Address, Caller, Peer
+from toystore.core.messages import Message
+from toystore.core.ring import Ring
+
+RETRY_S = 0.005
+"""How soon a slow reader is tried again."""
+
+
+class CoordinatorActor(Actor):
+    """Runs the coordinator machine."""
+
+    role = COORDINATOR
+    machine: Coordinator
+
+    def open(self) -> None:
+        """The mailbox, the client port, and the links."""
+        around = self.surroundings
+        self.clients = ClientPort(around, tcp(around.me.bind, around.me.client_port))
+        self.add(self.clients)
+        self.add_mailbox()
+        self.add_local(STORAGE, GOSSIP)
+        for other in around.others():
+            storage, coordinator = Peer(other.name, STORAGE), Peer(other.name, COORDINATOR)
+            replicas = Link(around, self.role, storage, tcp(other.host, other.peer_port))
+            forwards = Link(
+                around, self.role, coordinator, tcp(other.host, other.client_port), watch=False
+            )
+            self.add(replicas, storage)
+            self.add(forwards, coordinator)
+
+    def make_machine(self) -> Coordinator:
+        """A coordinator that has heard of nobody yet."""
+        config = self.surroundings.config
+        members = config.ring_members()
+        return Coordinator(
+            node=self.me,
+            cluster=config.cluster,
+            ring=Ring(members, config.partitions, config.buckets["default"].n),
+            members=[member.name for member in members],
+            settings=config.coordinator_settings(),
+            outbox=self.outbox,
+            chance=self.surroundings.chance(),
+        )
+
+    def deliver(self, address: Address, messages: list[Message]) -> list[Delivery]:
+        """Clients are answered at their port, everyone else over a link."""
+        if isinstance(address, Caller):
+            return self.clients.send(address, messages)
+        return super().deliver(address, messages)
+
+    def idle(self) -> bool:
+        """Nothing is held: every request has its answer."""
+        return self.machine.idle and not self.clients.holding
+
+    def patience_s(self) -> float | None:
+        """Come back soon while replies are held for a slow reader."""
+        return RETRY_S if self.clients.holding else None
+
+    def after_turn(self) -> None:
+        """Try slow readers again."""
+        if self.clients.holding:
+            self.clients.retry()

@@ -1,0 +1,105 @@
+"""Datagrams over PUB/SUB: gossip's lossy, UDP-like way to everyone.
+
+The SUB is *bound*, like a UDP port: it is the inbox.  The XPUB *connects* to the inboxes
+of the others and publishes each datagram under its recipient's topic, ``n4`` and a NUL
+(subscriptions match prefixes: without it, n1 would get n10's).  Publishing never blocks:
+to a peer that is down or stopped it drops.  IMMEDIATE keeps nothing stale for a peer that
+comes back.
+
+That a link is up is told by the peer's subscription, which arrives on the XPUB; that it
+is lost, by the socket's monitor, since no unsubscription comes from a killed peer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import zmq
+
+from actors.sockets import Delivery, Door, bind, link_events, monitored, received, tuned
+from actors.surroundings import Surroundings, tcp
+from toystore.core.machine import GOSSIP, Address, Peer
+from toystore.core.messages import Ack, Gossip, Message, Ping, PingReq, SendFailed
+
+EVERYONE = b"*\0"
+INBOX_FRAMES_MAX = 1000
+
+
+class Datagrams(Door):
+    """The pair of sockets, and who is reachable through them."""
+
+    ACCEPTS = frozenset({Ping, PingReq, Ack, Gossip})
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        super().__init__("gossip", surroundings, GOSSIP)
+        me = surroundings.me
+        self.linked: set[str] = set()
+        self.inbox = surroundings.context.socket(zmq.SUB)
+        tuned(self.inbox, surroundings, INBOX_FRAMES_MAX)
+        self.inbox.subscribe(topic(me.name))
+        self.inbox.subscribe(EVERYONE)
+        bind(self.inbox, tcp(me.bind, me.gossip_port))
+        self.outlet = surroundings.context.socket(zmq.XPUB)
+        tuned(self.outlet, surroundings, INBOX_FRAMES_MAX)
+        self.monitor = monitored(self.outlet)
+        self._node_at = {
+            tcp(other.host, other.gossip_port): other.name for other in surroundings.others()
+        }
+        for address in self._node_at:
+            self.outlet.connect(address)
+
+    def sockets(self) -> Iterable[zmq.Socket[bytes]]:
+        """Inbox, outlet and the outlet's monitor."""
+        return (self.inbox, self.outlet, self.monitor)
+
+    def drain(self) -> list[Delivery]:
+        """Datagrams for this node; the links are brought up to date on the way."""
+        self._watch()
+        inbox: list[Delivery] = []
+        for parts in received(self.inbox):
+            body = parts[-1].partition(b"\0")[2]
+            frame = self.opened(body, "datagram")
+            if frame is None:
+                continue
+            if frame.header is None:
+                self.reject("a datagram without a header", "datagram")
+            elif self.refusal(frame.header) is None:
+                inbox.extend(self._accepted(frame.messages, frame.header.sender))
+        return inbox
+
+    def send(self, to: Address, messages: list[Message]) -> list[Delivery]:
+        """Publish under the recipient's topic; to a lost link, say so instead."""
+        assert isinstance(to, Peer)
+        if to.node not in self.linked:
+            return [(SendFailed(*to, message, False), to) for message in messages]
+        for body, _ in self.frames(messages):
+            self.outlet.send(topic(to.node) + body, zmq.NOBLOCK)
+        return []
+
+    def close(self) -> None:
+        """Give a goodbye a moment to leave."""
+        self.outlet.disable_monitor()
+        self.outlet.close(linger=200)
+        self.inbox.close()
+
+    def _accepted(self, messages: list[Message], sender: Peer) -> Iterable[Delivery]:
+        for message in messages:
+            if type(message) in self.ACCEPTS:
+                yield message, sender
+            else:
+                self.reject(f"{type(message).__name__} is no datagram", sender)
+
+    def _watch(self) -> None:
+        """Subscriptions say who is there, the monitor says who is gone."""
+        for up, endpoint in link_events(self.monitor):
+            if not up and endpoint in self._node_at:
+                self.linked.discard(self._node_at[endpoint])
+        for parts in received(self.outlet):
+            subscription, name = parts[0][:1], parts[0][1:-1].decode(errors="replace")
+            if subscription == b"\x01" and name in self._node_at.values():
+                self.linked.add(name)
+
+
+def topic(node: str) -> bytes:
+    """The topic that one node listens to."""
+    return node.encode() + b"\0"

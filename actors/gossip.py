@@ -1,0 +1,94 @@
+"""The gossip actor: SWIM over datagrams, and full exchanges over sockets of its own.
+
+Pings, acks and piggybacked updates are datagrams and may be lost.  A full exchange
+(push-pull, on join and now and then) wants an answer, so it goes from a link to the other
+node's *exchange* port.  A peer counts as linked once both ways are up.
+"""
+
+from __future__ import annotations
+
+from actors.actor import Actor
+from actors.datagrams import Datagrams
+from actors.sockets import Delivery, Link, Mailbox
+from actors.surroundings import inproc, tcp
+from toystore.core.machine import COORDINATOR, GOSSIP, HANDOFF, STORAGE, Address, Now, Peer
+from toystore.core.messages import Exchange, ExchangeReply, LinkLost, LinkUp, Message
+from toystore.core.swim import Swim
+
+
+class RefusedError(Exception):
+    """The cluster will not have this node: its name or its member list is another."""
+
+
+class GossipActor(Actor):
+    """Runs the SWIM machine."""
+
+    role = GOSSIP
+    machine: Swim
+
+    def open(self) -> None:
+        """The mailbox with the exchange port, the datagrams, and a link to every exchange port."""
+        around = self.surroundings
+        exchange = tcp(around.me.bind, around.me.exchange_port)
+        self.mailbox = Mailbox(around, self.role, inproc(self.role), exchange)
+        self.datagrams = Datagrams(around)
+        self.add(self.mailbox)
+        self.add(self.datagrams)
+        self.add_local(STORAGE, COORDINATOR, HANDOFF)
+        self._exchanges: dict[str, Link] = {}
+        self._linked: set[str] = set()
+        for other in around.others():
+            address = tcp(other.host, other.exchange_port)
+            link = Link(around, self.role, Peer(other.name, GOSSIP), address, watch=False)
+            self._exchanges[other.name] = link
+            self.add(link)
+
+    def make_machine(self) -> Swim:
+        """SWIM as of a node that has just started."""
+        config = self.surroundings.config
+        return Swim(
+            node=self.me,
+            members=[member.name for member in config.members],
+            seeds=config.seeds,
+            settings=config.swim_settings(),
+            outbox=self.outbox,
+            chance=self.surroundings.chance(),
+        )
+
+    def linked_nodes(self) -> set[str]:
+        """The peers whose two ways are both up."""
+        return self._linked
+
+    def serve(self, inbox: list[Delivery], at: Now) -> None:
+        """First what changed about the links, then the messages."""
+        super().serve(self._link_news() + inbox, at)
+        if self.machine.refused is not None:
+            raise RefusedError(self.machine.refused)
+
+    def deliver(self, address: Address, messages: list[Message]) -> list[Delivery]:
+        """Gossip to gossip: exchanges over their links, all else as datagrams."""
+        if not isinstance(address, Peer) or address.actor != GOSSIP:
+            return super().deliver(address, messages)
+        news: list[Delivery] = []
+        for kind, send in (
+            (Exchange, self._exchanges[address.node].send),
+            (ExchangeReply, self.mailbox.send),
+        ):
+            chosen: list[Message] = [message for message in messages if type(message) is kind]
+            messages = [message for message in messages if type(message) is not kind]
+            if chosen:
+                news += send(address, chosen)
+        if messages:
+            news += self.datagrams.send(address, messages)
+        return news
+
+    def _link_news(self) -> list[Delivery]:
+        """`LinkUp` and `LinkLost` for the peers whose two ways, taken together, have changed."""
+        linked = {name for name in self.datagrams.linked if self._exchanges[name].up}
+        if linked == self._linked:
+            return []
+        up, lost = linked - self._linked, self._linked - linked
+        self._linked = linked
+        return [(LinkUp(name), Peer(name, GOSSIP)) for name in sorted(up)] + [
+            (LinkLost(name), Peer(name, GOSSIP)) for name in sorted(lost)
+        ]

@@ -1,0 +1,234 @@
+"""One node: opens the disk, starts the four actors, watches over them, stops them.
+
+    start    storage first, since everyone asks something of it; gossip last, since it
+             tells the world that this node is there
+    watch    signals, the parent's pipe and the actors' reports, all in one poll
+    stop     gossip says goodbye, the coordinator finishes what it holds, storage goes last
+
+An actor that gives up for good takes the node with it: exit code 1.  What goes wrong
+before the node runs is a `StartupError`: exit code 2 and one clear line.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from actors import log
+from actors.actor import Actor, Command, Report
+from actors.coordinator import CoordinatorActor
+from actors.gossip import GossipActor
+from actors.handoff import HandoffActor
+from actors.storage import StorageActor
+from actors.surroundings import Surroundings, inproc
+from toystore.config import ClusterConfig
+from toystore.core.machine import COORDINATOR, GOSSIP, HANDOFF, STORAGE
+from toystore.core.storage import ForeignDataError, found
+from toystore.engines import Engine, EngineError, open_engine
+
+START_S = 10.0
+"""How long an actor may take to open its sockets."""
+GOODBYE_S = 2.0
+"""How long a clean stop waits for requests in flight."""
+STOP_S = 5.0
+"""How long an actor may take to stop."""
+SOCKETS_MAX = 16_384
+
+
+class StartupError(Exception):
+    """The node cannot start; the text says why and what to do."""
+
+
+class NodeFailedError(Exception):
+    """An actor gave up: the node cannot go on."""
+
+
+class Node:
+    """A node from start to stop; `run` returns once it has stopped cleanly."""
+
+    def __init__(self, config: ClusterConfig, name: str, folder: Path) -> None:
+        """``folder``: this node's own."""
+        self.config = config
+        self.me = config.member(name)
+        self.folder = folder
+        self.pid_file = folder / "pid"
+        self.context: zmq.Context[Any] = zmq.Context()
+        self.context.set(zmq.MAX_SOCKETS, SOCKETS_MAX)
+        self.poller = zmq.Poller()
+        self.actors: dict[str, Actor] = {}
+        self.controls: dict[str, zmq.Socket[bytes]] = {}
+
+    def run(self, watched: list[int]) -> None:
+        """Start, run until a signal or until one of the file descriptors ends, stop.
+
+        Raises:
+            StartupError: before anything was served.
+            NodeFailedError: an actor gave up later.
+        """
+        with WakeUp() as wake_up:
+            engine, disk = self._open_disk()
+            try:
+                self._start(engine)
+                self.pid_file.write_text(f"{os.getpid()}\n")
+                log.event(
+                    "node",
+                    "node.started",
+                    pid=os.getpid(),
+                    disk=disk,
+                    client_port=self.me.client_port,
+                    members=len(self.config.members),
+                )
+                self._stop(self._watch([wake_up.fileno(), *watched]))
+            finally:
+                self._end()
+                engine.close()
+                self._remove_pid_file()
+
+    # --- start --------------------------------------------------------------------------
+
+    def _open_disk(self) -> tuple[Engine, str]:
+        """Open the data folder and hold what is on it against the configuration."""
+        config = self.config
+        try:
+            engine = open_engine(
+                config.durability,
+                self.folder / "data",
+                sync_interval_s=config.sync_interval_ms / 1000,
+            )
+        except EngineError as error:
+            raise StartupError(str(error)) from None
+        try:
+            engine.begin()
+            disk = found(
+                engine,
+                cluster=config.cluster,
+                node=self.me.name,
+                members_digest=config.members_digest(),
+                chance=random.SystemRandom(),
+            )
+            engine.commit()
+        except (ForeignDataError, EngineError) as error:
+            engine.abort()
+            engine.close()
+            raise StartupError(str(error)) from None
+        return engine, disk
+
+    def _start(self, engine: Engine) -> None:
+        """Start each actor and wait until its sockets are open."""
+        around = Surroundings(
+            config=self.config,
+            me=self.me,
+            context=self.context,
+            boot=os.urandom(4).hex(),
+        )
+        for actor in (
+            StorageActor(around, engine),
+            CoordinatorActor(around),
+            HandoffActor(around),
+            GossipActor(around),
+        ):
+            control = self.context.socket(zmq.PAIR)
+            control.bind(inproc(f"{actor.role}.control"))
+            self.actors[actor.role] = actor
+            self.controls[actor.role] = control
+            self.poller.register(control, zmq.POLLIN)
+            actor.start()
+            try:
+                self._await(actor.role, Report.READY, START_S)
+            except NodeFailedError as error:
+                raise StartupError(str(error)) from None
+
+    # --- watch --------------------------------------------------------------------------
+
+    def _watch(self, descriptors: list[int]) -> str:
+        """Wait for a reason to stop: a signal, or the end of a watched descriptor.
+
+        Raises `NodeFailedError` if an actor gives up first.
+        """
+        for descriptor in descriptors:
+            self.poller.register(descriptor, zmq.POLLIN)
+        while True:
+            for ready, _ in self.poller.poll():
+                if isinstance(ready, zmq.Socket):
+                    self._hear(ready)
+                elif ready == descriptors[0]:
+                    return signal.Signals(os.read(ready, 1)[0]).name
+                elif not os.read(ready, 4096):
+                    return "parent gone"
+
+    def _hear(self, control: zmq.Socket[bytes]) -> Report:
+        """Take in one report; a failure ends the node."""
+        report, _, text = control.recv_string().partition(" ")
+        if report == Report.FAILED:
+            role = next(role for role, other in self.controls.items() if other is control)
+            raise NodeFailedError(f"{role}: {text}")
+        return Report(report)
+
+    def _await(self, role: str, wanted: Report, patience_s: float) -> bool:
+        """Wait for an actor's report; False if it does not come in time."""
+        end = time.monotonic() + patience_s
+        control = self.controls[role]
+        while control.poll(max(0, int((end - time.monotonic()) * 1000))):
+            if self._hear(control) is wanted:
+                return True
+        return False
+
+    # --- stop ---------------------------------------------------------------------------
+
+    def _stop(self, reason: str) -> None:
+        """Say goodbye, finish what is held, then stop one after the other."""
+        began = time.monotonic()
+        log.event("node", "node.stopping", reason=reason)
+        for role in (GOSSIP, COORDINATOR):
+            self.controls[role].send_string(Command.LEAVE)
+            self._await(role, Report.IDLE, GOODBYE_S)
+        for role in (COORDINATOR, HANDOFF, GOSSIP, STORAGE):
+            self.controls[role].send_string(Command.STOP)
+            self._await(role, Report.STOPPED, STOP_S)
+        log.event("node", "node.stopped", took_s=round(time.monotonic() - began, 3))
+
+    def _end(self) -> None:
+        """Let go of every actor, however it ended, and of the context."""
+        for role, actor in self.actors.items():
+            if actor.is_alive():
+                self.controls[role].send_string(Command.STOP, zmq.NOBLOCK)
+                actor.join(STOP_S)
+        for control in self.controls.values():
+            control.close(linger=0)
+        if not any(actor.is_alive() for actor in self.actors.values()):
+            self.context.term()
+
+    def _remove_pid_file(self) -> None:
+        """Unless another process has put its own there."""
+        if self.pid_file.exists() and self.pid_file.read_text() == f"{os.getpid()}\n":
+            self.pid_file.unlink()
+
+
+class WakeUp:
+    """SIGTERM and SIGINT as bytes on a socket, so that a poll can wait for them too."""
+
+    SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+    def __enter__(self) -> WakeUp:
+        self._read, self._write = socket.socketpair()
+        self._write.setblocking(False)
+        signal.set_wakeup_fd(self._write.fileno())
+        for number in self.SIGNALS:
+            signal.signal(number, lambda *_: None)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.set_wakeup_fd(-1)
+        self._read.close()
+        self._write.close()
+
+    def fileno(self) -> int:
+        """What to poll."""
+        return self._read.fileno()

@@ -1,0 +1,440 @@
+"""The four kinds of door through which an actor hears and speaks.
+
+    Mailbox     ROUTER, bound     other actors come to it; answers go back by identity
+    ClientPort  ROUTER, bound     strangers come to it; their whole envelope is echoed
+    Link        DEALER, connects  to one mailbox or port of one node, here or elsewhere
+    Datagrams   SUB + XPUB        gossip's lossy, UDP-like way to everyone (datagrams.py)
+
+A door has sockets to poll, a `drain` that takes in what waits, up to a bound, and never
+blocks, and a `send` that never blocks either.  What arrives malformed, foreign or for
+somebody else is counted, logged once per sender and dropped.
+
+Every queue is bounded, in bytes too: a ZeroMQ pipe holds at most its high-water mark of
+frames, and a frame is at most ``frame_bytes_max`` (one large message aside).  When one is
+full, a `Link` says `SendFailed` to its machine, a `Mailbox` drops the reply and counts it,
+and a `ClientPort` holds up to `HELD_BYTES_MAX` for a client that reads slowly.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from actors import log
+from actors.surroundings import Surroundings
+from toystore.core.machine import COORDINATOR, Address, Caller, Peer
+from toystore.core.messages import (
+    ROUTE_OF,
+    Code,
+    Delete,
+    ErrorReply,
+    Get,
+    LinkLost,
+    LinkUp,
+    Message,
+    Owners,
+    Put,
+    Refused,
+    RingLoad,
+    SendFailed,
+    Status,
+    takes,
+)
+from toystore.wire import Frame, FrameError, Header, decode, encode_bounded
+
+Delivery = tuple[Message, Address]
+"""A message and who sent it."""
+
+DRAIN_FRAMES_MAX = 1000
+"""How many frames are taken from one socket per turn."""
+DRAIN_BYTES_MAX = 16 * 1024 * 1024
+"""How many bytes, likewise."""
+PEER_FRAMES_MAX = 256
+"""High-water mark between actors."""
+CLIENT_FRAMES_MAX = 32
+"""High-water mark towards one client."""
+HELD_BYTES_MAX = 4 * 1024 * 1024
+"""Replies held for one client beyond its high-water mark."""
+HEARTBEAT_MS = 1000
+HEARTBEAT_TIMEOUT_MS = 3000
+RECONNECT_MS = 100
+RECONNECT_MS_MAX = 1000
+ENVELOPE_FRAMES_MAX = 8
+LOGGED_SENDERS_MAX = 256
+
+
+class Door:
+    """What every door has: its sockets, a way in, a way out, and a memory for misfits."""
+
+    def __init__(self, port: str, surroundings: Surroundings, actor: str) -> None:
+        self.port = port
+        self.surroundings = surroundings
+        self.actor = actor
+        self.header: Header = surroundings.header(actor)
+        self.speaks_as: Header | None = self.header
+        self.rejected = 0
+        self.dropped = 0
+        self._logged: set[object] = set()
+
+    def sockets(self) -> Iterable[zmq.Socket[bytes]]:
+        """The sockets to poll."""
+        raise NotImplementedError
+
+    def drain(self) -> list[Delivery]:
+        """Everything that waits, up to a bound, without blocking."""
+        raise NotImplementedError
+
+    def send(self, to: Address, messages: list[Message]) -> list[Delivery]:
+        """Send without blocking; returns what the machine must hear about it."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Close the sockets."""
+        for socket in self.sockets():
+            socket.close()
+
+    def frames(self, messages: list[Message]) -> Iterable[tuple[bytes, list[Message]]]:
+        """The frames that carry ``messages``, each with those that it carries."""
+        return encode_bounded(messages, self.speaks_as, self.surroundings.frame_bytes_max)
+
+    def opened(self, body: bytes, sender: object) -> Frame | None:
+        """Decode a frame; a misfit is counted and logged, and None comes back."""
+        try:
+            return decode(body)
+        except FrameError as error:
+            self.reject(str(error), sender)
+            return None
+
+    def reject(self, reason: str, sender: object) -> None:
+        """Count a misfit, and log the first from each sender."""
+        self.rejected += 1
+        if sender not in self._logged and len(self._logged) < LOGGED_SENDERS_MAX:
+            self._logged.add(sender)
+            log.event(
+                self.actor, "frame.rejected", port=self.port, reason=reason, sender=str(sender)
+            )
+
+    def refusal(self, header: Header) -> str | None:
+        """Why a header does not belong here, or None."""
+        if header[1:] == self.header[1:]:
+            return None
+        if header.cluster != self.header.cluster:
+            reason = f"cluster {header.cluster!r} is not {self.header.cluster!r}"
+        else:
+            reason = (
+                f"the member list of {header.sender.node} (digest "
+                f"{header.members_digest.hex()[:8]}) is not the one here "
+                f"({self.header.members_digest.hex()[:8]}); both must be the same"
+            )
+        key = (header.sender.node, header.cluster, header.members_digest)
+        if key not in self._logged and len(self._logged) < LOGGED_SENDERS_MAX:
+            self._logged.add(key)
+            log.event(self.actor, "member.refused", member=header.sender.node, reason=reason)
+        return reason
+
+    def drop(self, count: int) -> None:
+        """Count replies that could not be delivered; log at 1, 10, 100, ..."""
+        before, self.dropped = self.dropped, self.dropped + count
+        if len(str(self.dropped)) > len(str(before)) or before == 0:
+            log.event(self.actor, "reply.dropped", port=self.port, count=self.dropped)
+
+
+class Mailbox(Door):
+    """A ROUTER where actors come: inproc always, and a TCP port where peers come too."""
+
+    def __init__(self, surroundings: Surroundings, actor: str, *addresses: str) -> None:
+        super().__init__(actor, surroundings, actor)
+        self.socket = bound_router(surroundings, PEER_FRAMES_MAX, addresses)
+        self._accepts = frozenset(kind for kind in ROUTE_OF if takes(actor, kind))
+        self._routes: dict[Peer, bytes] = {}
+
+    def sockets(self) -> Iterable[zmq.Socket[bytes]]:
+        """The one socket."""
+        return (self.socket,)
+
+    def drain(self) -> list[Delivery]:
+        """Messages from actors of this cluster; others are told `Refused`."""
+        inbox: list[Delivery] = []
+        for parts in received(self.socket):
+            if len(parts) != 2:
+                self.reject(f"{len(parts)} frames, not an identity and a body", parts[0])
+                continue
+            identity, body = parts
+            frame = self.opened(body, identity)
+            if frame is None:
+                continue
+            if frame.header is None:
+                self.reject("no header: clients go to the client port", identity)
+                continue
+            refusal = self.refusal(frame.header)
+            if refusal is not None:
+                self._post(identity, [Refused(refusal)])
+                continue
+            sender = frame.header.sender
+            self._routes[sender] = identity
+            for message in frame.messages:
+                if type(message) in self._accepts:
+                    inbox.append((message, sender))
+                else:
+                    self.reject(f"{type(message).__name__} is not for {self.actor}", identity)
+        return inbox
+
+    def send(self, to: Address, messages: list[Message]) -> list[Delivery]:
+        """Answer an actor that has written before; what cannot leave is dropped."""
+        identity = self._routes.get(to) if isinstance(to, Peer) else None
+        if identity is None:
+            self.drop(len(messages))
+        else:
+            self._post(identity, messages)
+        return []
+
+    def _post(self, identity: bytes, messages: list[Message]) -> None:
+        for body, carried in self.frames(messages):
+            if not sent(self.socket, (identity, body)):
+                self.drop(len(carried))
+
+
+class ClientPort(Door):
+    """A ROUTER for strangers: nothing they call themselves is believed.
+
+    The sender of a request is its whole envelope, every frame before the body, and the
+    reply echoes it: a REQ's ``[identity, request id, empty]`` and a DEALER's
+    ``[identity]`` are served alike.
+    """
+
+    ACCEPTS = frozenset({Get, Put, Delete, Status, Owners, RingLoad})
+
+    def __init__(self, surroundings: Surroundings, address: str) -> None:
+        super().__init__("client", surroundings, COORDINATOR)
+        self.speaks_as = None
+        self.socket = bound_router(surroundings, CLIENT_FRAMES_MAX, (address,))
+        self._held: dict[Caller, deque[bytes]] = {}
+        self._held_bytes: dict[bytes, int] = {}
+
+    def sockets(self) -> Iterable[zmq.Socket[bytes]]:
+        """The one socket."""
+        return (self.socket,)
+
+    def drain(self) -> list[Delivery]:
+        """Requests; whoever sends anything else gets a `BAD_REQUEST`."""
+        inbox: list[Delivery] = []
+        for parts in received(self.socket):
+            *envelope, body = parts
+            caller = Caller(tuple(envelope))
+            if len(parts) < 2 or len(parts) > ENVELOPE_FRAMES_MAX:
+                self.reject(f"{len(parts)} frames in one message", parts[0])
+                continue
+            try:
+                frame = decode(body)
+            except FrameError as error:
+                self.reject(str(error), parts[0])
+                self._complain(caller, str(error))
+                continue
+            refusal = frame.header and self.refusal(frame.header)
+            if refusal:
+                self.send(caller, [Refused(refusal)])
+                continue
+            for message in frame.messages:
+                if type(message) not in self.ACCEPTS:
+                    self._complain(caller, f"{type(message).__name__} is not a request")
+                elif getattr(message, "forwarded", False) and frame.header is None:
+                    self._complain(caller, "forwarded: only a member forwards")
+                else:
+                    inbox.append((message, caller))
+        return inbox
+
+    def send(self, to: Address, messages: list[Message]) -> list[Delivery]:
+        """Answer a client, or hold the answer for a while if it reads slowly."""
+        assert isinstance(to, Caller)
+        for body, carried in self.frames(messages):
+            if to in self._held or not self._post(to, body):
+                self._hold(to, body, len(carried))
+        return []
+
+    @property
+    def holding(self) -> bool:
+        """Whether anything is held for a client that reads slowly."""
+        return bool(self._held)
+
+    def retry(self) -> None:
+        """Send what was held, as far as it goes now."""
+        for caller, queue in list(self._held.items()):
+            while queue and self._post(caller, queue[0]):
+                self._release(caller, queue.popleft())
+            if not queue:
+                del self._held[caller]
+
+    def _post(self, caller: Caller, body: bytes) -> bool:
+        """True if it is sent, or its client is gone; False if it must wait."""
+        return sent(self.socket, (*caller.envelope, body), gone=True)
+
+    def _hold(self, caller: Caller, body: bytes, messages: int) -> None:
+        identity = caller.envelope[0]
+        held = self._held_bytes.get(identity, 0)
+        if held + len(body) > HELD_BYTES_MAX:
+            self.drop(messages)
+            return
+        self._held_bytes[identity] = held + len(body)
+        self._held.setdefault(caller, deque()).append(body)
+
+    def _release(self, caller: Caller, body: bytes) -> None:
+        identity = caller.envelope[0]
+        self._held_bytes[identity] -= len(body)
+        if self._held_bytes[identity] == 0:
+            del self._held_bytes[identity]
+
+    def _complain(self, caller: Caller, text: str) -> None:
+        self.send(caller, [ErrorReply(0, Code.BAD_REQUEST, text, True)])
+
+
+class Link(Door):
+    """A DEALER to one mailbox or port of one node.
+
+    Its machine hears `LinkUp` and `LinkLost` (from the socket's monitor, TCP only) and
+    `SendFailed`: with the link down that means unreachable, with it up overloaded.
+    """
+
+    def __init__(
+        self, surroundings: Surroundings, actor: str, to: Peer, address: str, *, watch: bool = True
+    ) -> None:
+        """``watch``: whether the machine is told of this link (a second one to a node is not)."""
+        super().__init__(f"link to {to.node}/{to.actor}", surroundings, actor)
+        self.to = to
+        self.up = address.startswith("inproc:")
+        self.socket = surroundings.context.socket(zmq.DEALER)
+        self.socket.identity = surroundings.identity(actor)
+        tuned(self.socket, surroundings, PEER_FRAMES_MAX)
+        self.monitor = None if self.up else monitored(self.socket)
+        self.watched = watch and self.monitor is not None
+        self.socket.connect(address)
+
+    def sockets(self) -> Iterable[zmq.Socket[bytes]]:
+        """The DEALER, and its monitor if it has one."""
+        return (self.socket,) if self.monitor is None else (self.socket, self.monitor)
+
+    def drain(self) -> list[Delivery]:
+        """Answers, and news of the link itself."""
+        inbox: list[Delivery] = []
+        for parts in received(self.socket):
+            frame = self.opened(parts[-1], self.to)
+            if frame is not None:
+                inbox.extend((message, self.to) for message in frame.messages)
+        if self.monitor is not None:
+            for up, _ in link_events(self.monitor):
+                if up != self.up:
+                    self.up = up
+                    if self.watched:
+                        news = LinkUp(self.to.node) if up else LinkLost(self.to.node)
+                        inbox.append((news, self.to))
+        return inbox
+
+    def send(self, to: Address, messages: list[Message]) -> list[Delivery]:  # noqa: ARG002 - a link leads to one address
+        """Send, or tell the machine what could not be sent, and why."""
+        failed: list[Delivery] = []
+        for body, carried in self.frames(messages):
+            if failed or not sent(self.socket, (body,)):
+                failed.extend(
+                    (SendFailed(self.to.node, self.to.actor, message, self.up), self.to)
+                    for message in carried
+                )
+        return failed
+
+    def close(self) -> None:
+        """Stop the monitor first: it is a socket of libzmq's own."""
+        if self.monitor is not None:
+            self.socket.disable_monitor()
+        self.socket.close()
+
+
+# --- plain functions on sockets ---------------------------------------------------------
+
+
+def received(socket: zmq.Socket[bytes]) -> Iterator[list[bytes]]:
+    """What waits on a socket, a list of frames each, up to the bounds of one turn."""
+    room = DRAIN_BYTES_MAX
+    receive, get = socket.recv, socket.get
+    try:
+        for _ in range(DRAIN_FRAMES_MAX):
+            parts = [receive(zmq.NOBLOCK)]
+            while get(zmq.RCVMORE):
+                parts.append(receive(zmq.NOBLOCK))
+            yield parts
+            room -= len(parts[-1])
+            if room < 0:
+                return
+    except zmq.Again:
+        return
+
+
+def sent(socket: zmq.Socket[bytes], parts: tuple[bytes, ...], *, gone: bool = False) -> bool:
+    """Send without blocking; False if it cannot leave now.  ``gone``: what to say of nobody."""
+    try:
+        for part in itertools.islice(parts, len(parts) - 1):
+            socket.send(part, zmq.NOBLOCK | zmq.SNDMORE)
+        socket.send(parts[-1], zmq.NOBLOCK)
+    except zmq.Again:
+        return False
+    except zmq.ZMQError as error:
+        if error.errno != errno.EHOSTUNREACH:
+            raise
+        return gone
+    return True
+
+
+def tuned(socket: zmq.Socket[bytes], surroundings: Surroundings, frames_max: int) -> None:
+    """The options that every socket of a node has."""
+    socket.set_hwm(frames_max)
+    socket.linger = 0
+    socket.setsockopt(zmq.IMMEDIATE, 1)
+    socket.setsockopt(zmq.MAXMSGSIZE, surroundings.message_bytes_max)
+    socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+    socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
+    socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MS_MAX)
+
+
+def bound_router(
+    surroundings: Surroundings, frames_max: int, addresses: Iterable[str]
+) -> zmq.Socket[bytes]:
+    """A ROUTER bound to each address.  Raises `zmq.ZMQError` with the address in its text."""
+    socket: zmq.Socket[bytes] = surroundings.context.socket(zmq.ROUTER)
+    tuned(socket, surroundings, frames_max)
+    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+    socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
+    for address in addresses:
+        bind(socket, address)
+    return socket
+
+
+def bind(socket: zmq.Socket[bytes], address: str) -> None:
+    """Bind, with an error that names the address and what to do."""
+    try:
+        socket.bind(address)
+    except zmq.ZMQError as error:
+        socket.close()
+        raise PortError(f"cannot bind {address}: {error.strerror}") from None
+
+
+class PortError(Exception):
+    """A port cannot be bound: in use, or not an address of this host."""
+
+
+def monitored(socket: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
+    """The monitor of a connecting socket, for the two events that matter."""
+    return socket.get_monitor_socket(zmq.Event.HANDSHAKE_SUCCEEDED | zmq.Event.DISCONNECTED)
+
+
+def link_events(monitor: zmq.Socket[bytes]) -> Iterator[tuple[bool, str]]:
+    """What a monitor has to say: (is up, endpoint) each."""
+    try:
+        while True:
+            event = recv_monitor_message(monitor, zmq.NOBLOCK)
+            yield event["event"] == zmq.Event.HANDSHAKE_SUCCEEDED, event["endpoint"].decode()
+    except zmq.Again:
+        return

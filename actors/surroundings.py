@@ -1,0 +1,74 @@
+"""What a node gives to each of its actors: settings, addresses and a context.
+
+Immutable, so that sharing it is not sharing state.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import zmq
+
+from toystore.config import ClusterConfig, MemberConfig
+from toystore.core.machine import Now, Peer
+from toystore.wire import Header
+
+OVERHEAD_BYTES = 64 * 1024
+"""What a largest message may need beside its key and value."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Handed to every actor of one node."""
+
+    config: ClusterConfig
+    me: MemberConfig
+    context: zmq.Context[Any]
+    boot: str
+    """Random, new at each start: tells this life of the node from its last."""
+
+    def header(self, actor: str) -> Header:
+        """What an actor's frames say of their sender."""
+        return Header(Peer(self.me.name, actor), self.config.cluster, self.config.members_digest())
+
+    def identity(self, actor: str) -> bytes:
+        """How an actor's DEALERs call themselves."""
+        return f"{self.me.name}/{actor}/{self.boot}".encode()
+
+    def others(self) -> list[MemberConfig]:
+        """Every member but this node."""
+        return [member for member in self.config.members if member.name != self.me.name]
+
+    def chance(self) -> random.Random:
+        """A source of randomness for one machine."""
+        return random.Random()
+
+    @property
+    def frame_bytes_max(self) -> int:
+        """Where frames are cut."""
+        return self.config.limits.frame_bytes_max
+
+    @property
+    def message_bytes_max(self) -> int:
+        """What a socket accepts: a full frame and the largest message; more cuts the link."""
+        limits = self.config.limits
+        largest = limits.key_bytes_max + limits.value_bytes_max + OVERHEAD_BYTES
+        return limits.frame_bytes_max + largest
+
+
+def now() -> Now:
+    """Both clocks, read together."""
+    return Now(time.monotonic(), time.time_ns() // 1000)
+
+
+def tcp(host: str, port: int) -> str:
+    """A ZeroMQ address; an IPv6 host is put in brackets."""
+    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+
+
+def inproc(actor: str) -> str:
+    """Where an actor's mailbox is."""
+    return f"inproc://{actor}"
