@@ -1,0 +1,249 @@
+"""A call's arguments, checked and made into requests; both clients make theirs here.
+
+Whatever cannot be meant is a `BadRequest` that says what was given and what would be
+right.  What a cluster decides (its buckets, the sizes it takes, how many replicas there
+are) is left to the cluster to judge.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Generic
+
+from toystore.client.answer import Found, Written
+from toystore.client.clock import Clock, process_clock
+from toystore.client.errors import BadRequest, ToystoreError
+from toystore.client.request import (
+    Answer,
+    DeleteRequest,
+    GetRequest,
+    OwnersRequest,
+    PutRequest,
+    Request,
+    RingRequest,
+    StatusRequest,
+    Terms,
+)
+from toystore.core.context import unpack_context
+
+Key = str | bytes
+Value = str | bytes
+
+ATTEMPT_S_MIN = 0.1
+VALUE_BYTES_MAX = 64 * 1024 * 1024
+"""More is not even sent.  What a cluster accepts is its own setting, and far lower."""
+_QUORUM_MAX = 2**16
+_TIMEOUT_S_MAX = 1e6
+
+
+class Many(Generic[Answer]):
+    """The requests of a call about many keys; a bad key has its error instead of one."""
+
+    def __init__(self, keys: list[Key], make: Callable[[Key], Request[Answer]]) -> None:
+        self.requests: dict[Key, Request[Answer]] = {}
+        self._errors: dict[Key, ToystoreError] = {}
+        self._keys = keys
+        for key in dict.fromkeys(keys):
+            try:
+                self.requests[key] = make(key)
+            except BadRequest as error:
+                self._errors[key] = error
+
+    def answers(self) -> dict[Key, Answer | ToystoreError]:
+        """What became of each key, once every request is done; in the order of the keys."""
+        errors, requests = self._errors, self.requests
+        return {key: errors[key] if key in errors else requests[key].outcome for key in self._keys}
+
+
+class Calls:
+    """Makes requests of calls, by the defaults of one client.  All raise `BadRequest`."""
+
+    def __init__(
+        self,
+        endpoints: object,
+        timeout: object,
+        attempt_timeout: object,
+        bucket: object,
+        clock: Clock | None,
+    ) -> None:
+        self.endpoints = endpoint_list(endpoints)
+        self.clock = clock or process_clock
+        self._attempt_s = attempt_timeout
+        self._defaults = make_terms(bucket, None, None, timeout, attempt_timeout)
+
+    def terms(self, bucket: object, n: object, quorum: object, timeout: object) -> Terms:
+        """A call's terms, where None means the client's default."""
+        usual = self._defaults
+        if bucket is None and n is None and quorum is None and timeout is None:
+            return usual
+        return make_terms(
+            usual.bucket if bucket is None else bucket,
+            n,
+            quorum,
+            usual.timeout_s if timeout is None else timeout,
+            self._attempt_s,
+        )
+
+    def get(self, terms: Terms, key: object) -> GetRequest:
+        """Read a key."""
+        return GetRequest(terms, time.monotonic(), key_bytes(key))
+
+    def put(
+        self, terms: Terms, key: object, value: object, ttl: object = None, context: object = None
+    ) -> PutRequest:
+        """Write a key."""
+        refuse_ttl(ttl)
+        named, data, seen = key_bytes(key), value_bytes(value), context_bytes(context)
+        now = time.monotonic()
+        return PutRequest(terms, now, named, data, context=seen, clock=self.clock)
+
+    def delete(self, terms: Terms, key: object, context: object) -> DeleteRequest:
+        """Write a tombstone."""
+        named, seen = key_bytes(key), context_bytes(context)
+        return DeleteRequest(terms, time.monotonic(), named, context=seen, clock=self.clock)
+
+    def get_many(self, terms: Terms, keys: object) -> Many[Found | None]:
+        """Read many keys."""
+        return Many(key_list(keys), lambda key: self.get(terms, key))
+
+    def put_many(self, terms: Terms, items: object, ttl: object) -> Many[Written]:
+        """Write many keys."""
+        refuse_ttl(ttl)
+        if not isinstance(items, Mapping):
+            raise BadRequest(f"items are a mapping of keys to values, not {type(items).__name__}")
+        return Many(list(items), lambda key: self.put(terms, key, items[key]))
+
+    def status(self, terms: Terms, endpoint: object) -> StatusRequest:
+        """How the cluster looks from the node at ``endpoint``, or from any."""
+        request = StatusRequest(terms, time.monotonic())
+        if endpoint is not None:
+            if endpoint not in self.endpoints:
+                known = ", ".join(self.endpoints)
+                raise BadRequest(f"{endpoint!r:.80} is no endpoint of this client: {known} are")
+            request.pinned, request.endpoint = True, self.endpoints.index(endpoint)
+        return request
+
+    def owners(self, terms: Terms, key: object) -> OwnersRequest:
+        """Where a key lives."""
+        return OwnersRequest(terms, time.monotonic(), key_bytes(key))
+
+    def ring(self, terms: Terms) -> RingRequest:
+        """How much of the ring each member owns."""
+        return RingRequest(terms, time.monotonic())
+
+
+# --- arguments ----------------------------------------------------------------------------
+
+
+def key_bytes(key: object) -> bytes:
+    """A key as bytes.  Raises `BadRequest`; its greatest length is the cluster's to judge."""
+    data = _as_bytes(key, "a key")
+    if not data:
+        raise BadRequest("the key is empty; a key has at least one byte")
+    return data
+
+
+def value_bytes(value: object) -> bytes:
+    """A value as bytes.  Raises `BadRequest`."""
+    data = _as_bytes(value, "a value")
+    if len(data) > VALUE_BYTES_MAX:
+        raise BadRequest(f"the value has {len(data)} bytes; at most {VALUE_BYTES_MAX} are sent")
+    return data
+
+
+def context_bytes(context: object) -> bytes:
+    """A context as bytes, b"" for None.  Raises `BadRequest` if no toystore made it."""
+    if context is None:
+        return b""
+    if not isinstance(context, bytes):
+        raise BadRequest(f"a context is bytes, not {type(context).__name__}")
+    try:
+        unpack_context(context)
+    except ValueError as error:
+        raise BadRequest(str(error)) from None
+    return context
+
+
+def key_list(keys: object) -> list[Any]:
+    """The keys of a call about many; each may still be a bad one.  Raises `BadRequest`."""
+    if isinstance(keys, (str, bytes)) or not isinstance(keys, Iterable):
+        raise BadRequest(f"keys come as a list or another iterable, not {type(keys).__name__}")
+    listed = list(keys)
+    for key in listed:
+        if not isinstance(key, (str, bytes)) and type(key).__hash__ is None:
+            raise BadRequest(f"a key is str or bytes, not {type(key).__name__}")
+    return listed
+
+
+def refuse_ttl(ttl: object) -> None:
+    """Raises `BadRequest` if there is one: records do not expire yet."""
+    if ttl is not None:
+        raise BadRequest("ttl is not supported yet: leave it out")
+
+
+def make_terms(
+    bucket: object, n: object, quorum: object, timeout_s: object, attempt_s: object = None
+) -> Terms:
+    """The terms of a call.  Raises `BadRequest`."""
+    if not isinstance(bucket, str):
+        raise BadRequest(f"a bucket is a str, not {type(bucket).__name__}")
+    _as_bytes(bucket, "a bucket")
+    patience_s = _seconds(timeout_s, "timeout")
+    if attempt_s is None:
+        each_s = max(patience_s / 4, ATTEMPT_S_MIN)
+    else:
+        each_s = _seconds(attempt_s, "attempt_timeout")
+    return Terms(bucket, _count(n, "n"), _count(quorum, "r or w"), patience_s, each_s)
+
+
+_ENDPOINT = re.compile(r"tcp://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(?:%\w+)?\]):([0-9]{1,5})")
+
+
+def endpoint_list(endpoints: object) -> tuple[str, ...]:
+    """The endpoints, each once, in the order given.  Raises `BadRequest`."""
+    listed = [endpoints] if isinstance(endpoints, str) else endpoints
+    if not isinstance(listed, (list, tuple)) or not listed:
+        raise BadRequest(
+            f'endpoints are a non-empty list of "tcp://host:port", not {endpoints!r:.80}'
+        )
+    for endpoint in listed:
+        match = _ENDPOINT.fullmatch(endpoint) if isinstance(endpoint, str) else None
+        if match is None or not 0 < int(match[1]) < 65536:
+            raise BadRequest(f'an endpoint is "tcp://host:port", not {endpoint!r:.80}')
+    return tuple(dict.fromkeys(listed))
+
+
+def _as_bytes(given: object, what: str) -> bytes:
+    """Bytes as they are, a str as UTF-8."""
+    if isinstance(given, bytes):
+        return given
+    if not isinstance(given, str):
+        raise BadRequest(f"{what} is str or bytes, not {type(given).__name__}")
+    try:
+        return given.encode()
+    except UnicodeEncodeError as error:
+        raise BadRequest(f"{what} given as str must be encodable as UTF-8: {error}") from None
+
+
+def _count(given: object, what: str) -> int | None:
+    """A number of replicas, or None.  How many there can be is the cluster's to judge."""
+    if given is None:
+        return None
+    if not isinstance(given, int) or isinstance(given, bool) or not 0 < given < _QUORUM_MAX:
+        raise BadRequest(f"{what} is a number of replicas from 1 up, not {given!r:.80}")
+    return given
+
+
+def _seconds(given: object, what: str) -> float:
+    """A span of time in seconds."""
+    if (
+        not isinstance(given, (int, float))
+        or isinstance(given, bool)
+        or not math.isfinite(given)
+        or not 0 < given <= _TIMEOUT_S_MAX
+    ):
+        raise BadRequest(f"{what} is a number of seconds above 0, not {given!r:.80}")
+    return float(given)

@@ -1,0 +1,63 @@
+"""What can go wrong, as exceptions.
+
+    ToystoreError            base of all; raised itself by a client that is closed
+    ├── BadRequest           the caller's mistake: wrong type, size, bucket, quorum, context
+    ├── Unavailable          too few replicas can be reached, or no node is serving
+    ├── Overloaded           the store has no room for this request now
+    ├── Timeout              no answer in time
+    ├── Conflict             the request contradicts what is stored
+    └── Internal             the store failed over this request; trying again will not help
+
+Each knows whether it is ``definite``: True says that the request did not happen and
+will not; False says that a write may have happened, or may still happen.  Errors of
+reads are always definite.
+"""
+
+from __future__ import annotations
+
+from toystore.core.messages import Code
+
+
+class ToystoreError(Exception):
+    """Base of all errors of this library."""
+
+    def __init__(self, text: str, *, definite: bool = True) -> None:
+        super().__init__(text)
+        self.definite = definite
+        """The request did not happen and will not."""
+
+
+# The names are what callers write in `except`, and DESIGN.md fixes them (hence N818).
+class BadRequest(ToystoreError):  # noqa: N818
+    """The caller's mistake; the text says what was given and what would be right."""
+
+
+class Unavailable(ToystoreError):  # noqa: N818
+    """Too few replicas can be reached, or no node is serving."""
+
+
+class Overloaded(ToystoreError):  # noqa: N818
+    """The store has no room for this request now: slow down, then try again."""
+
+
+class Timeout(ToystoreError):  # noqa: N818
+    """No answer in time."""
+
+
+class Conflict(ToystoreError):  # noqa: N818
+    """The request contradicts what is stored."""
+
+
+class Internal(ToystoreError):  # noqa: N818
+    """The store failed over this request; its log says more."""
+
+
+ERROR_OF: dict[int, type[ToystoreError]] = {
+    Code.BAD_REQUEST: BadRequest,
+    Code.UNAVAILABLE: Unavailable,
+    Code.OVERLOADED: Overloaded,
+    Code.TIMEOUT: Timeout,
+    Code.CONFLICT: Conflict,
+    Code.INTERNAL: Internal,
+}
+"""The error that each code of an `ErrorReply` becomes."""
