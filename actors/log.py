@@ -69,15 +69,15 @@ def logger(actor: str) -> FilteringBoundLogger:
     return cast(FilteringBoundLogger, structlog.get_logger(actor=actor))
 
 
+def event(actor: str, name: str, /, **fields: Any) -> None:
+    """Log one event, at its level in the vocabulary."""
+    logger(actor).log(_LEVEL_OF.get(name, logging.WARNING), name, **fields)
+
+
 def write(events: Iterable[Event], actor: str) -> None:
-    """Log what a machine left in its outbox, at the levels of the vocabulary."""
+    """Log what a machine left in its outbox."""
     for name, fields in events:
-        logger(actor).log(_LEVEL_OF.get(name, logging.WARNING), name, **fields)
-
-
-def event(actor: str, name: str, **fields: Any) -> None:
-    """Log one event of the shell's own, at the level of the vocabulary."""
-    write([Event(name, fields)], actor)
+        event(actor, name, **fields)
 
 
 def lost() -> int:

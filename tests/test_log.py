@@ -94,7 +94,7 @@ def test_events_are_logged_at_the_levels_of_the_vocabulary(configure: Configure)
 
 def test_an_event_outside_the_vocabulary_is_logged_all_the_same(configure: Configure) -> None:
     path = configure()
-    log.write([Event("no.such", {"x": 1})], "handoff")
+    log.event("handoff", "no.such", x=1)
     assert [line["event"] for line in lines(path)] == ["no.such"]
 
 
@@ -166,7 +166,7 @@ def test_without_a_path_only_errors_are_told(
 ) -> None:
     path = configure(None)
     log.write([STARTED], "handoff")
-    log.write([Event("node.failed", {"error": "no"})], "node")
+    log.event("node", "node.failed", error="no")
     assert not path.exists()
     assert "critical n1 node node.failed error='no'" in capsys.readouterr().err
 
