@@ -34,6 +34,7 @@ DIGEST_BYTES = 16
 _HEADER = struct.Struct(">BBI20sQHHI")
 _BODY_AT = 6  # what the checksum covers begins here
 _STAMP = slice(_BODY_AT, _BODY_AT + STAMP_BYTES)
+_LENGTHS = slice(34, 38)  # of bucket and key
 _TAIL = struct.Struct(">20sQHHI")
 
 
@@ -94,6 +95,13 @@ def check_record(data: bytes) -> bytes:
 def stamp_of(data: bytes) -> bytes:
     """The stamp of a record that has been checked."""
     return data[_STAMP]
+
+
+def same_key(a: bytes, b: bytes) -> bool:
+    """Whether two records are of the same bucket and key, and not of one digest by chance."""
+    lengths = a[_LENGTHS]
+    end = _HEADER.size + int.from_bytes(lengths[:2], "big") + int.from_bytes(lengths[2:], "big")
+    return lengths == b[_LENGTHS] and a[_HEADER.size : end] == b[_HEADER.size : end]
 
 
 def unpack_record(data: bytes) -> Record:

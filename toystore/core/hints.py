@@ -1,0 +1,147 @@
+"""Hints: the writes that this node keeps for owners who could not take them (Dynamo 4.6).
+
+Three kinds of keys change together, in whatever transaction the store is in:
+
+    b"h" + owner + NUL + digest                 stored_at_us(8) + record
+    b"q" + owner + NUL + stored_at_us + digest  nothing: the key is a place in the queue
+    b"t" + owner                                how many hints, bytes of their records
+
+A newer record for the same key takes over the place of the older one, so the age of a
+hint is the age of the oldest write that its owner may still miss.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from toystore.core.record import DIGEST_BYTES, CorruptRecord, check_record, stamp_of
+from toystore.core.store import Store
+
+_TIME_BYTES = 8
+_TOTAL = struct.Struct(">QQ")
+
+
+class HintTotal(NamedTuple):
+    """What is kept for one owner, or for all."""
+
+    hints: int
+    bytes: int
+    """Of the records alone."""
+
+
+class Hints:
+    """The hints in ``store``."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def find(self, owner: str, digest: bytes) -> bytes | None:
+        """The record kept for ``owner``, not checked, or None."""
+        hint = self._store.get(_key(owner, digest))
+        return None if hint is None else hint[_TIME_BYTES:]
+
+    def keep(self, owner: str, digest: bytes, record: bytes, wall_us: int) -> None:
+        """Keep ``record``, in the place of what was kept under ``digest``."""
+        key = _key(owner, digest)
+        before = self._store.get(key) or b""
+        stored_at = before[:_TIME_BYTES]
+        if len(stored_at) < _TIME_BYTES:
+            stored_at = wall_us.to_bytes(_TIME_BYTES, "big")
+            self._store.put(_queue(owner) + stored_at + digest, b"")
+        self._store.put(key, stored_at + record)
+        self._add(owner, 0 if before else 1, len(record) - len(before[_TIME_BYTES:]))
+
+    def oldest(
+        self, owner: str, bytes_max: int
+    ) -> tuple[list[tuple[bytes, bytes]], list[tuple[bytes, CorruptRecord]]]:
+        """The oldest sound hints, at least one and otherwise up to ``bytes_max``.
+
+        With them, the corrupt ones met on the way: those can never be delivered, and are
+        dropped.
+        """
+        sound: list[tuple[bytes, bytes]] = []
+        corrupt: list[tuple[bytes, CorruptRecord]] = []
+        lost: list[bytes] = []
+        size = 0
+        for place, _ in self._store.scan(_queue(owner)):
+            digest = place[-DIGEST_BYTES:]
+            record = self.find(owner, digest)
+            if record is None:
+                lost.append(place)
+                continue
+            try:
+                check_record(record)
+            except CorruptRecord as error:
+                corrupt.append((digest, error))
+                lost.append(place)
+                continue
+            size += len(record)
+            if sound and size > bytes_max:
+                break
+            sound.append((digest, record))
+        for digest, _ in corrupt:
+            self._drop(owner, digest)
+        # A hint whose time rotted does not lead to its place, but its place leads to it.
+        for place in lost:
+            self._store.delete(place)
+        return sound, corrupt
+
+    def drop(self, owner: str, digest: bytes, stamp: bytes) -> bool:
+        """Forget a hint if its stamp still is ``stamp``; True if it was."""
+        record = self.find(owner, digest)
+        if record is None or stamp_of(record) != stamp:
+            return False
+        self._drop(owner, digest)
+        return True
+
+    def total(self, owner: str) -> HintTotal:
+        """What is kept for ``owner``."""
+        packed = self._store.get(_total(owner))
+        return HintTotal(0, 0) if packed is None else HintTotal(*_TOTAL.unpack(packed))
+
+    def totals(self) -> dict[str, HintTotal]:
+        """What is kept for every owner that has hints, by name."""
+        return {
+            key[1:].decode(): HintTotal(*_TOTAL.unpack(packed))
+            for key, packed in self._store.scan(b"t")
+        }
+
+    def total_of_all(self) -> HintTotal:
+        """What is kept for all of them together."""
+        totals = self.totals().values()
+        return HintTotal(sum(one.hints for one in totals), sum(one.bytes for one in totals))
+
+    def oldest_us(self, owner: str) -> int:
+        """The wall time at which the oldest hint for ``owner`` was stored; 0 without any."""
+        queue = _queue(owner)
+        for place, _ in self._store.scan(queue):
+            return int.from_bytes(place[len(queue) : -DIGEST_BYTES], "big")
+        return 0
+
+    def _drop(self, owner: str, digest: bytes) -> None:
+        key = _key(owner, digest)
+        hint = self._store.get(key)
+        if hint is not None:
+            self._store.delete(key)
+            self._store.delete(_queue(owner) + hint[:_TIME_BYTES] + digest)
+            self._add(owner, -1, -len(hint[_TIME_BYTES:]))
+
+    def _add(self, owner: str, hints: int, size: int) -> None:
+        before = self.total(owner)
+        if before.hints + hints:
+            self._store.put(_total(owner), _TOTAL.pack(before.hints + hints, before.bytes + size))
+        else:
+            self._store.delete(_total(owner))
+
+
+def _key(owner: str, digest: bytes) -> bytes:
+    return b"h%b\0%b" % (owner.encode(), digest)
+
+
+def _queue(owner: str) -> bytes:
+    return b"q%b\0" % owner.encode()
+
+
+def _total(owner: str) -> bytes:
+    return b"t" + owner.encode()

@@ -1,0 +1,361 @@
+"""The storage machine: what a replica says of its disk.
+
+It keeps records, and hints for owners that could not be reached, in the one `Store`
+that its shell gave it (`store.py` draws the key space), and answers whoever asked:
+
+    WriteReplica   ─┐                 ┌─ older, or nothing held ─▶ written, OK
+    RepairReplica   ├─▶ what is held  ├─ the very same ──────────▶ OK
+    DeliverHints   ─┘                 ├─ newer ──────────────────▶ SUPERSEDED
+                                      ├─ rotten ─────────────────▶ logged; written, OK
+                                      └─ of another key ─────────▶ INTERNAL, kept
+
+Because the newer record stays whatever the order of the writes, replicas that saw the
+same writes hold the same (DESIGN.md, section 5).  The machine keeps nothing outside the
+store: its shell may abort a batch and feed it again, or drop it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from toystore.core.hints import Hints
+from toystore.core.machine import Address, Now, Outbox
+from toystore.core.messages import (
+    CountHints,
+    CountHintsReply,
+    DeliverHints,
+    DeliverHintsReply,
+    DropHints,
+    DropHintsReply,
+    LoadDisks,
+    LoadDisksReply,
+    Message,
+    ReadReplica,
+    ReadReplicaReply,
+    RepairReplica,
+    ReplicaStatus,
+    SaveDisk,
+    SettleDisk,
+    StorageStatus,
+    StorageStatusReply,
+    TakeHints,
+    TakeHintsReply,
+    WriteReplica,
+    WriteReplicaReply,
+)
+from toystore.core.record import CorruptRecord, check_record, newer, same_key, stamp_of
+from toystore.core.store import Store
+
+_OK = int(ReplicaStatus.OK)
+_SUPERSEDED = int(ReplicaStatus.SUPERSEDED)
+_NOT_FOUND = int(ReplicaStatus.NOT_FOUND)
+_NO_VOTE = int(ReplicaStatus.NO_VOTE)
+_REFUSED = int(ReplicaStatus.REFUSED)
+_INTERNAL = int(ReplicaStatus.INTERNAL)
+
+_Answer = tuple[int, bytes | None]
+"""To a write: its status, and the stamp that is held if that is newer."""
+_HELD: _Answer = (_OK, None)
+_FAILED: _Answer = (_INTERNAL, None)
+
+_YES, _NO = b"yes", b"no"
+_SETTLED = b"msettled"
+_VOTES = b"mvotes"
+_PEER = b"mpeer:"
+_REFUSING = b"mrefusing"
+"""There while hints are refused, so that it is logged once and not for every hint."""
+
+
+class Storage:
+    """Serves one node's store."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        node: str,
+        hint_bytes_max: int,
+        outbox: Outbox,
+        chance: random.Random,  # noqa: ARG002 - every machine is given one
+    ) -> None:
+        """``hint_bytes_max``: bytes of hinted records that are kept, for all owners together."""
+        self._store = store
+        self._node = node
+        self._hint_bytes_max = hint_bytes_max
+        self._out = outbox
+        self._hints = Hints(store)
+        self._handlers: dict[type[Any], Callable[[Any, Address, Now], None]] = {
+            WriteReplica: self._write_replica,
+            ReadReplica: self._read_replica,
+            RepairReplica: self._repair_replica,
+            TakeHints: self._take_hints,
+            DeliverHints: self._deliver_hints,
+            DropHints: self._drop_hints,
+            CountHints: self._count_hints,
+            LoadDisks: self._load_disks,
+            SaveDisk: self._save_disk,
+            SettleDisk: self._settle_disk,
+            StorageStatus: self._storage_status,
+        }
+
+    def receive(self, message: Message, sender: Address, now: Now) -> None:
+        """Take in one message; news of links and members is nothing to a disk."""
+        handler = self._handlers.get(type(message))
+        if handler is not None:
+            handler(message, sender, now)
+
+    def on_deadline(self, now: Now) -> None:
+        """Nothing is ever due."""
+
+    def next_deadline(self) -> float | None:
+        """Storage waits for nothing."""
+        return None
+
+    def on_failure(self, now: Now) -> None:
+        """Nothing is held."""
+
+    # --- records ------------------------------------------------------------------------
+
+    def _write_replica(self, message: WriteReplica, sender: Address, now: Now) -> None:
+        if message.hint_owner is None or message.hint_owner == self._node:
+            status, stamp = self._write(message.digest, message.record)
+        else:
+            status, stamp = self._hint(message.hint_owner, message.digest, message.record, now)
+        self._out.send(sender, WriteReplicaReply(message.request, status, stamp))
+
+    def _repair_replica(self, message: RepairReplica, _sender: Address, _now: Now) -> None:
+        self._write(message.digest, message.record)
+
+    def _deliver_hints(self, message: DeliverHints, sender: Address, _now: Now) -> None:
+        statuses = tuple(self._write(digest, record)[0] for digest, record in message.hints)
+        self._out.send(sender, DeliverHintsReply(message.request, statuses))
+
+    def _read_replica(self, message: ReadReplica, sender: Address, _now: Now) -> None:
+        """Answer with the newest sound copy among the record and the hints asked for."""
+        digest = message.digest
+        copies = [self._store.get(b"r" + digest)]
+        copies += [self._hints.find(owner, digest) for owner in message.hint_owners]
+        held = [copy for copy in copies if copy is not None]
+        best: bytes | None = None
+        for copy in held:
+            if self._is_sound(digest, copy):
+                best = copy if best is None else newer(best, copy)
+        if best is not None:
+            status = _OK
+        elif held or not self._votes():
+            # What was here has rotted, or was lost with another disk: that proves nothing.
+            status = _NO_VOTE
+        else:
+            status = _NOT_FOUND
+        self._out.send(sender, ReadReplicaReply(message.request, status, best))
+
+    def _write(self, digest: bytes, record: bytes) -> _Answer:
+        """Keep ``record`` as this node's own, unless what is held stands against it."""
+        try:
+            check_record(record)
+        except CorruptRecord:
+            return _FAILED
+        key = b"r" + digest
+        objection = self._objection(digest, self._store.get(key), record)
+        if objection is not None:
+            return objection
+        self._store.put(key, record)
+        return _HELD
+
+    def _hint(self, owner: str, digest: bytes, record: bytes, now: Now) -> _Answer:
+        """Keep ``record`` for ``owner``, unless something newer or the byte bound forbids it."""
+        try:
+            check_record(record)
+        except CorruptRecord:
+            return _FAILED
+        objection = self._objection(digest, self._store.get(b"r" + digest), record)
+        if objection is None or objection is _HELD:
+            objection = self._objection(digest, self._hints.find(owner, digest), record)
+        if objection is not None:
+            return objection
+        kept = self._hints.total_of_all()
+        if kept.bytes + len(record) > self._hint_bytes_max:
+            if self._store.get(_REFUSING) is None:
+                self._store.put(_REFUSING, _YES)
+                self._out.log("hint.refused", owner=owner, hints=kept.hints, bytes=kept.bytes)
+            return _REFUSED, None
+        if not self._hints.total(owner).hints:
+            self._out.log("hint.stored", owner=owner, hints=1, bytes=len(record))
+        self._hints.keep(owner, digest, record, now.wall_us)
+        return _HELD
+
+    def _objection(self, digest: bytes, held: bytes | None, record: bytes) -> _Answer | None:
+        """The answer of what is held to a sound ``record``; None if it gives way."""
+        if held is None:
+            return None
+        stamp = stamp_of(record)
+        older = stamp_of(held) < stamp and held[:1] == record[:1]
+        if older and same_key(held, record):
+            return None
+        # Before it may stand against a write it must be sound itself.
+        if not self._is_sound(digest, held):
+            return None
+        if not same_key(held, record):
+            return _FAILED
+        if stamp_of(held) > stamp:
+            return _SUPERSEDED, stamp_of(held)
+        return _HELD if newer(held, record) == held else None
+
+    def _is_sound(self, digest: bytes, held: bytes) -> bool:
+        try:
+            check_record(held)
+        except CorruptRecord as error:
+            self._log_corrupt(digest, error)
+            return False
+        return True
+
+    def _log_corrupt(self, digest: bytes, error: CorruptRecord) -> None:
+        self._out.log("record.corrupt", digest=digest.hex(), reason=str(error))
+
+    # --- hints --------------------------------------------------------------------------
+
+    def _take_hints(self, message: TakeHints, sender: Address, _now: Now) -> None:
+        hints, corrupt = self._hints.oldest(message.owner, message.bytes_max)
+        for digest, error in corrupt:
+            self._log_corrupt(digest, error)
+        self._out.send(sender, TakeHintsReply(message.owner, tuple(hints)))
+
+    def _drop_hints(self, message: DropHints, sender: Address, _now: Now) -> None:
+        owner = message.owner
+        dropped = sum(self._hints.drop(owner, *delivered) for delivered in message.delivered)
+        if dropped:
+            self._store.delete(_REFUSING)
+        left = self._hints.total(owner).hints
+        self._out.send(sender, DropHintsReply(owner, dropped, left))
+
+    def _count_hints(self, _message: CountHints, sender: Address, _now: Now) -> None:
+        counts = tuple(
+            (owner, *total, self._hints.oldest_us(owner))
+            for owner, total in self._hints.totals().items()
+        )
+        self._out.send(sender, CountHintsReply(counts))
+
+    # --- the disk -----------------------------------------------------------------------
+
+    def _votes(self) -> bool:
+        """Whether "not found" may be believed of this disk."""
+        return self._store.get(_VOTES) == _YES
+
+    def _disk(self) -> str:
+        return (self._store.get(_DISK) or b"").decode()
+
+    def _load_disks(self, _message: LoadDisks, sender: Address, _now: Now) -> None:
+        known = tuple(
+            (key[len(_PEER) :].decode(), disk.decode()) for key, disk in self._store.scan(_PEER)
+        )
+        settled = self._store.get(_SETTLED) == _YES
+        self._out.send(sender, LoadDisksReply(self._disk(), settled, known))
+
+    def _save_disk(self, message: SaveDisk, _sender: Address, _now: Now) -> None:
+        self._store.put(_PEER + message.member.encode(), message.disk.encode())
+
+    def _settle_disk(self, message: SettleDisk, _sender: Address, _now: Now) -> None:
+        self._store.put(_SETTLED, _YES)
+        self._store.put(_VOTES, _YES if message.votes else _NO)
+
+    def _storage_status(self, message: StorageStatus, sender: Address, now: Now) -> None:
+        hints = {
+            owner: {
+                "count": total.hints,
+                "bytes": total.bytes,
+                "oldest_age_s": max(0, now.wall_us - self._hints.oldest_us(owner)) / 1e6,
+            }
+            for owner, total in self._hints.totals().items()
+        }
+        status = {
+            "disk": self._disk(),
+            "votes": self._votes(),
+            "hints": hints,
+            "hint_bytes_max": self._hint_bytes_max,
+        }
+        self._out.send(sender, StorageStatusReply(message.request, status))
+
+
+# --- when the disk is full --------------------------------------------------------------
+
+WRITES: frozenset[type[Any]] = frozenset(
+    {WriteReplica, RepairReplica, TakeHints, DeliverHints, DropHints, SaveDisk, SettleDisk}
+)
+"""The messages that may write (`TakeHints` drops what has rotted); the others only read."""
+
+
+def refuse_write(message: Message) -> Message | None:
+    """What to answer to one of `WRITES` for which there was no room; None if nothing."""
+    match message:
+        case WriteReplica():
+            return WriteReplicaReply(message.request, _REFUSED, None)
+        case DeliverHints():
+            return DeliverHintsReply(message.request, (_REFUSED,) * len(message.hints))
+        case _:
+            return None
+
+
+# --- whose disk it is -------------------------------------------------------------------
+
+_LAYOUT_VERSION = b"1"
+_DISK = b"mdisk"
+_LAYOUT = b"mlayout"
+_CLUSTER = b"mcluster"
+_NODE = b"mnode"
+_MEMBERS = b"mmembers"
+
+
+class ForeignDataError(ValueError):
+    """The data belongs to another node, cluster or member list; the text names the cure."""
+
+
+def found(
+    store: Store, *, cluster: str, node: str, members_digest: bytes, chance: random.Random
+) -> str:
+    """The id of the disk (32 hex digits), drawn from ``chance`` if the store is empty.
+
+    Run once at the start of a node, in a transaction of its own: it founds an empty store
+    for this node, and holds any other against the configuration.
+
+    Raises:
+        ForeignDataError: the store was founded for something else.
+    """
+    facts = {
+        _LAYOUT: _LAYOUT_VERSION,
+        _CLUSTER: cluster.encode(),
+        _NODE: node.encode(),
+        _MEMBERS: members_digest,
+    }
+    if next(store.scan(b""), None) is None:
+        store.put(_DISK, chance.randbytes(16).hex().encode())
+        for name, value in facts.items():
+            store.put(name, value)
+    _compare(facts, {name: store.get(name) for name in (*facts, _DISK)})
+    return (store.get(_DISK) or b"").decode()
+
+
+def _compare(given: dict[bytes, bytes], held: dict[bytes, bytes | None]) -> None:
+    """Raise `ForeignDataError` over the first difference that matters."""
+    if None in held.values():
+        raise ForeignDataError(
+            "the folder holds data that no toystore wrote; give the node an empty folder"
+        )
+    told = {name: (value or b"").decode(errors="replace") for name, value in held.items()}
+    if given[_LAYOUT] != held[_LAYOUT]:
+        raise ForeignDataError(
+            f"the folder is of layout {told[_LAYOUT]}, and this toystore reads layout "
+            f"{_LAYOUT_VERSION.decode()}; run the version that wrote it"
+        )
+    if (given[_CLUSTER], given[_NODE]) != (held[_CLUSTER], held[_NODE]):
+        raise ForeignDataError(
+            f"the folder belongs to node {told[_NODE]} of cluster {told[_CLUSTER]!r}; give "
+            f"{given[_NODE].decode()} of cluster {given[_CLUSTER].decode()!r} a folder of its own"
+        )
+    if given[_MEMBERS] != held[_MEMBERS]:
+        raise ForeignDataError(
+            f"the member list in the configuration ({given[_MEMBERS].hex()}) is not the one on "
+            f"disk ({(held[_MEMBERS] or b'').hex()}), by which the data was placed: restore the "
+            "names, weights, zones and partitions that it had, or begin with empty folders"
+        )
