@@ -1,0 +1,443 @@
+"""The engines: verbs against a plain oracle, and LMDB against kills and bad disks."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from contextlib import contextmanager
+
+import lmdb
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from toystore.engines import EngineError, MapFullError, StoreFullError, open_engine
+
+ROOT = os.getuid() == 0
+SMALL = 64 * 1024
+
+
+@pytest.fixture(params=["memory", "async", "sync"])
+def engine(request, tmp_path):
+    engine = open_engine(request.param, tmp_path / "data")
+    yield engine
+    engine.close()
+
+
+def commit(engine, pairs):
+    engine.begin()
+    for key, value in pairs.items():
+        engine.put(key, value)
+    engine.commit()
+
+
+def content(engine):
+    engine.begin()
+    pairs = dict(engine.scan(b""))
+    engine.abort()
+    return pairs
+
+
+# --- both engines -----------------------------------------------------------------------
+
+keys = st.binary(min_size=1, max_size=3).map(lambda key: bytes(byte % 4 for byte in key))
+steps = st.one_of(
+    st.tuples(st.just("put"), keys, st.binary(max_size=4)),
+    st.tuples(st.just("delete"), keys),
+    st.tuples(st.just("get"), keys),
+    st.tuples(st.just("scan"), keys | st.just(b""), keys | st.just(b"")),
+    st.tuples(st.sampled_from(["commit", "abort"])),
+)
+
+
+def play(engine, script):
+    """Do each step on the engine and on a plain dictionary, and compare."""
+    kept, now = {}, {}
+    engine.begin()
+    for verb, *args in script:
+        match verb:
+            case "put":
+                engine.put(*args)
+                now[args[0]] = args[1]
+            case "delete":
+                assert engine.delete(*args) == (now.pop(args[0], None) is not None)
+            case "get":
+                assert engine.get(*args) == now.get(*args)
+            case "scan":
+                prefix, start = args
+                expected = [
+                    pair
+                    for pair in sorted(now.items())
+                    if pair[0].startswith(prefix) and pair[0] >= prefix + start
+                ]
+                assert list(engine.scan(prefix, start)) == expected
+            case "commit":
+                engine.commit()
+                kept = dict(now)
+                engine.begin()
+            case "abort":
+                engine.abort()
+                now = dict(kept)
+                engine.begin()
+    engine.abort()
+    assert content(engine) == kept
+    return kept
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(steps, max_size=40))
+def test_an_engine_is_an_ordered_map_with_transactions(tmp_path_factory, script):
+    play(open_engine("memory", None), script)
+
+    folder = tmp_path_factory.mktemp("data")
+    engine = open_engine("async", folder)
+    kept = play(engine, script)
+    engine.close()
+    engine = open_engine("sync", folder)
+    assert content(engine) == kept
+    engine.close()
+
+
+def test_a_scan_that_is_not_finished_does_not_stand_in_the_way(engine):
+    commit(engine, {b"a1": b"", b"a2": b"", b"b": b""})
+
+    engine.begin()
+    assert next(engine.scan(b"a")) == (b"a1", b"")
+    assert engine.delete(b"a1")
+    assert next(engine.scan(b"a")) == (b"a2", b"")
+    engine.commit()
+
+    assert [*content(engine)] == [b"a2", b"b"]
+
+
+def test_aborting_and_closing_twice_do_no_harm(engine):
+    engine.abort()
+    engine.begin()
+    engine.abort()
+    engine.abort()
+    engine.close()
+    engine.close()
+
+
+def test_the_memory_engine_touches_no_folder(tmp_path):
+    commit(open_engine("memory", tmp_path / "data"), {b"k": b"v"})
+
+    assert not (tmp_path / "data").exists()
+
+
+def test_an_unknown_durability_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="'later'; it is sync, async or memory"):
+        open_engine("later", tmp_path)
+
+
+def test_a_key_that_lmdb_cannot_hold_is_the_callers_mistake(tmp_path):
+    engine = open_engine("sync", tmp_path)
+    engine.begin()
+
+    assert engine.get(bytes(600)) is None
+    with pytest.raises(ValueError, match="a key is 1 to 511 bytes"):
+        engine.put(bytes(600), b"")
+
+    engine.close()
+
+
+# --- durability -------------------------------------------------------------------------
+
+
+@contextmanager
+def child(body, *args):
+    """A process that runs ``body``, and what it prints; it does not outlive the block."""
+    script = "import sys\nfrom pathlib import Path\nfrom toystore.engines import open_engine\n"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script + textwrap.dedent(body), *map(str, args)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("durability", ["sync", "async"])
+def test_what_was_committed_survives_a_kill_and_what_was_not_is_gone(tmp_path, durability):
+    body = """
+        engine = open_engine(sys.argv[1], Path(sys.argv[2]))
+        batch = 0
+        while True:
+            engine.begin()
+            for number in range(10):
+                engine.put(b"%d.%d" % (batch, number), b"%d" % batch)
+            engine.commit()
+            print(batch, flush=True)
+            batch += 1
+    """
+    with child(body, durability, tmp_path) as process:
+        committed = 0
+        while committed < 30:
+            committed = int(process.stdout.readline())
+        process.send_signal(signal.SIGKILL)
+        committed = int((process.stdout.read().split() or [committed])[-1])
+
+    engine = open_engine(durability, tmp_path)
+
+    found = content(engine)
+    engine.close()
+    assert len(found) % 10 == 0
+    assert len(found) // 10 in (committed + 1, committed + 2)
+    assert all(found[b"%d.9" % batch] == b"%d" % batch for batch in range(committed + 1))
+
+
+def test_only_async_commits_wait_for_a_sync_and_only_if_they_wrote(tmp_path):
+    sync = open_engine("sync", tmp_path / "sync")
+    commit(sync, {b"k": b"v"})
+    assert sync.sync_due_s() is None
+    sync.close()
+
+    engine = open_engine("async", tmp_path / "async", sync_interval_s=60.0)
+    before = time.monotonic()
+    commit(engine, {})
+    assert engine.sync_due_s() is None
+    commit(engine, {b"k": b"v"})
+    due = engine.sync_due_s()
+    assert before + 60.0 <= due <= time.monotonic() + 60.0
+    commit(engine, {b"k": b"w"})
+    assert engine.sync_due_s() == due
+    engine.sync()
+    assert engine.sync_due_s() is None
+    engine.close()
+
+
+def test_a_commit_that_wrote_nothing_leaves_the_file_alone(tmp_path):
+    engine = open_engine("sync", tmp_path)
+    commit(engine, {b"k": b"v"})
+    before = (tmp_path / "data.mdb").read_bytes()
+
+    engine.begin()
+    assert engine.get(b"k") == b"v"
+    assert not engine.delete(b"missing")
+    engine.commit()
+
+    assert (tmp_path / "data.mdb").read_bytes() == before
+    engine.close()
+
+
+# --- room -------------------------------------------------------------------------------
+
+
+def test_a_full_map_is_grown_and_the_batch_fed_again(tmp_path):
+    engine = open_engine("sync", tmp_path, map_bytes=SMALL)
+    batch = {b"%04d" % number: bytes(1000) for number in range(200)}
+    commit(engine, {b"before": b"v"})
+
+    sizes = []
+    while True:
+        try:
+            commit(engine, batch)
+            break
+        except MapFullError:
+            engine.abort()
+            assert [*content(engine)] == [b"before"]
+            sizes.append(engine.grow())
+
+    assert sizes == [2 * SMALL, 4 * SMALL, 8 * SMALL][: len(sizes)]
+    assert len(sizes) >= 2
+    expected = {**batch, b"before": b"v"}
+    assert content(engine) == expected
+    engine.close()
+    engine = open_engine("sync", tmp_path, map_bytes=SMALL)
+    assert content(engine) == expected
+    engine.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 2 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if not ROOT or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("a small disk can be mounted by root only, and not in every container")
+    yield folder
+    # Lazily, so that a test that failed with its engine open leaves no mount behind.
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+# LMDB reports a full disk in two ways: as what it is, and as an I/O error if the last
+# write went in halfway.  Records of these sizes meet the one and the other.
+@pytest.mark.parametrize("value_bytes", [1000, 3000, 100_000])
+def test_a_full_disk_is_said_to_be_full_and_loses_nothing_that_was_committed(
+    small_disk, value_bytes
+):
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(1024 * 1024))
+    engine = open_engine("sync", small_disk / "data")
+    committed = {}
+
+    def fill():
+        while True:
+            number = len(committed)
+            batch = {b"%d.%d" % (number, each): bytes(value_bytes) for each in range(4)}
+            commit(engine, batch)
+            committed.update(batch)
+
+    with pytest.raises(StoreFullError, match="no room to write"):
+        fill()
+    engine.abort()
+
+    assert content(engine) == committed
+    with pytest.raises(StoreFullError):
+        commit(engine, {b"late": bytes(200_000)})
+    engine.abort()
+    filler.unlink()
+    commit(engine, {b"late": bytes(200_000)})
+
+    engine.close()
+    engine = open_engine("sync", small_disk / "data")
+    assert content(engine) == {**committed, b"late": bytes(200_000)}
+    engine.close()
+
+
+def test_an_io_error_on_a_disk_with_room_is_fatal(tmp_path, monkeypatch):
+    engine = open_engine("sync", tmp_path)
+
+    class Failing:
+        def commit(self):
+            raise lmdb.Error("mdb_txn_commit: Input/output error")
+
+        def abort(self):
+            pass
+
+    engine.begin()
+    engine.abort()
+    monkeypatch.setattr(engine, "_txn", Failing())
+
+    with pytest.raises(EngineError, match=rf"{tmp_path}/data.mdb failed .*Input/output error"):
+        engine.commit()
+
+    engine.close()
+
+
+# --- folders ----------------------------------------------------------------------------
+
+
+def refused(folder, says):
+    """Check that the folder is refused, with its name in the error, and not left locked."""
+    for _ in range(2):
+        with pytest.raises(EngineError, match=says) as caught:
+            open_engine("sync", folder)
+        assert str(folder) in str(caught.value)
+
+
+def test_a_second_process_is_kept_out_until_the_first_has_gone(tmp_path):
+    body = """
+        engine = open_engine("sync", Path(sys.argv[1]))
+        print("open", flush=True)
+        sys.stdin.read()
+    """
+    with child(body, tmp_path) as process:
+        assert process.stdout.readline() == "open\n"
+        refused(tmp_path, f"is in use by process {process.pid};")
+
+    open_engine("sync", tmp_path).close()
+
+
+def test_a_second_engine_in_the_same_process_is_kept_out_too(tmp_path):
+    engine = open_engine("sync", tmp_path)
+
+    refused(tmp_path, f"in use by process {os.getpid()}")
+
+    engine.close()
+    open_engine("sync", tmp_path).close()
+
+
+def filled(folder):
+    """The data file of a closed engine that holds a few hundred records."""
+    engine = open_engine("sync", folder)
+    commit(engine, {b"%04d" % number: bytes(1000) for number in range(300)})
+    engine.close()
+    return folder / "data.mdb"
+
+
+@pytest.mark.parametrize("garbage", [b"x", b"garbage" * 10_000, bytes(100_000)])
+def test_a_data_file_that_is_not_lmdbs_is_refused_and_left_as_it_was(tmp_path, garbage):
+    data = tmp_path / "data.mdb"
+    data.write_bytes(garbage)
+
+    refused(tmp_path, "is not a sound LMDB file")
+
+    assert data.read_bytes() == garbage
+
+
+@pytest.mark.parametrize("left", [100, 4096, 5000, 8192, 40_000, 300_000])
+def test_a_data_file_that_was_cut_off_is_refused(tmp_path, left):
+    os.truncate(filled(tmp_path), left)
+
+    refused(tmp_path, "was cut off" if left > 4096 else "is not a sound LMDB file")
+
+
+def test_a_data_file_whose_last_pages_were_never_written_is_not_taken_for_cut_off(tmp_path):
+    # Large values that are replaced within a batch free pages at the end of the file that
+    # LMDB counts and never writes.
+    engine = open_engine("async", tmp_path)
+    for batch in range(60):
+        engine.begin()
+        for number in range(12):
+            key = b"%d" % ((batch * 7 + number * 5) % 9)
+            engine.put(key, bytes(1 << (batch + number * 5) % 18))
+            if number % 3 == 0:
+                engine.delete(key)
+        engine.commit()
+        expected = content(engine)
+        engine.close()
+        engine = open_engine("async", tmp_path)
+        assert content(engine) == expected
+    engine.close()
+
+
+def test_an_empty_data_file_is_a_fresh_one(tmp_path):
+    (tmp_path / "data.mdb").touch()
+
+    engine = open_engine("sync", tmp_path)
+
+    assert content(engine) == {}
+    engine.close()
+
+
+def test_a_folder_of_other_files_is_refused_and_left_as_it_was(tmp_path):
+    (tmp_path / "thesis.tex").touch()
+
+    refused(tmp_path, r"holds other files \(thesis.tex\)")
+
+    assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_file_where_the_folder_should_be_is_refused(tmp_path):
+    (tmp_path / "data").touch()
+
+    refused(tmp_path / "data", "is a file")
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+
+    refused(tmp_path / "file" / "data", "cannot be used: Not a directory")
+
+
+@pytest.mark.skipif(ROOT, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+
+    refused(tmp_path, "cannot be written: Permission denied")
+
+    tmp_path.chmod(0o700)
+
+
+def test_a_read_only_file_system_is_refused(small_disk):
+    open_engine("sync", small_disk / "data").close()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+
+    refused(small_disk / "data", "cannot be written: Read-only file system")
