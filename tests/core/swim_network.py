@@ -1,0 +1,304 @@
+"""Swim machines on an in-memory network: one virtual clock, one seed, no sockets.
+
+Datagrams take 1 to 5 ms and may be lost; exchanges are not lost, but do not cross a
+split.  As in the real shell, a message for one's own node arrives at once, links that
+break and mend are reported, and a paused node's messages wait for it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from toystore.core.events import EVENTS
+from toystore.core.machine import COORDINATOR, GOSSIP, STORAGE, Now, Outbox, Peer
+from toystore.core.messages import (
+    Exchange,
+    ExchangeReply,
+    Leave,
+    LinkLost,
+    LinkUp,
+    LoadDisks,
+    LoadDisksReply,
+    MembersChanged,
+    MemberState,
+    MemberStatus,
+    SaveDisk,
+    SettleDisk,
+)
+from toystore.core.settings import SwimSettings
+from toystore.core.swim import Swim
+
+ALIVE, SUSPECT, DEAD, LEFT = MemberStatus
+
+
+class Logged(NamedTuple):
+    """An event, and who logged it when."""
+
+    at: float
+    node: str
+    name: str
+    fields: dict[str, Any]
+
+
+class Disk:
+    """What a node's storage knows for gossip; it survives the node."""
+
+    def __init__(self, disk: str) -> None:
+        self.disk = disk
+        self.known: dict[str, str] = {}
+        self.saved: list[SaveDisk] = []
+        self.settled = False
+        self.votes: bool | None = None
+
+
+class Host:
+    """A running node: its machine and what the network keeps for it."""
+
+    def __init__(self, machine: Swim, outbox: Outbox) -> None:
+        self.machine = machine
+        self.outbox = outbox
+        self.paused = False
+        self.waiting: list[tuple[Any, Peer]] = []
+        self.news: MembersChanged | None = None
+        self.announcements = 0
+
+
+class Network:
+    """Starts, crashes, pauses and splits nodes, and lets virtual time pass."""
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        seed: int = 1,
+        seeds: tuple[str, ...] = ("n1",),
+        loss: float = 0.0,
+        settings: SwimSettings | None = None,
+        links: bool = True,
+    ) -> None:
+        self.names = [f"n{number}" for number in range(1, count + 1)]
+        self.seeds = seeds
+        self.loss = loss
+        self.settings = settings or SwimSettings()
+        self.links = links
+        self.chance = random.Random(seed)
+        self.now = 100.0
+        self.hosts: dict[str, Host] = {}
+        self.disks = {name: Disk(f"disk-of-{name}") for name in self.names}
+        self.log: list[Logged] = []
+        self.sent: Counter[str] = Counter()
+        self.updates_sent: Counter[tuple[str, MemberState]] = Counter()
+        self.traffic: list[tuple[float, str, str, Any]] = []
+        self._side: dict[str, int] = defaultdict(int)
+        self._flight: list[tuple[float, int, str, Any, Peer]] = []
+        self._number = 0
+
+    # --- what is done to nodes ---
+
+    def start(self, *names: str) -> None:
+        for name in names or self.names:
+            outbox = Outbox()
+            machine = Swim(
+                node=name,
+                members=self.names,
+                seeds=self.seeds,
+                settings=self.settings,
+                outbox=outbox,
+                chance=random.Random(self.chance.random()),
+            )
+            self.hosts[name] = Host(machine, outbox)
+            for other in self.hosts:
+                self._link(name, other, LinkUp)
+
+    def crash(self, name: str) -> None:
+        del self.hosts[name]
+        for other in self.hosts:
+            self._tell_link(other, LinkLost(name))
+
+    def pause(self, name: str) -> None:
+        self.hosts[name].paused = True
+
+    def resume(self, name: str, *, deadline_first: bool = False) -> None:
+        host = self.hosts[name]
+        host.paused = False
+        if deadline_first:
+            self._serve(name, host)
+        waiting, host.waiting = host.waiting, []
+        for message, sender in waiting:
+            self._receive(name, message, sender)
+
+    def split(self, *away: str) -> None:
+        """Cut ``away`` off from everybody else."""
+        self._cross(set(away), LinkLost)
+        self._side.update(dict.fromkeys(away, 1))
+
+    def heal(self) -> None:
+        away = {name for name, side in self._side.items() if side}
+        self._side.clear()
+        self._cross(away, LinkUp)
+
+    def leave(self, name: str) -> None:
+        self._receive(name, Leave(), Peer(name, COORDINATOR))
+
+    def say(self, to: str, message: Any, sender: str) -> None:
+        """Hand a node a message as if ``sender`` had sent it."""
+        self._receive(to, message, Peer(sender, GOSSIP))
+
+    # --- time ---
+
+    def run(self, seconds: float) -> None:
+        self.run_until(lambda: False, seconds)
+
+    def run_until(self, condition: Callable[[], bool], limit_s: float) -> float:
+        """Let time pass until ``condition`` holds or the limit; returns how long it took."""
+        began, end = self.now, self.now + limit_s
+        while not condition():
+            at = self._next_moment()
+            if at > end:
+                self.now = end
+                break
+            self.now = max(self.now, at)
+            self._step()
+        return self.now - began
+
+    # --- what is seen ---
+
+    def status(self, seer: str, member: str) -> int | None:
+        news = self.hosts[seer].news
+        states = {state.name: state for state in news.members} if news else {}
+        return int(states[member].status) if member in states else None
+
+    def state(self, seer: str, member: str) -> MemberState:
+        news = self.hosts[seer].news
+        assert news is not None
+        return next(state for state in news.members if state.name == member)
+
+    def joined(self, name: str) -> bool:
+        news = self.hosts[name].news
+        return news is not None and news.joined
+
+    def all_see(self, member: str, status: int) -> bool:
+        return all(
+            self.status(seer, member) == status
+            for seer in self.hosts
+            if seer != member and not self.hosts[seer].paused
+        )
+
+    def settled(self) -> bool:
+        """Everyone who runs has joined and sees everyone who runs alive."""
+        return all(map(self.joined, self.hosts)) and all(
+            self.all_see(member, ALIVE) for member in self.hosts
+        )
+
+    def events(self, name: str, **fields: Any) -> list[Logged]:
+        return [
+            event
+            for event in self.log
+            if event.name == name and all(event.fields[key] == fields[key] for key in fields)
+        ]
+
+    # --- inside ---
+
+    def _next_moment(self) -> float:
+        due = [
+            at
+            for host in self.hosts.values()
+            if not host.paused and (at := host.machine.next_deadline()) is not None
+        ]
+        if self._flight:
+            due.append(self._flight[0][0])
+        return min(due, default=float("inf"))
+
+    def _step(self) -> None:
+        while self._flight and self._flight[0][0] <= self.now:
+            _, _, to, message, sender = heapq.heappop(self._flight)
+            host = self.hosts.get(to)
+            if host is not None and host.paused:
+                host.waiting.append((message, sender))
+            elif host is not None:
+                self._receive(to, message, sender)
+        for name, host in list(self.hosts.items()):
+            if not host.paused:
+                self._serve(name, host)
+
+    def _clock(self) -> Now:
+        return Now(self.now, int(self.now * 1e6))
+
+    def _serve(self, name: str, host: Host) -> None:
+        due = host.machine.next_deadline()
+        if due is not None and due <= self.now:
+            host.machine.on_deadline(self._clock())
+            self._flush(name, host)
+
+    def _receive(self, name: str, message: Any, sender: Peer) -> None:
+        host = self.hosts[name]
+        host.machine.receive(message, sender, self._clock())
+        self._flush(name, host)
+
+    def _flush(self, name: str, host: Host) -> None:
+        sends = dict(host.outbox.sends)
+        for event in host.outbox.events:
+            assert set(event.fields) == set(EVENTS[event.name].fields)
+            self.log.append(Logged(self.now, name, event.name, event.fields))
+        host.outbox.clear()
+        for to, messages in sends.items():
+            assert isinstance(to, Peer)
+            for message in messages:
+                if to.node == name:
+                    self._to_own_node(name, host, to.actor, message)
+                else:
+                    assert to.actor == GOSSIP
+                    self._send(name, to.node, message)
+
+    def _to_own_node(self, name: str, host: Host, actor: str, message: Any) -> None:
+        disk = self.disks[name]
+        match message:
+            case LoadDisks():
+                reply = LoadDisksReply(disk.disk, disk.settled, tuple(disk.known.items()))
+                self._receive(name, reply, Peer(name, STORAGE))
+            case SaveDisk():
+                disk.saved.append(message)
+                disk.known[message.member] = message.disk
+            case SettleDisk():
+                disk.votes = message.votes
+                disk.settled = True
+            case MembersChanged():
+                if actor == COORDINATOR:
+                    host.news = message
+                    host.announcements += 1
+            case _:
+                raise AssertionError(f"{message} to {actor}")
+
+    def _send(self, sender: str, to: str, message: Any) -> None:
+        self.traffic.append((self.now, sender, to, message))
+        reliable = isinstance(message, Exchange | ExchangeReply)
+        if not reliable:
+            self.sent[sender] += 1
+            self.updates_sent.update((sender, update) for update in message.updates)
+        lost = not reliable and self.chance.random() < self.loss
+        if to in self.hosts and self._side[sender] == self._side[to] and not lost:
+            at = self.now + self.chance.uniform(0.001, 0.005)
+            self._put(at, to, message, Peer(sender, GOSSIP))
+
+    def _put(self, at: float, to: str, message: Any, sender: Peer) -> None:
+        self._number += 1
+        heapq.heappush(self._flight, (at, self._number, to, message, sender))
+
+    def _cross(self, away: set[str], news: type[LinkUp] | type[LinkLost]) -> None:
+        for one in sorted(away & set(self.hosts)):
+            for other in self.hosts:
+                if other not in away:
+                    self._link(one, other, news)
+
+    def _link(self, one: str, other: str, news: type[LinkUp] | type[LinkLost]) -> None:
+        if one != other:
+            self._tell_link(one, news(other))
+            self._tell_link(other, news(one))
+
+    def _tell_link(self, to: str, news: LinkUp | LinkLost) -> None:
+        if self.links:
+            self._put(self.now + 0.001, to, news, Peer(news.node, GOSSIP))
