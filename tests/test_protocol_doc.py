@@ -5,6 +5,7 @@ Run as a program it writes the table of messages anew.
 
 from __future__ import annotations
 
+import random
 import re
 import threading
 import types
@@ -21,6 +22,7 @@ import zmq
 
 from toystore import wire
 from toystore.core.context import pack_context
+from toystore.core.machine import COORDINATOR, Now, Outbox, Peer
 from toystore.core.messages import (
     WIRE,
     Code,
@@ -33,11 +35,15 @@ from toystore.core.messages import (
     Put,
     ReplicaStatus,
     Route,
+    StorageStatus,
+    StorageStatusReply,
     WriteReply,
 )
 from toystore.core.record import digest_of, pack_record
 from toystore.core.settings import CoordinatorSettings, LimitSettings
 from toystore.core.stamp import pack_stamp
+from toystore.core.storage import Storage
+from toystore.engines.memory import MemoryEngine
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "PROTOCOL.md"
 TABLE = re.compile(r"(?<=-->\n)(.*)(?=<!-- end -->)", re.DOTALL)
@@ -120,6 +126,21 @@ def test_a_member_is_described_with_its_fields() -> None:
 def test_every_number_is_listed_with_its_name(title: str, numbers: type[IntEnum]) -> None:
     listed = [tuple(cells[:2]) for cells in rows_of(section(title))[2:]]
     assert listed == [(str(int(number)), number.name) for number in numbers]
+
+
+def test_the_map_of_storage_is_listed_key_by_key() -> None:
+    out, asker = Outbox(), Peer("n1", COORDINATOR)
+    storage = Storage(
+        store=MemoryEngine(), node="n1", hint_bytes_max=1, outbox=out, chance=random.Random(1)
+    )
+    storage.receive(StorageStatus(1), asker, Now(0.0, 0))
+    [reply] = out.sends[asker]
+    assert isinstance(reply, StorageStatusReply)
+    _, table = section("The maps in StatusReply and StorageStatusReply").split(
+        "StorageStatusReply:"
+    )
+    listed = {key.strip("`") for key, _ in rows_of(table)[2:]}
+    assert listed == {*reply.status, "error"}
 
 
 def test_the_limits_are_the_defaults() -> None:
