@@ -278,6 +278,15 @@ def test_a_status_shows_members_and_hints(client):
     assert ["n2", "3", "300", "1.2"] in rows
 
 
+def test_a_disk_that_is_too_busy_to_answer_does_not_keep_the_rest_from_being_shown(client):
+    client.statuses = [status_of(ALIVE) | {"storage": None, "hints": {}}]
+
+    shown = run("status")
+
+    assert shown.exit_code == 0
+    assert "too busy to say" in shown.stdout
+
+
 def test_a_status_in_json_is_the_nodes_own(client):
     assert json.loads(run("status", "--json").stdout) == client.statuses[0]
 

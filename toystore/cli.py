@@ -372,7 +372,7 @@ def _show_status(seen: dict[str, Any]) -> None:
         )
     for part in ("requests", "storage"):
         click.echo()
-        _print_table((part, ""), seen[part].items())
+        _print_table((part, ""), (seen[part] or {"": "too busy to say"}).items())
 
 
 def _show_owners(common: Common, placed: Any) -> None:
