@@ -64,7 +64,11 @@ def _client(options: argparse.Namespace, seed: int) -> Measured:
 
     async def run() -> Measured:
         async with AsyncClient(
-            options.endpoints, timeout=options.timeout, bucket=options.bucket, spread=True
+            options.endpoints,
+            timeout=options.timeout,
+            bucket=options.bucket,
+            max_in_flight=options.in_flight,
+            spread=True,
         ) as store:
             return await Load(store, options, seed).run()
 

@@ -1,9 +1,13 @@
-"""The `toystore` command, against a client that never leaves this process."""
+"""The `toystore` command: against a client that never leaves this process, and a real node."""
 
 import base64
 import json
 import os
+import signal
+import socket
+import subprocess
 import sys
+from contextlib import ExitStack
 
 import pytest
 from click.testing import CliRunner
@@ -361,3 +365,45 @@ def test_node_becomes_the_node_program(monkeypatch, tmp_path):
         (sys.executable, program),
         (sys.executable, [*program, "--data-dir", str(tmp_path)]),
     ]
+
+
+# --- a real node ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lone_node(tmp_path, monkeypatch):
+    """A cluster of one, run by `toystore node`; the other commands ask it by default."""
+    names = ("client_port", "peer_port", "gossip_port", "exchange_port")
+    with ExitStack() as sockets:
+        bound = [sockets.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in names]
+        ports = {name: each.getsockname()[1] for name, each in zip(names, bound, strict=True)}
+    config = tmp_path / "one.yaml"
+    member = {"name": "n1"} | ports
+    bucket = {"default": {"n": 1, "r": 1, "w": 1}}
+    config.write_text(json.dumps({"cluster": "one", "members": [member], "buckets": bucket}))
+    monkeypatch.setenv("TOYSTORE_ENDPOINTS", f"tcp://127.0.0.1:{ports['client_port']}")
+    command = [sys.executable, "-m", "toystore.cli", "node", str(config), "n1"]
+    process = subprocess.Popen([*command, "--data-dir", str(tmp_path)])
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.cluster
+def test_the_commands_work_on_a_real_node_which_stops_when_told(lone_node):
+    value = bytes(range(256))
+
+    waited = run("status", "--wait", "30", "--json")
+    stored = run("put", "k", "-", stdin=value)
+    found = run("get", "k")
+    refused = run("put", "k", "v", "-w", "2")
+    deleted = run("delete", "k")
+    missing = run("get", "k")
+    placed = run("ring", "k", "--json")
+    lone_node.send_signal(signal.SIGTERM)
+
+    assert [member["status"] for member in json.loads(waited.stdout)["members"]] == ["alive"]
+    assert (stored.exit_code, found.exit_code, found.stdout_bytes) == (0, 0, value)
+    assert (refused.exit_code, deleted.exit_code, missing.exit_code) == (2, 0, 1)
+    assert json.loads(placed.stdout)["owners"] == ["n1"]
+    assert lone_node.wait(timeout=30) == 0
