@@ -23,6 +23,7 @@ from toystore.core.messages import Ack, Gossip, Message, Ping, PingReq, SendFail
 
 EVERYONE = b"*\0"
 INBOX_FRAMES_MAX = 1000
+GOODBYE_MS = 200
 
 
 class Datagrams(Door):
@@ -79,8 +80,8 @@ class Datagrams(Door):
     def close(self) -> None:
         """Give a goodbye a moment to leave."""
         self.outlet.disable_monitor()
-        self.outlet.close(linger=200)
-        self.inbox.close()
+        self.outlet.linger = GOODBYE_MS
+        super().close()
 
     def _accepted(self, messages: list[Message], sender: Peer) -> Iterable[Delivery]:
         for message in messages:

@@ -31,7 +31,7 @@ from actors.surroundings import Surroundings, inproc
 from toystore.config import ClusterConfig
 from toystore.core.machine import COORDINATOR, GOSSIP, HANDOFF, STORAGE
 from toystore.core.storage import ForeignDataError, found
-from toystore.engines import Engine, EngineError, open_engine
+from toystore.engines import Engine, EngineError, StoreFullError, open_engine
 
 START_S = 10.0
 """How long an actor may take to open its sockets."""
@@ -114,7 +114,7 @@ class Node:
                 chance=random.SystemRandom(),
             )
             engine.commit()
-        except (ForeignDataError, EngineError) as error:
+        except (ForeignDataError, EngineError, StoreFullError) as error:
             engine.abort()
             engine.close()
             raise StartupError(str(error)) from None

@@ -345,10 +345,10 @@ class Link(Door):
         return failed
 
     def close(self) -> None:
-        """Stop the monitor first: it is a socket of libzmq's own."""
+        """Stop the monitor before its sockets are closed."""
         if self.monitor is not None:
             self.socket.disable_monitor()
-        self.socket.close()
+        super().close()
 
 
 # --- plain functions on sockets ---------------------------------------------------------

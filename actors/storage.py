@@ -23,10 +23,17 @@ from actors.actor import Actor
 from actors.sockets import Delivery, Mailbox
 from actors.surroundings import Surroundings, inproc, tcp
 from toystore.core.machine import STORAGE, Address, Now
-from toystore.core.messages import ROUTE_OF, Message, Priority, internal_reply
+from toystore.core.messages import (
+    ROUTE_OF,
+    DeliverHints,
+    Message,
+    Priority,
+    WriteReplica,
+    internal_reply,
+)
 from toystore.core.storage import WRITES, Storage, refuse_write
 from toystore.core.store import StoreFullError
-from toystore.engines import Engine, MapFullError
+from toystore.engines import Engine, EngineError, MapFullError
 
 BACKGROUND_BESIDE_FOREGROUND = 16
 """Background messages served in a turn that has foreground requests too."""
@@ -34,6 +41,9 @@ BACKGROUND_ALONE = 256
 """Background messages served in a turn that has none."""
 BACKGROUND_MAX = 4096
 """Background messages that wait; more are dropped, and their senders try again."""
+
+ROOMY = (WriteReplica, DeliverHints)
+"""What needs room on the disk: once one of these is committed, there is some again."""
 
 
 class PoisonedError(Exception):
@@ -135,12 +145,12 @@ class StorageActor(Actor):
         for message, sender in batch:
             try:
                 receive(message, sender, at)
-            except (MapFullError, StoreFullError):
+            except (MapFullError, StoreFullError, EngineError):
                 raise
             except Exception as error:
                 raise PoisonedError(error, message, sender) from error
         self.engine.commit()
-        if self._full and any(type(message) in WRITES for message, _ in batch):
+        if self._full and any(type(message) in ROOMY for message, _ in batch):
             self._full = False
             log.event(STORAGE, "disk.writable")
 
