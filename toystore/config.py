@@ -193,7 +193,7 @@ class LoadConfig(_Section):
 
     clients: PositiveInt = 4
     keys: PositiveInt = 200
-    value_bytes: PositiveInt = 100
+    value_bytes: Annotated[int, Field(ge=32)] = 100
     put_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     ops_per_s: Seconds = 200.0
 

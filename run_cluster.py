@@ -1,0 +1,148 @@
+"""Run a whole toystore cluster on this machine, from one YAML file.
+
+    python run_cluster.py configs/ten_nodes.yaml
+
+Starts every member as a process of its own, says when all of them see each other, watches
+over them and stops them on Ctrl-C.  With a scenario in the file it plays that, while a
+small load runs, and tells who noticed what.  Exit codes: 0 after a clean stop, 1 if a
+node died that nothing here had killed, 2 if the cluster could not be started.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import random
+import signal
+import sys
+import time
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from toystore.config import ClusterConfig, ConfigError, load
+from toystore.localcluster import preflight
+from toystore.localcluster.cluster import LocalCluster
+from toystore.localcluster.load import Load, report
+from toystore.localcluster.preflight import StartError
+from toystore.localcluster.scenario import Played, play
+from toystore.localcluster.screen import Screen, make_screen
+from toystore.localcluster.summary import read_logs, summary
+
+T = TypeVar("T")
+
+CLEAN, NODE_DIED, NOT_STARTED = 0, 1, 2
+AFTERWARDS_S = 2.0
+"""How much longer the load runs than the scenario."""
+DRAIN_S_MAX = 15.0
+"""How long hints are given to reach their owners before the summary."""
+
+
+def main() -> int:
+    """Parse the command line, run the cluster, return the exit code."""
+    parser = argparse.ArgumentParser(description="Run a toystore cluster on this machine.")
+    parser.add_argument("config", type=Path, help="the cluster's YAML file")
+    parser.add_argument("--data-dir", type=Path, help="where data rests; default: ./data/CLUSTER")
+    parser.add_argument("--duration", type=float, metavar="S", help="stop S seconds after ready")
+    parser.add_argument("--fresh", action="store_true", help="remove the nodes' old data first")
+    options = parser.parse_args()
+    try:
+        config = load(options.config)
+        folder = options.data_dir or Path("data") / config.cluster
+        with preflight.held(folder):
+            preflight.check(config, folder)
+            if options.fresh:
+                preflight.remove(config, folder)
+            return asyncio.run(run(config, options.config, folder, options.duration))
+    except (ConfigError, StartError) as error:
+        print(error, file=sys.stderr)
+        return NOT_STARTED
+
+
+async def run(
+    config: ClusterConfig, config_path: Path, folder: Path, duration_s: float | None
+) -> int:
+    """Start, watch and stop the cluster; the exit code.  Raises `StartError`."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop.set)
+    screen = make_screen()
+    screen.tell(f"starting {len(config.members)} nodes of {config.cluster}; data in {folder}")
+    async with LocalCluster(config, config_path, folder, screen.tell) as cluster:
+        took_s = await unless(stop, cluster.ready())
+        if took_s is not None:
+            nodes = len(cluster.nodes)
+            screen.tell(f"ready: {nodes}/{nodes} nodes in {took_s:.1f} s")
+            if duration_s is not None:
+                loop.call_later(duration_s, stop.set)
+            await attend(cluster, screen, stop)
+    screen.tell("stopped")
+    return NODE_DIED if cluster.died else CLEAN
+
+
+async def attend(cluster: LocalCluster, screen: Screen, stop: asyncio.Event) -> None:
+    """Watch over a cluster until it is time to stop, and show what it can do if asked to."""
+    config = cluster.config
+    watching = asyncio.create_task(cluster.watch())
+    with screen.showing(cluster):
+        if config.scenario or config.load:
+            lines = await demonstrate(cluster, screen, stop)
+        else:
+            lines = []
+            await unless(stop, cluster.deserted())
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+    for line in lines:
+        screen.tell(line)
+
+
+async def demonstrate(cluster: LocalCluster, screen: Screen, stop: asyncio.Event) -> list[str]:
+    """Play the scenario under load; the lines that tell what came of it."""
+    config = cluster.config
+    began, since = time.monotonic(), datetime.now(UTC)
+    played: list[Played] = []
+    lines, lost = [""], None
+    load = requests = None
+    if config.load:
+        endpoints = [node.endpoint for node in cluster.nodes.values()]
+        load = Load(config.load, endpoints, random.Random())
+        requests = asyncio.create_task(load.run())
+    if config.scenario:
+        await unless(stop, play(config.scenario, cluster, screen.tell, played))
+        await unless(stop, asyncio.sleep(AFTERWARDS_S))
+    else:
+        await unless(stop, cluster.deserted())
+    took_s = time.monotonic() - began
+    if load and requests:
+        load.stop()
+        await requests
+    if config.scenario and not await unless(stop, cluster.settled(DRAIN_S_MAX)):
+        lines.append("hints were still on their way")
+    if load:
+        lost = await unless(stop, load.lost())
+        await load.close()
+        lines += report(load, took_s, lost)
+    if played:
+        lines += summary(played, read_logs(cluster.folder, cluster.nodes, since))
+    return lines
+
+
+async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """The outcome of ``work``, or None if it was time to stop before it was done."""
+    working = asyncio.create_task(work)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not working.done():
+        working.cancel()
+        await asyncio.wait({working})
+        return None
+    return await working
+
+
+if __name__ == "__main__":
+    sys.exit(main())

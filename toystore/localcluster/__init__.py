@@ -1,0 +1,12 @@
+"""The parts of ``run_cluster.py``: a whole cluster on this machine, one process to a node.
+
+    preflight.py   what is checked before anything is started
+    cluster.py     the node processes: start, watch, stop, and how they see each other
+    scenario.py    the timed failures of the YAML file
+    load.py        a small load, and whether what was acknowledged is still there
+    screen.py      a live table on a terminal, plain lines elsewhere
+    summary.py     who noticed what, and when: from the nodes' own logs
+
+It is a client of the nodes like any other: it starts them as processes, sends signals,
+asks for their status over the client port and reads their logs.
+"""

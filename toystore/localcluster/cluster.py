@@ -1,0 +1,356 @@
+"""The node processes of a local cluster, and how they see each other.
+
+Each node is ``python -m actors CONFIG NODE`` in a process group of its own, so that a
+Ctrl-C reaches us alone and we stop them in order.  A node's standard input is a pipe that
+only we hold: when we go, however we go, the pipe ends and the node stops (a paused one is
+in a process group that our end orphans; the kernel hangs it up).  Its standard error is a
+nameless file, from which we can still read why it died.
+
+`watch` notices processes that end, and asks every node for its status over its client
+port; whatever changed is told to ``tell`` in plain words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import IO, Any, Self
+
+import toystore
+from toystore.client import AsyncClient, ToystoreError
+from toystore.config import ClusterConfig, MemberConfig
+from toystore.localcluster.preflight import StartError
+
+ROOT = Path(toystore.__file__).resolve().parent.parent
+COMMAND = (sys.executable, "-m", "actors")
+READY_S_MAX = 60.0
+STOP_S_MAX = 10.0
+"""After so long a node that was asked to stop is killed."""
+EXIT_CHECK_S = 0.05
+STATUS_S = 1.0
+"""How often each node is asked how it sees the others."""
+STATUS_STARTING_S = 0.1
+_LOG_TAIL_BYTES = 64 * 1024
+
+Tell = Callable[[str], None]
+
+
+class State(Enum):
+    """Of a process; how the others see the node is theirs to say."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    KILLED = "killed"
+    DIED = "died"
+    """It ended, and nobody here wanted it to."""
+
+
+HAS_PROCESS = (State.STARTING, State.RUNNING, State.PAUSED, State.STOPPING)
+
+
+@dataclass
+class Node:
+    """One node: its process, and what it last said of the cluster."""
+
+    member: MemberConfig
+    folder: Path
+    state: State = State.STOPPED
+    process: subprocess.Popen[bytes] | None = None
+    stderr: IO[bytes] | None = None
+    status: dict[str, Any] = field(default_factory=dict)
+    """Empty while it gives no answer."""
+
+    @property
+    def name(self) -> str:
+        """The member's name."""
+        return self.member.name
+
+    @property
+    def endpoint(self) -> str:
+        """Where clients reach it."""
+        return f"tcp://{self.member.host}:{self.member.client_port}"
+
+    @property
+    def sees_alive(self) -> list[str]:
+        """The members that it believes to be alive."""
+        members = self.status.get("members", ())
+        return [member["name"] for member in members if member["status"] == "alive"]
+
+    @property
+    def hints(self) -> int:
+        """How many hints it holds for others."""
+        return sum(held["count"] for held in self.status.get("hints", {}).values())
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal, unless the process has ended."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(number)
+
+    def why_it_ended(self) -> str:
+        """The exit code or signal, and the last thing it had to say."""
+        code = self.process.returncode if self.process else 0
+        how = f"exit {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
+        last_words = self.last_words()
+        return f"{how}: {last_words}" if last_words else how
+
+    def last_words(self) -> str:
+        """The last line on its standard error, or else the last error in its log."""
+        if self.stderr is not None:
+            self.stderr.seek(0)
+            lines = self.stderr.read().decode(errors="replace").strip().splitlines()
+            if lines:
+                return lines[-1].strip()
+        return self._last_logged_error()
+
+    def _last_logged_error(self) -> str:
+        with contextlib.suppress(OSError), (self.folder / "log.jsonl").open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
+            for line in reversed(log.read().splitlines()):
+                with contextlib.suppress(ValueError):
+                    entry = json.loads(line)
+                    if entry["level"] in ("error", "critical"):
+                        return f"{entry['event']}: {entry.get('error', '')}"
+        return ""
+
+    def release(self) -> None:
+        """Let go of the pipe and the file of a process that has ended."""
+        if self.process is not None and self.process.stdin is not None:
+            self.process.stdin.close()
+        if self.stderr is not None:
+            self.stderr.close()
+        self.process = self.stderr = None
+
+
+class LocalCluster:
+    """Every member as a process; ``async with`` starts them all and stops what is left."""
+
+    def __init__(
+        self,
+        config: ClusterConfig,
+        config_path: Path,
+        folder: Path,
+        tell: Tell,
+        *,
+        command: Sequence[str] = COMMAND,
+    ) -> None:
+        """``tell`` is called with a line for whatever happens."""
+        self.config = config
+        self.config_path = config_path.resolve()
+        self.folder = folder.resolve()
+        self.nodes = {
+            member.name: Node(member, self.folder / member.name) for member in config.members
+        }
+        self.died: list[str] = []
+        """Who died without being told to."""
+        self._tell = tell
+        self._command = command
+        self._seen_alive: dict[str, bool] = {}
+
+    async def __aenter__(self) -> Self:
+        self._client = AsyncClient([node.endpoint for node in self.nodes.values()], timeout=1.0)
+        for name in self.nodes:
+            self.start(name)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.close()
+        await self.shut_down()
+
+    # --- one node -----------------------------------------------------------------------
+
+    def start(self, name: str) -> None:
+        """Start a node that has no process."""
+        node = self.nodes[name]
+        node.stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by node.release()
+        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        arguments = (str(self.config_path), name, "--data-dir", str(self.folder), "--stop-on-eof")
+        node.process = subprocess.Popen(
+            [*self._command, *arguments],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": path},
+            stdin=subprocess.PIPE,
+            stdout=node.stderr,
+            stderr=node.stderr,
+            process_group=0,
+        )
+        node.state = State.STARTING
+
+    def kill(self, name: str) -> None:
+        """Kill -9."""
+        self._signal(name, signal.SIGKILL, State.KILLED, HAS_PROCESS)
+
+    def pause(self, name: str) -> None:
+        """SIGSTOP: its links stay up, and nobody answers."""
+        self._signal(name, signal.SIGSTOP, State.PAUSED, (State.STARTING, State.RUNNING))
+
+    def resume(self, name: str) -> None:
+        """SIGCONT."""
+        self._signal(name, signal.SIGCONT, State.RUNNING, (State.PAUSED,))
+
+    def stop(self, name: str) -> None:
+        """SIGTERM: it says goodbye and ends by itself."""
+        self._signal(name, signal.SIGTERM, State.STOPPING, HAS_PROCESS)
+        self.nodes[name].signal(signal.SIGCONT)  # or a paused one would never hear of it
+
+    async def restart(self, name: str) -> None:
+        """Start a node again; one that runs is stopped first."""
+        node = self.nodes[name]
+        if node.state in HAS_PROCESS:
+            self.stop(name)
+        await self._ended([node])
+        self.start(name)
+
+    def _signal(
+        self, name: str, number: signal.Signals, becomes: State, if_in: Collection[State]
+    ) -> None:
+        """Send a signal to a node, if it is in one of these states."""
+        node = self.nodes[name]
+        if node.state in if_in:
+            node.state, node.status = becomes, {}
+            node.signal(number)
+
+    # --- all of them --------------------------------------------------------------------
+
+    async def ready(self) -> float:
+        """Wait until every node sees every other alive; the seconds that it took.
+
+        Raises `StartError` if a node ends first, or if it takes too long.
+        """
+        began = time.monotonic()
+        waits = [asyncio.create_task(self._one_ready(node)) for node in self.nodes.values()]
+        try:
+            async with asyncio.timeout(READY_S_MAX):
+                await asyncio.gather(*waits)
+        except TimeoutError:
+            raise StartError(self._what_is_missing()) from None
+        finally:
+            for wait in waits:
+                wait.cancel()
+        return time.monotonic() - began
+
+    async def _one_ready(self, node: Node) -> None:
+        """Wait until one node sees every other alive."""
+        while len(node.sees_alive) < len(self.nodes) or not node.status.get("joined"):
+            await asyncio.sleep(STATUS_STARTING_S)
+            if node.process is not None and node.process.poll() is not None:
+                why = node.why_it_ended()
+                node.state = State.DIED
+                node.release()
+                raise StartError(f"{node.name} could not start ({why})")
+            await self._ask(node)
+        node.state = State.RUNNING
+
+    def _what_is_missing(self) -> str:
+        lines = [f"not ready after {READY_S_MAX:.0f} s:"]
+        for node in self.nodes.values():
+            missing = [name for name in self.nodes if name not in node.sees_alive]
+            if not node.status:
+                lines.append(f"  {node.name} does not answer at {node.endpoint}")
+            elif missing:
+                lines.append(f"  {node.name} does not see {', '.join(missing)} alive")
+        return "\n".join(lines)
+
+    async def deserted(self) -> None:
+        """Wait until no node is left."""
+        while any(node.state in HAS_PROCESS for node in self.nodes.values()):
+            await asyncio.sleep(EXIT_CHECK_S)
+
+    async def watch(self) -> None:
+        """Notice who ends and who sees whom, until cancelled."""
+        await asyncio.gather(self._watch_processes(), self._watch_views())
+
+    async def _watch_processes(self) -> None:
+        while True:
+            self._reap()
+            await asyncio.sleep(EXIT_CHECK_S)
+
+    def _reap(self) -> None:
+        """Note every process that has ended."""
+        for node in self.nodes.values():
+            if node.process is None or node.process.poll() is None:
+                continue
+            # One that is told to stop before it can listen ends by the signal itself.
+            clean = node.process.returncode in (0, -signal.SIGTERM)
+            if node.state is not State.KILLED and not (node.state is State.STOPPING and clean):
+                self.died.append(node.name)
+                node.state = State.DIED
+                self._tell(f"{node.name} died ({node.why_it_ended()})")
+            elif node.state is State.STOPPING:
+                node.state = State.STOPPED
+            node.status = {}
+            node.release()
+
+    async def _watch_views(self) -> None:
+        while True:
+            await self.look()
+            await asyncio.sleep(STATUS_S)
+
+    async def look(self) -> None:
+        """Ask every node that runs for its status, and tell what all of them now agree on."""
+        running = [n for n in self.nodes.values() if n.state in (State.STARTING, State.RUNNING)]
+        await asyncio.gather(*map(self._ask, running))
+        watchers = [node for node in running if node.status]
+        for name in self.nodes:
+            votes = [name in node.sees_alive for node in watchers if node.name != name]
+            if votes and len(set(votes)) == 1 and self._seen_alive.get(name, True) != votes[0]:
+                self._seen_alive[name] = votes[0]
+                what = "alive" if votes[0] else "not alive"
+                self._tell(f"{name} is seen {what} by all {len(votes)} others that run")
+
+    async def _ask(self, node: Node) -> None:
+        """Get a node's status; none if it does not answer."""
+        try:
+            node.status = await self._client.status(node.endpoint)
+        except ToystoreError:
+            node.status = {}
+        if node.state is State.STARTING and node.status.get("joined"):
+            node.state = State.RUNNING
+
+    async def settled(self, timeout_s: float) -> bool:
+        """Wait until no node that runs holds hints for another that does."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    await self.look()
+                    running = [n for n in self.nodes.values() if n.state in HAS_PROCESS]
+                    names = {node.name for node in running}
+                    if all(n.status and not names & n.status["hints"].keys() for n in running):
+                        return True
+                    await asyncio.sleep(STATUS_STARTING_S)
+        return False
+
+    async def shut_down(self) -> None:
+        """SIGTERM to all, and SIGKILL to who has not stopped in time; leaves no process."""
+        self._reap()
+        left = [node for node in self.nodes.values() if node.state in HAS_PROCESS]
+        for node in left:
+            self.stop(node.name)
+        await self._ended(left)
+
+    async def _ended(self, nodes: list[Node]) -> None:
+        """Wait until these processes are gone, at last by force."""
+        deadline = time.monotonic() + STOP_S_MAX
+        while any(node.process and node.process.poll() is None for node in nodes):
+            if time.monotonic() > deadline:
+                for node in nodes:
+                    if node.process and node.process.poll() is None:
+                        self._tell(f"{node.name} did not stop in {STOP_S_MAX:.0f} s; killed")
+                        node.state = State.KILLED
+                        node.process.kill()
+                        node.process.wait()
+            await asyncio.sleep(EXIT_CHECK_S)
+        self._reap()

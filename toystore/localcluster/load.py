@@ -1,0 +1,144 @@
+"""A small load: gets and puts at a fixed rate, and what became of them.
+
+Requests leave on time whether or not earlier ones were answered, and a latency counts
+from when its request was due, so that a pause shows as what its users feel.  Puts to one
+key never overlap, and each value carries the number of its put: what is read back at the
+end can be held against what was acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from toystore.client import AsyncClient, Found, ToystoreError
+from toystore.config import LoadConfig
+
+GET, PUT = "get", "put"
+TIMEOUT_S = 2.0
+READ_BACK_S = 10.0
+
+
+class Tally:
+    """What became of the requests."""
+
+    def __init__(self) -> None:
+        self.ok: Counter[str] = Counter()
+        self.failed: Counter[tuple[str, str]] = Counter()
+        """By request and kind of error."""
+        self.latencies_ms: Counter[float] = Counter()
+        """Of those that succeeded, to three digits: a histogram that does not grow with time."""
+
+    def add(self, what: str, took_s: float) -> None:
+        """One more that succeeded."""
+        self.ok[what] += 1
+        self.latencies_ms[float(f"{took_s * 1000:.3g}")] += 1
+
+    def percentile_ms(self, share: float) -> float:
+        """The latency that ``share`` of those that succeeded did not exceed."""
+        wanted = share * self.ok.total()
+        running = itertools.accumulate(
+            sorted(self.latencies_ms.items()), lambda sum_, item: (item[0], sum_[1] + item[1])
+        )
+        return next((ms for ms, seen in running if seen >= wanted), 0.0)
+
+
+class Load:
+    """Clients that get and put, from `run` until `stop`."""
+
+    def __init__(
+        self, settings: LoadConfig, endpoints: Sequence[str], chance: random.Random
+    ) -> None:
+        """``endpoints``: every node's; each client begins with another."""
+        self.tally = Tally()
+        self._settings = settings
+        self._chance = chance
+        self._clients = [
+            AsyncClient([*endpoints[at:], *endpoints[:at]], timeout=TIMEOUT_S)
+            for at in (number % len(endpoints) for number in range(settings.clients))
+        ]
+        # Data of an earlier run may still be there: only values of this one count.
+        self._mark = b"%08x" % chance.getrandbits(32)
+        self._keys = [f"load:{number}" for number in range(settings.keys)]
+        self._writing: set[str] = set()
+        self._acknowledged: dict[str, int] = {}
+        self._stopped = False
+
+    async def run(self) -> None:
+        """Send requests at the rate asked for; returns after `stop`, all of them answered."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        async with asyncio.TaskGroup() as group:
+            for number in itertools.count():
+                due = began + number / self._settings.ops_per_s
+                await asyncio.sleep(max(0.0, due - loop.time()))
+                if self._stopped:
+                    return
+                group.create_task(self._one(number, due))
+
+    def stop(self) -> None:
+        """Send no more."""
+        self._stopped = True
+
+    async def close(self) -> None:
+        """Close the clients."""
+        for client in self._clients:
+            await client.close()
+
+    async def lost(self) -> list[str]:
+        """The keys of which an acknowledged put cannot be read back."""
+        found = await self._clients[0].get_many(self._acknowledged, timeout=READ_BACK_S)
+        return [key for key, put in self._acknowledged.items() if self._put_of(found[key]) < put]
+
+    @property
+    def written(self) -> int:
+        """How many keys have an acknowledged put."""
+        return len(self._acknowledged)
+
+    async def _one(self, number: int, due: float) -> None:
+        """One request, and what became of it."""
+        client = self._clients[number % len(self._clients)]
+        key = self._chance.choice(self._keys)
+        puts = self._chance.random() < self._settings.put_share and key not in self._writing
+        what = PUT if puts else GET
+        try:
+            await (self._put(client, key, number) if puts else client.get(key))
+        except ToystoreError as error:
+            self.tally.failed[what, type(error).__name__] += 1
+        else:
+            self.tally.add(what, asyncio.get_running_loop().time() - due)
+
+    async def _put(self, client: AsyncClient, key: str, number: int) -> None:
+        self._writing.add(key)
+        try:
+            value = b"%b %d " % (self._mark, number)
+            await client.put(key, value.ljust(self._settings.value_bytes, b"."))
+            self._acknowledged[key] = number
+        finally:
+            self._writing.discard(key)
+
+    def _put_of(self, answer: Found | ToystoreError | None) -> int:
+        """The number of the put whose value was read; -1 if it is none of this run's."""
+        if not isinstance(answer, Found) or not answer.value.startswith(self._mark):
+            return -1
+        return int(answer.value.split()[1])
+
+
+def report(load: Load, took_s: float, lost: list[str] | None) -> Iterator[str]:
+    """The load in a few lines; ``lost`` is None if nothing was read back."""
+    tally = load.tally
+    ok, failed = tally.ok.total(), tally.failed.total()
+    yield (
+        f"requests  {ok + failed:,} in {took_s:.1f} s: {ok:,} ok, {failed:,} failed; "
+        f"p50 {tally.percentile_ms(0.5):.3g} ms, p99 {tally.percentile_ms(0.99):.3g} ms, "
+        f"max {tally.percentile_ms(1.0):.3g} ms"
+    )
+    for (what, kind), count in sorted(tally.failed.items()):
+        yield f"          {what} {kind}: {count:,}"
+    if lost is not None:
+        keys = ", ".join(lost[:5]) + (", ..." if len(lost) > 5 else "")
+        verdict = f"{len(lost)} LOST ({keys})" if lost else "no acknowledged write is missing"
+        yield f"read back {load.written:,} keys: {verdict}"

@@ -1,0 +1,127 @@
+"""What is checked before anything is started, so that nothing is left half-started.
+
+The data folder must be writable and not in use by another cluster; every port of every
+member must be free.  All that is wrong is told together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from toystore.config import PORTS, ClusterConfig, MemberConfig
+
+LOCK = ".lock"
+_OURS = ("data", "pid", "log.jsonl")
+
+
+class StartError(Exception):
+    """The cluster cannot be started; the text says why, and what to do about it."""
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold the data folder, made if need be, for as long as the block runs.
+
+    The lock is the kernel's, so it ends with this process, however that ends.  A folder
+    made for a cluster that never started is removed again.  Raises `StartError`.
+    """
+    made = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / LOCK).open("a+", encoding="utf-8")
+    except OSError as error:
+        raise StartError(f"cannot write to {folder}: {error.strerror}") from None
+    with lock:
+        _take(lock.fileno(), folder)
+        try:
+            yield
+        except StartError:
+            if made and os.listdir(folder) == [LOCK]:
+                shutil.rmtree(folder)
+            raise
+
+
+def _take(lock: int, folder: Path) -> None:
+    """Lock the open lock file, and leave our process id in it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid = (folder / LOCK).read_text(encoding="utf-8").strip()
+        raise StartError(
+            f"{folder} is in use by another run_cluster.py (pid {pid}); "
+            "stop that one, or give another --data-dir"
+        ) from None
+    os.truncate(lock, 0)
+    os.write(lock, f"{os.getpid()}\n".encode())
+
+
+def check(config: ClusterConfig, folder: Path) -> None:
+    """Raises `StartError` with a line for each node that could not run here."""
+    faults = [fault for member in config.members for fault in _faults(member, folder)]
+    if faults:
+        raise StartError("\n".join(faults))
+
+
+def _faults(member: MemberConfig, folder: Path) -> Iterator[str]:
+    """What keeps a member from running on this machine."""
+    theirs = folder / member.name
+    if theirs.exists() and not (theirs.is_dir() and os.access(theirs, os.W_OK | os.X_OK)):
+        yield f"{member.name}: cannot write to {theirs}"
+    busy = []
+    for key in PORTS:
+        port = getattr(member, key)
+        try:
+            _bind(member.bind, port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                yield (
+                    f"{member.name}: cannot bind {key} {port} on {member.bind}: {error.strerror}"
+                    " (all members run on this machine)"
+                )
+                return
+            busy.append(f"{key} {port}")
+    if busy:
+        yield (
+            f"{member.name}: {', '.join(busy)} in use on {member.bind}; "
+            "stop what listens there, or give another base_port"
+        )
+
+
+def _bind(address: str, port: int) -> None:
+    """Bind once, as ZeroMQ would.  Raises OSError."""
+    host = "" if address == "*" else address.strip("[]")
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
+
+
+def remove(config: ClusterConfig, folder: Path) -> None:
+    """Remove the members' folders, for a fresh start.
+
+    Raises `StartError`, and removes nothing, if one holds what no node wrote.
+    """
+    theirs = [folder / member.name for member in config.members]
+    theirs = [path for path in theirs if path.exists() or path.is_symlink()]
+    foreign = [path for path in theirs if not _is_ours(path)]
+    if foreign:
+        raise StartError(
+            "\n".join(f"{path} does not look like a node's folder; not removed" for path in foreign)
+        )
+    for path in theirs:
+        shutil.rmtree(path)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether there is nothing in a folder but what a node keeps there."""
+    return (
+        path.is_dir()
+        and not path.is_symlink()
+        and all(entry in _OURS or entry.startswith("log.jsonl.") for entry in os.listdir(path))
+    )
