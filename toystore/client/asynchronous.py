@@ -22,7 +22,7 @@ from toystore.client.call import Calls, Key, Many, Value
 from toystore.client.clock import Clock
 from toystore.client.errors import ToystoreError
 from toystore.client.machine import ClientMachine
-from toystore.client.request import DONE, Answer, Request
+from toystore.client.request import Answer, Request
 from toystore.client.sockets import (
     Socket,
     descriptor,
@@ -33,15 +33,15 @@ from toystore.client.sockets import (
     ready_for,
 )
 
-_ROUNDS_MAX = 4
-_DRAIN_FRAMES_MAX = 16
-"""So many rounds of so many frames from one socket, then the loop's others have their turn."""
+_DRAIN_FRAMES_MAX = 64
+"""Frames taken from one socket before the loop's other callbacks have their turn."""
 
 
 class AsyncClient:
     """A store to talk to, awaitable; for the tasks of one event loop."""
 
     _flush_comes: bool
+    _looks_come: set[int]
     _timer_due: float
 
     def __init__(
@@ -213,53 +213,58 @@ class AsyncClient:
         assert self._loop is not None
         request.waiter = future = self._loop.create_future()
         self._machine.begin(request, time.monotonic())
-        if not self._flush_comes:
-            self._flush_comes = True
-            self._loop.call_soon(self._flush)
+        self._flush_soon(self._loop)
         return future
 
     def _abandon(self, request: Request[Any]) -> None:
-        """Nobody awaits it any more."""
-        if request.stage != DONE:
-            self._machine.abandon(request, time.monotonic())
-            self._flush()  # Its place may have gone to another.
+        """Nobody awaits it any more; its place may go to another."""
+        self._machine.abandon(request, time.monotonic())
+        if self._loop is not None and not self._closed:
+            self._flush_soon(self._loop)
 
     # --- sockets and the loop -------------------------------------------------------------
+
+    def _flush_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Send what waits when this turn of the loop is over."""
+        if not self._flush_comes:
+            self._flush_comes = True
+            loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         """Send what waits, wherever there is a connection."""
         self._flush_comes = False
-        machine = self._machine
-        if self._closed:
-            return
-        for at, waiting in enumerate(machine.waiting):
-            if waiting:
-                if at not in self._dealers:
-                    self._open(at)
-                self._pump(at)
+        for at, waiting in enumerate(self._machine.waiting):
+            if waiting and not self._closed:
+                self._send(at)
         if self._spread:
-            machine.rotate(time.monotonic())
+            self._machine.rotate(time.monotonic())
         self._settle()
+
+    def _send(self, at: int) -> None:
+        """Send what waits for this endpoint, if it is connected."""
+        socket = self._dealers.get(at) or self._open(at)
+        if ready_for(socket) & zmq.POLLOUT:
+            self._machine.flush(at, partial(offer, socket), time.monotonic())
+        self._look_again(at, socket)
 
     def _on_ready(self, at: int) -> None:
         """Something about this socket has changed."""
-        if at in self._dealers:
-            self._pump(at)
-            self._settle()
-
-    def _pump(self, at: int) -> None:
-        """Receive and send until the socket is ready for neither."""
-        machine, socket = self._machine, self._dealers[at]
-        for _ in range(_ROUNDS_MAX):
+        self._looks_come.discard(at)
+        socket = self._dealers.get(at)
+        if socket is not None:
             for frame in drain(socket, _DRAIN_FRAMES_MAX):
-                machine.receive(frame, at, time.monotonic())
-            events = ready_for(socket)
-            if events & zmq.POLLOUT and machine.waiting[at]:
-                machine.flush(at, partial(offer, socket), time.monotonic())
-            elif not events & zmq.POLLIN:
-                return
-        assert self._loop is not None
-        self._loop.call_soon(self._on_ready, at)
+                self._machine.receive(frame, at, time.monotonic())
+            self._flush()
+            self._look_again(at, socket)
+
+    def _look_again(self, at: int, socket: Socket) -> None:
+        """Whatever touches a socket may take the descriptor's news with it: ask the socket."""
+        events = ready_for(socket)
+        wanted = events & zmq.POLLIN or (events & zmq.POLLOUT and self._machine.waiting[at])
+        if wanted and at not in self._looks_come:
+            assert self._loop is not None
+            self._looks_come.add(at)
+            self._loop.call_soon(self._on_ready, at)
 
     def _settle(self) -> None:
         """Hand out what is finished, and set the timer to what is due next."""
@@ -281,11 +286,12 @@ class AsyncClient:
         self._machine.on_deadline(time.monotonic())
         self._flush()
 
-    def _open(self, at: int) -> None:
+    def _open(self, at: int) -> Socket:
         """Connect to an endpoint, and have the loop watch the socket."""
         assert self._loop is not None
         socket = self._dealers[at] = open_dealer(self._calls.endpoints[at])
         self._loop.add_reader(descriptor(socket), self._on_ready, at)
+        return socket
 
     # --- which process, which loop --------------------------------------------------------
 
@@ -293,6 +299,7 @@ class AsyncClient:
         """Begin with nothing asked."""
         self._machine = ClientMachine(self._calls.endpoints, self._calls.clock, self._in_flight_max)
         self._flush_comes = False
+        self._looks_come = set()
         self._timer_due = float("inf")
         self._pid = os.getpid()
 

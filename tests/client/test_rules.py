@@ -1,0 +1,621 @@
+"""What holds for both clients, over real sockets, against scripted coordinators."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import pytest
+
+from toystore import (
+    BadRequest,
+    Conflict,
+    Internal,
+    Overloaded,
+    Timeout,
+    ToystoreError,
+    Unavailable,
+    Written,
+)
+from toystore.core.context import pack_context, unpack_context
+from toystore.core.messages import Code, Delete, ErrorReply, Get, GetReply, Put, WriteReply
+from toystore.core.stamp import NO_STAMP, unpack_stamp
+from toystore.wire import encode
+
+from .fake import HOLD, SkewedClock, until
+
+SILENT = staticmethod(lambda message: None)
+
+
+def once(fake, first):
+    """A script that answers the first message so, and the rest as usual."""
+    answers = [first]
+    return lambda message: answers.pop()(message) if answers else fake.usual(message)
+
+
+def error(code, definite=True):
+    return lambda message: ErrorReply(message.request, code, "no", definite)
+
+
+# --- what is asked and answered ---------------------------------------------------------
+
+
+def test_what_was_put_is_found(connect, fake):
+    store = connect(fake)
+
+    written = store.put("cart:7", b"milk")
+    found = store.get("cart:7")
+
+    assert (written.owners, written.fallbacks) == (2, 1)
+    assert written.context == pack_context(written.stamp)
+    assert (found.value, found.values) == (b"milk", (b"milk",))
+    assert (found.context, found.owners, found.fallbacks) == (written.context, 2, 0)
+
+
+def test_what_is_not_there_is_none(connect, fake):
+    assert connect(fake).get("nothing") is None
+
+
+def test_what_was_deleted_is_none_and_deleting_nothing_succeeds(connect, fake):
+    store = connect(fake)
+    store.put("key", "value")
+
+    assert isinstance(store.delete("key"), Written)
+    assert isinstance(store.delete("never there"), Written)
+
+    assert store.get("key") is None
+
+
+def test_a_str_is_its_utf8(connect, fake):
+    store = connect(fake)
+
+    store.put("ключ", "значение")
+
+    assert store.get("ключ".encode()).value == "значение".encode()
+
+
+def test_an_empty_value_is_a_value(connect, fake):
+    store = connect(fake)
+    store.put("key", b"")
+    assert store.get("key").value == b""
+
+
+def test_the_terms_of_a_request_reach_the_coordinator(connect, fake):
+    store = connect(fake, bucket="mine", timeout=5)
+
+    store.get("key")
+    store.get("key", bucket="other", n=5, r=3, timeout=1)
+    store.put("key", "value", n=5, w=4)
+    store.delete("key", w=1)
+
+    usual, special, put, delete = fake.seen
+    assert (usual.bucket, usual.n, usual.r) == ("mine", None, None)
+    assert 1000 < usual.timeout_ms <= 5000
+    assert (special.bucket, special.n, special.r) == ("other", 5, 3)
+    assert 0 < special.timeout_ms <= 1000
+    assert (put.n, put.w, put.forwarded) == (5, 4, False)
+    assert (delete.n, delete.w, delete.forwarded) == (None, 1, False)
+
+
+def test_the_cluster_is_shown(connect, make_fake):
+    first, second = make_fake(), make_fake()
+    store = connect(first, second)
+
+    assert store.status()["node"] == first.endpoint
+    assert store.status(second.endpoint)["node"] == second.endpoint
+    assert store.owners("key") == (7, ("n1", "n2"), ("n3",))
+    assert store.ring() == (64, (("n1", 64, 32), ("n2", 64, 32)))
+    assert store.ring().load[0].first == 32
+    with pytest.raises(BadRequest, match="no endpoint of this client"):
+        store.status("tcp://127.0.0.1:1")
+
+
+def test_the_status_of_one_node_is_asked_of_no_other(connect, fake, dead_endpoint):
+    store = connect(fake, dead_endpoint)
+    with pytest.raises(Timeout):
+        store.status(dead_endpoint, timeout=0.4)
+    assert fake.seen == []
+
+
+# --- bad input --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda store: store.get(7), "int"),
+        (lambda store: store.get(None), "NoneType"),
+        (lambda store: store.get(bytearray(b"key")), "bytearray"),
+        (lambda store: store.get(""), "empty"),
+        (lambda store: store.delete(b""), "empty"),
+        (lambda store: store.get("\ud800"), "UTF-8"),
+        (lambda store: store.put("key", 3.5), "float"),
+        (lambda store: store.put("key", "\udfff"), "UTF-8"),
+        (lambda store: store.put("key", ["value"]), "list"),
+        (lambda store: store.put("key", "value", ttl=60), "ttl"),
+        (lambda store: store.put_many({}, ttl=60), "ttl"),
+        (lambda store: store.put("key", "value", context=b"stranger"), "context"),
+        (lambda store: store.put("key", "value", context="text"), "str"),
+        (lambda store: store.delete("key", context=b"stranger"), "context"),
+        (lambda store: store.get("key", bucket=7), "int"),
+        (lambda store: store.get("key", bucket="\ud800"), "UTF-8"),
+        (lambda store: store.get("key", r=0), "0"),
+        (lambda store: store.get("key", r=True), "True"),
+        (lambda store: store.get("key", n=2**64), "18446744073709551616"),
+        (lambda store: store.put("key", "value", w="2"), "'2'"),
+        (lambda store: store.get("key", timeout=0), "timeout"),
+        (lambda store: store.get("key", timeout=float("nan")), "timeout"),
+        (lambda store: store.get("key", timeout=float("inf")), "timeout"),
+        (lambda store: store.get("key", timeout="2"), "timeout"),
+        (lambda store: store.get_many("key"), "str"),
+        (lambda store: store.get_many(7), "int"),
+        (lambda store: store.get_many([["key"]]), "list"),
+        (lambda store: store.put_many([("key", "value")]), "list"),
+    ],
+)
+def test_a_callers_mistake_is_told_and_not_sent(connect, fake, call, told):
+    store = connect(fake)
+
+    with pytest.raises(BadRequest, match=told) as raised:
+        call(store)
+
+    assert raised.value.definite
+    assert fake.seen == []
+
+
+@pytest.mark.parametrize(
+    "endpoints",
+    [
+        [],
+        None,
+        7,
+        "",
+        [7],
+        ["localhost:7400"],
+        ["tcp://localhost"],
+        ["tcp://localhost:0"],
+        ["tcp://localhost:65536"],
+        ["tcp://*:7400"],
+        ["udp://localhost:7400"],
+        ["tcp://localhost:7400", "tcp://localhost:7400 "],
+    ],
+)
+def test_endpoints_that_cannot_be_are_refused(endpoints):
+    from toystore import AsyncClient, Client
+
+    for client in (Client, AsyncClient):
+        with pytest.raises(BadRequest):
+            client(endpoints)
+
+
+def test_one_endpoint_may_be_given_as_a_string(fake):
+    from toystore import Client
+
+    with Client(fake.endpoint) as store:
+        assert store.get("key") is None
+
+
+def test_a_closed_client_says_so_and_may_be_closed_again(connect, fake):
+    store = connect(fake)
+    store.get("key")
+
+    store.close()
+    store.close()
+
+    with pytest.raises(ToystoreError, match="closed"):
+        store.get("key")
+    with pytest.raises(ToystoreError, match="closed"):
+        store.get_many(["key"])
+
+
+# --- the coordinator's errors -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("definite", [True, False])
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (Code.BAD_REQUEST, BadRequest),
+        (Code.UNAVAILABLE, Unavailable),
+        (Code.TIMEOUT, Timeout),
+        (Code.CONFLICT, Conflict),
+        (Code.INTERNAL, Internal),
+        (99, Internal),
+    ],
+)
+def test_an_error_is_raised_at_once_and_not_tried_elsewhere(
+    connect, make_fake, code, kind, definite
+):
+    first, second = make_fake(), make_fake()
+    first.script = error(code, definite)
+    store = connect(first, second)
+
+    with pytest.raises(kind, match="no") as of_put:
+        store.put("key", "value")
+    with pytest.raises(kind) as of_get:
+        store.get("key")
+
+    assert type(of_put.value) is kind
+    assert of_put.value.definite is definite
+    assert of_get.value.definite
+    assert len(first.seen) == 2
+    assert second.seen == []
+
+
+def test_overload_is_tried_on_one_other_endpoint(connect, make_fake):
+    first, second, third = make_fake(), make_fake(), make_fake()
+    first.script = second.script = error(Code.OVERLOADED)
+    store = connect(first, second, third)
+
+    with pytest.raises(Overloaded):
+        store.put("key", "value")
+
+    assert first.seen[0].stamp == second.seen[0].stamp
+    assert third.seen == []
+
+
+def test_overload_with_nobody_else_to_ask_is_raised(connect, fake):
+    fake.script = error(Code.OVERLOADED)
+    with pytest.raises(Overloaded):
+        connect(fake).get("key")
+    assert len(fake.seen) == 1
+
+
+def test_a_node_that_does_not_serve_is_passed_over_at_once(connect, make_fake):
+    first, second = make_fake(), make_fake()
+    first.script = error(Code.NOT_SERVING)
+    store = connect(first, second, timeout=60)
+
+    assert store.put("key", "value")
+
+    assert [len(first.seen), len(second.seen)] == [1, 1]
+    assert first.seen[0].stamp == second.seen[0].stamp
+
+
+def test_when_nobody_serves_the_round_is_repeated_until_somebody_does(connect, make_fake):
+    first, second = make_fake(), make_fake()
+    refusals = []
+
+    def refuse_thrice(message):
+        refusals.append(message)
+        if len(refusals) <= 3:
+            return ErrorReply(message.request, Code.NOT_SERVING, "starting", True)
+        return first.usual(message)
+
+    first.script, second.script = refuse_thrice, error(Code.NOT_SERVING)
+    store = connect(first, second, timeout=60)
+
+    assert store.put("key", "value")
+
+    assert len(refusals) == 4
+    assert len({message.stamp for message in first.seen + second.seen}) == 1
+
+
+def test_when_nobody_serves_in_time_it_is_unavailable(connect, make_fake):
+    first, second = make_fake(), make_fake()
+    first.script = second.script = error(Code.NOT_SERVING)
+
+    with pytest.raises(Unavailable, match="serving") as raised:
+        connect(first, second, timeout=0.3).put("key", "value")
+
+    assert raised.value.definite
+
+
+# --- silence ----------------------------------------------------------------------------
+
+
+def test_silence_is_a_timeout(connect, fake):
+    fake.script = SILENT
+    store = connect(fake, timeout=0.4)
+    began = time.monotonic()
+
+    with pytest.raises(Timeout) as of_get:
+        store.get("key")
+    with pytest.raises(Timeout) as of_put:
+        store.put("key", "value")
+    with pytest.raises(Timeout) as of_delete:
+        store.delete("key")
+
+    assert time.monotonic() - began < 20
+    assert of_get.value.definite
+    assert not of_put.value.definite
+    assert not of_delete.value.definite
+
+
+def test_a_port_that_accepts_and_never_speaks_is_a_timeout(connect):
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        endpoint = f"tcp://127.0.0.1:{mute.getsockname()[1]}"
+
+        with pytest.raises(Timeout, match="connection") as raised:
+            connect(endpoint, timeout=0.4).put("key", "value")
+
+    assert raised.value.definite, "nothing was ever sent"
+
+
+def test_a_silent_endpoint_is_left_for_the_next_with_the_same_write(connect, make_fake):
+    silent, second = make_fake(), make_fake()
+    silent.script = SILENT
+    store = connect(silent, second, attempt_timeout=0.1, timeout=60)
+
+    assert store.put("key", "value")
+
+    (tried,), (answered,) = silent.of(Put), second.of(Put)
+    assert (tried.request, tried.stamp) == (answered.request, answered.stamp)
+    assert answered.timeout_ms < tried.timeout_ms
+
+
+def test_a_dead_endpoint_is_left_for_the_next(connect, fake, dead_endpoint):
+    store = connect(dead_endpoint, fake, timeout=60)
+    for _ in range(3):
+        assert store.put("key", "value")
+    assert len(fake.seen) == 3
+
+
+def test_a_silent_endpoint_that_is_alone_is_asked_again(connect, fake):
+    fake.script = once(fake, SILENT)
+
+    assert connect(fake, attempt_timeout=0.1, timeout=60).put("key", "value")
+
+    first, second = fake.of(Put)
+    assert (first.request, first.stamp) == (second.request, second.stamp)
+
+
+def test_a_coordinator_that_dies_mid_request_costs_its_client_nothing(connect, make_fake):
+    first, second = make_fake(), make_fake()
+    first.script = SILENT
+    killer = threading.Thread(target=lambda: (until(lambda: first.seen), first.die()))
+    killer.start()
+
+    assert connect(first, second, timeout=60, attempt_timeout=0.3).put("key", "value")
+
+    killer.join()
+    assert second.of(Put)
+
+
+def test_a_coordinator_that_comes_back_is_found_again(connect, make_fake):
+    first = make_fake()
+    store = connect(first, timeout=60, attempt_timeout=0.2)
+    store.put("key", "value")
+    first.die()
+
+    make_fake(port=int(first.endpoint.rpartition(":")[2]), store=first.store)
+
+    assert store.get("key").value == b"value"
+
+
+def test_after_silence_no_error_of_a_write_is_definite(connect, make_fake):
+    silent, second = make_fake(), make_fake()
+    silent.script, second.script = SILENT, error(Code.UNAVAILABLE, definite=True)
+    store = connect(silent, second, attempt_timeout=0.1, timeout=60)
+
+    with pytest.raises(Unavailable) as raised:
+        store.put("key", "value")
+
+    assert not raised.value.definite
+
+
+# --- foreign, late and impossible replies -----------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        lambda message: b"garbage",
+        lambda message: b"",
+        lambda message: encode([GetReply(message.request + 1, (b"another's",), b"", 2, 0)]),
+        lambda message: encode([WriteReply(message.request, NO_STAMP, 2, 0)]),
+        lambda message: encode([message]),
+    ],
+)
+def test_what_is_no_reply_to_the_request_is_ignored(connect, fake, garbage):
+    fake.store[b"key"] = (NO_STAMP, b"value")
+    fake.script = once(fake, garbage)
+
+    found = connect(fake, attempt_timeout=0.1, timeout=60).get("key")
+
+    assert found.value == b"value"
+
+
+def test_a_reply_with_an_impossible_stamp_is_ignored(connect, fake):
+    fake.script = once(fake, lambda message: WriteReply(message.request, b"short", 2, 0))
+
+    assert connect(fake, attempt_timeout=0.1, timeout=60).put("key", "value")
+
+    assert len(fake.seen) == 2
+
+
+def test_a_late_reply_answers_no_other_request(connect, fake):
+    store = connect(fake, timeout=60)
+    store.put("a", "of a")
+    store.put("b", "of b")
+    fake.script = lambda message: HOLD
+    with pytest.raises(Timeout):
+        store.get("a", timeout=0.1)
+
+    fake.script = fake.usual
+    fake.release()
+
+    assert store.get("b").value == b"of b"
+    assert store.get("a").value == b"of a"
+
+
+# --- clocks -----------------------------------------------------------------------------
+
+
+def test_a_refused_clock_leaves_the_stamp_to_the_coordinator(connect, fake):
+    fake.script = lambda message: (
+        ErrorReply(message.request, Code.CLOCK_AHEAD, "an hour ahead", True)
+        if message.stamp
+        else fake.usual(message)
+    )
+
+    written = connect(fake, clock=SkewedClock(3600)).put("key", "value")
+
+    refused, accepted = fake.of(Put)
+    assert accepted.stamp is None
+    assert refused.request != accepted.request
+    assert refused._replace(request=0, stamp=None, timeout_ms=0) == accepted._replace(
+        request=0, timeout_ms=0
+    )
+    assert fake.store[b"key"] == (written.stamp, b"value")
+
+
+def test_a_write_without_a_stamp_is_not_sent_twice(connect, make_fake):
+    first, second = make_fake(), make_fake()
+    first.script = lambda message: (
+        ErrorReply(message.request, Code.CLOCK_AHEAD, "ahead", True) if message.stamp else None
+    )
+    store = connect(first, second, timeout=0.6, attempt_timeout=0.1)
+
+    with pytest.raises(Timeout) as raised:
+        store.put("key", "value")
+
+    assert not raised.value.definite
+    assert len(first.seen) == 2
+    assert second.seen == []
+
+
+def test_a_lagging_clock_loses_no_write(connect, fake):
+    written = connect(fake).put("key", "older")
+
+    # The slow client has never seen the key, so only the store can tell it.
+    assert connect(fake, clock=SkewedClock(-60)).put("key", "newer").stamp > written.stamp
+
+    refused, accepted = fake.of(Put)[1:]
+    assert refused.stamp < written.stamp < accepted.stamp
+    assert refused.request != accepted.request
+    assert connect(fake).get("key").value == b"newer"
+
+
+def test_a_delete_is_put_anew_as_well(connect, fake):
+    connect(fake).put("key", "older")
+
+    connect(fake, clock=SkewedClock(-60)).delete("key")
+
+    assert len(fake.of(Delete)) == 2
+    assert connect(fake).get("key") is None
+
+
+def test_what_a_client_has_read_its_writes_come_after(connect, fake):
+    written = connect(fake).put("key", "older")
+    slow = connect(fake, clock=SkewedClock(-60))
+
+    slow.get("key")
+
+    assert slow.put("key", "newer").stamp > written.stamp
+    assert len(fake.of(Put)) == 2, "the first stamp was good"
+
+
+def test_a_context_puts_the_write_above_what_it_has_seen(connect, fake):
+    seen = connect(fake).put("other", "value").context
+
+    connect(fake, clock=SkewedClock(-60)).put("key", "value", context=seen)
+
+    put = fake.of(Put)[1]
+    assert put.context == seen
+    assert put.stamp > unpack_context(seen)
+
+
+def test_all_clients_of_a_process_stamp_in_order(connect, fake):
+    first, second = connect(fake), connect(fake)
+
+    stamps = [store.put("key", "value").stamp for _ in range(20) for store in (first, second)]
+
+    assert stamps == sorted(set(stamps))
+    assert len({unpack_stamp(stamp).minter for stamp in stamps}) == 1
+
+
+# --- many at once -----------------------------------------------------------------------
+
+
+def test_many_are_answered_key_by_key(connect, fake):
+    store = connect(fake)
+
+    written = store.put_many({"a": "1", b"b": b"2", "bad": 3, "": "4", 5: "x"})
+    found = store.get_many(["a", b"b", "missing", 7, "a", ""])
+
+    assert list(written) == ["a", b"b", "bad", "", 5]
+    assert isinstance(written["a"], Written)
+    assert isinstance(written[b"b"], Written)
+    assert all(isinstance(written[key], BadRequest) for key in ("bad", "", 5))
+    assert list(found) == ["a", b"b", "missing", 7, ""]
+    assert (found["a"].value, found[b"b"].value) == (b"1", b"2")
+    assert found["missing"] is None
+    assert "int" in str(found[7])
+
+
+def test_no_key_is_no_request(connect, fake):
+    store = connect(fake)
+    assert store.get_many([]) == {}
+    assert store.put_many({}) == {}
+    assert fake.seen == []
+
+
+def test_one_keys_error_does_not_spoil_the_rest(connect, fake):
+    fake.script = lambda message: (
+        ErrorReply(message.request, Code.UNAVAILABLE, "no", True)
+        if message.key == b"3"
+        else fake.usual(message)
+    )
+
+    written = connect(fake).put_many({str(key): "value" for key in range(10)})
+
+    assert isinstance(written.pop("3"), Unavailable)
+    assert all(isinstance(answer, Written) for answer in written.values())
+
+
+def test_many_share_frames_within_bounds(connect, fake):
+    store = connect(fake, timeout=60)
+
+    store.put_many({f"key{number}": "value" for number in range(3000)})
+    small = list(fake.frames)
+    store.put_many({f"key{number}": bytes(200_000) for number in range(9)})
+
+    assert sum(small) == 3000
+    assert max(small) == 256
+    assert max(fake.frame_bytes) < 512 * 1024 + 1000
+    assert len(store.get_many(f"key{number}" for number in range(3000))) == 3000
+
+
+def test_many_may_be_answered_in_any_order(connect, fake):
+    keys = [str(key) for key in range(20)]
+    store = connect(fake, timeout=60)
+    store.put_many({key: key for key in keys})
+    fake.script = lambda message: HOLD if int(message.key) % 2 else fake.usual(message)
+    helper = threading.Thread(
+        target=lambda: (until(lambda: len(fake.of(Get)) == 20), fake.release())
+    )
+    helper.start()
+
+    found = store.get_many(keys)
+
+    helper.join()
+    assert {key: answer.value for key, answer in found.items()} == {k: k.encode() for k in keys}
+
+
+def test_many_are_retried_each_with_its_own_stamp(connect, make_fake):
+    silent, second = make_fake(), make_fake()
+    silent.script = SILENT
+    store = connect(silent, second, attempt_timeout=0.1, timeout=60)
+
+    written = store.put_many({str(key): "value" for key in range(600)})
+
+    assert all(isinstance(answer, Written) for answer in written.values())
+    stamps = {message.key: message.stamp for message in silent.seen}
+    assert len(set(stamps.values())) == 600
+    assert {message.key: message.stamp for message in second.seen} == stamps
+
+
+def test_a_timeout_of_many_is_each_keys_own(connect, fake):
+    fake.script = lambda message: None if message.key == b"3" else fake.usual(message)
+
+    found = connect(fake, timeout=0.4).get_many([str(key) for key in range(10)])
+
+    assert isinstance(found.pop("3"), Timeout)
+    assert set(found.values()) == {None}
+
+
+def test_a_dead_cluster_answers_many_too(connect, dead_endpoint):
+    found = connect(dead_endpoint, timeout=0.3).get_many(["a", "b"])
+    assert [type(answer) for answer in found.values()] == [Timeout, Timeout]
