@@ -1,0 +1,409 @@
+"""The coordinator's door: who is let in, who is refused, and what is told of the node."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from coordinator_scene import (
+    ALIVE,
+    CLIENT,
+    DEAD,
+    NOT_FOUND,
+    OK,
+    SILENCE_S,
+    SUSPECT,
+    Scene,
+    record_at,
+    stamp_at,
+)
+
+from toystore.core.coordinator import LINKS_WAIT_S
+from toystore.core.machine import STORAGE, Peer
+from toystore.core.messages import (
+    Code,
+    ErrorReply,
+    GetReply,
+    Leave,
+    LinkLost,
+    Owners,
+    OwnersReply,
+    RingLoad,
+    RingLoadReply,
+    Status,
+    StorageStatus,
+    StorageStatusReply,
+    WriteReplicaReply,
+    WriteReply,
+)
+from toystore.core.settings import LimitSettings
+from toystore.core.status import STATUS_WAIT_S
+
+# --- starting and stopping --------------------------------------------------------------
+
+
+def test_until_it_has_joined_a_node_does_not_serve() -> None:
+    scene = Scene(up=False)
+    scene.gossip({"n1": ALIVE}, joined=False)
+
+    scene.get()
+
+    assert scene.error() == (Code.NOT_SERVING, True)
+    assert "starting" in scene.sole_answer().text
+
+
+def test_a_node_serves_as_soon_as_it_is_linked_to_everyone_alive() -> None:
+    scene = Scene(3, up=False)
+    scene.gossip({"n1": ALIVE, "n2": ALIVE, "n3": DEAD})
+    scene.get()
+    assert scene.error() == (Code.NOT_SERVING, True)
+
+    scene.link("n2")
+    scene.get()
+
+    assert [node for node, _ in scene.reads()] == ["n1", "n2"]
+
+
+def test_a_node_serves_a_second_after_joining_whatever_is_linked() -> None:
+    scene = Scene(3, up=False)
+    scene.gossip({"n1": ALIVE, "n2": ALIVE, "n3": ALIVE})
+
+    scene.wait(LINKS_WAIT_S)
+    scene.get(r=1)
+
+    assert scene.reads() == [("n1", ())]
+
+
+def test_a_gossip_that_was_made_anew_and_knows_nobody_stops_nothing() -> None:
+    scene = Scene()
+
+    scene.gossip({"n1": ALIVE}, joined=False)
+    scene.put()
+
+    assert len(scene.writes()) == 3
+
+
+def test_a_node_that_leaves_answers_what_it_holds_and_takes_no_more() -> None:
+    scene = Scene()
+    scene.get()
+
+    scene.told(Leave(), Peer("n1", "node"))
+    scene.get()
+    assert scene.error() == (Code.NOT_SERVING, True)
+    assert not scene.machine.idle
+    for owner in ("n1", "n2", "n3"):
+        scene.says(owner, NOT_FOUND)
+
+    assert type(scene.answers[1]) is GetReply
+    assert scene.machine.idle
+
+
+def test_a_machine_that_is_replaced_answers_all_that_it_holds() -> None:
+    scene = Scene(9, node="n3")
+    scene.put()
+    scene.put(n=1, w=1)
+    scene.get()
+
+    scene.machine.on_failure(scene.now)
+    scene._collect()
+
+    assert [(reply.code, reply.definite) for reply in scene.answers] == [
+        (Code.INTERNAL, False),
+        (Code.INTERNAL, False),
+        (Code.INTERNAL, True),
+    ]
+
+
+def test_a_machine_that_is_replaced_leaves_the_hints_of_what_it_acknowledged() -> None:
+    scene = Scene()
+    scene.put()
+    scene.says("n1")
+    scene.says("n2")
+
+    scene.machine.on_failure(scene.now)
+    scene._collect()
+
+    assert scene.writes()[-1] == ("n1", "n3")
+    assert len(scene.answers) == 1
+
+
+# --- bad requests -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "hint"),
+    [
+        ({"key": b""}, "1 to 1024"),
+        ({"key": bytes(1025)}, "1 to 1024"),
+        ({"bucket": "carts"}, "default, single"),
+        ({"n": 0}, "1 to 3"),
+        ({"n": 4}, "1 to 3"),
+        ({"r": 0}, "1 to 3"),
+        ({"r": 4}, "1 to 3"),
+        ({"n": 2, "r": 3}, "1 to 2"),
+        ({"timeout_ms": 0}, "above 0"),
+        ({"timeout_ms": -1}, "above 0"),
+    ],
+)
+def test_a_bad_get_is_refused_with_what_would_be_right(fields: Any, hint: str) -> None:
+    scene = Scene()
+
+    scene.get(**fields)
+
+    assert scene.error() == (Code.BAD_REQUEST, True)
+    assert hint in scene.sole_answer().text
+
+
+@pytest.mark.parametrize(
+    ("fields", "hint"),
+    [
+        ({"key": b""}, "1 to 1024"),
+        ({"value": bytes(1024 * 1024 + 1)}, "at most 1048576"),
+        ({"bucket": "carts"}, "default, single"),
+        ({"w": 4}, "1 to 3"),
+        ({"w": 0}, "1 to 3"),
+        ({"stamp": b""}, "20"),
+        ({"stamp": bytes(21)}, "20"),
+        ({"context": b"guess"}, "not one that a get returned"),
+        ({"timeout_ms": 0}, "above 0"),
+    ],
+)
+def test_a_bad_put_is_refused_with_what_would_be_right(fields: Any, hint: str) -> None:
+    scene = Scene()
+
+    scene.put(**fields)
+
+    assert scene.error() == (Code.BAD_REQUEST, True)
+    assert hint in scene.sole_answer().text
+    assert scene.writes() == []
+
+
+def test_keys_and_values_at_their_limits_and_any_bytes_are_taken() -> None:
+    scene = Scene()
+
+    scene.put(bytes(1024), bytes(1024 * 1024))
+    scene.put(b"\xff\xfe", b"")
+
+    assert scene.answers == []
+    assert len(scene.writes()) == 6
+
+
+def test_strangers_may_ask_but_not_answer() -> None:
+    scene = Scene()
+    scene.put()
+
+    for node in ("n1", "n2", "n3"):
+        reply = WriteReplicaReply(scene.questions(node)[0].request, OK, None)
+        scene.told(reply, CLIENT)
+    scene.told(LinkLost("n2"), CLIENT)
+    scene.told(Leave(), CLIENT)
+    scene.put()
+
+    assert scene.answers == []
+    assert len(scene.writes()) == 6
+
+
+def test_replies_to_nothing_are_ignored() -> None:
+    scene = Scene()
+
+    scene.told(WriteReplicaReply(1, OK, None), Peer("n2", STORAGE))
+    scene.told(WriteReply(1, stamp_at(0), 1, 0), Peer("n2", "coordinator"))
+    scene.told(StorageStatusReply(1, {}), Peer("n1", STORAGE))
+
+    assert scene.answers == []
+
+
+def test_a_reply_of_the_wrong_kind_is_ignored() -> None:
+    scene = Scene()
+    scene.get()
+
+    scene.told(WriteReplicaReply(scene.questions("n1")[0].request, OK, None), Peer("n1", STORAGE))
+    scene.says("n2", NOT_FOUND)
+
+    assert scene.answers == []
+
+
+# --- bounds -----------------------------------------------------------------------------
+
+
+def test_past_so_many_requests_the_next_is_overload_and_logged_once_a_second() -> None:
+    scene = Scene(limits=LimitSettings(requests_max=2))
+
+    for _ in range(4):
+        scene.get()
+
+    assert [(reply.code, reply.definite) for reply in scene.answers] == [
+        (Code.OVERLOADED, True)
+    ] * 2
+    assert scene.events.count("coordinator.overloaded") == 1
+
+
+def test_past_so_many_bytes_the_next_is_overload_until_some_are_let_go() -> None:
+    scene = Scene(limits=LimitSettings(request_bytes_max=250))
+    scene.put(b"key", bytes(200))
+
+    scene.put(b"key", bytes(200))
+    assert scene.error() == (Code.OVERLOADED, True)
+    scene.says("n1")
+    scene.says("n2")
+    scene.put(b"key", bytes(200))
+    assert scene.answers[-1].code == Code.OVERLOADED, "an answered write is held till it settles"
+    scene.says("n3")
+    scene.put(b"key", bytes(200))
+
+    assert type(scene.answers[-1]) is ErrorReply
+    assert len(scene.answers) == 3
+    assert len(scene.writes()) == 6
+
+
+def test_requests_that_only_settle_are_bounded_too() -> None:
+    scene = Scene(limits=LimitSettings(requests_max=2))
+
+    for _ in range(8):
+        scene.put(n=2, w=1)
+        scene.says("n1")
+    scene.put()
+
+    assert scene.answers[-1].code == Code.OVERLOADED
+    assert sum(type(reply) is WriteReply for reply in scene.answers) == 8
+
+
+# --- links ------------------------------------------------------------------------------
+
+
+def test_a_lost_link_is_logged_and_gossip_is_told_once() -> None:
+    scene = Scene()
+
+    scene.unlink("n2")
+    scene.unlink("n2")
+
+    assert scene.events.count("link.lost") == 1
+    assert scene.probed == ["n2"]
+
+
+def test_a_new_link_is_logged_and_gossip_is_not_told() -> None:
+    scene = Scene()
+    scene.unlink("n2")
+    scene.events.clear()
+    scene.probed.clear()
+
+    scene.link("n2")
+
+    assert scene.events == ["link.up"]
+    assert scene.probed == []
+
+
+# --- telling ----------------------------------------------------------------------------
+
+
+def test_a_status_tells_members_requests_and_what_storage_has_to_say() -> None:
+    scene = Scene(3)
+    scene.gossip({"n2": SUSPECT})
+    scene.unlink("n3")
+    scene.put(key=b"abc", value=b"defg")
+    scene.put(key=b"")
+
+    scene.told(Status(77), CLIENT)
+    [(_, question)] = [(to, m) for to, m in scene.asked if type(m) is StorageStatus]
+    scene.told(
+        StorageStatusReply(question.request, {"records": 5, "hints": {"n3": 1}}),
+        Peer("n1", STORAGE),
+    )
+
+    reply = scene.answers[-1]
+    assert reply.request == 77
+    members = [(m["name"], m["status"], m["reachable"]) for m in reply.status.pop("members")]
+    assert members == [("n1", "alive", True), ("n2", "suspect", True), ("n3", "alive", False)]
+    assert reply.status == {
+        "node": "n1",
+        "cluster": "scene",
+        "joined": True,
+        "serving": True,
+        "hints": {"n3": 1},
+        "storage": {"records": 5},
+        "requests": {
+            "held": 1,
+            "bytes": 7,
+            "gets": 0,
+            "puts": 1,
+            "deletes": 0,
+            "forwarded": 0,
+            "failed": 1,
+        },
+    }
+
+
+def test_a_status_is_told_before_the_node_serves_and_names_the_unknown() -> None:
+    scene = Scene(2, up=False)
+
+    scene.told(Status(1), CLIENT)
+    scene.wait(STATUS_WAIT_S)
+
+    status = scene.sole_answer().status
+    assert (status["joined"], status["serving"]) == (False, False)
+    assert (status["storage"], status["hints"]) == (None, {})
+    assert [m["status"] for m in status["members"]] == ["unknown", "unknown"]
+    assert scene.machine.idle
+
+
+def test_owners_and_fallbacks_of_a_key_are_told_by_the_bucket_s_n() -> None:
+    scene = Scene()
+
+    scene.told(Owners(1, "default", b"key"), CLIENT)
+    scene.told(Owners(2, "single", b"key"), CLIENT)
+    scene.told(Owners(3, "nowhere", b"key"), CLIENT)
+
+    three, one, none = scene.answers
+    assert type(three) is OwnersReply
+    assert (three.owners, three.fallbacks) == (("n1", "n2", "n3"), ("n4", "n5"))
+    assert (one.owners, one.fallbacks) == (("n1",), ("n2", "n3", "n4", "n5"))
+    assert none.code == Code.BAD_REQUEST
+
+
+def test_the_load_of_the_ring_is_told() -> None:
+    scene = Scene(2)
+
+    scene.told(RingLoad(9), CLIENT)
+
+    assert scene.sole_answer() == RingLoadReply(9, 8, (("n1", 8, 0), ("n2", 8, 0)))
+
+
+# --- several at once --------------------------------------------------------------------
+
+
+def test_requests_are_told_apart_by_number() -> None:
+    scene = Scene()
+    first = scene.get(r=1)
+    second = scene.get(r=1)
+
+    scene.says("n2", OK, record_at(2, b"second"))
+    scene.says("n2", OK, record_at(1, b"first"), at=0)
+
+    assert [(a.request, a.values) for a in scene.answers] == [
+        (second, (b"second",)),
+        (first, (b"first",)),
+    ]
+
+
+def test_a_lost_node_is_replaced_in_every_request_that_waits_for_it() -> None:
+    scene = Scene()
+    scene.put()
+    scene.put()
+
+    scene.unlink("n3")
+
+    assert scene.writes().count(("n4", "n3")) == 2
+
+
+def test_an_idle_coordinator_has_no_deadline() -> None:
+    scene = Scene()
+    scene.put()
+    scene.get()
+    for owner in ("n1", "n2", "n3"):
+        scene.says(owner, at=0)
+        scene.says(owner, NOT_FOUND)
+
+    assert scene.machine.idle
+    assert scene.machine.next_deadline() is None
+    scene.wait(10 * SILENCE_S)
+    assert len(scene.answers) == 2

@@ -1,0 +1,350 @@
+"""The coordinator machine: it takes requests on and sees each to its one answer.
+
+    client ── Get ──────────▶ `Read`     asks R of the replicas        reading.py
+           ── Put, Delete ──▶ `Write`    if this node owns the key     writing.py
+                              `Forward`  to an owner otherwise         forwarding.py
+           ── Status ───────▶ `StatusQuery`                            status.py
+
+What is taken on lies on the `Desk` (desk.py) under a number, by which the replies of
+replicas and of other coordinators find it.  This module is the door: it checks what
+comes in (admission.py), keeps up with who can be reached (reachability.py), and passes
+on what happens.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from toystore.core.admission import ahead_s, fault_in, place_fault
+from toystore.core.context import unpack_context
+from toystore.core.desk import Desk
+from toystore.core.forwarding import Forward
+from toystore.core.machine import GOSSIP, Address, Now, Outbox, Peer
+from toystore.core.messages import (
+    Code,
+    Delete,
+    ErrorReply,
+    Get,
+    Leave,
+    LinkLost,
+    LinkUp,
+    MembersChanged,
+    Message,
+    Owners,
+    OwnersReply,
+    Put,
+    ReadReplica,
+    ReadReplicaReply,
+    RingLoad,
+    RingLoadReply,
+    SendFailed,
+    Status,
+    StorageStatus,
+    StorageStatusReply,
+    SupersededReply,
+    WriteReplica,
+    WriteReplicaReply,
+    WriteReply,
+)
+from toystore.core.reachability import Reachability
+from toystore.core.reading import Read
+from toystore.core.record import digest_of
+from toystore.core.ring import Ring
+from toystore.core.settings import CoordinatorSettings
+from toystore.core.status import StatusQuery
+from toystore.core.writing import Write
+
+LINKS_WAIT_S = 1.0
+"""A node that has joined serves after this long even if links to the living are missing."""
+_LOG_EVERY_S = 1.0
+
+_ASKED = (WriteReplica, ReadReplica, Put, Delete, StorageStatus)
+"""What this machine asks under a number of its own."""
+
+
+class Coordinator:
+    """Coordinates the requests that reach one node."""
+
+    def __init__(
+        self,
+        *,
+        node: str,
+        cluster: str,
+        ring: Ring,
+        members: Sequence[str],
+        settings: CoordinatorSettings,
+        outbox: Outbox,
+        chance: random.Random,
+    ) -> None:
+        """``members``: the names of everyone in the ring, ``node`` among them."""
+        assert node in members
+        self._node = node
+        self._cluster = cluster
+        self._ring = ring
+        self._settings = settings
+        self._out = outbox
+        self._desk = Desk(node, members, settings, outbox, chance)
+        self._around = Reachability(node, members)
+        self._serving = False
+        self._leaving = False
+        self._serve_at: float | None = None
+        self._logged_at: dict[str, float] = {}
+
+    # --- the machine --------------------------------------------------------------------
+
+    def receive(self, message: Message, sender: Address, now: Now) -> None:
+        """Take in one message; strangers may only ask."""
+        if type(sender) is Peer:
+            self._hear(message, sender, now)
+        else:
+            self._take_on(message, sender, now)
+
+    def on_deadline(self, now: Now) -> None:
+        """Serve what is due; very late means that we stalled, and nobody else is accused."""
+        due = self._desk.next_deadline()
+        if due is not None and now.monotonic - due > self._settings.stall_s:
+            self._out.log("actor.stalled", late_s=round(now.monotonic - due, 3))
+            self._desk.rearm(now)
+        self._desk.expire(now)
+        self._consider_serving(now)
+
+    def next_deadline(self) -> float | None:
+        """When the next request is due, or when to serve without all the links."""
+        due = self._desk.next_deadline()
+        if self._serve_at is None:
+            return due
+        return self._serve_at if due is None else min(due, self._serve_at)
+
+    def on_failure(self, now: Now) -> None:  # noqa: ARG002 - as every machine has it
+        """Answer everything still held with an error."""
+        for held in list(self._desk.held.values()):
+            held.on_failure()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is held: every request has its answer, every write its copies."""
+        return not self._desk.held
+
+    def _hear(self, message: Message, sender: Peer, now: Now) -> None:
+        match message:
+            case WriteReplicaReply() | ReadReplicaReply() | StorageStatusReply():
+                self._replied(message, sender, now)
+            case WriteReply() | SupersededReply() | ErrorReply():
+                self._replied(message, sender, now)
+            case SendFailed():
+                self._send_failed(message, now)
+            case MembersChanged():
+                self._members_changed(message, now)
+            case LinkUp():
+                self._link_up(message.node, now)
+            case LinkLost():
+                self._link_lost(message.node, now)
+            case Leave():
+                self._leaving = True
+            case _:
+                self._take_on(message, sender, now)
+
+    def _take_on(self, message: Message, sender: Address, now: Now) -> None:
+        match message:
+            case Get():
+                self._get(message, sender, now)
+            case Put() | Delete():
+                self._put(message, sender, now)
+            case Status():
+                self._status(message, sender, now)
+            case Owners():
+                self._owners(message, sender)
+            case RingLoad():
+                load = tuple((name, *counts) for name, counts in self._ring.load().items())
+                self._out.send(sender, RingLoadReply(message.request, self._ring.partitions, load))
+
+    # --- requests -----------------------------------------------------------------------
+
+    def _get(self, message: Get, sender: Address, now: Now) -> None:
+        size = len(message.key)
+        if not self._admits(message, size, sender, now):
+            return
+        desk = self._desk
+        desk.counts["gets"] += 1
+        bucket = self._settings.buckets[message.bucket]
+        n = message.n or bucket.n
+        digest = digest_of(message.bucket, message.key)
+        order = self._ring.order(self._ring.partition_of(digest))
+        deadline = self._deadline(message.timeout_ms, now)
+        r = message.r or min(bucket.r, n)
+        Read(desk, sender, message, deadline, size, digest, order, n, r).start(now)
+
+    def _put(self, message: Put | Delete, sender: Address, now: Now) -> None:
+        is_put = type(message) is Put
+        size = len(message.key) + (len(message.value) if type(message) is Put else 0)
+        if not self._admits(message, size, sender, now):
+            return
+        if not self._believes(message, sender, now):
+            return
+        desk = self._desk
+        desk.counts["puts" if is_put else "deletes"] += 1
+        bucket = self._settings.buckets[message.bucket]
+        n = message.n or bucket.n
+        w = message.w or min(bucket.w, n)
+        digest = digest_of(message.bucket, message.key)
+        order = self._ring.order(self._ring.partition_of(digest))
+        stamp = self._stamped(message, now)
+        minted = message.stamp is None
+        deadline = self._deadline(message.timeout_ms, now)
+        write = Write(desk, sender, message, stamp, minted, deadline, size, digest, order, n, w)
+        if message.forwarded or self._node in write.owners:
+            write.start(now)
+        else:
+            desk.counts["forwarded"] += 1
+            Forward(write).start(now)
+
+    def _admits(self, message: Get | Put | Delete, size: int, sender: Address, now: Now) -> bool:
+        """Whether a request can be taken on; if not, its sender is told why."""
+        if self._leaving or not self._serving:
+            doing = "stopping" if self._leaving else "starting"
+            self._refuse(sender, message.request, Code.NOT_SERVING, f"{self._node} is {doing}")
+            return False
+        fault = fault_in(message, self._settings)
+        if fault is not None:
+            self._refuse(sender, message.request, Code.BAD_REQUEST, fault)
+            return False
+        if self._desk.has_room(size):
+            return True
+        self._refuse_for_room(message.request, sender, now)
+        return False
+
+    def _believes(self, message: Put | Delete, sender: Address, now: Now) -> bool:
+        """Whether a client's clock can be right; a forwarded stamp was judged before."""
+        if message.stamp is None or message.forwarded:
+            return True
+        ahead = ahead_s(message.stamp, now.wall_us)
+        if ahead <= self._settings.clock_ahead_max_s:
+            return True
+        self._log_rarely("clock.refused", now, ahead_s=round(ahead, 3))
+        text = f"the stamp is {ahead:.1f} s ahead of the clock of {self._node}"
+        self._refuse(sender, message.request, Code.CLOCK_AHEAD, text)
+        return False
+
+    def _stamped(self, message: Put | Delete, now: Now) -> bytes:
+        """The stamp of a write, from a clock that follows all that it is shown."""
+        clock = self._desk.clock
+        if message.context:
+            clock.merge(unpack_context(message.context))
+        if message.stamp is None:
+            return clock.mint(now.wall_us)
+        clock.merge(message.stamp)
+        return message.stamp
+
+    def _deadline(self, timeout_ms: int, now: Now) -> float:
+        return now.monotonic + min(timeout_ms / 1000, self._settings.timeout_max_s)
+
+    def _refuse(self, sender: Address, request: int, code: Code, text: str) -> None:
+        self._desk.counts["failed"] += 1
+        self._out.send(sender, ErrorReply(request, code, text, True))
+
+    def _refuse_for_room(self, request: int, sender: Address, now: Now) -> None:
+        desk = self._desk
+        self._log_rarely("coordinator.overloaded", now, requests=desk.waiting, bytes=desk.bytes)
+        text = f"{self._node} holds as many requests as it may"
+        self._refuse(sender, request, Code.OVERLOADED, text)
+
+    def _log_rarely(self, event: str, now: Now, **fields: Any) -> None:
+        if now.monotonic >= self._logged_at.get(event, -_LOG_EVERY_S) + _LOG_EVERY_S:
+            self._logged_at[event] = now.monotonic
+            self._out.log(event, **fields)
+
+    # --- replies ------------------------------------------------------------------------
+
+    def _replied(self, reply: _Reply, sender: Peer, now: Now) -> None:
+        """Find the request that a reply belongs to; too late for one that has ended."""
+        held = self._desk.held.get(reply.request)
+        if type(held) is Write:
+            if type(reply) is WriteReplicaReply:
+                held.on_reply(reply, sender.node, now)
+        elif type(held) is Read:
+            if type(reply) is ReadReplicaReply:
+                held.on_reply(reply, sender.node, now)
+        elif type(held) is Forward:
+            if isinstance(reply, (WriteReply, SupersededReply, ErrorReply)):
+                held.on_reply(reply, sender.node, now)
+        elif type(held) is StatusQuery and type(reply) is StorageStatusReply:
+            held.tell(reply.status)
+
+    def _send_failed(self, failed: SendFailed, now: Now) -> None:
+        if isinstance(failed.message, _ASKED):
+            held = self._desk.held.get(failed.message.request)
+            if held is not None:
+                held.on_unsent(failed.node, failed.overloaded, now)
+
+    # --- who is there -------------------------------------------------------------------
+
+    def _members_changed(self, message: MembersChanged, now: Now) -> None:
+        self._around.learn(message)
+        if message.joined and not self._serving and self._serve_at is None:
+            self._serve_at = now.monotonic + LINKS_WAIT_S
+        self._look_around(now)
+
+    def _link_up(self, node: str, now: Now) -> None:
+        if node not in self._around.links:
+            self._around.links.add(node)
+            self._out.log("link.up", member=node)
+            self._look_around(now)
+
+    def _link_lost(self, node: str, now: Now) -> None:
+        """Gossip hears of it too, and starts a probe at once."""
+        if node in self._around.links:
+            self._around.links.remove(node)
+            self._out.log("link.lost", member=node)
+            self._out.send(Peer(self._node, GOSSIP), LinkLost(node))
+            self._look_around(now)
+
+    def _look_around(self, now: Now) -> None:
+        self._desk.reach(self._around.reachable(), now)
+        self._consider_serving(now)
+
+    def _consider_serving(self, now: Now) -> None:
+        """Serve once joined and linked to all that live, or when that has taken too long."""
+        if self._serve_at is None:
+            return
+        if now.monotonic >= self._serve_at or self._around.all_linked():
+            self._serving = True
+            self._serve_at = None
+
+    # --- telling ------------------------------------------------------------------------
+
+    def _status(self, message: Status, sender: Address, now: Now) -> None:
+        desk = self._desk
+        if not desk.has_room(0):
+            self._refuse_for_room(message.request, sender, now)
+            return
+        picture = {
+            "node": self._node,
+            "cluster": self._cluster,
+            "joined": self._around.joined,
+            "serving": self._serving and not self._leaving,
+            "members": self._around.picture(),
+            "requests": {"held": desk.waiting, "bytes": desk.bytes, **desk.counts},
+        }
+        StatusQuery(desk, sender, message.request, picture, now).start()
+
+    def _owners(self, message: Owners, sender: Address) -> None:
+        fault = place_fault(message.bucket, message.key, self._settings)
+        if fault is not None:
+            self._refuse(sender, message.request, Code.BAD_REQUEST, fault)
+            return
+        n = self._settings.buckets[message.bucket].n
+        partition = self._ring.partition_of(digest_of(message.bucket, message.key))
+        order = self._ring.order(partition)
+        self._out.send(sender, OwnersReply(message.request, partition, order[:n], order[n:]))
+
+
+_Reply = (
+    WriteReplicaReply
+    | ReadReplicaReply
+    | StorageStatusReply
+    | WriteReply
+    | SupersededReply
+    | ErrorReply
+)

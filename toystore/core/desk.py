@@ -1,0 +1,233 @@
+"""The coordinator's desk: every request that it holds, when each is due, whom it can ask.
+
+A request lies on the desk under a number of the coordinator's own from its admission to
+its end, which for most is some time after its answer: a write waits until every owner
+has its copy or a hint, a read until it has repaired what is stale.  Two clocks run:
+
+    silences    nodes that were asked and must answer within ``replica_timeout_s``.  The
+                time is the same for all, so a plain queue is in order.
+    deadlines   when a request's own patience ends: a heap.
+
+Both hold numbers, not requests, and what has ended in the meantime is skipped, so that
+the many requests that end in time cost one append each and nothing is ever searched.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Sequence
+from heapq import heappop, heappush
+
+from toystore.core.machine import COORDINATOR, STORAGE, Address, Now, Outbox, Peer
+from toystore.core.messages import Code, ErrorReply, Message
+from toystore.core.settings import CoordinatorSettings
+from toystore.core.stamp import HybridLogicalClock
+
+_NUMBER_BITS = 48
+_CROWD = 4  # so many times requests_max may lie here when most are answered and only settling
+
+
+class Held:
+    """One request, from its admission to its end."""
+
+    __slots__ = ("answered", "bytes", "caller", "deadline", "desk", "number", "request")
+
+    def __init__(
+        self, desk: Desk, caller: Address, request: int, deadline: float, bytes_held: int
+    ) -> None:
+        """``request`` is the caller's number for it, ``deadline`` in monotonic seconds."""
+        self.desk = desk
+        self.caller = caller
+        self.request = request
+        self.deadline = deadline
+        self.bytes = bytes_held
+        self.number = 0
+        self.answered = False
+
+    def on_deadline(self, now: Now) -> None:
+        """Its patience has ended."""
+        raise NotImplementedError
+
+    def on_silence(self, nodes: Sequence[str], now: Now) -> None:
+        """Those of ``nodes`` that have not answered yet have been silent for too long."""
+
+    def on_lost(self, node: str, now: Now) -> None:
+        """``node`` cannot be reached any more: it is dead, or its link is lost."""
+
+    def on_unsent(self, node: str, overloaded: bool, now: Now) -> None:
+        """What was meant for ``node`` did not leave: its link is down, or its queue is full."""
+
+    def on_failure(self) -> None:
+        """The machine is about to be replaced: a caller that waits gets an error."""
+        if not self.answered:
+            self.fail(Code.INTERNAL, f"{self.desk.node} failed while it held this request")
+
+    @property
+    def definite(self) -> bool:
+        """Whether a failure now would mean that nothing was done."""
+        return True
+
+    def answer(self, reply: Message) -> None:
+        """Answer the caller, once."""
+        assert not self.answered
+        self.answered = True
+        self.desk.waiting -= 1
+        self.desk.outbox.send(self.caller, reply)
+
+    def fail(self, code: int, text: str) -> None:
+        """Answer with an error, and be done."""
+        self.desk.counts["failed"] += 1
+        self.answer(ErrorReply(self.request, code, text, self.definite))
+        self.end()
+
+    def end(self) -> None:
+        """Leave the desk."""
+        self.desk.close(self)
+
+
+class Desk:
+    """What all requests of one coordinator share."""
+
+    __slots__ = (
+        "_deadlines",
+        "_limits",
+        "_number",
+        "_replica_timeout_s",
+        "_silences",
+        "bytes",
+        "clock",
+        "coordinators",
+        "counts",
+        "held",
+        "node",
+        "outbox",
+        "reachable",
+        "storages",
+        "waiting",
+    )
+
+    def __init__(
+        self,
+        node: str,
+        members: Sequence[str],
+        settings: CoordinatorSettings,
+        outbox: Outbox,
+        chance: random.Random,
+    ) -> None:
+        self.node = node
+        self.outbox = outbox
+        self.clock = HybridLogicalClock.drawn(chance)
+        self.storages = {name: Peer(name, STORAGE) for name in members}
+        self.coordinators = {name: Peer(name, COORDINATOR) for name in members}
+        self.reachable: frozenset[str] = frozenset((node,))
+        self.held: dict[int, Held] = {}
+        self.waiting = 0
+        """How many of them are not answered yet."""
+        self.bytes = 0
+        self.counts = dict.fromkeys(("gets", "puts", "deletes", "forwarded", "failed"), 0)
+        self._limits = settings.limits
+        self._replica_timeout_s = settings.replica_timeout_s
+        # A late reply to the machine that this one replaces must not pass for one to us.
+        self._number = chance.getrandbits(_NUMBER_BITS)
+        self._silences: deque[tuple[float, int, Sequence[str]]] = deque()
+        self._deadlines: list[tuple[float, int]] = []
+
+    # --- what lies on it ----------------------------------------------------------------
+
+    def has_room(self, bytes_more: int) -> bool:
+        """Whether one more request of so many bytes can be taken on."""
+        limits = self._limits
+        return (
+            self.waiting < limits.requests_max
+            and self.bytes + bytes_more <= limits.request_bytes_max
+            and len(self.held) < _CROWD * limits.requests_max
+        )
+
+    def crowded(self) -> bool:
+        """Whether what is not urgent should make way."""
+        limits = self._limits
+        return (
+            2 * self.bytes > limits.request_bytes_max
+            or 2 * len(self.held) > _CROWD * limits.requests_max
+        )
+
+    def next_number(self) -> int:
+        """A number for something that is asked of somebody."""
+        self._number += 1
+        return self._number
+
+    def open(self, request: Held) -> None:
+        """Put a request on the desk."""
+        request.number = number = self._number = self._number + 1
+        self.held[number] = request
+        self.waiting += 1
+        self.bytes += request.bytes
+        heappush(self._deadlines, (request.deadline, number))
+
+    def renumber(self, request: Held) -> None:
+        """Begin anew under another number: answers to the old one no longer count."""
+        del self.held[request.number]
+        request.number = self.next_number()
+        self.held[request.number] = request
+        heappush(self._deadlines, (request.deadline, request.number))
+
+    def charge(self, request: Held, bytes_more: int) -> None:
+        """It holds so many bytes more."""
+        request.bytes += bytes_more
+        self.bytes += bytes_more
+
+    def close(self, request: Held) -> None:
+        """Take a request off the desk, if it still lies there."""
+        if self.held.pop(request.number, None) is not None:
+            self.bytes -= request.bytes
+            if not request.answered:
+                self.waiting -= 1
+
+    # --- when it is due -----------------------------------------------------------------
+
+    def watch(self, number: int, nodes: Sequence[str], now: Now) -> None:
+        """Tell request ``number`` if one of ``nodes`` is silent for ``replica_timeout_s``."""
+        self._silences.append((now.monotonic + self._replica_timeout_s, number, nodes))
+
+    def linger(self, request: Held, now: Now) -> None:
+        """Call its `Held.on_deadline` once more, in two times ``replica_timeout_s``."""
+        until = now.monotonic + 2 * self._replica_timeout_s
+        heappush(self._deadlines, (until, request.number))
+
+    def next_deadline(self) -> float | None:
+        """The monotonic second at which something on the desk is due, or None."""
+        held, silences, deadlines = self.held, self._silences, self._deadlines
+        while silences and silences[0][1] not in held:
+            silences.popleft()
+        while deadlines and deadlines[0][1] not in held:
+            heappop(deadlines)
+        if not deadlines:
+            return silences[0][0] if silences else None
+        return min(silences[0][0], deadlines[0][0]) if silences else deadlines[0][0]
+
+    def expire(self, now: Now) -> None:
+        """Tell every request that is due."""
+        deadlines, silences = self._deadlines, self._silences
+        while deadlines and deadlines[0][0] <= now.monotonic:
+            if request := self.held.get(heappop(deadlines)[1]):
+                request.on_deadline(now)
+        while silences and silences[0][0] <= now.monotonic:
+            _, number, nodes = silences.popleft()
+            if request := self.held.get(number):
+                request.on_silence(nodes, now)
+
+    def rearm(self, now: Now) -> None:
+        """This process was held up: whoever seemed silent gets the whole time again."""
+        until = now.monotonic + self._replica_timeout_s
+        self._silences = deque((until, number, nodes) for _, number, nodes in self._silences)
+
+    # --- whom it can ask ----------------------------------------------------------------
+
+    def reach(self, nodes: frozenset[str], now: Now) -> None:
+        """From now on ``nodes`` can be asked; those that no longer can are lost to everybody."""
+        lost = self.reachable - nodes
+        self.reachable = nodes
+        for node in sorted(lost):
+            for request in list(self.held.values()):
+                request.on_lost(node, now)

@@ -1,0 +1,61 @@
+"""Whom a node can reach: what gossip says, and which links are up.
+
+A node is *reachable* if gossip calls it alive or suspect and the link to its storage is
+up.  Gossip alone is slow to notice a death; a link alone would trust a node that hangs.
+A node always reaches itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from toystore.core.messages import MembersChanged, MemberState, MemberStatus
+
+_LIVING = (MemberStatus.ALIVE, MemberStatus.SUSPECT)
+
+
+class Reachability:
+    """The members of the ring as one node sees them."""
+
+    def __init__(self, node: str, members: Sequence[str]) -> None:
+        self.joined = False
+        self.links: set[str] = set()
+        self._node = node
+        self._states: dict[str, MemberState | None] = dict.fromkeys(members)
+
+    def learn(self, news: MembersChanged) -> None:
+        """Take in what gossip knows.
+
+        Whom it does not name stays as it was: a gossip machine that was made anew has yet
+        to hear of everybody.
+        """
+        self.joined = news.joined
+        for state in news.members:
+            if state.name in self._states:
+                self._states[state.name] = state
+
+    def reachable(self) -> frozenset[str]:
+        """Who can be asked now."""
+        return frozenset((self._node, *self._named(_LIVING))) & (self.links | {self._node})
+
+    def all_linked(self) -> bool:
+        """Whether the link is up to everyone who is alive."""
+        return self.links.issuperset(set(self._named((MemberStatus.ALIVE,))) - {self._node})
+
+    def picture(self) -> list[dict[str, Any]]:
+        """Every member, for a status."""
+        reachable = self.reachable()
+        return [
+            {
+                "name": name,
+                "status": MemberStatus(state.status).name.lower() if state else "unknown",
+                "incarnation": state.incarnation if state else 0,
+                "disk": state.disk if state else "",
+                "reachable": name in reachable,
+            }
+            for name, state in self._states.items()
+        ]
+
+    def _named(self, statuses: Sequence[int]) -> Iterable[str]:
+        return (s.name for s in self._states.values() if s is not None and s.status in statuses)

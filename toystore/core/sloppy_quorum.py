@@ -1,0 +1,233 @@
+"""A sloppy quorum: asking the first N healthy nodes, and counting what they say.
+
+After Dynamo, section 4.6.  A request has one *slot* per owner of its key.  A slot is first
+asked of its owner, or, if that one cannot be reached, of a fallback in its place; a
+fallback stands in one slot only.  However many nodes were asked for a slot, it has one
+vote, so that W votes are W different copies.
+
+    OPEN ── owner says yes ─────────────▶ OWNER      a vote
+     │ ──── fallback says yes ──────────▶ FALLBACK   a vote
+     │ ──── fallback has nothing ───────▶ DEFERRED   reads: a vote once no owner is awaited
+     │ ──── lost, refused or silent ────▶ OPEN       the next fallback is asked
+     │          and no fallback is left ▶ SILENT     someone asked may yet answer, or
+     │                                  ▶ CLOSED     nobody will
+     │ ──── could not be sent: full ────▶ OVERLOADED no vote, and no fallback for it
+     └ ──── failed over the message ────▶ CLOSED     nobody else is shown that message
+
+OPEN, SILENT and DEFERRED slots may yet vote; when those are too few for the quorum the
+request fails at once.  A silent node that was replaced and answers after all is heard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from toystore.core.desk import Desk, Held
+from toystore.core.machine import Address, Now
+from toystore.core.messages import Code, Message
+from toystore.core.quorum import Verdict, verdict
+
+OPEN, SILENT, DEFERRED, OWNER, FALLBACK, OVERLOADED, CLOSED = range(7)
+
+_MET, _IMPOSSIBLE = Verdict.MET, Verdict.IMPOSSIBLE
+_NOBODY: frozenset[str] = frozenset()
+
+
+class SloppyQuorum(Held):
+    """What a write and a read have in common.
+
+    Subclasses say what is asked (`owner_question`, `fallback_question`), what to do when
+    the quorum is met (`succeed`), and when nothing is left to do after that (`settled`).
+    """
+
+    __slots__ = (
+        "asked",
+        "cause",
+        "needed",
+        "order",
+        "owners",
+        "silent",
+        "slots",
+        "spare_at",
+        "yes",
+    )
+
+    def __init__(
+        self,
+        desk: Desk,
+        caller: Address,
+        request: int,
+        deadline: float,
+        bytes_held: int,
+        order: tuple[str, ...],
+        n: int,
+        needed: int,
+    ) -> None:
+        """``order``: `Ring.order` of the key's partition, of which the first ``n`` are owners."""
+        Held.__init__(self, desk, caller, request, deadline, bytes_held)
+        self.order = order
+        self.owners = order[:n]
+        self.needed = needed
+        self.forget()
+
+    def forget(self) -> None:
+        """Nobody has been asked, nobody has answered."""
+        n = len(self.owners)
+        self.asked: dict[str, int] = {}
+        """The slot for which a node was asked, for every node that may still answer."""
+        self.silent = _NOBODY
+        """Those of the asked whose time is up."""
+        self.slots = [OPEN] * n
+        self.spare_at = n
+        self.yes = 0
+        self.cause: int = Code.UNAVAILABLE
+
+    # --- for subclasses -----------------------------------------------------------------
+
+    def owner_question(self) -> Message:
+        """What an owner is asked."""
+        raise NotImplementedError
+
+    def fallback_question(self, slot: int) -> Message:
+        """What a fallback is asked that stands in ``slot``."""
+        raise NotImplementedError
+
+    def succeed(self, now: Now) -> None:
+        """The quorum is met: answer."""
+        raise NotImplementedError
+
+    def settled(self) -> bool:
+        """Whether nothing is left to do once it is answered."""
+        raise NotImplementedError
+
+    # --- asking -------------------------------------------------------------------------
+
+    def ask(self, now: Now) -> None:
+        """Ask the first N healthy nodes, or fail if they are too few."""
+        desk, owners = self.desk, self.owners
+        if not desk.reachable.issuperset(owners):
+            self._ask_sloppily(now)
+            return
+        send, storages, question = desk.outbox.send, desk.storages, self.owner_question()
+        for owner in owners:
+            send(storages[owner], question)
+        self.asked = dict(zip(owners, range(len(owners)), strict=True))
+        desk.watch(self.number, owners, now)
+
+    def _ask_sloppily(self, now: Now) -> None:
+        reachable = self.desk.reachable
+        healthy = min(len(self.owners), sum(node in reachable for node in self.order))
+        if healthy < self.needed:
+            text = f"only {healthy} of the {self.needed} replicas needed can be reached"
+            self.fail(Code.UNAVAILABLE, text)
+            return
+        for slot, owner in enumerate(self.owners):
+            if owner in reachable:
+                self._ask_one(owner, slot, self.owner_question(), now)
+            else:
+                self.replace(slot, now)
+        self.settle(now)
+
+    def replace(self, slot: int, now: Now) -> None:
+        """Ask the next fallback for ``slot``."""
+        spare = self._next_spare()
+        if spare is None:
+            self.exhausted(slot)
+        else:
+            self.slots[slot] = OPEN
+            self._ask_one(spare, slot, self.fallback_question(slot), now)
+
+    def exhausted(self, slot: int) -> None:
+        """No fallback is left for ``slot``."""
+        self.slots[slot] = SILENT if slot in self.asked.values() else CLOSED
+
+    def _ask_one(self, node: str, slot: int, question: Message, now: Now) -> None:
+        self.asked[node] = slot
+        self.desk.outbox.send(self.desk.storages[node], question)
+        self.desk.watch(self.number, (node,), now)
+
+    def _next_spare(self) -> str | None:
+        """The next reachable fallback in the order; none is named twice."""
+        while self.spare_at < len(self.order):
+            node = self.order[self.spare_at]
+            self.spare_at += 1
+            if node in self.desk.reachable:
+                return node
+        return None
+
+    # --- listening ----------------------------------------------------------------------
+
+    def heard(self, node: str) -> int | None:
+        """``node`` has spoken: for which slot?  None if nothing is awaited from it."""
+        if self.silent:
+            self.silent -= {node}
+        return self.asked.pop(node, None)
+
+    def vote(self, slot: int, node: str) -> None:
+        """``node`` says yes for ``slot``; the second yes for a slot changes nothing."""
+        if self.slots[slot] not in (OWNER, FALLBACK):
+            self.slots[slot] = OWNER if self.owners[slot] == node else FALLBACK
+            self.yes += 1
+
+    def refuse(self, node: str, now: Now) -> None:
+        """``node`` will not say yes; somebody else may, in its place."""
+        was_silent = node in self.silent
+        slot = self.heard(node)
+        if slot is None:
+            return
+        if self.slots[slot] == OPEN and not was_silent:
+            self.replace(slot, now)
+        elif self.slots[slot] == SILENT and slot not in self.asked.values():
+            self.slots[slot] = CLOSED
+        self.settle(now)
+
+    def drop(self, slot: int, state: int, cause: int) -> None:
+        """Nobody (else) is asked for ``slot``, and ``cause`` is why."""
+        if self.slots[slot] in (OPEN, SILENT):
+            self.slots[slot] = state
+            self.cause = cause
+
+    def settle(self, now: Now) -> None:
+        """Answer if the quorum is met or has become impossible; end if nothing is left."""
+        if not self.answered:
+            decided = verdict(self.needed, self.yes, self._pending())
+            if decided is _MET:
+                self.succeed(now)
+            elif decided is _IMPOSSIBLE:
+                self.fail(self.cause, self.tally())
+        if self.answered and self.settled():
+            self.end()
+
+    def _pending(self) -> int:
+        count = self.slots.count
+        return count(OPEN) + count(SILENT) + count(DEFERRED)
+
+    def tally(self) -> str:
+        """How far it came, for an error's text."""
+        return f"{self.yes} of the {self.needed} replicas needed have answered"
+
+    # --- what may happen ----------------------------------------------------------------
+
+    def on_silence(self, nodes: Sequence[str], now: Now) -> None:
+        """Replace the silent in mid-request; they may still answer."""
+        fresh = [node for node in nodes if node in self.asked and node not in self.silent]
+        self.silent = self.silent.union(fresh)
+        for node in fresh:
+            slot = self.asked[node]
+            if self.slots[slot] == OPEN:
+                self.replace(slot, now)
+        self.settle(now)
+
+    def on_lost(self, node: str, now: Now) -> None:
+        """Replace it in mid-request."""
+        self.refuse(node, now)
+
+    def on_unsent(self, node: str, overloaded: bool, now: Now) -> None:
+        """A link that is down is a lost node; a full queue is not to be filled elsewhere."""
+        if not overloaded:
+            self.refuse(node, now)
+            return
+        slot = self.heard(node)
+        if slot is not None:
+            self.drop(slot, OVERLOADED, Code.OVERLOADED)
+            self.settle(now)

@@ -1,0 +1,42 @@
+"""A status on its way: what the coordinator knows, waiting for what storage has to tell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from toystore.core.desk import Desk, Held
+from toystore.core.machine import Address, Now
+from toystore.core.messages import StatusReply, StorageStatus
+
+STATUS_WAIT_S = 0.5
+"""Without the disk's part by then, the rest is told."""
+
+
+class StatusQuery(Held):
+    """Answers a `Status`; docs/PROTOCOL.md lists the keys."""
+
+    __slots__ = ("_picture",)
+
+    def __init__(
+        self, desk: Desk, caller: Address, request: int, picture: dict[str, Any], now: Now
+    ) -> None:
+        """``picture`` is all but what storage has to tell."""
+        Held.__init__(self, desk, caller, request, now.monotonic + STATUS_WAIT_S, 0)
+        self._picture = picture
+
+    def start(self) -> None:
+        """Lie on the desk and ask this node's storage."""
+        self.desk.open(self)
+        self.desk.outbox.send(self.desk.storages[self.desk.node], StorageStatus(self.number))
+
+    def tell(self, storage: dict[str, Any] | None) -> None:
+        """Answer, with what storage has told or with None."""
+        told = dict(storage or {})
+        hints = told.pop("hints", {})
+        picture = {**self._picture, "hints": hints, "storage": told or None}
+        self.answer(StatusReply(self.request, picture))
+        self.end()
+
+    def on_deadline(self, now: Now) -> None:  # noqa: ARG002 - as every Held has it
+        """Storage is busy; the rest is worth telling."""
+        self.tell(None)

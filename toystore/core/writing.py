@@ -1,0 +1,200 @@
+"""One write, a put or a delete, from its coordinator to W of its replicas and beyond.
+
+The record is packed once and sent to every slot of the `SloppyQuorum`; a fallback is told
+for which owner it keeps the record as a hint.  The caller is answered at the W-th vote,
+but the write goes on until every slot is settled: acknowledged by its owner, hinted at a
+fallback, or, with no fallback left, hinted at the coordinator itself.  Such a hint counts
+to no quorum, as this node has its vote already.
+
+A replica that holds something newer answers `Superseded`: below what is there the write
+would be lost the moment it is acknowledged.  Whoever minted the stamp mints a higher one
+and writes anew: the client, or this coordinator if the client sent none.
+
+A write that fails is not followed up.  Its caller tries again with the same stamp, which
+is the same write, and read repair sees to what it left behind.
+"""
+
+from __future__ import annotations
+
+from toystore.core.desk import Desk
+from toystore.core.machine import Address, Now
+from toystore.core.messages import (
+    Code,
+    Delete,
+    Message,
+    Put,
+    ReplicaStatus,
+    SupersededReply,
+    WriteReplica,
+    WriteReplicaReply,
+    WriteReply,
+)
+from toystore.core.record import pack_record
+from toystore.core.sloppy_quorum import CLOSED, FALLBACK, OPEN, OVERLOADED, OWNER, SloppyQuorum
+from toystore.core.stamp import STAMP_BYTES
+
+_OK = int(ReplicaStatus.OK)
+_SUPERSEDED = int(ReplicaStatus.SUPERSEDED)
+_REFUSED = int(ReplicaStatus.REFUSED)
+
+
+class Write(SloppyQuorum):
+    """A put or a delete that this node coordinates."""
+
+    __slots__ = ("_digest", "_lingers", "_record", "indefinite", "message", "minted", "stamp")
+
+    def __init__(
+        self,
+        desk: Desk,
+        caller: Address,
+        message: Put | Delete,
+        stamp: bytes,
+        minted: bool,
+        deadline: float,
+        bytes_held: int,
+        digest: bytes,
+        order: tuple[str, ...],
+        n: int,
+        w: int,
+    ) -> None:
+        """``minted``: the stamp is this coordinator's own, and may be minted anew."""
+        SloppyQuorum.__init__(
+            self, desk, caller, message.request, deadline, bytes_held, order, n, w
+        )
+        self.message = message
+        self.stamp = stamp
+        self.minted = minted
+        self.indefinite = False
+        """Whether a replica may have it already."""
+        self._digest = digest
+        self._record = b""
+        self._lingers = False
+
+    def start(self, now: Now) -> None:
+        """Lie on the desk and write."""
+        self.desk.open(self)
+        self._send(now)
+
+    def remint(self, above: bytes, now: Now) -> None:
+        """Take a stamp above the one that was found."""
+        self.desk.clock.merge(above)
+        self.stamp = self.desk.clock.mint(now.wall_us)
+        self.indefinite = True
+
+    def on_reply(self, reply: WriteReplicaReply, node: str, now: Now) -> None:
+        """A replica has spoken."""
+        if node not in self.asked:
+            return
+        if reply.status == _OK:
+            self.vote(self.asked[node], node)
+            self.heard(node)
+            self.settle(now)
+        elif reply.status == _REFUSED:
+            self.refuse(node, now)
+        elif reply.status == _SUPERSEDED and len(reply.stamp or b"") == STAMP_BYTES:
+            assert reply.stamp is not None
+            self._superseded(node, reply.stamp, now)
+        else:
+            self.drop(self.asked[node], CLOSED, Code.INTERNAL)
+            self.heard(node)
+            self.settle(now)
+
+    def on_deadline(self, now: Now) -> None:
+        """Unanswered: a timeout.  Answered: a short while longer, then leave hints and end."""
+        if not self.answered:
+            self.fail(Code.TIMEOUT, f"{self.tally()} in time")
+        elif not self._lingers:
+            self._lingers = True
+            self.desk.linger(self, now)
+        else:
+            self._hold_open()
+            self.end()
+
+    def on_unsent(self, node: str, overloaded: bool, now: Now) -> None:
+        """Once acknowledged, a node that is too busy is replaced like any other."""
+        super().on_unsent(node, overloaded and not self.answered, now)
+
+    def on_failure(self) -> None:
+        """An acknowledged write still leaves its hints."""
+        if self.answered:
+            self._hold_open()
+        super().on_failure()
+
+    @property
+    def definite(self) -> bool:
+        """Definite until the first replica is written to."""
+        return not self.indefinite
+
+    # --- what SloppyQuorum asks ---------------------------------------------------------
+
+    def owner_question(self) -> Message:
+        """Keep this record."""
+        self.indefinite = True
+        return WriteReplica(self.number, self._digest, self._record, None)
+
+    def fallback_question(self, slot: int) -> Message:
+        """Keep this record as a hint for the slot's owner."""
+        self.indefinite = True
+        return WriteReplica(self.number, self._digest, self._record, self.owners[slot])
+
+    def exhausted(self, slot: int) -> None:
+        """With no fallback left the coordinator holds the hint."""
+        super().exhausted(slot)
+        self._hold(slot)
+
+    def succeed(self, now: Now) -> None:
+        """W slots have it.  An owner that was too busy gets a hint now: it missed a true write."""
+        slots = self.slots
+        owners, fallbacks = slots.count(OWNER), slots.count(FALLBACK)
+        self.answer(WriteReply(self.request, self.stamp, owners, fallbacks))
+        if OVERLOADED in slots:
+            for slot, state in enumerate(slots):
+                if state == OVERLOADED:
+                    self.replace(slot, now)
+
+    def settled(self) -> bool:
+        """Every slot has its copy or its hint."""
+        return OPEN not in self.slots
+
+    # ------------------------------------------------------------------------------------
+
+    def _send(self, now: Now) -> None:
+        message = self.message
+        deleted = type(message) is Delete
+        self._record = pack_record(
+            self.stamp,
+            message.bucket,
+            message.key,
+            message.value if type(message) is Put else b"",
+            tombstone=deleted,
+        )
+        self.ask(now)
+
+    def _superseded(self, node: str, stamp: bytes, now: Now) -> None:
+        slot = self.heard(node)
+        assert slot is not None
+        if self.answered:
+            # Acknowledged before, and overtaken since: this replica needs no copy.
+            self.drop(slot, CLOSED, self.cause)
+            self.settle(now)
+        elif self.minted:
+            self.remint(stamp, now)
+            self.desk.renumber(self)
+            self.forget()
+            self._send(now)
+        else:
+            self.desk.clock.merge(stamp)
+            self.answer(SupersededReply(self.request, stamp))
+            self.end()
+
+    def _hold(self, slot: int) -> None:
+        """Keep a hint at this node's own storage, whose answer would change nothing."""
+        desk, owner = self.desk, self.owners[slot]
+        if owner != desk.node:
+            hint = WriteReplica(desk.next_number(), self._digest, self._record, owner)
+            desk.outbox.send(desk.storages[desk.node], hint)
+
+    def _hold_open(self) -> None:
+        for slot, state in enumerate(self.slots):
+            if state == OPEN:
+                self._hold(slot)
