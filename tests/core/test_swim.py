@@ -602,6 +602,8 @@ def test_a_ping_is_acked_and_an_ack_asked_for_by_another_is_passed_on():
     alone.hear(PingReq(43, "n3", ()), "n2")
     [(to, ping)] = alone.take(Ping)
     assert to == "n3"
+    alone.hear(Ack(ping.sequence, "n4", ()), "n4")
+    assert alone.take(Ack) == []
     alone.hear(Ack(ping.sequence, "n3", ()), "n3")
     [(to, ack)] = alone.take(Ack)
     assert (to, ack.sequence, ack.target) == ("n2", 43, "n3")
@@ -671,6 +673,58 @@ def test_a_link_to_a_living_member_is_no_occasion():
     alone = Alone()
     alone.hear(LinkUp("n3"))
     assert alone.take() == []
+
+
+def test_an_exchange_is_answered_with_what_was_known_of_the_asker_before_it_spoke():
+    outbox = Outbox()
+    machine = swim("n1", ["n1", "n2"], outbox=outbox)
+    machine.on_deadline(Now(1.0, 0))
+    known = LoadDisksReply("d1", True, (("n2", "old"),))
+    machine.receive(known, Peer("n1", "storage"), Now(1.0, 0))
+    for expected in (MemberState("n2", DEAD, 0, "old"), MemberState("n2", ALIVE, 0, "new")):
+        outbox.clear()
+        own = MemberState("n2", ALIVE, 0, "new")
+        machine.receive(Exchange(1, (own,)), Peer("n2", GOSSIP), Now(1.0, 0))
+        [reply] = outbox.sends[Peer("n2", GOSSIP)]
+        assert reply.members == (MemberState("n1", ALIVE, 0, "d1"), expected)
+
+
+def test_who_repeats_an_accusation_that_was_refuted_is_told():
+    alone = Alone()
+    refuted = MemberState("n3", ALIVE, 1, "d-n3")
+    alone.hear(Gossip((refuted,)), "n3")
+    for sequence in range(10):
+        alone.hear(Ping(sequence, ()), "n2")
+    alone.take()
+    alone.hear(Ping(10, (MemberState("n3", SUSPECT, 0, "d-n3"),)), "n2")
+    assert alone.take(Ack) == [("n2", Ack(10, "n1", (refuted,)))]
+
+
+def test_a_new_life_takes_up_the_incarnation_its_earlier_one_had_reached():
+    alone = Alone()
+    alone.hear(Gossip((MemberState("n1", ALIVE, 6, "d1"),)), "n2")
+    [*_, (_, news)] = alone.take(MembersChanged)
+    assert news.members[0] == MemberState("n1", ALIVE, 6, "d1")
+    assert not [event for event in alone.events if event.name == "member.refuted"]
+
+
+def test_after_a_stall_a_suspect_has_a_whole_period_in_which_to_be_heard():
+    def suspecting():
+        alone = Alone(others=1)
+        alone.hear(Gossip((MemberState("n2", SUSPECT, 0, ""),)), "n2")
+        return alone
+
+    def until_dead(alone):
+        while not any(event.name == "member.dead" for event in alone.outbox.events):
+            alone.next()
+        return alone.at
+
+    died_at = until_dead(suspecting())
+    alone = suspecting()
+    while alone.machine.next_deadline() < died_at:
+        alone.next()
+    alone.pass_to(died_at + 20)
+    assert until_dead(alone) >= died_at + 20 + 1.0
 
 
 def test_the_dead_of_an_exchange_are_only_suspects_and_may_refute():
