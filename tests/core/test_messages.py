@@ -15,6 +15,7 @@ from toystore.core.messages import (
     ErrorReply,
     Exchange,
     Get,
+    Leave,
     LinkLost,
     Message,
     Put,
@@ -48,7 +49,7 @@ def test_no_tag_and_no_type_stands_twice_in_the_table():
 
 
 def test_every_message_but_send_failed_has_a_row_in_the_table():
-    assert {route.type for route in WIRE} == set(get_args(Message)) - {SendFailed}
+    assert {route.type for route in WIRE} == set(get_args(Message)) - {SendFailed, Leave}
 
 
 def test_every_message_goes_to_an_actor_to_clients_or_to_anyone():

@@ -394,11 +394,7 @@ class MembersChanged(NamedTuple):
     members: tuple[MemberState, ...]
 
 
-class Leave(NamedTuple):
-    """Say goodbye (to gossip), or finish what you hold and take no more (to the coordinator)."""
-
-
-# --- from the shell: what became of links and sends -------------------------------------
+# --- from the shell: what became of links and sends, and when to end --------------------
 
 
 class LinkUp(NamedTuple):
@@ -411,6 +407,13 @@ class LinkLost(NamedTuple):
     """The link to a node's port is gone."""
 
     node: str
+
+
+class Leave(NamedTuple):
+    """Say goodbye (to gossip), or finish what you hold and take no more (to the coordinator).
+
+    Made by a shell for its own machine, like `SendFailed`; never on the wire.
+    """
 
 
 class SendFailed(NamedTuple):
@@ -466,9 +469,9 @@ Message = (
     | ExchangeReply
     | Refused
     | MembersChanged
-    | Leave
     | LinkUp
     | LinkLost
+    | Leave
     | SendFailed
 )
 
@@ -535,9 +538,8 @@ WIRE: tuple[Route, ...] = (
     Route(55, ExchangeReply, GOSSIP),
     Route(56, Refused, ANYONE),
     Route(57, MembersChanged, ANYONE),
-    Route(58, Leave, ANYONE),
-    Route(59, LinkUp, ANYONE),
-    Route(60, LinkLost, ANYONE),
+    Route(58, LinkUp, ANYONE),
+    Route(59, LinkLost, ANYONE),
 )
 
 ROUTE_OF: dict[type[Any], Route] = {route.type: route for route in WIRE}
