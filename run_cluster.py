@@ -120,7 +120,7 @@ async def demonstrate(cluster: LocalCluster, screen: Screen, stop: asyncio.Event
     if load and requests:
         load.stop()
         await requests
-    if config.scenario and not await unless(stop, cluster.settled(DRAIN_S_MAX)):
+    if config.scenario and await unless(stop, cluster.settled(DRAIN_S_MAX)) is False:
         lines.append("hints were still on their way")
     if load:
         lost = await unless(stop, load.lost())
