@@ -87,6 +87,7 @@ class Scene:
         up: bool = True,
         ring: Any = None,
         limits: LimitSettings | None = None,
+        seed: int = 7,
     ) -> None:
         self.members = tuple(f"n{i}" for i in range(1, members + 1))
         self.node = node
@@ -103,7 +104,7 @@ class Scene:
                 limits=limits or LimitSettings(),
             ),
             outbox=self.outbox,
-            chance=random.Random(7),
+            chance=random.Random(seed),
         )
         self.answers: list[Any] = []
         """What the client has been told."""

@@ -28,6 +28,7 @@ from toystore.core.messages import (
     LinkLost,
     Owners,
     OwnersReply,
+    ReadReplicaReply,
     RingLoad,
     RingLoadReply,
     Status,
@@ -69,6 +70,18 @@ def test_a_node_serves_a_second_after_joining_whatever_is_linked() -> None:
     scene.gossip({"n1": ALIVE, "n2": ALIVE, "n3": ALIVE})
 
     scene.wait(LINKS_WAIT_S)
+    scene.get(r=1)
+
+    assert scene.reads() == [("n1", ())]
+
+
+def test_news_of_members_does_not_postpone_serving() -> None:
+    scene = Scene(3, up=False)
+    scene.gossip({"n1": ALIVE, "n2": ALIVE, "n3": ALIVE})
+    scene.wait(LINKS_WAIT_S * 0.6)
+    scene.gossip({"n2": SUSPECT})
+
+    scene.wait(LINKS_WAIT_S * 0.4)
     scene.get(r=1)
 
     assert scene.reads() == [("n1", ())]
@@ -213,14 +226,26 @@ def test_replies_to_nothing_are_ignored() -> None:
     assert scene.answers == []
 
 
-def test_a_reply_of_the_wrong_kind_is_ignored() -> None:
+@pytest.mark.parametrize("kind", ["get", "put"])
+def test_a_reply_of_the_wrong_kind_is_ignored(kind: str) -> None:
     scene = Scene()
-    scene.get()
+    wrong = WriteReplicaReply if kind == "get" else ReadReplicaReply
+    scene.get(r=1) if kind == "get" else scene.put(w=1)
 
-    scene.told(WriteReplicaReply(scene.questions("n1")[0].request, OK, None), Peer("n1", STORAGE))
-    scene.says("n2", NOT_FOUND)
+    scene.told(wrong(scene.questions("n1")[0].request, OK, None), Peer("n1", STORAGE))
 
     assert scene.answers == []
+
+
+def test_a_reply_to_the_machine_before_this_one_is_ignored() -> None:
+    before, after = Scene(seed=1), Scene(seed=2)
+    before.put(w=1)
+    after.put(w=1)
+
+    reply = WriteReplicaReply(before.questions("n1")[0].request, OK, None)
+    after.told(reply, Peer("n1", STORAGE))
+
+    assert after.answers == []
 
 
 # --- bounds -----------------------------------------------------------------------------

@@ -225,6 +225,25 @@ def test_an_error_is_not_definite_while_another_owner_may_be_at_work() -> None:
     assert scene.error() == (Code.UNAVAILABLE, False)
 
 
+def test_an_error_that_is_not_definite_is_passed_on_as_such() -> None:
+    scene = stranger()
+    scene.put()
+
+    scene.answers_forward("n1", ErrorReply(0, Code.INTERNAL, "failed", False))
+
+    assert scene.error() == (Code.INTERNAL, False)
+
+
+def test_what_an_overloaded_owner_may_have_begun_is_not_definitely_undone_by_the_next() -> None:
+    scene = stranger()
+    scene.put()
+    scene.answers_forward("n1", ErrorReply(0, Code.OVERLOADED, "too much", False))
+
+    scene.answers_forward("n2", ErrorReply(0, Code.UNAVAILABLE, "no quorum", True))
+
+    assert scene.error() == (Code.UNAVAILABLE, False)
+
+
 def test_what_another_may_have_begun_is_not_definitely_undone_here() -> None:
     scene = Scene(4, node="n4")
     scene.unlink("n2", "n3")

@@ -83,6 +83,15 @@ def test_r_can_be_asked_for() -> None:
     assert scene.sole_answer().owners == 1
 
 
+def test_a_smaller_n_lowers_the_bucket_s_r_with_it() -> None:
+    scene = Scene()
+
+    scene.get(n=1)
+    scene.says("n1", OK, record_at(1))
+
+    assert scene.sole_answer().owners == 1
+
+
 @pytest.mark.parametrize("members", [1, 3])
 def test_with_all_others_down_and_no_fallback_r_of_one_is_served(members: int) -> None:
     scene = Scene(members)
@@ -340,6 +349,20 @@ def test_repair_does_not_wait_for_the_silent_longer_than_the_replica_timeout() -
     assert repairs(scene) == [("n2", record_at(1))]
     assert scene.reads() == OWNERS
     assert scene.machine.idle
+
+
+def test_a_fallback_asked_for_a_silent_owner_is_waited_for_though_the_owner_speaks() -> None:
+    scene = Scene(r=3)
+    scene.get()
+    scene.says("n1", OK, record_at(1))
+    scene.says("n2", OK, record_at(1))
+    scene.wait(SILENCE_S)
+    scene.says("n3", OK, record_at(1))
+    assert type(scene.sole_answer()) is GetReply
+
+    scene.says("n4", OK, record_at(2))
+
+    assert [node for node, _ in repairs(scene)] == ["n1", "n2", "n3"]
 
 
 def test_an_owner_whose_disk_was_replaced_is_repaired() -> None:

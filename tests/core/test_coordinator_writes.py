@@ -223,6 +223,31 @@ def test_a_silent_owner_that_could_not_be_replaced_may_still_answer() -> None:
     assert scene.sole_answer() == WriteReply(1, stamp_at(0), 3, 0)
 
 
+def test_a_silent_owner_that_was_replaced_and_is_lost_is_not_replaced_again() -> None:
+    scene = Scene(6)
+    scene.put()
+    scene.says("n1")
+    scene.says("n3")
+    scene.wait(SILENCE_S)
+
+    scene.unlink("n2")
+
+    assert scene.writes() == [*OWNERS, ("n4", "n2")]
+
+
+def test_a_silent_owner_that_could_not_be_replaced_and_is_lost_fails_the_write_at_once() -> None:
+    scene = Scene(3, w=3)
+    scene.put()
+    scene.says("n1")
+    scene.says("n2")
+    scene.wait(SILENCE_S)
+    assert scene.answers == []
+
+    scene.unlink("n3")
+
+    assert scene.error() == (Code.UNAVAILABLE, False)
+
+
 def test_with_no_fallback_left_the_coordinator_holds_the_hint() -> None:
     scene = Scene(3)
     scene.unlink("n3")
@@ -237,10 +262,10 @@ def test_a_hint_that_the_coordinator_holds_does_not_count_to_w() -> None:
     scene.unlink("n3")
     scene.put()
 
-    scene.says("n1", at=0)
     scene.says("n1", at=1)
-    assert scene.answers == []
     scene.says("n2")
+    assert scene.answers == []
+    scene.says("n1", at=0)
 
     assert scene.sole_answer() == WriteReply(1, stamp_at(0), 2, 0)
 
@@ -294,6 +319,20 @@ def test_the_end_of_an_acknowledged_write_leaves_the_hint_with_the_coordinator()
 
     assert scene.machine.idle
     assert scene.writes()[-1] == ("n1", "n3")
+    assert len(scene.answers) == 1
+
+
+def test_an_acknowledged_write_may_outlive_its_caller_s_patience() -> None:
+    scene = Scene()
+    scene.put(timeout_ms=100)
+    scene.says("n1")
+    scene.says("n2")
+
+    scene.wait(SILENCE_S)
+    assert scene.writes()[-1] == ("n4", "n3")
+    scene.says("n4")
+
+    assert scene.machine.idle
     assert len(scene.answers) == 1
 
 

@@ -177,14 +177,12 @@ class Coordinator:
         Read(desk, sender, message, deadline, size, digest, order, n, r).start(now)
 
     def _put(self, message: Put | Delete, sender: Address, now: Now) -> None:
-        is_put = type(message) is Put
-        size = len(message.key) + (len(message.value) if type(message) is Put else 0)
-        if not self._admits(message, size, sender, now):
-            return
-        if not self._believes(message, sender, now):
+        value = message.value if type(message) is Put else b""
+        size = len(message.key) + len(value)
+        if not (self._admits(message, size, sender, now) and self._believes(message, sender, now)):
             return
         desk = self._desk
-        desk.counts["puts" if is_put else "deletes"] += 1
+        desk.counts["puts" if type(message) is Put else "deletes"] += 1
         bucket = self._settings.buckets[message.bucket]
         n = message.n or bucket.n
         w = message.w or min(bucket.w, n)

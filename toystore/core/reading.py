@@ -147,7 +147,6 @@ class Read(SloppyQuorum):
             try:
                 record = self._check(self._newest)
             except CorruptRecord as error:
-                self._newest = None
                 self.fail(Code.INTERNAL, f"what was read cannot be right: {error}")
                 return
             values = () if record.tombstone else (record.value,)
