@@ -6,8 +6,10 @@ import asyncio
 import multiprocessing
 
 import pytest
+import zmq
 
 from toystore import AsyncClient, Found, Overloaded, ToystoreError, Written
+from toystore.client import asynchronous, sockets
 from toystore.core.messages import Code, ErrorReply
 
 from .fake import HOLD, until
@@ -30,6 +32,26 @@ def test_what_is_asked_in_one_turn_leaves_in_one_frame(fake):
     asyncio.run(main())
 
     assert fake.frames == [100]
+
+
+def test_a_connection_made_while_the_socket_is_asked_is_not_missed(fake, monkeypatch):
+    looks = []
+
+    def ready_for(socket) -> int:
+        """The first time, look just before the connection; its news is taken all the same."""
+        looks.append(socket)
+        if len(looks) == 1:
+            until(lambda: sockets.ready_for(socket) & zmq.POLLOUT)
+            return 0
+        return sockets.ready_for(socket)
+
+    monkeypatch.setattr(asynchronous, "ready_for", ready_for)
+
+    async def main() -> Written:
+        async with AsyncClient(fake.endpoint) as store:
+            return await store.put("key", "value")
+
+    assert isinstance(asyncio.run(main()), Written)
 
 
 def test_thousands_in_flight_are_all_answered(fake):

@@ -163,6 +163,8 @@ def test_an_interrupted_request_leaves_the_client_usable(fake):
 
             assert store.get("other").value == b"value"
             assert store.get_many(["other"])["other"].value == b"value"
+        asked = [message.key for message in fake.of(Get)]
+        assert asked == [b"key", b"key", b"other", b"other"], "what was interrupted is forgotten"
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
