@@ -58,6 +58,8 @@ PEER_FRAMES_MAX = 256
 """High-water mark between actors."""
 CLIENT_FRAMES_MAX = 32
 """High-water mark towards one client."""
+CLIENT_INDULGENCE = 4
+"""A client's frame this many times over the limit is still read, and answered `BAD_REQUEST`."""
 HELD_BYTES_MAX = 4 * 1024 * 1024
 """Replies held for one client beyond its high-water mark."""
 HEARTBEAT_MS = 1000
@@ -212,7 +214,9 @@ class ClientPort(Door):
     def __init__(self, surroundings: Surroundings, address: str) -> None:
         super().__init__("client", surroundings, COORDINATOR)
         self.speaks_as = None
-        self.socket = bound_router(surroundings, CLIENT_FRAMES_MAX, (address,))
+        self.socket = bound_router(
+            surroundings, CLIENT_FRAMES_MAX, (address,), indulgence=CLIENT_INDULGENCE
+        )
         self._held: dict[Caller, deque[bytes]] = {}
         self._held_bytes: dict[bytes, int] = {}
 
@@ -400,11 +404,16 @@ def tuned(socket: zmq.Socket[bytes], surroundings: Surroundings, frames_max: int
 
 
 def bound_router(
-    surroundings: Surroundings, frames_max: int, addresses: Iterable[str]
+    surroundings: Surroundings, frames_max: int, addresses: Iterable[str], *, indulgence: int = 1
 ) -> zmq.Socket[bytes]:
-    """A ROUTER bound to each address.  Raises `zmq.ZMQError` with the address in its text."""
+    """A ROUTER bound to each address.  Raises `PortError`.
+
+    ``indulgence``: how many times the largest frame is still received, to be answered
+    with an error; beyond it the link is cut.
+    """
     socket: zmq.Socket[bytes] = surroundings.context.socket(zmq.ROUTER)
     tuned(socket, surroundings, frames_max)
+    socket.setsockopt(zmq.MAXMSGSIZE, indulgence * surroundings.message_bytes_max)
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
     socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
     for address in addresses:

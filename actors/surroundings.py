@@ -53,7 +53,7 @@ class Surroundings:
 
     @property
     def message_bytes_max(self) -> int:
-        """What a socket accepts: a full frame and the largest message; more cuts the link."""
+        """A full frame and the largest message; what has more cuts the link."""
         limits = self.config.limits
         largest = limits.key_bytes_max + limits.value_bytes_max + OVERHEAD_BYTES
         return limits.frame_bytes_max + largest

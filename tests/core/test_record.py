@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toystore.core.record import (
-    CorruptRecord,
+    CorruptRecordError,
     Record,
     check_record,
     digest_of,
@@ -64,7 +64,7 @@ def test_every_change_of_a_single_byte_is_detected():
         for flip in range(1, 256):
             damaged = bytearray(SAMPLE)
             damaged[at] ^= flip
-            with pytest.raises(CorruptRecord):
+            with pytest.raises(CorruptRecordError):
                 unpack_record(bytes(damaged))
 
 
@@ -73,24 +73,24 @@ def test_a_changed_byte_of_any_record_is_detected(record, data):
     damaged = bytearray(packed(record))
     damaged[data.draw(st.integers(0, len(damaged) - 1))] ^= data.draw(st.integers(1, 255))
 
-    with pytest.raises(CorruptRecord):
+    with pytest.raises(CorruptRecordError):
         unpack_record(bytes(damaged))
 
 
 def test_a_torn_record_is_detected_wherever_it_is_torn():
     for length in range(len(SAMPLE)):
-        with pytest.raises(CorruptRecord):
+        with pytest.raises(CorruptRecordError):
             unpack_record(SAMPLE[:length])
 
 
 @given(st.binary(max_size=80) | st.binary(max_size=80).map(with_checksum))
 def test_foreign_bytes_raise_corrupt_record_and_nothing_else(data):
-    with pytest.raises(CorruptRecord):
+    with pytest.raises(CorruptRecordError):
         unpack_record(data)
 
 
 def test_a_record_of_another_format_is_refused_by_its_number():
-    with pytest.raises(CorruptRecord, match="record format 2, not 1"):
+    with pytest.raises(CorruptRecordError, match="record format 2, not 1"):
         unpack_record(b"\x02" + SAMPLE[1:])
 
 
@@ -105,7 +105,7 @@ def test_a_record_of_another_format_is_refused_by_its_number():
 def test_a_body_that_contradicts_itself_is_corrupt(lengths, content, says):
     body = struct.pack(">20sQHHI", STAMP, 0, *lengths) + content
 
-    with pytest.raises(CorruptRecord, match=says):
+    with pytest.raises(CorruptRecordError, match=says):
         unpack_record(with_checksum(body))
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from toystore.core.record import DIGEST_BYTES, CorruptRecord, check_record, stamp_of
+from toystore.core.record import DIGEST_BYTES, CorruptRecordError, check_record, stamp_of
 from toystore.core.store import Store
 
 _TIME_BYTES = 8
@@ -54,14 +54,14 @@ class Hints:
 
     def oldest(
         self, owner: str, bytes_max: int
-    ) -> tuple[list[tuple[bytes, bytes]], list[tuple[bytes, CorruptRecord]]]:
+    ) -> tuple[list[tuple[bytes, bytes]], list[tuple[bytes, CorruptRecordError]]]:
         """The oldest sound hints, at least one and otherwise up to ``bytes_max``.
 
         With them, the corrupt ones met on the way: those can never be delivered, and are
         dropped.
         """
         sound: list[tuple[bytes, bytes]] = []
-        corrupt: list[tuple[bytes, CorruptRecord]] = []
+        corrupt: list[tuple[bytes, CorruptRecordError]] = []
         lost: list[bytes] = []
         size = 0
         for place, _ in self._store.scan(_queue(owner)):
@@ -72,7 +72,7 @@ class Hints:
                 continue
             try:
                 check_record(record)
-            except CorruptRecord as error:
+            except CorruptRecordError as error:
                 corrupt.append((digest, error))
                 lost.append(place)
                 continue

@@ -25,7 +25,7 @@ from toystore.core.messages import (
     RepairReplica,
     ReplicaStatus,
 )
-from toystore.core.record import CorruptRecord, Record, newer, unpack_record
+from toystore.core.record import CorruptRecordError, Record, newer, unpack_record
 from toystore.core.sloppy_quorum import CLOSED, DEFERRED, FALLBACK, OPEN, OWNER, SloppyQuorum
 
 _OK = int(ReplicaStatus.OK)
@@ -146,7 +146,7 @@ class Read(SloppyQuorum):
         if self._newest is not None:
             try:
                 record = self._check(self._newest)
-            except CorruptRecord as error:
+            except CorruptRecordError as error:
                 self.fail(Code.INTERNAL, f"what was read cannot be right: {error}")
                 return
             values = () if record.tombstone else (record.value,)
@@ -185,10 +185,10 @@ class Read(SloppyQuorum):
         )
 
     def _check(self, data: bytes) -> Record:
-        """Take a record apart.  Raises `CorruptRecord`, also if it is another key's."""
+        """Take a record apart.  Raises `CorruptRecordError`, also if it is another key's."""
         record = unpack_record(data)
         if record.key != self._key or record.bucket != self._bucket:
-            raise CorruptRecord("it is another key's record")
+            raise CorruptRecordError("it is another key's record")
         self._checked = data
         return record
 
@@ -197,7 +197,7 @@ class Read(SloppyQuorum):
         if newest is not self._checked:
             try:
                 self._check(newest)
-            except CorruptRecord:
+            except CorruptRecordError:
                 return
         repair = RepairReplica(self._digest, newest)
         for owner, held in zip(self.owners, self._found, strict=True):

@@ -38,7 +38,7 @@ _LENGTHS = slice(34, 38)  # of bucket and key
 _TAIL = struct.Struct(">20sQHHI")
 
 
-class CorruptRecord(Exception):
+class CorruptRecordError(Exception):
     """Bytes that are not a record as it was written: torn, rotten or foreign."""
 
 
@@ -72,6 +72,8 @@ def pack_record(
 ) -> bytes:
     """The bytes of a record.  Raises ValueError if a part does not fit."""
     name = bucket.encode()
+    if len(stamp) != STAMP_BYTES:
+        raise ValueError(f"a stamp is {STAMP_BYTES} bytes, not {len(stamp)}")
     try:
         tail = _TAIL.pack(stamp, expiry_us, len(name), len(key), len(versions))
     except struct.error as error:
@@ -82,13 +84,13 @@ def pack_record(
 
 
 def check_record(data: bytes) -> bytes:
-    """The stamp of a sound record.  Raises `CorruptRecord`."""
+    """The stamp of a sound record.  Raises `CorruptRecordError`."""
     if len(data) < _HEADER.size:
-        raise CorruptRecord(f"{len(data)} bytes are too few for a record")
+        raise CorruptRecordError(f"{len(data)} bytes are too few for a record")
     if data[0] != FORMAT:
-        raise CorruptRecord(f"record format {data[0]}, not {FORMAT}")
+        raise CorruptRecordError(f"record format {data[0]}, not {FORMAT}")
     if zlib.crc32(memoryview(data)[_BODY_AT:]) ^ data[1] != int.from_bytes(data[2:6], "big"):
-        raise CorruptRecord("checksum does not match")
+        raise CorruptRecordError("checksum does not match")
     return data[_STAMP]
 
 
@@ -105,18 +107,18 @@ def same_key(a: bytes, b: bytes) -> bool:
 
 
 def unpack_record(data: bytes) -> Record:
-    """Check a record and take it apart.  Raises `CorruptRecord`."""
+    """Check a record and take it apart.  Raises `CorruptRecordError`."""
     check_record(data)
     _, flags, _, stamp, expiry_us, names, keys, versions = _HEADER.unpack_from(data)
     key_at = _HEADER.size + names
     versions_at = key_at + keys
     value_at = versions_at + versions
     if value_at > len(data):
-        raise CorruptRecord("lengths run past the end")
+        raise CorruptRecordError("lengths run past the end")
     try:
         bucket = data[_HEADER.size : key_at].decode()
     except UnicodeDecodeError:
-        raise CorruptRecord("bucket is not UTF-8") from None
+        raise CorruptRecordError("bucket is not UTF-8") from None
     return Record(
         stamp,
         bool(flags & TOMBSTONE),

@@ -17,7 +17,7 @@ class SwimSettings:
     probe_period_s: float = 1.0
     """One member is probed in each period (SWIM section 3.1)."""
     probe_timeout_s: float = 0.3
-    """After this long without an ack, others are asked to ping (the rest of the period is theirs)."""
+    """Without an ack for this long, others are asked to ping; the rest of the period is theirs."""
     indirect_probes: int = 3
     """K: how many others are asked (SWIM section 3.1)."""
     suspicion_mult: float = 3.0

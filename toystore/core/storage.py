@@ -45,7 +45,7 @@ from toystore.core.messages import (
     WriteReplica,
     WriteReplicaReply,
 )
-from toystore.core.record import CorruptRecord, check_record, newer, same_key, stamp_of
+from toystore.core.record import CorruptRecordError, check_record, newer, same_key, stamp_of
 from toystore.core.store import Store
 
 _OK = int(ReplicaStatus.OK)
@@ -155,7 +155,7 @@ class Storage:
         """Keep ``record`` as this node's own, unless what is held stands against it."""
         try:
             check_record(record)
-        except CorruptRecord:
+        except CorruptRecordError:
             return _FAILED
         key = b"r" + digest
         objection = self._objection(digest, self._store.get(key), record)
@@ -168,7 +168,7 @@ class Storage:
         """Keep ``record`` for ``owner``, unless something newer or the byte bound forbids it."""
         try:
             check_record(record)
-        except CorruptRecord:
+        except CorruptRecordError:
             return _FAILED
         objection = self._objection(digest, self._store.get(b"r" + digest), record)
         if objection is None or objection is _HELD:
@@ -206,12 +206,12 @@ class Storage:
     def _is_sound(self, digest: bytes, held: bytes) -> bool:
         try:
             check_record(held)
-        except CorruptRecord as error:
+        except CorruptRecordError as error:
             self._log_corrupt(digest, error)
             return False
         return True
 
-    def _log_corrupt(self, digest: bytes, error: CorruptRecord) -> None:
+    def _log_corrupt(self, digest: bytes, error: CorruptRecordError) -> None:
         self._out.log("record.corrupt", digest=digest.hex(), reason=str(error))
 
     # --- hints --------------------------------------------------------------------------
