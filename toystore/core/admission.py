@@ -9,7 +9,7 @@ from __future__ import annotations
 from toystore.core.context import unpack_context
 from toystore.core.messages import Delete, Get, Put
 from toystore.core.settings import CoordinatorSettings
-from toystore.core.stamp import STAMP_BYTES, unpack_stamp
+from toystore.core.stamp import STAMP_BYTES, TIME_US_MAX, unpack_stamp
 
 
 def fault_in(request: Get | Put | Delete, settings: CoordinatorSettings) -> str | None:
@@ -47,9 +47,14 @@ def _write_fault(request: Put | Delete, settings: CoordinatorSettings) -> str | 
         return f"a stamp of {len(request.stamp)} bytes; one has {STAMP_BYTES}"
     if request.context:
         try:
-            unpack_context(request.context)
+            seen = unpack_stamp(unpack_context(request.context))
         except ValueError as error:
             return str(error)
+        if seen.time_us > TIME_US_MAX:
+            # Above the last stamp there is, no clock could mint another.
+            return (
+                f"a context of a write at {seen.time_us} us; there is no time after {TIME_US_MAX}"
+            )
     return None
 
 

@@ -23,6 +23,7 @@ MINTER_BYTES = 8
 _LAYOUT = struct.Struct(">QI8s")
 _COUNTER_MAX = 2**32 - 1
 TIME_US_MAX = 2**63 - 1
+"""No client may claim to have seen a later one, so that there is always one above it to mint."""
 
 NO_STAMP = bytes(STAMP_BYTES)
 """Lower than every stamp that is ever minted."""
