@@ -10,7 +10,7 @@ that its shell gave it (`store.py` draws the key space), and answers whoever ask
                                       └─ of another key ─────────▶ INTERNAL, kept
 
 Because the newer record stays whatever the order of the writes, replicas that saw the
-same writes hold the same (DESIGN.md, section 5).  The machine keeps nothing outside the
+same writes hold the same (docs/ARCHITECTURE.md).  The machine keeps nothing outside the
 store: its shell may abort a batch and feed it again, or drop it.
 """
 

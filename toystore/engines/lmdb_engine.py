@@ -5,7 +5,7 @@
     FOLDER/lock       held with flock for as long as the engine is open; holds our pid
 
 No WRITEMAP: the process cannot scribble over the map, and a full disk is an error that
-a write returns instead of a signal (DESIGN.md, section 5).  A commit that wrote nothing
+a write returns instead of a signal (docs/ARCHITECTURE.md).  A commit that wrote nothing
 costs no fsync.
 
 The data file is made as long as the map at once (it is sparse: this takes no room).
