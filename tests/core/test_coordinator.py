@@ -348,6 +348,7 @@ def test_a_status_tells_members_requests_and_what_storage_has_to_say() -> None:
         "storage": {"records": 5},
         "requests": {
             "held": 1,
+            "settling": 0,
             "bytes": 7,
             "gets": 0,
             "puts": 1,

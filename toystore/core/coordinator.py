@@ -323,7 +323,12 @@ class Coordinator:
             "joined": self._around.joined,
             "serving": self._serving and not self._leaving,
             "members": self._around.picture(),
-            "requests": {"held": desk.waiting, "bytes": desk.bytes, **desk.counts},
+            "requests": {
+                "held": desk.waiting,
+                "settling": len(desk.held) - desk.waiting,
+                "bytes": desk.bytes,
+                **desk.counts,
+            },
         }
         StatusQuery(desk, sender, message.request, picture, now).start()
 

@@ -95,6 +95,15 @@ class Node:
         """How many hints it holds for others."""
         return sum(held["count"] for held in self.status.get("hints", {}).values())
 
+    def is_settled(self, owners: Collection[str]) -> bool:
+        """Whether it answers, and neither holds nor may yet make hints for ``owners``."""
+        status = self.status
+        return (
+            bool(status)
+            and status["requests"]["settling"] == 0
+            and status["hints"].keys().isdisjoint(owners)
+        )
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, unless the process has ended."""
         if self.process is not None and self.process.poll() is None:
@@ -321,17 +330,22 @@ class LocalCluster:
             node.state = State.RUNNING
 
     async def settled(self, timeout_s: float) -> bool:
-        """Wait until no node that runs holds hints for another that does."""
+        """Wait until no node that runs holds, or may yet make, hints for another that does.
+
+        A second look must find what the first did: a node that was seen with requests
+        still to settle may since have left a hint with one that had been looked at before.
+        """
+        looks = 0
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                while True:
+                while looks < 2:
                     await self.look()
                     running = [n for n in self.nodes.values() if n.state in HAS_PROCESS]
                     names = {node.name for node in running}
-                    if all(n.status and not names & n.status["hints"].keys() for n in running):
-                        return True
-                    await asyncio.sleep(STATUS_STARTING_S)
-        return False
+                    looks = looks + 1 if all(node.is_settled(names) for node in running) else 0
+                    if not looks:
+                        await asyncio.sleep(STATUS_STARTING_S)
+        return looks == 2
 
     async def shut_down(self) -> None:
         """SIGTERM to all, and SIGKILL to who has not stopped in time; leaves no process."""
