@@ -328,25 +328,32 @@ class Link(Door):
             frame = self.opened(parts[-1], self.to)
             if frame is not None:
                 inbox.extend((message, self.to) for message in frame.messages)
-        if self.monitor is not None:
-            for up, _ in link_events(self.monitor):
-                if up != self.up:
-                    self.up = up
-                    if self.watched:
-                        news = LinkUp(self.to.node) if up else LinkLost(self.to.node)
-                        inbox.append((news, self.to))
-        return inbox
+        return inbox + self._news()
 
     def send(self, to: Address, messages: list[Message]) -> list[Delivery]:  # noqa: ARG002 - a link leads to one address
         """Send, or tell the machine what could not be sent, and why."""
-        failed: list[Delivery] = []
+        unsent: list[Message] = []
         for body, carried in self.frames(messages):
-            if failed or not sent(self.socket, (body,)):
-                failed.extend(
-                    (SendFailed(self.to.node, self.to.actor, message, self.up), self.to)
-                    for message in carried
-                )
-        return failed
+            if unsent or not sent(self.socket, (body,)):
+                unsent.extend(carried)
+        if not unsent:
+            return []
+        # A lost link and a full one fail alike; the monitor tells which it is, and may not
+        # have been heard yet.
+        news = self._news()
+        failed = (SendFailed(*self.to, message, self.up) for message in unsent)
+        return news + [(message, self.to) for message in failed]
+
+    def _news(self) -> list[Delivery]:
+        """What has become of the link since this was last asked."""
+        news: list[Delivery] = []
+        for up, _ in link_events(self.monitor) if self.monitor is not None else ():
+            if up != self.up:
+                self.up = up
+                if self.watched:
+                    change = LinkUp(self.to.node) if up else LinkLost(self.to.node)
+                    news.append((change, self.to))
+        return news
 
     def close(self) -> None:
         """Stop the monitor before its sockets are closed."""

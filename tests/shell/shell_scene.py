@@ -1,0 +1,203 @@
+"""What the tests of the shell share: a node's surroundings, a tiny machine, a supervisor.
+
+The sockets are real, inproc and TCP; the machine is a `Puppet` that notes what it is told
+and does what a test says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from actors import log
+from actors.actor import Actor, Command
+from actors.surroundings import Surroundings, inproc
+from toystore.config import PORTS, ClusterConfig, parse
+from toystore.core.machine import Address, Now, Outbox, Peer
+from toystore.core.messages import Message
+from toystore.wire import Header, decode, encode
+
+PATIENCE_S = 10.0
+FRAME_MAX = 64 * 1024
+
+
+def config(*names: str, **limits: int) -> ClusterConfig:
+    """Members on ports that are free; small limits, so that going beyond them is cheap."""
+    with contextlib.ExitStack() as stack:
+        members = [{"name": name, **free_ports(stack)} for name in names]
+    small = {"key_bytes_max": 64, "value_bytes_max": FRAME_MAX, "frame_bytes_max": FRAME_MAX}
+    copies = min(3, len(names))
+    return parse(
+        {
+            "cluster": "shell",
+            "members": members,
+            "buckets": {"default": {"n": copies, "r": 1, "w": 1}},
+            "limits": small | limits,
+        }
+    )
+
+
+def free_ports(stack: contextlib.ExitStack) -> dict[str, int]:
+    """Held until the stack is left, so that none is given twice."""
+    servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in PORTS]
+    return {port: s.getsockname()[1] for port, s in zip(PORTS, servers, strict=True)}
+
+
+def surroundings(settings: ClusterConfig, name: str, context: zmq.Context[Any]) -> Surroundings:
+    return Surroundings(settings, settings.member(name), context, "boot0001")
+
+
+def wait_until(condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> None:
+    deadline = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.005)
+
+
+def connected(
+    context: zmq.Context[Any], kind: int, address: str, **options: Any
+) -> zmq.Socket[bytes]:
+    """A raw socket; its options are set before it connects, and it never waits for ever."""
+    made: zmq.Socket[bytes] = context.socket(kind)
+    made.linger = 0
+    made.rcvtimeo = made.sndtimeo = int(PATIENCE_S * 1000)
+    for option, value in options.items():
+        made.set(getattr(zmq, option), value)
+    made.connect(address)
+    return made
+
+
+def bound(context: zmq.Context[Any], kind: int, address: str, **options: Any) -> zmq.Socket[bytes]:
+    """As `connected`; a port that was just left may take a moment to be free again."""
+    made: zmq.Socket[bytes] = context.socket(kind)
+    made.linger = 0
+    made.rcvtimeo = made.sndtimeo = int(PATIENCE_S * 1000)
+    for option, value in options.items():
+        made.set(getattr(zmq, option), value)
+
+    def is_bound() -> bool:
+        try:
+            made.bind(address)
+        except zmq.ZMQError:
+            return False
+        return True
+
+    wait_until(is_bound)
+    return made
+
+
+def logged(path: Path, event: str) -> list[dict[str, Any]]:
+    """What the log has of one event."""
+    lines = map(json.loads, path.read_text().splitlines())
+    return [line for line in lines if line["event"] == event]
+
+
+@contextlib.contextmanager
+def logging_to(path: Path) -> Iterator[Path]:
+    log.configure(path, node="n1", level="debug", rotate_bytes=2**20, rotate_files=1)
+    try:
+        yield path
+    finally:
+        log.close()
+
+
+class Puppet:
+    """A machine that notes what it is told, and does what a test put into ``do``."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self.outbox = outbox
+        self.heard: list[tuple[Message, Address]] = []
+        self.served: list[float] = []
+        self.failures = 0
+        self.deadline: float | None = None
+        self.do: Callable[[Puppet, Message, Address], None] = lambda *_: None
+        self.on_due: Callable[[Puppet], None] = lambda _: None
+        self.on_fail: Callable[[Puppet], None] = lambda _: None
+
+    def receive(self, message: Message, sender: Address, now: Now) -> None:
+        self.heard.append((message, sender))
+        self.do(self, message, sender)
+
+    def on_deadline(self, now: Now) -> None:
+        self.served.append(now.monotonic)
+        self.deadline = None
+        self.on_due(self)
+
+    def next_deadline(self) -> float | None:
+        return self.deadline
+
+    def on_failure(self, now: Now) -> None:
+        self.failures += 1
+        self.on_fail(self)
+
+    @property
+    def messages(self) -> list[Message]:
+        return [message for message, _ in self.heard]
+
+
+class Supervised:
+    """Runs an actor as a node does, and hears its reports."""
+
+    def __init__(self, actor: Actor) -> None:
+        self.actor = actor
+        self.control: zmq.Socket[bytes] = actor.surroundings.context.socket(zmq.PAIR)
+        self.control.rcvtimeo = int(PATIENCE_S * 1000)
+        self.control.linger = 0
+        self.control.bind(inproc(f"{actor.role}.control"))
+        actor.start()
+
+    def report(self) -> str:
+        """The next one, waited for."""
+        return self.control.recv_string()
+
+    def tell(self, command: Command) -> None:
+        self.control.send_string(command)
+
+    def __enter__(self) -> Supervised:
+        assert self.report() == "ready"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.actor.is_alive():
+            self.tell(Command.STOP)
+        self.actor.join(PATIENCE_S)
+        self.control.close()
+        assert not self.actor.is_alive()
+
+
+class OtherActor:
+    """Somebody of the same cluster who comes to a mailbox: a raw DEALER with a header."""
+
+    def __init__(
+        self,
+        around: Surroundings,
+        sender: Peer,
+        address: str,
+        identity: bytes | None = None,
+    ) -> None:
+        own = around.header(sender.actor)
+        self.peer = sender
+        self.header = Header(sender, own.cluster, own.members_digest)
+        options = {} if identity is None else {"ROUTING_ID": identity}
+        self.socket = connected(around.context, zmq.DEALER, address, **options)
+
+    def send(self, *messages: Message) -> None:
+        self.socket.send(encode(messages, self.header))
+
+    def frame(self) -> list[Message]:
+        """The messages of the next frame, waited for."""
+        return decode(self.socket.recv()).messages
+
+    def take(self, count: int) -> list[Message]:
+        """So many messages, waited for, in however many frames."""
+        taken: list[Message] = []
+        while len(taken) < count:
+            taken += self.frame()
+        return taken
