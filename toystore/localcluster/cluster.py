@@ -284,10 +284,10 @@ class LocalCluster:
 
     async def _watch_processes(self) -> None:
         while True:
-            self._reap()
+            self.reap()
             await asyncio.sleep(EXIT_CHECK_S)
 
-    def _reap(self) -> None:
+    def reap(self) -> None:
         """Note every process that has ended."""
         for node in self.nodes.values():
             if node.process is None or node.process.poll() is None:
@@ -349,7 +349,7 @@ class LocalCluster:
 
     async def shut_down(self) -> None:
         """SIGTERM to all, and SIGKILL to who has not stopped in time; leaves no process."""
-        self._reap()
+        self.reap()
         left = [node for node in self.nodes.values() if node.state in HAS_PROCESS]
         for node in left:
             self.stop(node.name)
@@ -367,4 +367,4 @@ class LocalCluster:
                         node.process.kill()
                         node.process.wait()
             await asyncio.sleep(EXIT_CHECK_S)
-        self._reap()
+        self.reap()
