@@ -33,7 +33,7 @@ from toystore.core.machine import COORDINATOR, GOSSIP, HANDOFF, STORAGE
 from toystore.core.storage import ForeignDataError, found
 from toystore.engines import Engine, EngineError, StoreFullError, open_engine
 
-START_S = 10.0
+START_S = 30.0
 """How long an actor may take to open its sockets."""
 GOODBYE_S = 2.0
 """How long a clean stop waits for requests in flight."""
@@ -141,9 +141,11 @@ class Node:
             self.poller.register(control, zmq.POLLIN)
             actor.start()
             try:
-                self._await(actor.role, Report.READY, START_S)
+                ready = self._await(actor.role, Report.READY, START_S)
             except NodeFailedError as error:
                 raise StartupError(str(error)) from None
+            if not ready:
+                raise StartupError(f"{actor.role} has not opened its sockets in {START_S:g} s")
 
     # --- watch --------------------------------------------------------------------------
 
