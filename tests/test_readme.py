@@ -1,0 +1,226 @@
+"""README.md and docs/ARCHITECTURE.md: what they show is run, what they name is there."""
+
+import importlib
+import os
+import pkgutil
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import actors
+import toystore
+from toystore.config import PORTS, load
+from toystore.core.events import EVENTS
+from toystore.core.record import digest_of
+from toystore.core.ring import Ring
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+ARCHITECTURE = (ROOT / "docs" / "ARCHITECTURE.md").read_text()
+PAGES = {"README.md": README, "docs/ARCHITECTURE.md": ARCHITECTURE}
+
+NAMES = ("n1", "n2", "n3")
+MODULES = {
+    found.name: importlib.import_module(found.name)
+    for package in (toystore, actors)
+    for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+}
+
+
+# --- what is shown, run on three real nodes ---------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory):
+    """Where n1 of a cluster listens that `run_cluster.py` has started."""
+    folder = tmp_path_factory.mktemp("readme")
+    ports = iter(free_ports(len(NAMES) * len(PORTS)))
+    members = [{"name": name, **{port: next(ports) for port in PORTS}} for name in NAMES]
+    config = folder / "three.yaml"
+    swim = {"probe_period_s": 0.3, "probe_timeout_s": 0.1}
+    config.write_text(yaml.safe_dump({"cluster": "readme", "members": members, "swim": swim}))
+    command = [sys.executable, "run_cluster.py", str(config), "--data-dir", str(folder / "data")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as cluster:
+        try:
+            assert any(line.startswith("ready: 3/3 nodes in ") for line in cluster.stdout)
+            yield f"tcp://127.0.0.1:{members[0]['client_port']}"
+        finally:
+            cluster.send_signal(signal.SIGTERM)
+            cluster.communicate()
+    assert cluster.returncode == 0
+
+
+def free_ports(count):
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+@pytest.mark.cluster
+def test_the_client_example_prints_what_its_comments_say(endpoint, capsys):
+    (example,) = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+    runnable = example.replace("tcp://127.0.0.1:7400", endpoint)
+    exec(compile(runnable, "README.md", "exec"), {"__name__": "example"})
+
+    shown = re.findall(r"print\(.*\) +# (.*)$", example, re.MULTILINE)
+    assert capsys.readouterr().out.splitlines() == shown
+    assert len(shown) == 3
+
+
+@pytest.mark.cluster
+def test_the_commands_print_what_is_shown(endpoint):
+    shown = [(command, output) for command, output in sessions() if " ring " not in command]
+    assert len(shown) == 4
+
+    printed = [(command, printed_by(command, endpoint)) for command, _ in shown]
+
+    assert printed == shown
+
+
+def test_the_ring_that_is_shown_is_that_of_ten_nodes():
+    (shown,) = (output for command, output in sessions() if command == "toystore ring cart:7")
+    config = load(ROOT / "configs" / "ten_nodes.yaml")
+    n = config.buckets["default"].n
+    ring = Ring(config.ring_members(), config.partitions, n)
+
+    partition = ring.partition_of(digest_of("default", b"cart:7"))
+    order = ring.order(partition)
+
+    assert [line.split() for line in shown] == [
+        ["key"],
+        ["partition", str(partition)],
+        ["owners", *order[:n]],
+        ["fallbacks", *order[n:]],
+    ]
+    assert f"partition {partition},\nwhose owners are {', '.join(order[:2])} and {order[2]}" in (
+        ARCHITECTURE
+    )
+
+
+def sessions():
+    """The commands of the README's session at the prompt, each with the lines that it prints."""
+    (block,) = re.findall(r"^```\n(\$ toystore put.*?)^```", README, re.DOTALL | re.MULTILINE)
+    pairs = []
+    for line in block.splitlines():
+        if line.startswith("$ "):
+            pairs.append((line.removeprefix("$ "), []))
+        else:
+            pairs[-1][1].append(line)
+    return pairs
+
+
+def printed_by(command, endpoint):
+    python = f"{shlex.quote(sys.executable)} -m toystore.cli"
+    done = subprocess.run(
+        ["bash", "-c", f'toystore() {{ {python} "$@"; }}\n{command}'],
+        cwd=ROOT,
+        env=os.environ | {"TOYSTORE_ENDPOINTS": endpoint},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return [line.rstrip() for line in done.stdout.splitlines()]
+
+
+# --- what is named ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_somewhere(page):
+    links = re.findall(r"\]\(([^)#:]+)\)", PAGES[page])
+
+    assert links
+    assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
+
+
+def test_every_path_that_is_named_exists():
+    paths = [name for name in quoted() if re.fullmatch(r"[\w./-]+(/|\.(py|yaml|toml))", name)]
+
+    assert len(paths) > 20
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_every_make_target_that_is_named_exists():
+    named = set(re.findall(r"(?:`|\$ )make ([a-z]+)", README))
+    makefile = (ROOT / "Makefile").read_text()
+
+    assert named >= {"run", "test"}
+    assert named <= set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+
+
+def test_every_name_that_is_cited_is_in_the_code():
+    functions = [found[1] for name in quoted() if (found := re.fullmatch(r"([\w.]+)\(.*\)", name))]
+    events = [name for name in quoted() if re.fullmatch(r"[a-z]+\.(?!toml)[a-z]+", name)]
+    words = [name for name in quoted() if re.fullmatch(r"\w*([A-Z]|[a-z]_)\w*", name)]
+    source = "\n".join(Path(module.__file__).read_text() for module in MODULES.values())
+
+    assert min(map(len, (functions, events, words))) > 5
+    assert [name for name in functions if not is_defined(name, *MODULES.values())] == []
+    assert [name for name in events if name not in EVENTS] == []
+    assert [name for name in words if not re.search(rf"\b{name}\b", source)] == []
+
+
+def test_a_journey_names_the_file_in_which_a_function_is_found():
+    steps = re.findall(r"^\|[^|]*\| `([\w/]+)\.py` \|(.*)\|$", ARCHITECTURE, re.MULTILINE)
+    cited = [
+        (path, name) for path, text in steps for name in re.findall(r"`([\w.]+)\([^`]*\)`", text)
+    ]
+
+    assert len(cited) > 30
+    assert [
+        (path, name)
+        for path, name in cited
+        if not is_defined(name, MODULES[path.replace("/", ".")])
+    ] == []
+
+
+def test_the_list_of_files_is_complete():
+    listed, folder = set(), ""
+    (block,) = re.findall(r"^```\n(run_cluster\.py.*?)^```", README, re.DOTALL | re.MULTILINE)
+    for line in block.splitlines():
+        name = line.split()[0]
+        if name.endswith("/"):
+            folder = name
+        else:
+            listed.add(folder + name if line.startswith(" ") else name)
+
+    there = {
+        str(path.relative_to(ROOT))
+        for folder in ("toystore", "actors", "benchmarks")
+        for path in (ROOT / folder).rglob("*.py")
+        if path.name != "__init__.py"
+    }
+    assert listed == there | {"run_cluster.py"}
+
+
+def quoted():
+    """What stands in backticks on both pages, code blocks left out."""
+    block = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
+    return [
+        name for page in PAGES.values() for name in re.findall(r"`([^`\n]+)`", block.sub("", page))
+    ]
+
+
+def is_defined(name, *modules):
+    """Whether a function, a method (``Class.method``) or a bare method is to be found there."""
+    owner, _, function = name.rpartition(".")
+    for module in modules:
+        classes = [value for value in vars(module).values() if isinstance(value, type)]
+        if owner:
+            found = any(cls.__name__ == owner and hasattr(cls, function) for cls in classes)
+        else:
+            found = hasattr(module, name) or any(hasattr(cls, name) for cls in classes)
+        if found:
+            return True
+    return False
