@@ -29,7 +29,7 @@ from toystore.core.messages import MemberState, MemberStatus
 INCARNATION_MAX = 2**48
 """No member refutes this often: a higher number is not believed."""
 
-_LIVING = (MemberStatus.ALIVE, MemberStatus.SUSPECT)
+LIVING = (MemberStatus.ALIVE, MemberStatus.SUSPECT)
 
 
 def beats(heard: MemberState, held: MemberState) -> bool:
@@ -101,9 +101,9 @@ class Members:
         """What is known of a member; None if it was never heard of."""
         return self._states.get(name)
 
-    def states(self) -> tuple[MemberState, ...]:
-        """Everything that is known."""
-        return tuple(self._states.values())
+    def states(self, but: str = "") -> tuple[MemberState, ...]:
+        """Everything that is known, except of ``but``."""
+        return tuple(state for name, state in self._states.items() if name != but)
 
     def is_alive(self, name: str) -> bool:
         """Whether the member is alive and not even suspected."""
@@ -113,7 +113,7 @@ class Members:
     def is_living(self, name: str) -> bool:
         """Whether the member is alive or suspect: neither dead, nor left, nor unheard of."""
         state = self._states.get(name)
-        return state is not None and state.status in _LIVING
+        return state is not None and state.status in LIVING
 
     def alive(self, *but: str) -> list[str]:
         """Who is alive, except those named."""

@@ -8,46 +8,32 @@ Group Membership Protocol* (DSN 2002).  The life of a node, as this machine sees
 *Joining* asks one seed after the other for all it knows (push-pull).  A seed whose
 fellow seeds are all silent joins alone: somebody must be the first.
 
-*Joined*, it pings one member in each probe period, round-robin over a shuffled list.
-With no ack after ``probe_timeout_s`` it asks K others to ping; with none by the end of
-the period it suspects the member, and what is suspect for too long is dead:
+*Joined*, it hears who is alive, and tells: from the failure detector, which probes the
+members and accuses whoever is silent, and from the others, by the updates on their
+messages.  All is exchanged now and then with some member, be it dead, and at once with a
+doubted one whose link comes up: that heals splits.  The accused is told, and refutes by
+raising its incarnation.  A node that was held up itself (a deadline served very late)
+accuses nobody.
 
-    tick          probe_timeout_s         probe_period_s
-     | ping ------> | ping-req to K -------> | suspect --suspicion_s--> dead
-
-A lost link starts such a probe at once, and a quicker one.  The accused is told, and
-refutes by raising its incarnation.  News travels on the messages that are sent anyway
-(see `members.py`).  All is exchanged now and then with some member, be it dead, and at
-once with a doubted one whose link comes up: that heals splits.
+    Swim                 joins, exchanges, learns, refutes, leaves
+     |- FailureDetector  pings, suspects, gives up            (probing.py)
+     |- Members          who beats whom, and what is news     (members.py)
+     |- Peers            speaks; the news rides along         (peers.py)
+     '- Disks            which disk a member had, for good    (disks.py)
 
 Beyond the paper, so that at 10% loss no refutation comes too late: a suspect is sent its
 suspicion and answers its accuser directly, each message to a doubted member begins with
 the doubt, and whoever hears an accusation that was refuted spreads the refutation anew.
-
-A node that was held up itself (a deadline served very late) accuses nobody.
-
-Lifeguard's local health would stretch the times in `_probe` and `_ask_others`, and its
-nacks would be answered to where `_relay` fails.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
 
-from toystore.core.machine import (
-    COORDINATOR,
-    GOSSIP,
-    HANDOFF,
-    STORAGE,
-    Address,
-    Now,
-    Outbox,
-    Peer,
-)
-from toystore.core.members import Members, merge, sends_max, suspicion_s
+from toystore.core.disks import Disks
+from toystore.core.machine import COORDINATOR, HANDOFF, Address, Now, Outbox, Peer
+from toystore.core.members import Members, merge
 from toystore.core.messages import (
     Ack,
     Exchange,
@@ -56,7 +42,6 @@ from toystore.core.messages import (
     Leave,
     LinkLost,
     LinkUp,
-    LoadDisks,
     LoadDisksReply,
     MembersChanged,
     MemberState,
@@ -65,10 +50,10 @@ from toystore.core.messages import (
     Ping,
     PingReq,
     Refused,
-    SaveDisk,
     SendFailed,
-    SettleDisk,
 )
+from toystore.core.peers import Peers
+from toystore.core.probing import FailureDetector
 from toystore.core.settings import SwimSettings
 
 _EVENT_OF = {
@@ -77,31 +62,6 @@ _EVENT_OF = {
     MemberStatus.DEAD: "member.dead",
     MemberStatus.LEFT: "member.left",
 }
-
-
-@dataclass(slots=True)
-class _Probe:
-    """A member that was pinged and has not been heard of since."""
-
-    target: str
-    sequence: int
-    cause: str
-    """What it will be suspected for."""
-    started: float
-    due: float
-    """When others are asked or, once they were, when it is suspected."""
-    ends: float
-    """Before this moment it is not suspected, however early others were asked."""
-    asked: bool = False
-
-
-class _Relay(NamedTuple):
-    """A ping sent for another node, whose ack goes on to it."""
-
-    origin: str
-    sequence: int
-    target: str
-    expires: float
 
 
 class Swim:
@@ -133,23 +93,24 @@ class Swim:
         self._chance = chance
 
         self._members = Members(members)
-        self._changed = False
+        self._disks = Disks(node, outbox)
+        self._peers = Peers(node, self._members, settings, outbox, chance)
+        self._detector = FailureDetector(
+            node=node,
+            members=self._members,
+            peers=self._peers,
+            settings=settings,
+            chance=chance,
+            accuse=self._accuse,
+        )
         self._started: float | None = None
         self._joined = False
         self._left = False
+        self._changed = False
         self._seeds_asked = 0
+        self._exchanges = 0
         self._links: set[str] = set()
         self._refusals: dict[str, str] = {}
-
-        self._disks: dict[str, str] = {}
-        self._settled = False
-        self._disk_before = ""
-
-        self._sequence = 0
-        self._probes: dict[str, _Probe] = {}
-        self._relays: dict[int, _Relay] = {}
-        self._pass: list[str] = []
-        self._suspicions: dict[str, float] = {}
         self._doubted_at: dict[str, float] = {}
         self._timers: dict[Callable[[Now], None], float] = {self._load_disks: 0.0}
 
@@ -166,9 +127,9 @@ class Swim:
             case LinkLost(node):
                 self._on_link_lost(node, now)
             case SendFailed():
-                self._on_send_failed(message, now)
+                self._detector.on_send_failed(message, now)
             case Leave():
-                self._leave()
+                self._leave(now)
             case _ if self._members.listed(peer):
                 self._hear(message, peer, now)
         self._flush()
@@ -182,11 +143,9 @@ class Swim:
         if self._started is None:
             self._started = now.monotonic
         elif late_s > self._settings.stall_s:
-            self._rearm(late_s)
-        for probe in [p for p in self._probes.values() if p.due <= now.monotonic]:
-            self._press(probe, now)
-        for name in [n for n, due in self._suspicions.items() if due <= now.monotonic]:
-            self._accuse(name, MemberStatus.DEAD, "suspicion timed out", now)
+            self._outbox.log("actor.stalled", late_s=round(late_s, 3))
+            self._detector.forgive(late_s)
+        self._detector.on_deadline(now)
         for step in [step for step, due in self._timers.items() if due <= now.monotonic]:
             step(now)
         self._flush()
@@ -195,14 +154,7 @@ class Swim:
         """The earliest of everything that is waited for; None once this node has left."""
         if self._left:
             return None
-        return min(
-            (
-                *self._timers.values(),
-                *self._suspicions.values(),
-                *(probe.due for probe in self._probes.values()),
-            ),
-            default=None,
-        )
+        return min((*self._timers.values(), *self._detector.deadlines()), default=None)
 
     def on_failure(self, now: Now) -> None:
         """Nobody waits for an answer: a lost ack is what SWIM is made for."""
@@ -219,30 +171,18 @@ class Swim:
             self._changed = False
             self.announce()
 
-    def _rearm(self, late_s: float) -> None:
-        """This node stood still for ``late_s``: what it did not hear proves nothing.
-
-        Suspects get one probe period on top, in which what waits in the sockets is read.
-        """
-        self._outbox.log("actor.stalled", late_s=round(late_s, 3))
-        self._probes.clear()
-        more_s = late_s + self._settings.probe_period_s
-        for name in self._suspicions:
-            self._suspicions[name] += more_s
-
     # --- joining and leaving ------------------------------------------------------------
 
     def _load_disks(self, now: Now) -> None:
         """Ask storage for the disks, until it answers."""
-        self._outbox.send(Peer(self._node, STORAGE), LoadDisks())
+        self._disks.ask()
         self._timers[self._load_disks] = now.monotonic + self._settings.join_retry_s
 
     def _begin(self, reply: LoadDisksReply, now: Now) -> None:
         """This node's disk is known: it exists, and begins to join."""
         if self._timers.pop(self._load_disks, None) is None:
             return
-        self._disks = dict(reply.known)
-        self._settled = reply.settled
+        self._disks.load(reply)
         self._members.put(MemberState(self._node, MemberStatus.ALIVE, 0, reply.own))
         self._changed = True
         self._ask_seed(now)
@@ -260,11 +200,7 @@ class Swim:
         self._timers[self._ask_seed] = now.monotonic + self._settings.join_retry_s
 
     def _join(self, cause: str, now: Now) -> None:
-        """This node is one of them now, through ``cause``; probing begins.
-
-        The first ticks are drawn, so that nodes that start together do not all probe
-        in the same moment.
-        """
+        """This node is one of them now, through ``cause``; probing begins."""
         assert self._started is not None
         self._joined = self._changed = True
         self._outbox.log(
@@ -273,31 +209,25 @@ class Swim:
             took_s=round(now.monotonic - self._started, 3),
             cause=cause,
         )
-        if not (self._settled or self._disk_before):
-            self._settle_disk(votes=True)
+        self._disks.accept()
         if cause != self._node:
             self._timers.pop(self._ask_seed, None)
-        for timer, period_s in (
-            (self._tick, self._settings.probe_period_s),
-            (self._exchange, self._settings.exchange_period_s),
-        ):
-            self._timers[timer] = now.monotonic + self._chance.uniform(0, period_s)
+        self._detector.start(now)
+        first_s = self._chance.uniform(0, self._settings.exchange_period_s)
+        self._timers[self._exchange] = now.monotonic + first_s
         for name in sorted(self._links):
             self._on_link_up(name)
 
-    def _leave(self) -> None:
-        """Say goodbye to many at once, for there will be no later message to ride on."""
+    def _leave(self, now: Now) -> None:
+        """Say goodbye; a node that does not know its disk yet was never there."""
         own = self._members.get(self._node)
-        if self._left or own is None:
-            self._left = True
-            return
-        self._left = self._changed = True
-        own = own._replace(status=MemberStatus.LEFT)
-        self._members.put(own)
-        self._log_status(own, "leave", None)
-        to = self._some(2 * self._settings.indirect_probes + self._sends_max())
-        for name in to:
-            self._send(name, Gossip((own,)))
+        if own is not None and not self._left:
+            own = own._replace(status=MemberStatus.LEFT)
+            self._members.put(own)
+            self._changed = True
+            self._note(own, "leave", now)
+            self._peers.say_goodbye()
+        self._left = True
 
     # --- what peers send ----------------------------------------------------------------
 
@@ -309,25 +239,17 @@ class Swim:
         if self._members.get(self._node) is None:
             return
         match message:
-            case Ping(sequence, updates):
-                self._learn_all(updates, peer, now)
-                self._send(peer, Ack(sequence, self._node, self._updates_for(peer)))
-            case PingReq(sequence, target, updates):
-                self._learn_all(updates, peer, now)
-                self._relay(_Relay(peer, sequence, target, self._period_end(now)))
-            case Ack(sequence, target, updates):
-                self._learn_all(updates, peer, now)
-                self._on_ack(sequence, target)
             case Gossip(updates):
                 self._learn_all(updates, peer, now)
+            case Ping() | PingReq() | Ack():
+                self._learn_all(message.updates, peer, now)
+                self._detector.hear(message, peer, now)
             case Exchange(request, members):
                 self._answer_exchange(request, members, peer, now)
             case ExchangeReply(_, members):
                 self._learn_exchanged(members, peer, now)
                 if not (self._joined or self._left):
                     self._join(peer, now)
-            case _:
-                pass
 
     def _on_refused(self, message: Refused, peer: str) -> None:
         """A member says that this node does not belong there; noted once."""
@@ -348,8 +270,9 @@ class Swim:
 
     def _exchange_with(self, name: str) -> None:
         """Send all this node knows."""
+        self._exchanges += 1
         about_it = self._knowledge_of(name)
-        self._send(name, Exchange(self._next_sequence(), self._all_but(name) + about_it))
+        self._peers.send(name, Exchange(self._exchanges, self._members.states(but=name) + about_it))
 
     def _answer_exchange(
         self, request: int, members: tuple[MemberState, ...], peer: str, now: Now
@@ -361,7 +284,7 @@ class Swim:
         """
         about_it = self._knowledge_of(peer)
         self._learn_exchanged(members, peer, now)
-        self._send(peer, ExchangeReply(request, self._all_but(peer) + about_it))
+        self._peers.send(peer, ExchangeReply(request, self._members.states(but=peer) + about_it))
 
     def _learn_exchanged(self, members: tuple[MemberState, ...], peer: str, now: Now) -> None:
         """Learn a whole table.  Who is dead there is suspect here, and so may refute."""
@@ -374,86 +297,15 @@ class Swim:
             now,
         )
 
-    def _all_but(self, name: str) -> tuple[MemberState, ...]:
-        """The table without one member."""
-        return tuple(state for state in self._members.states() if state.name != name)
-
     def _knowledge_of(self, name: str) -> tuple[MemberState, ...]:
         """What is known of one member, if only the disk it had in an earlier life."""
         state = self._members.get(name)
         if state is not None:
             return (state,)
-        if name in self._disks:
-            return (MemberState(name, MemberStatus.DEAD, 0, self._disks[name]),)
-        return ()
+        disk = self._disks.known(name)
+        return (MemberState(name, MemberStatus.DEAD, 0, disk),) if disk else ()
 
-    # --- probing (SWIM sections 3.1 and 4.3) --------------------------------------------
-
-    def _tick(self, now: Now) -> None:
-        """A probe period begins: ping the next member of the round."""
-        self._timers[self._tick] = self._period_end(now)
-        self._relays = {s: r for s, r in self._relays.items() if r.expires > now.monotonic}
-        target = self._next_target()
-        if target is not None and target not in self._probes:
-            self._probe(target, "missed ping", now, self._period_end(now))
-
-    def _next_target(self) -> str | None:
-        """Round-robin over a shuffled list: none is left out longer than 2N-1 periods."""
-        while self._pass:
-            target = self._pass.pop()
-            if self._members.is_living(target):
-                return target
-        self._pass = self._members.living(self._node)
-        self._chance.shuffle(self._pass)
-        return self._pass.pop() if self._pass else None
-
-    def _probe(self, target: str, cause: str, now: Now, ends: float) -> None:
-        """Ping ``target``, which is suspected for ``cause`` unless an ack comes."""
-        probe = _Probe(
-            target,
-            self._next_sequence(),
-            cause,
-            started=now.monotonic,
-            due=now.monotonic + self._settings.probe_timeout_s,
-            ends=ends,
-        )
-        self._probes[target] = probe
-        self._send(target, Ping(probe.sequence, self._updates_for(target)))
-
-    def _press(self, probe: _Probe, now: Now) -> None:
-        """An ack is overdue: ask others or, if they have been asked, suspect."""
-        if not probe.asked:
-            self._ask_others(probe, now)
-            return
-        del self._probes[probe.target]
-        took_s = now.monotonic - probe.started
-        self._accuse(probe.target, MemberStatus.SUSPECT, probe.cause, now, took_s)
-        self._send(probe.target, Gossip(self._updates_for(probe.target)))
-
-    def _ask_others(self, probe: _Probe, now: Now) -> None:
-        """Have K others ping the target; they are always given ``probe_timeout_s``."""
-        probe.asked = True
-        probe.due = max(probe.ends, now.monotonic + self._settings.probe_timeout_s)
-        for name in self._some(self._settings.indirect_probes, but=probe.target):
-            self._send(name, PingReq(probe.sequence, probe.target, self._updates_for(name)))
-
-    def _relay(self, relay: _Relay) -> None:
-        """Ping a member for another node."""
-        if self._members.listed(relay.target) and relay.target != self._node:
-            sequence = self._next_sequence()
-            self._relays[sequence] = relay
-            self._send(relay.target, Ping(sequence, self._updates_for(relay.target)))
-
-    def _on_ack(self, sequence: int, target: str) -> None:
-        """The target is there: end the probe, or tell whoever asked."""
-        probe = self._probes.get(target)
-        if probe is not None and probe.sequence == sequence:
-            del self._probes[target]
-        relay = self._relays.get(sequence)
-        if relay is not None and relay.target == target:
-            del self._relays[sequence]
-            updates = self._updates_for(relay.origin)
-            self._send(relay.origin, Ack(relay.sequence, target, updates))
+    # --- links --------------------------------------------------------------------------
 
     def _on_link_up(self, node: str) -> None:
         """Exchange with who is doubted or unknown: it was away, or this node was."""
@@ -466,20 +318,10 @@ class Swim:
             self._exchange_with(node)
 
     def _on_link_lost(self, node: str, now: Now) -> None:
-        """Probe at once, unless that is being done."""
+        """A member may have gone: have it probed at once."""
         self._links.discard(node)
-        if not self._joined or self._left or node == self._node:
-            return
-        if self._members.is_alive(node) and node not in self._probes:
-            self._probe(node, "lost link", now, now.monotonic)
-
-    def _on_send_failed(self, failed: SendFailed, now: Now) -> None:
-        """A ping that could not leave is not waited for; the others are asked at once."""
-        probe = self._probes.get(failed.node)
-        if probe is None or probe.asked or failed.overloaded:
-            return
-        if isinstance(failed.message, Ping) and failed.message.sequence == probe.sequence:
-            self._ask_others(probe, now)
+        if self._joined and not self._left and node != self._node:
+            self._detector.on_link_lost(node, now)
 
     # --- learning (SWIM section 4.2) ----------------------------------------------------
 
@@ -509,29 +351,20 @@ class Swim:
 
     def _learn(self, heard: MemberState, cause: str, now: Now, took_s: float | None = None) -> None:
         """Merge a state of another member into the table; spread and note what it changed."""
-        name = heard.name
-        held = self._members.get(name)
+        held = self._members.get(heard.name)
         state = heard if held is None else merge(held, heard)
         if state == held:
             if heard.status != MemberStatus.ALIVE and heard.incarnation < held.incarnation:
-                self._members.spread(name)  # The refutation has not reached everyone.
+                self._members.spread(heard.name)  # The refutation has not reached everyone.
             return
-        was_living = self._members.is_living(name)
         self._members.put(state)
         self._changed = True
-        if state.disk and self._disks.get(name) != state.disk:
-            self._disks[name] = state.disk
-            self._outbox.send(Peer(self._node, STORAGE), SaveDisk(name, state.disk))
-        if state.status != MemberStatus.SUSPECT:
-            self._suspicions.pop(name, None)
-        elif held is None or (held.status, held.incarnation) != (state.status, state.incarnation):
-            self._suspicions[name] = now.monotonic + self._suspicion_s()
+        self._disks.learn(state)
+        self._detector.follow(held, state, now)
         if held is None or held.status != state.status:
             self._note(state, cause, now, took_s)
-        if not was_living and self._members.is_living(name) and name not in self._pass:
-            self._pass.insert(self._chance.randrange(len(self._pass) + 1), name)
 
-    def _note(self, state: MemberState, cause: str, now: Now, took_s: float | None) -> None:
+    def _note(self, state: MemberState, cause: str, now: Now, took_s: float | None = None) -> None:
         """Log a change of status, with how long the member was doubted before it."""
         doubted_at = self._doubted_at.get(state.name)
         if took_s is None and doubted_at is not None:
@@ -540,10 +373,6 @@ class Swim:
             self._doubted_at.setdefault(state.name, now.monotonic)
         else:
             self._doubted_at.pop(state.name, None)
-        self._log_status(state, cause, took_s)
-
-    def _log_status(self, state: MemberState, cause: str, took_s: float | None) -> None:
-        """Write the event of a status."""
         self._outbox.log(
             _EVENT_OF[MemberStatus(state.status)],
             member=state.name,
@@ -564,7 +393,7 @@ class Swim:
         assert own is not None
         other_disk = heard.disk not in ("", own.disk)
         if other_disk:
-            self._notice_disk(own.disk, heard.disk)
+            self._disks.replace(own.disk, heard.disk)
         if self._left:
             return
         wrong = heard.status != MemberStatus.ALIVE or other_disk
@@ -583,55 +412,5 @@ class Swim:
         self._members.put(own)
         self._changed = True
         self._outbox.log("member.refuted", incarnation=own.incarnation, cause=cause)
-        for name in (teller, *self._some(self._settings.indirect_probes, but=teller)):
-            self._send(name, Gossip(self._updates_for(name)))
-
-    def _notice_disk(self, own: str, before: str) -> None:
-        """The cluster knew this node with another disk: what that held is not here.
-
-        A disk settled in an earlier life is not doubted again; one settled in this life may
-        be, because a seed that joined alone had nobody to tell it.
-        """
-        if self._settled or self._disk_before:
-            return
-        self._disk_before = before
-        self._outbox.log("disk.replaced", disk=own, before=before)
-        self._settle_disk(votes=False)
-
-    def _settle_disk(self, *, votes: bool) -> None:
-        """Tell storage whether its disk may vote "not found"."""
-        self._outbox.send(Peer(self._node, STORAGE), SettleDisk(votes))
-
-    # --- leaves -------------------------------------------------------------------------
-
-    def _updates_for(self, name: str) -> tuple[MemberState, ...]:
-        """What rides on a message: to the doubted, that they are; then what is new."""
-        held = self._members.get(self._node if self._left else name)
-        lead = () if held is None or held.status == MemberStatus.ALIVE else (held,)
-        if self._left:
-            return lead
-        updates_max = self._settings.updates_per_message_max - len(lead)
-        return lead + self._members.updates(updates_max, self._sends_max())
-
-    def _some(self, count: int, but: str = "") -> list[str]:
-        """At most ``count`` random members that are alive."""
-        others = self._members.alive(self._node, but)
-        return self._chance.sample(others, min(count, len(others)))
-
-    def _sends_max(self) -> int:
-        return sends_max(self._settings.retransmit_mult, len(self._members.living()))
-
-    def _suspicion_s(self) -> float:
-        settings = self._settings
-        living = len(self._members.living())
-        return suspicion_s(settings.suspicion_mult, living, settings.probe_period_s)
-
-    def _period_end(self, now: Now) -> float:
-        return now.monotonic + self._settings.probe_period_s
-
-    def _next_sequence(self) -> int:
-        self._sequence += 1
-        return self._sequence
-
-    def _send(self, name: str, message: Message) -> None:
-        self._outbox.send(Peer(name, GOSSIP), message)
+        some = self._peers.some(self._settings.indirect_probes, but=teller)
+        self._peers.tell(teller, *some)
