@@ -42,7 +42,7 @@ RESTARTS_MAX = 8
 """How many fresh machines an actor gets within `RESTARTS_WINDOW_S`."""
 RESTARTS_WINDOW_S = 60.0
 FLUSH_ROUNDS_MAX = 8
-"""How often a flush may cause another (a failed send makes the machine turn elsewhere)."""
+"""How often in a turn a flush may cause another, as when a failed send turns a machine elsewhere."""
 
 
 class Command(StrEnum):
@@ -77,6 +77,7 @@ class Actor(threading.Thread):
         self._restarts: deque[float] = deque()
         self._members: MembersChanged | None = None
         self._running = True
+        self._left = False
         self._leaving = False
 
     # --- what an actor is made of: for subclasses ---------------------------------------
@@ -157,15 +158,13 @@ class Actor(threading.Thread):
 
     def feed(self, message: Message, sender: Address, at: Now) -> None:
         """Hand one message to the machine; it may fail over it, but only once."""
-        if type(message) is MembersChanged:
-            self._members = message
         try:
             self.machine.receive(message, sender, at)
         except Exception as error:
-            self.renew(error, message, at)
-            reply = internal_reply(message, f"{type(error).__name__} in {self.role}")
-            if reply is not None:
-                self.outbox.send(sender, reply)
+            self.renew(error, (message, sender), at)
+        else:
+            if type(message) is MembersChanged:
+                self._members = message
 
     def flush(self, at: Now) -> None:
         """Send and log what the machine wrote, until it has nothing more to say."""
@@ -210,18 +209,26 @@ class Actor(threading.Thread):
 
     # --- failure ------------------------------------------------------------------------
 
-    def renew(self, error: Exception, message: Message | None, at: Now) -> None:
+    def renew(self, error: Exception, over: Delivery | None, at: Now) -> None:
         """Log why the machine failed, let it go politely, and put a fresh one in its place.
 
-        Raises the error again when this happens too often.
+        ``over``: the message that it failed over, which is answered `Internal`.  Raises the
+        error again when this happens too often; what was held is answered even so.
         """
-        self.log_failure(error, message)
-        if not self.may_restart(at):
-            raise error
+        self.log_failure(error, over and over[0])
         try:
             self.machine.on_failure(at)
         except Exception as again:
             self.log_failure(again, None)
+        if over is not None:
+            message, sender = over
+            reply = internal_reply(message, f"{type(error).__name__} in {self.role}")
+            if reply is not None:
+                self.outbox.send(sender, reply)
+        if not self.may_restart(at):
+            for address, messages in self.outbox.sends.items():
+                self.deliver(address, messages)
+            raise error
         self.machine = self.make_machine()
         self._remind(at)
 
@@ -247,8 +254,11 @@ class Actor(threading.Thread):
         """Tell a fresh machine what only the old one was told: who is there, and what is linked."""
         for node in self.linked_nodes():
             self.machine.receive(LinkUp(node), Peer(node, self.role), at)
+        me = Peer(self.me, self.role)
         if self._members is not None:
-            self.machine.receive(self._members, Peer(self.me, self.role), at)
+            self.machine.receive(self._members, me, at)
+        if self._left:
+            self.machine.receive(Leave(), me, at)
 
     # --- the supervisor -----------------------------------------------------------------
 
@@ -257,7 +267,7 @@ class Actor(threading.Thread):
         if command == Command.STOP:
             self._running = False
         elif command == Command.LEAVE:
-            self._leaving = True
+            self._left = self._leaving = True
             self.feed(Leave(), Peer(self.me, self.role), now())
 
     def _report(self, report: Report, text: str = "") -> None:
@@ -265,6 +275,8 @@ class Actor(threading.Thread):
 
     def _patience_ms(self) -> int | None:
         """Until the nearest deadline, rounded up so that it has come when the poll ends."""
+        if self.outbox.sends:
+            return 0
         waits = [wait for wait in (self.patience_s(),) if wait is not None]
         deadline = self.machine.next_deadline()
         if deadline is not None:

@@ -16,14 +16,13 @@ from collections.abc import Iterable
 
 import zmq
 
-from actors.sockets import Delivery, Door, bind, link_events, monitored, received, tuned
+from actors.sockets import GOODBYE_MS, Delivery, Door, bind, link_events, monitored, received, tuned
 from actors.surroundings import Surroundings, tcp
 from toystore.core.machine import GOSSIP, Address, Peer
 from toystore.core.messages import Ack, Gossip, Message, Ping, PingReq, SendFailed
 
 EVERYONE = b"*\0"
 INBOX_FRAMES_MAX = 1000
-GOODBYE_MS = 200
 
 
 class Datagrams(Door):

@@ -31,8 +31,8 @@ class GossipActor(Actor):
         around = self.surroundings
         exchange = tcp(around.me.bind, around.me.exchange_port)
         self.mailbox = Mailbox(around, self.role, inproc(self.role), exchange)
-        self.datagrams = Datagrams(around)
         self.add(self.mailbox)
+        self.datagrams = Datagrams(around)
         self.add(self.datagrams)
         self.add_local(STORAGE, COORDINATOR, HANDOFF)
         self._exchanges: dict[str, Link] = {}

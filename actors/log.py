@@ -1,4 +1,4 @@
-"""The structured log: one JSON object a line, for `jq` and for people (DESIGN.md, section 7).
+"""The structured log: one JSON object a line, for `jq` and for people (docs/OPERATIONS.md).
 
     {"timestamp":"2024-05-01T12:00:00.000123Z","level":"warning","event":"member.suspect",
      "node":"n1","actor":"gossip","member":"n4","incarnation":2,"cause":"missed ping",...}

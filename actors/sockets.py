@@ -62,8 +62,12 @@ CLIENT_INDULGENCE = 4
 """A client's frame this many times over the limit is still read, and answered `BAD_REQUEST`."""
 HELD_BYTES_MAX = 4 * 1024 * 1024
 """Replies held for one client beyond its high-water mark."""
-HEARTBEAT_MS = 1000
-HEARTBEAT_TIMEOUT_MS = 3000
+SILENT_S_MAX = 3
+"""A host that TCP has not heard from for about this long is gone, and its link lost."""
+HELD_OVERHEAD_BYTES = 256
+"""What Python needs to hold a reply, beside its bytes."""
+GOODBYE_MS = 200
+"""How long answers already given may take to leave when a port is closed."""
 RECONNECT_MS = 100
 RECONNECT_MS_MAX = 200
 ENVELOPE_FRAMES_MAX = 8
@@ -217,7 +221,7 @@ class ClientPort(Door):
         self.socket = bound_router(
             surroundings, CLIENT_FRAMES_MAX, (address,), indulgence=CLIENT_INDULGENCE
         )
-        self._held: dict[Caller, deque[bytes]] = {}
+        self._held: dict[bytes, deque[tuple[Caller, bytes]]] = {}
         self._held_bytes: dict[bytes, int] = {}
 
     def sockets(self) -> Iterable[zmq.Socket[bytes]]:
@@ -256,7 +260,7 @@ class ClientPort(Door):
         """Answer a client, or hold the answer for a while if it reads slowly."""
         assert isinstance(to, Caller)
         for body, carried in self.frames(messages):
-            if to in self._held or not self._post(to, body):
+            if to.envelope[0] in self._held or not self._post(to, body):
                 self._hold(to, body, len(carried))
         return []
 
@@ -267,30 +271,30 @@ class ClientPort(Door):
 
     def retry(self) -> None:
         """Send what was held, as far as it goes now."""
-        for caller, queue in list(self._held.items()):
-            while queue and self._post(caller, queue[0]):
-                self._release(caller, queue.popleft())
+        for identity, queue in list(self._held.items()):
+            while queue and self._post(*queue[0]):
+                self._held_bytes[identity] -= _weight(*queue.popleft())
             if not queue:
-                del self._held[caller]
+                del self._held[identity], self._held_bytes[identity]
+
+    def close(self) -> None:
+        """Give the last answers a moment to leave."""
+        self.socket.linger = GOODBYE_MS
+        super().close()
 
     def _post(self, caller: Caller, body: bytes) -> bool:
         """True if it is sent, or its client is gone; False if it must wait."""
         return sent(self.socket, (*caller.envelope, body), gone=True)
 
     def _hold(self, caller: Caller, body: bytes, messages: int) -> None:
+        """Hold a reply until its client's pipe, which is its identity's, has room again."""
         identity = caller.envelope[0]
-        held = self._held_bytes.get(identity, 0)
-        if held + len(body) > HELD_BYTES_MAX:
+        weight = self._held_bytes.get(identity, 0) + _weight(caller, body)
+        if weight > HELD_BYTES_MAX:
             self.drop(messages)
             return
-        self._held_bytes[identity] = held + len(body)
-        self._held.setdefault(caller, deque()).append(body)
-
-    def _release(self, caller: Caller, body: bytes) -> None:
-        identity = caller.envelope[0]
-        self._held_bytes[identity] -= len(body)
-        if self._held_bytes[identity] == 0:
-            del self._held_bytes[identity]
+        self._held_bytes[identity] = weight
+        self._held.setdefault(identity, deque()).append((caller, body))
 
     def _complain(self, caller: Caller, text: str) -> None:
         self.send(caller, [ErrorReply(0, Code.BAD_REQUEST, text, True)])
@@ -365,6 +369,11 @@ class Link(Door):
 # --- plain functions on sockets ---------------------------------------------------------
 
 
+def _weight(caller: Caller, body: bytes) -> int:
+    """What a held reply takes, in bytes."""
+    return sum(map(len, caller.envelope)) + len(body) + HELD_OVERHEAD_BYTES
+
+
 def received(socket: zmq.Socket[bytes]) -> Iterator[list[bytes]]:
     """What waits on a socket, a list of frames each, up to the bounds of one turn."""
     room = DRAIN_BYTES_MAX
@@ -403,9 +412,13 @@ def tuned(socket: zmq.Socket[bytes], surroundings: Surroundings, frames_max: int
     socket.linger = 0
     socket.setsockopt(zmq.IMMEDIATE, 1)
     socket.setsockopt(zmq.MAXMSGSIZE, surroundings.message_bytes_max)
+    # A host that is cut off is found by TCP itself.  ZMTP's heartbeats would find it too, but
+    # with them libzmq 4.3.5 aborts the process when a peer fills a queue and goes away.
     socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
-    socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
-    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 1)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 1)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, SILENT_S_MAX - 1)
+    socket.setsockopt(zmq.TCP_MAXRT, SILENT_S_MAX * 1000)
     socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MS_MAX)
 

@@ -28,6 +28,7 @@ from toystore.core.messages import (
     DeliverHints,
     Message,
     Priority,
+    RepairReplica,
     WriteReplica,
     internal_reply,
 )
@@ -42,6 +43,8 @@ BACKGROUND_ALONE = 256
 BACKGROUND_MAX = 4096
 """Background messages that wait; more are dropped, and their senders try again."""
 
+BACKGROUND_BYTES_MAX = 16 * 1024 * 1024
+"""And the bytes of their records."""
 ROOMY = (WriteReplica, DeliverHints)
 """What needs room on the disk: once one of these is committed, there is some again."""
 
@@ -65,6 +68,7 @@ class StorageActor(Actor):
         super().__init__(surroundings)
         self.engine = engine
         self._background: deque[Delivery] = deque()
+        self._background_bytes = 0
         self._full = False
 
     def open(self) -> None:
@@ -110,11 +114,24 @@ class StorageActor(Actor):
         for delivery in inbox:
             if ROUTE_OF[type(delivery[0])].priority is Priority.FOREGROUND:
                 batch.append(delivery)
-            elif len(self._background) < BACKGROUND_MAX:
-                self._background.append(delivery)
+            else:
+                self._put_off(delivery)
         share = BACKGROUND_BESIDE_FOREGROUND if batch else BACKGROUND_ALONE
-        batch.extend(self._background.popleft() for _ in range(min(share, len(self._background))))
+        for _ in range(min(share, len(self._background))):
+            delivery = self._background.popleft()
+            self._background_bytes -= _size(delivery[0])
+            batch.append(delivery)
         return batch
+
+    def _put_off(self, delivery: Delivery) -> None:
+        """Let a background message wait, if there is room; else its sender tries again."""
+        size = _size(delivery[0])
+        if (
+            len(self._background) < BACKGROUND_MAX
+            and self._background_bytes + size <= BACKGROUND_BYTES_MAX
+        ):
+            self._background.append(delivery)
+            self._background_bytes += size
 
     def _commit(self, batch: list[Delivery], at: Now) -> None:
         """Feed a batch until it is committed, each time without what stood in the way."""
@@ -125,13 +142,11 @@ class StorageActor(Actor):
                 break
             except MapFullError:
                 self._give_up()
-                log.event(STORAGE, "disk.grown", bytes=self.engine.grow())
+                if not self._grow():
+                    batch = self._without_writes(batch, answers)
             except StoreFullError:
                 self._give_up()
-                writes = [delivery for delivery in batch if type(delivery[0]) in WRITES]
-                batch = [delivery for delivery in batch if type(delivery[0]) not in WRITES]
-                answers += [(sender, reply) for m, sender in writes if (reply := refuse_write(m))]
-                self._note_full(len(writes))
+                batch = self._without_writes(batch, answers)
             except PoisonedError as poisoned:
                 self._give_up()
                 batch = self._set_aside(poisoned, batch, answers, at)
@@ -159,6 +174,25 @@ class StorageActor(Actor):
         self.engine.abort()
         self.outbox.clear()
 
+    def _grow(self) -> bool:
+        """Double the map; False if the disk has no room for that."""
+        try:
+            log.event(STORAGE, "disk.grown", bytes=self.engine.grow())
+        except StoreFullError:
+            return False
+        return True
+
+    def _without_writes(
+        self, batch: list[Delivery], answers: list[tuple[Address, Message]]
+    ) -> list[Delivery]:
+        """Refuse what may write; the rest of the batch goes on."""
+        writes = [delivery for delivery in batch if type(delivery[0]) in WRITES]
+        answers += [(sender, reply) for m, sender in writes if (reply := refuse_write(m))]
+        if not self._full:
+            self._full = True
+            log.event(STORAGE, "disk.full", refused=len(writes))
+        return [delivery for delivery in batch if type(delivery[0]) not in WRITES]
+
     def _set_aside(
         self,
         poisoned: PoisonedError,
@@ -177,7 +211,13 @@ class StorageActor(Actor):
             answers.append((sender, reply))
         return [delivery for delivery in batch if delivery[0] is not message]
 
-    def _note_full(self, refused: int) -> None:
-        if not self._full:
-            self._full = True
-            log.event(STORAGE, "disk.full", refused=refused)
+
+def _size(message: Message) -> int:
+    """The bytes of the records that a background message carries."""
+    match message:
+        case RepairReplica():
+            return len(message.record)
+        case DeliverHints():
+            return sum(len(record) for _, record in message.hints)
+        case _:
+            return 0

@@ -165,6 +165,11 @@ class Cluster:
         """The nodes that ought to answer."""
         return [n for n in self.nodes.values() if n.state in (State.STARTING, State.RUNNING)]
 
+    def reachable(self, name: str) -> set[str]:
+        """Whom a node would ask for a replica; nobody if it gave no answer."""
+        members = self.nodes[name].status.get("members", ())
+        return {member["name"] for member in members if member["reachable"]}
+
     def until_ready(self) -> None:
         """Wait until the nodes that run serve, and each would ask any other."""
 
@@ -172,7 +177,8 @@ class Cluster:
             assert not self.local.died, f"{self.local.died} died"
             up = {node.name for node in self.running()}
             return all(
-                node.status.get("serving") and up <= _reachable(node) for node in self.running()
+                node.status.get("serving") and up <= self.reachable(node.name)
+                for node in self.running()
             )
 
         self.until(ready, "all that run see each other")
@@ -181,12 +187,8 @@ class Cluster:
         """Wait until every node that runs calls these others "dead", "left", ..."""
 
         def seen() -> bool:
-            return all(
-                member["status"] == status
-                for node in self.running()
-                for member in node.status.get("members", [{"name": names[0], "status": ""}])
-                if member["name"] in names
-            )
+            views = [_statuses(node) for node in self.running()]
+            return all(view.get(name) == status for view in views for name in names)
 
         self.until(seen, f"{', '.join(names)} seen {status}")
 
@@ -210,9 +212,9 @@ PROMPT = {"attempt_timeout": 0.5}
 """A client has the whole of its patience, but soon asks another node."""
 
 
-def _reachable(node: Node) -> set[str]:
-    """Whom a node would ask for a replica."""
-    return {member["name"] for member in node.status["members"] if member["reachable"]}
+def _statuses(node: Node) -> dict[str, str]:
+    """What a node says of each member; nothing if it gave no answer."""
+    return {member["name"]: member["status"] for member in node.status.get("members", ())}
 
 
 def reserve_ports(size: int) -> tuple[socket.socket, int]:

@@ -1,4 +1,4 @@
-"""The ring: laws that hold for every member list, and the figures that DESIGN.md asks for."""
+"""The ring: laws that hold for every member list, and the figures that it is held to."""
 
 from collections import Counter
 
@@ -122,7 +122,7 @@ def test_what_makes_no_ring_is_refused_with_what_would(members, partitions, n, s
         Ring(members, partitions, n)
 
 
-# --- figures (DESIGN.md section 5) ------------------------------------------------------
+# --- figures ----------------------------------------------------------------------------
 
 SIZES = pytest.mark.parametrize(("count", "partitions"), [(10, 1024), (30, 4096)])
 

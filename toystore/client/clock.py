@@ -1,6 +1,6 @@
 """The clock that stamps this process's writes.
 
-Every put carries a stamp minted here, the same on each retry (DESIGN.md section 5), and
+Every put carries a stamp minted here, the same on each retry (docs/ARCHITECTURE.md), and
 whatever stamp or context arrives is merged, so that a write follows in the order of all
 writes what its process has seen.  All clients of a process share one clock, and so agree
 on the order of their writes.  A forked child goes on above its parent's last stamp, as a

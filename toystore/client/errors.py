@@ -27,7 +27,7 @@ class ToystoreError(Exception):
         """The request did not happen and will not."""
 
 
-# The names are what callers write in `except`, and DESIGN.md fixes them (hence N818).
+# The names are what callers write in `except`, and are fixed (hence N818).
 class BadRequest(ToystoreError):  # noqa: N818
     """The caller's mistake; the text says what was given and what would be right."""
 

@@ -134,7 +134,7 @@ class GetRequest(Request[Found | None]):
 
 
 class WriteRequest(Request[Written]):
-    """A put or a delete.  Its stamp names it: the same on each retry (DESIGN.md section 5)."""
+    """A put or a delete.  Its stamp names it: the same on each retry (docs/ARCHITECTURE.md)."""
 
     __slots__ = ("context", "stamp")
     writes = True

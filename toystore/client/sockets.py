@@ -8,8 +8,7 @@ from typing import cast
 
 import zmq
 
-_HEARTBEAT_MS = 1000
-_SILENCE_MS = 5000
+_SILENCE_S = 5
 _RECONNECT_MS_MAX = 1000
 
 Socket = zmq.Socket[bytes]
@@ -29,10 +28,17 @@ def open_req(endpoint: str) -> Socket:
 
 
 def open_dealer(endpoint: str) -> Socket:
-    """A DEALER socket; it connects again by itself, also if the peer vanished silently."""
+    """A DEALER socket; it connects again by itself, also if the peer vanished silently.
+
+    That is TCP's to find out.  ZMTP has heartbeats for it, but with those libzmq 4.3.5 aborts
+    the process, ours or the peer's, if one is due while a link is down whose pipe is full.
+    """
     socket = _open(zmq.DEALER)
-    socket.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
-    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, _SILENCE_MS)
+    socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 1)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 1)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, _SILENCE_S)
+    socket.setsockopt(zmq.TCP_MAXRT, 1000 * _SILENCE_S)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, _RECONNECT_MS_MAX)
     return _connected(socket, endpoint)
 

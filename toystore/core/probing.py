@@ -38,7 +38,8 @@ class Accuse(Protocol):
 
     def __call__(
         self, name: str, status: MemberStatus, cause: str, now: Now, took_s: float | None = None
-    ) -> None: ...
+    ) -> None:
+        """Merge ``status`` into the member table."""
 
 
 @dataclass(slots=True)

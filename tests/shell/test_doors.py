@@ -1,0 +1,660 @@
+"""The doors of an actor: what comes in, what goes out, and what is kept in between."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import zmq
+from shell_scene import (
+    FRAME_MAX,
+    OtherActor,
+    bound,
+    config,
+    connected,
+    logged,
+    surroundings,
+    wait_until,
+)
+from zmq.utils.monitor import recv_monitor_message
+
+from actors import sockets
+from actors.datagrams import EVERYONE, Datagrams, topic
+from actors.sockets import CLIENT_INDULGENCE, ClientPort, Link, Mailbox, PortError
+from actors.surroundings import tcp
+from toystore.core.machine import COORDINATOR, GOSSIP, STORAGE, Caller, Peer
+from toystore.core.messages import (
+    Ack,
+    Code,
+    CountHints,
+    ErrorReply,
+    Exchange,
+    Get,
+    GetReply,
+    LinkLost,
+    LinkUp,
+    Ping,
+    Refused,
+    SendFailed,
+    Status,
+    StatusReply,
+    StorageStatus,
+    StorageStatusReply,
+)
+from toystore.wire import decode, encode
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+ANOTHER = "another"
+
+
+@pytest.fixture
+def around(context, log_path):
+    return surroundings(config("n1", "n2", "n10"), "n1", context)
+
+
+def arrivals(door, count=1):
+    """What is delivered, waited for."""
+    inbox = []
+
+    def enough():
+        inbox.extend(door.drain())
+        return len(inbox) >= count
+
+    wait_until(enough)
+    return inbox
+
+
+def client_address(around):
+    return tcp("127.0.0.1", around.me.client_port)
+
+
+@pytest.fixture
+def clients(around):
+    with_port = ClientPort(around, client_address(around))
+    yield with_port
+    with_port.close()
+
+
+# --- the client port --------------------------------------------------------------------
+
+REQ_OPTIONS = {"plain": {}, "correlated": {"REQ_CORRELATE": 1, "REQ_RELAXED": 1}}
+
+
+@pytest.mark.parametrize("options", REQ_OPTIONS.values(), ids=REQ_OPTIONS.keys())
+def test_a_req_is_answered_through_its_envelope(around, clients, options):
+    client = connected(around.context, zmq.REQ, client_address(around), **options)
+
+    for number in (1, 2):
+        client.send(encode([Status(number)]))
+        [(message, caller)] = arrivals(clients)
+        clients.send(caller, [StatusReply(message.request, {})])
+
+        assert decode(client.recv()).messages == [StatusReply(number, {})]
+        assert len(caller.envelope) == (3 if options else 2)
+
+
+@pytest.mark.parametrize("envelope", [[], [b""], [b"id", b""], [b"1", b"2", b"", b"3", b"4", b""]])
+def test_a_dealer_gets_back_every_frame_of_its_envelope(around, clients, envelope):
+    client = connected(around.context, zmq.DEALER, client_address(around))
+    client.send_multipart([*envelope, encode([Status(1)])])
+
+    [(_, caller)] = arrivals(clients)
+    clients.send(caller, [StatusReply(1, {})])
+
+    *echoed, body = client.recv_multipart()
+    assert echoed == envelope
+    assert decode(body).messages == [StatusReply(1, {})]
+
+
+def test_a_client_named_like_an_actor_gets_its_own_answers_and_nobody_elses(around, clients):
+    name = around.identity(COORDINATOR)
+    impostor = connected(around.context, zmq.DEALER, client_address(around), ROUTING_ID=name)
+    other = connected(around.context, zmq.DEALER, client_address(around))
+    for number, client in enumerate((impostor, other)):
+        client.send(encode([Status(number)]))
+
+    for message, caller in arrivals(clients, 2):
+        assert isinstance(caller, Caller)
+        clients.send(caller, [StatusReply(message.request, {})])
+
+    assert decode(impostor.recv()).messages == [StatusReply(0, {})]
+    assert decode(other.recv()).messages == [StatusReply(1, {})]
+
+
+def test_answers_are_cut_into_frames_of_bounded_size(around, clients):
+    client = connected(around.context, zmq.DEALER, client_address(around))
+    client.send(encode([Status(0)]))
+    [(_, caller)] = arrivals(clients)
+    replies = [GetReply(at, (bytes(FRAME_MAX // 5),), b"", 1, 0) for at in range(20)]
+
+    clients.send(caller, replies)
+
+    taken = []
+    while len(taken) < len(replies):
+        frame = client.recv()
+        assert len(frame) <= FRAME_MAX
+        taken += decode(frame).messages
+    assert taken == replies
+
+
+def test_a_lone_answer_larger_than_a_frame_leaves_whole(around, clients):
+    client = connected(around.context, zmq.DEALER, client_address(around))
+    client.send(encode([Status(0)]))
+    [(_, caller)] = arrivals(clients)
+    large = GetReply(1, (bytes(FRAME_MAX),), b"", 1, 0)
+
+    clients.send(caller, [large])
+
+    assert decode(client.recv()).messages == [large]
+
+
+# --- clients that do not read -----------------------------------------------------------
+
+
+def deaf_client(around, clients, **options):
+    """A client with next to no room, and a caller to answer it by."""
+    narrow = {"RCVHWM": 1, "RCVBUF": 4096} | options
+    client = connected(around.context, zmq.DEALER, client_address(around), **narrow)
+    client.send(encode([Status(0)]))
+    [(_, caller)] = arrivals(clients)
+    return client, caller
+
+
+def large_reply(number):
+    return GetReply(number, (bytes(FRAME_MAX // 2),), b"", 1, 0)
+
+
+def answer_until(clients, caller, condition):
+    """Answer with one large reply after the other until ``condition``; returns how many."""
+    count = 0
+    while not condition():
+        clients.send(caller, [large_reply(count)])
+        count += 1
+        assert count < 10_000, "it would go on for ever"
+    return count
+
+
+def test_what_a_slow_reader_has_no_room_for_is_held_and_reaches_it_in_order(around, clients):
+    client, caller = deaf_client(around, clients)
+    count = answer_until(clients, caller, lambda: clients.holding) + 20
+    for number in range(count - 20, count):
+        clients.send(caller, [large_reply(number)])
+
+    taken = []
+    while len(taken) < count:
+        clients.retry()
+        if client.poll(1):
+            taken += [reply.request for reply in decode(client.recv()).messages]
+
+    assert taken == list(range(count))
+    assert not clients.holding
+    assert clients.dropped == 0
+
+
+def test_beyond_its_bound_replies_are_dropped_counted_and_logged_ever_more_rarely(
+    around, clients, log_path, monkeypatch
+):
+    monkeypatch.setattr(sockets, "HELD_BYTES_MAX", 4 * FRAME_MAX)
+    client, caller = deaf_client(around, clients)
+
+    answer_until(clients, caller, lambda: clients.dropped >= 150)
+
+    assert [line["count"] for line in logged(log_path, "reply.dropped")] == [1, 10, 100]
+    assert not client.closed
+
+
+def test_a_slow_reader_keeps_no_other_client_waiting(around, clients):
+    deaf, caller = deaf_client(around, clients)
+    answer_until(clients, caller, lambda: clients.holding)
+    other = connected(around.context, zmq.DEALER, client_address(around))
+    other.send(encode([Status(5)]))
+    [(_, other_caller)] = arrivals(clients)
+
+    clients.send(other_caller, [StatusReply(5, {})])
+
+    assert decode(other.recv()).messages == [StatusReply(5, {})]
+    assert not deaf.closed
+
+
+def test_what_was_held_for_a_client_that_went_away_is_forgotten(around, clients):
+    client, caller = deaf_client(around, clients)
+    answer_until(clients, caller, lambda: clients.holding)
+
+    client.close()
+
+    def forgotten():
+        clients.drain()  # lets ZeroMQ take note of who has gone
+        clients.retry()
+        return not clients.holding
+
+    wait_until(forgotten)
+    assert clients.dropped == 0
+
+
+def test_to_try_a_slow_reader_in_vain_costs_one_send_however_many_replies_wait(
+    around, clients, monkeypatch
+):
+    """A REQ that correlates has another envelope each time: all of them lead to one pipe."""
+    client, caller = deaf_client(around, clients)
+    answer_until(clients, caller, lambda: clients.holding)
+    for number in range(1000):
+        clients.send(Caller((caller.envelope[0], b"%d" % number, b"")), [Status(number)])
+    failed = []
+    send = sockets.sent
+
+    def noted(*args, **named):
+        gone = send(*args, **named)
+        failed.extend([args] * (not gone))
+        return gone
+
+    monkeypatch.setattr(sockets, "sent", noted)
+
+    clients.retry()
+
+    assert len(failed) <= 1
+    assert not client.closed
+
+
+def test_small_replies_are_bounded_by_what_they_really_take(around, clients, monkeypatch):
+    monkeypatch.setattr(sockets, "HELD_BYTES_MAX", FRAME_MAX)
+    client, caller = deaf_client(around, clients)
+    answer_until(clients, caller, lambda: clients.holding)
+    envelope = (caller.envelope[0], b"x" * 1000, b"")
+
+    for number in range(1000):
+        clients.send(Caller(envelope), [Status(number)])
+
+    assert clients.dropped > 900
+    assert not client.closed
+
+
+FLOOD = """
+import sys, time, zmq
+sys.path.insert(0, {tests!r})
+from actors import sockets
+from actors.surroundings import tcp
+from shell_scene import bound, config, connected, surroundings, wait_until
+from toystore.client import sockets as client_sockets
+from toystore.core.machine import Peer
+for module in (sockets, client_sockets):  # if there are heartbeats, let there be many
+    for name in [name for name in vars(module) if name.endswith("HEARTBEAT_MS")]:
+        setattr(module, name, 100)
+context = zmq.Context()
+around = surroundings(config("n1", "n2"), "n1", context)
+address = tcp("127.0.0.1", around.me.client_port)
+def flood(socket, *envelope):
+    for _ in range(6000):
+        socket.send_multipart([*envelope, bytes(100)])
+{flood}
+time.sleep(0.5)  # several heartbeats
+print("alive", flush=True)
+"""
+NODE_FLOODED = {
+    "by a client": """
+port = sockets.ClientPort(around, address)
+client = connected(context, zmq.DEALER, address, SNDHWM=0)
+flood(client)
+time.sleep(0.2)  # what is in the kernel's buffers stays there
+client.close()
+""",
+    "by a peer": """
+peer = bound(context, zmq.ROUTER, address, SNDHWM=0)
+link = sockets.Link(around, "coordinator", Peer("n2", "coordinator"), address)
+wait_until(lambda: link.drain() and link.up)
+link.socket.send(b"hello")
+flood(peer, peer.recv_multipart()[0])
+time.sleep(0.2)
+peer.close()
+""",
+}
+APPLICATION_FLOODED = """
+node = bound(context, zmq.ROUTER, address, SNDHWM=0)
+client = client_sockets.open_dealer(address)
+wait_until(lambda: client.poll(0, zmq.POLLOUT))
+client.send(b"hello")
+flood(node, node.recv_multipart()[0])
+time.sleep(0.2)
+node.close()
+"""
+
+
+def survives(flood):
+    """Run a script in a process of its own: libzmq's way to fail is to abort it."""
+    script = FLOOD.format(tests=str(Path(__file__).parent), flood=flood)
+    ran = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert "Traceback" not in ran.stderr, ran.stderr
+    assert ran.stdout == "alive\n", ran.stderr
+
+
+@pytest.mark.parametrize("flood", NODE_FLOODED.values(), ids=NODE_FLOODED.keys())
+def test_who_floods_a_node_and_goes_does_not_take_it_along(flood):
+    survives(flood)
+
+
+def test_a_node_that_floods_an_application_and_goes_does_not_take_it_along():
+    survives(APPLICATION_FLOODED)
+
+
+# --- mailboxes --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mailbox(around):
+    made = Mailbox(around, STORAGE, "inproc://storage", tcp("127.0.0.1", around.me.peer_port))
+    yield made
+    made.close()
+
+
+def coordinator_of(around, node, address="inproc://storage", identity=None):
+    return OtherActor(around, Peer(node, COORDINATOR), address, identity)
+
+
+def test_a_mailbox_serves_near_and_far_alike(around, mailbox):
+    near = coordinator_of(around, "n1")
+    far = coordinator_of(around, "n2", tcp("127.0.0.1", around.me.peer_port))
+    near.send(StorageStatus(1), CountHints())
+    far.send(StorageStatus(2))
+
+    inbox = arrivals(mailbox, 3)
+    for message, sender in inbox:
+        if type(message) is StorageStatus:
+            mailbox.send(sender, [StorageStatusReply(message.request, {})])
+
+    assert {sender for _, sender in inbox} == {near.peer, far.peer}
+    assert near.frame() == [StorageStatusReply(1, {})]
+    assert far.frame() == [StorageStatusReply(2, {})]
+
+
+def test_a_peer_that_was_restarted_is_answered_where_it_is_now(around, mailbox):
+    for identity in (b"n2/coordinator/old", b"n2/coordinator/new"):
+        peer = coordinator_of(around, "n2", identity=identity)
+        peer.send(StorageStatus(1))
+        [(_, sender)] = arrivals(mailbox)
+        mailbox.send(sender, [StorageStatusReply(1, {})])
+
+        assert peer.frame() == [StorageStatusReply(1, {})]
+
+
+def test_a_peer_of_the_same_identity_takes_over_from_its_old_connection(around, mailbox):
+    address = tcp("127.0.0.1", around.me.peer_port)
+    first = coordinator_of(around, "n2", address, b"same")
+    first.send(StorageStatus(1))
+    arrivals(mailbox)
+    second = coordinator_of(around, "n2", address, b"same")
+    second.send(StorageStatus(2))
+    [(_, sender)] = arrivals(mailbox)
+
+    mailbox.send(sender, [StorageStatusReply(2, {})])
+
+    assert second.frame() == [StorageStatusReply(2, {})]
+
+
+def test_an_answer_to_somebody_unknown_or_gone_is_dropped_and_counted(around, mailbox, log_path):
+    peer = coordinator_of(around, "n2", tcp("127.0.0.1", around.me.peer_port))
+    peer.send(StorageStatus(1))
+    [(_, gone)] = arrivals(mailbox)
+    peer.socket.close()
+
+    mailbox.send(Peer("n10", COORDINATOR), [StorageStatusReply(1, {})] * 3)
+
+    def noticed():
+        mailbox.drain()  # lets ZeroMQ take note of who has gone
+        mailbox.send(gone, [StorageStatusReply(1, {})])
+        return mailbox.dropped > 3
+
+    wait_until(noticed)
+    assert logged(log_path, "reply.dropped")[0]["count"] == 3
+
+
+def test_answers_to_an_actor_that_does_not_read_are_dropped_not_waited_for(around, monkeypatch):
+    monkeypatch.setattr(sockets, "PEER_FRAMES_MAX", 4)
+    mailbox = Mailbox(around, STORAGE, "inproc://storage")
+    peer = coordinator_of(around, "n1")
+    peer.send(StorageStatus(0))
+    [(_, sender)] = arrivals(mailbox)
+
+    for number in range(2000):
+        mailbox.send(sender, [StorageStatusReply(number, {})])
+    mailbox.close()
+
+    assert 0 < mailbox.dropped < 2000
+
+
+@pytest.mark.parametrize(
+    "difference", [{"cluster": ANOTHER}, {"members_digest": bytes(16)}], ids=["name", "members"]
+)
+def test_a_foreigner_is_told_why_and_logged_once(around, mailbox, log_path, difference):
+    foreigner = coordinator_of(around, "n7")
+    foreigner.header = foreigner.header._replace(**difference)
+    local = coordinator_of(around, "n2")
+    for _ in range(3):
+        foreigner.send(StorageStatus(1))
+    local.send(StorageStatus(2))
+
+    assert [message for message, _ in arrivals(mailbox)] == [StorageStatus(2)]
+    replies = foreigner.take(3)
+    assert {type(reply) for reply in replies} == {Refused}
+    [line] = logged(log_path, "member.refused")
+    assert (line["member"], line["reason"]) == ("n7", replies[0].text)
+
+
+def test_what_is_for_another_actor_is_dropped_and_logged_once_per_sender(around, mailbox, log_path):
+    for sender in (b"one", b"two"):
+        peer = coordinator_of(around, "n2", identity=sender)
+        peer.send(*[Status(1)] * 5, StorageStatus(1))
+        assert [message for message, _ in arrivals(mailbox)] == [StorageStatus(1)]
+
+    assert [line["sender"] for line in logged(log_path, "frame.rejected")] == ["b'one'", "b'two'"]
+    assert mailbox.rejected == 10
+
+
+@pytest.mark.parametrize("make", [Mailbox, ClientPort], ids=["mailbox", "client port"])
+def test_a_frame_beyond_the_limit_cuts_its_link_and_the_door_lives_on(around, make):
+    address = tcp("127.0.0.1", around.me.peer_port)
+    door = Mailbox(around, STORAGE, address) if make is Mailbox else ClientPort(around, address)
+    huge = connected(around.context, zmq.DEALER, address, RECONNECT_IVL=-1)
+    monitor = huge.get_monitor_socket(zmq.Event.DISCONNECTED)
+    monitor.rcvtimeo = 10_000
+
+    huge.send(bytes(CLIENT_INDULGENCE * around.message_bytes_max + 1))
+
+    assert recv_monitor_message(monitor)["event"] == zmq.Event.DISCONNECTED
+    huge.disable_monitor()
+    ask = StorageStatus(1) if make is Mailbox else Status(1)
+    other = coordinator_of(around, "n2", address)
+    other.send(ask)
+    assert arrivals(door)[0][0] == ask
+    door.close()
+
+
+def test_a_port_in_use_is_told_by_its_address(around, mailbox):
+    address = tcp("127.0.0.1", around.me.peer_port)
+
+    with pytest.raises(PortError, match=f"cannot bind {address}: Address already in use"):
+        Mailbox(around, STORAGE, "inproc://other", address)
+
+
+# --- links ------------------------------------------------------------------------------
+
+
+def link_to_n2(around, **options):
+    n2 = around.config.member("n2")
+    address = tcp(n2.host, n2.peer_port)
+    return Link(around, COORDINATOR, Peer("n2", STORAGE), address, **options), address
+
+
+def test_a_link_tells_when_it_is_up_and_when_it_is_lost(around):
+    link, address = link_to_n2(around)
+    peer = bound(around.context, zmq.ROUTER, address)
+    up = arrivals(link)
+    peer.close()
+    lost = arrivals(link)
+    link.close()
+
+    assert up == [(LinkUp("n2"), Peer("n2", STORAGE))]
+    assert lost == [(LinkLost("n2"), Peer("n2", STORAGE))]
+
+
+def test_a_link_that_is_not_watched_keeps_its_news_to_itself(around):
+    link, address = link_to_n2(around, watch=False)
+    peer = bound(around.context, zmq.ROUTER, address)
+    wait_until(lambda: link.drain() == [] and link.up)
+    peer.close()
+    wait_until(lambda: link.drain() == [] and not link.up)
+    link.close()
+
+
+def test_nothing_stale_waits_for_a_peer_that_comes_back(around):
+    link, address = link_to_n2(around)
+    failed = link.send(link.to, [StorageStatus(1), StorageStatus(2)])
+
+    peer = bound(around.context, zmq.ROUTER, address)
+    arrivals(link)
+    link.send(link.to, [StorageStatus(3)])
+    identity, body = peer.recv_multipart()
+    link.close()
+
+    assert [one for one, _ in failed] == [
+        SendFailed("n2", STORAGE, StorageStatus(number), False) for number in (1, 2)
+    ]
+    assert identity == around.identity(COORDINATOR)
+    assert decode(body).messages == [StorageStatus(3)]
+
+
+def test_a_frame_that_finds_no_room_fails_with_all_after_it_so_that_order_is_kept(
+    around, monkeypatch
+):
+    monkeypatch.setattr(sockets, "PEER_FRAMES_MAX", 1)
+    link, address = link_to_n2(around)
+    peer = bound(around.context, zmq.ROUTER, address, RCVHWM=1, RCVBUF=4096)
+    arrivals(link)
+    count = 400
+    messages = [GetReply(at, (bytes(FRAME_MAX // 2),), b"", 0, 0) for at in range(count)]
+
+    failed = [one for one, _ in link.send(link.to, messages)]
+    link.close()
+
+    assert 0 < len(failed) < count
+    assert [one.message.request for one in failed] == list(range(count - len(failed), count))
+    assert {one.overloaded for one in failed} == {True}
+    assert not peer.closed
+
+
+def test_garbage_on_a_link_is_dropped_and_logged_once(around, log_path):
+    link, address = link_to_n2(around)
+    peer = bound(around.context, zmq.ROUTER, address)
+    arrivals(link)
+    link.send(link.to, [StorageStatus(1)])
+    identity, _ = peer.recv_multipart()
+    for body in (b"garbage", b"", encode([StorageStatusReply(1, {})])):
+        peer.send_multipart([identity, body])
+
+    assert arrivals(link) == [(StorageStatusReply(1, {}), link.to)]
+    link.close()
+    assert link.rejected == 2
+    assert len(logged(log_path, "frame.rejected")) == 1
+
+
+# --- datagrams --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def three(around):
+    """The datagrams of n1, n2 and n10, each linked to the others."""
+    made = {
+        name: Datagrams(surroundings(around.config, name, around.context))
+        for name in ("n1", "n2", "n10")
+    }
+
+    def linked():
+        for one in made.values():
+            one.drain()
+        return all(one.linked == set(made) - {name} for name, one in made.items())
+
+    wait_until(linked)
+    yield made
+    for one in made.values():
+        one.close()
+
+
+def test_a_datagram_reaches_whom_it_is_for_and_not_whose_name_begins_alike(three):
+    for number, to in enumerate(("n10", "n1", "n10", "n1")):
+        assert three["n2"].send(Peer(to, GOSSIP), [Ping(number, ())]) == []
+
+    assert arrivals(three["n1"], 2) == [(Ping(at, ()), Peer("n2", GOSSIP)) for at in (1, 3)]
+    assert arrivals(three["n10"], 2) == [(Ping(at, ()), Peer("n2", GOSSIP)) for at in (0, 2)]
+
+
+def test_everyone_hears_what_is_for_everyone(around, three):
+    body = encode([Ack(1, "n9", ())], around.header(GOSSIP))
+    three["n2"].outlet.send(EVERYONE + body)
+
+    for name in ("n1", "n10"):
+        assert arrivals(three[name]) == [(Ack(1, "n9", ()), Peer("n1", GOSSIP))]
+
+
+def test_a_datagram_over_a_link_that_is_lost_comes_back(three):
+    three["n2"].close()
+    wait_until(lambda: three["n1"].drain() == [] and "n2" not in three["n1"].linked)
+
+    failed = three["n1"].send(Peer("n2", GOSSIP), [Ping(1, ())])
+    three["n1"].send(Peer("n10", GOSSIP), [Ping(2, ())])
+
+    assert [one for one, _ in failed] == [SendFailed("n2", GOSSIP, Ping(1, ()), False)]
+    assert arrivals(three["n10"]) == [(Ping(2, ()), Peer("n1", GOSSIP))]
+    del three["n2"]
+
+
+def test_publishing_to_a_peer_that_does_not_read_never_blocks(three):
+    to = Peer("n2", GOSSIP)
+    for number in range(20_000):
+        assert three["n1"].send(to, [Ping(number, ())]) == []
+
+    three["n1"].send(Peer("n10", GOSSIP), [Ping(7, ())])
+    assert arrivals(three["n10"]) == [(Ping(7, ()), Peer("n1", GOSSIP))]
+
+
+def test_foreign_and_misplaced_datagrams_are_dropped(around, three, log_path):
+    own = around.header(GOSSIP)._replace(sender=Peer("n2", GOSSIP))
+    foreign = own._replace(cluster=ANOTHER, sender=Peer("n7", GOSSIP))
+    for body in (
+        b"garbage",
+        encode([Ping(1, ())]),
+        encode([Ping(2, ())], foreign),
+        encode([Exchange(3, ()), Ping(4, ())], own),
+    ):
+        three["n2"].outlet.send(topic("n1") + body)
+
+    assert arrivals(three["n1"]) == [(Ping(4, ()), Peer("n2", GOSSIP))]
+    assert three["n1"].rejected == 3
+    assert [line["member"] for line in logged(log_path, "member.refused")] == ["n7"]
+
+
+# --- keeping the log readable -----------------------------------------------------------
+
+
+def test_misfits_of_ever_new_senders_do_not_fill_the_log_or_the_memory(around, mailbox, log_path):
+    for number in range(3 * sockets.LOGGED_SENDERS_MAX):
+        mailbox.reject("garbage", b"stranger %d" % number)
+
+    assert len(logged(log_path, "frame.rejected")) == sockets.LOGGED_SENDERS_MAX
+    assert mailbox.rejected == 3 * sockets.LOGGED_SENDERS_MAX
+
+
+def test_a_bad_request_of_a_client_that_reads_is_answered_and_its_rest_served(around, clients):
+    client = connected(around.context, zmq.DEALER, client_address(around))
+    get = Get(2, "default", b"k", None, None, 1000)
+    client.send(encode([StorageStatus(1), get]))
+
+    assert [message for message, _ in arrivals(clients)] == [get]
+    [reply] = decode(client.recv()).messages
+    assert reply == ErrorReply(0, Code.BAD_REQUEST, "StorageStatus is not a request", True)

@@ -1,0 +1,229 @@
+"""When gossip calls a peer linked: both ways must be up, and either may be lost."""
+
+from __future__ import annotations
+
+import pytest
+import zmq
+from shell_scene import (
+    OtherActor,
+    Puppet,
+    Supervised,
+    bound,
+    config,
+    connected,
+    surroundings,
+    wait_until,
+)
+
+from actors.datagrams import topic
+from actors.gossip import GossipActor
+from actors.surroundings import inproc, tcp
+from toystore.core.machine import COORDINATOR, GOSSIP, STORAGE, Peer
+from toystore.core.messages import (
+    Exchange,
+    ExchangeReply,
+    LinkLost,
+    LinkUp,
+    Ping,
+    SendFailed,
+    StorageStatusReply,
+)
+from toystore.wire import decode, encode
+
+N2 = Peer("n2", GOSSIP)
+PING = Ping(1, ())
+
+
+class Swimmer(Puppet):
+    refused: str | None = None
+
+
+class Stage(GossipActor):
+    """Gossip of n1 with a puppet for a machine."""
+
+    def make_machine(self):
+        self.puppet = Swimmer(self.outbox)
+        return self.puppet
+
+
+class FakeNode:
+    """The two ways into the gossip of n2, each of which can be opened and shut."""
+
+    def __init__(self, around) -> None:
+        me = around.config.member("n2")
+        self.around = around
+        self.gossip = tcp(me.host, me.gossip_port)
+        self.exchange = tcp(me.host, me.exchange_port)
+        self.inbox = None
+
+    def until(self, condition):
+        """Wait for ``condition``; a SUB subscribes only while somebody looks after it."""
+        wait_until(lambda: (self._look_after_inbox(), condition())[1])
+
+    def _look_after_inbox(self):
+        if self.inbox is not None and not self.inbox.closed:
+            self.inbox.poll(0)
+
+    def open_gossip(self):
+        self.inbox = bound(self.around.context, zmq.SUB, self.gossip, SUBSCRIBE=topic("n2"))
+
+    def open_exchange(self):
+        self.mailbox = bound(self.around.context, zmq.ROUTER, self.exchange)
+
+
+@pytest.fixture
+def around(context, log_path):
+    return surroundings(config("n1", "n2"), "n1", context)
+
+
+@pytest.fixture
+def n2(around):
+    return FakeNode(around)
+
+
+@pytest.fixture
+def gossip(around):
+    # The mailboxes that gossip links to; an inproc link waits for them.
+    near = [bound(around.context, zmq.ROUTER, inproc(role)) for role in (STORAGE, COORDINATOR)]
+    with Supervised(Stage(around)) as stage:
+        yield stage.actor
+    for socket in near:
+        socket.close()
+
+
+def news(gossip):
+    return [m for m in gossip.puppet.messages if type(m) in (LinkUp, LinkLost)]
+
+
+def both_open(gossip, n2):
+    n2.open_gossip()
+    n2.open_exchange()
+    n2.until(lambda: news(gossip) == [LinkUp("n2")])
+
+
+@pytest.mark.parametrize("first", ["gossip", "exchange"])
+def test_a_peer_is_linked_only_once_both_ways_are_up(gossip, n2, around, first):
+    marker = StorageStatusReply(1, {})
+    asker = OtherActor(around, Peer("n1", STORAGE), inproc(GOSSIP))
+    if first == "gossip":
+        n2.open_gossip()
+        n2.until(lambda: "n2" in gossip.datagrams.linked)
+    else:
+        n2.open_exchange()
+        n2.until(lambda: gossip._exchanges["n2"].up)
+    asker.send(Exchange(7, ()))  # a turn of the actor after that
+    wait_until(lambda: Exchange(7, ()) in gossip.puppet.messages)
+    early = news(gossip)
+
+    n2.open_exchange() if first == "gossip" else n2.open_gossip()
+    n2.until(lambda: news(gossip))
+
+    assert early == []
+    assert news(gossip) == [LinkUp("n2")]
+    assert gossip.linked_nodes() == {"n2"}
+    assert marker not in gossip.puppet.messages
+
+
+@pytest.mark.parametrize("way", ["inbox", "mailbox"])
+def test_a_peer_is_lost_once_either_way_is_gone_and_linked_again_once_it_is_back(gossip, n2, way):
+    both_open(gossip, n2)
+
+    getattr(n2, way).close()
+    n2.until(lambda: news(gossip) == [LinkUp("n2"), LinkLost("n2")])
+    n2.open_gossip() if way == "inbox" else n2.open_exchange()
+
+    n2.until(lambda: news(gossip) == [LinkUp("n2"), LinkLost("n2"), LinkUp("n2")])
+
+
+def test_a_peer_that_dies_is_lost_once_and_not_twice(gossip, n2):
+    both_open(gossip, n2)
+
+    n2.inbox.close()
+    n2.mailbox.close()
+    n2.until(lambda: not gossip._exchanges["n2"].up and not gossip.datagrams.linked)
+    both_again(gossip, n2)
+
+    assert news(gossip) == [LinkUp("n2"), LinkLost("n2"), LinkUp("n2")]
+
+
+def both_again(gossip, n2):
+    n2.open_gossip()
+    n2.open_exchange()
+    n2.until(lambda: len(news(gossip)) >= 3)
+
+
+def test_the_news_of_a_link_comes_before_what_came_over_it(gossip, n2, around):
+    n2_outlet = connected(
+        around.context, zmq.XPUB, tcp("127.0.0.1", around.config.member("n1").gossip_port)
+    )
+    n2_outlet.recv()
+    both_open(gossip, n2)
+    header = around.header(GOSSIP)._replace(sender=N2)
+    n2_outlet.send(topic("n1") + encode([PING], header))
+
+    n2.until(lambda: PING in gossip.puppet.messages)
+
+    assert gossip.puppet.messages.index(LinkUp("n2")) < gossip.puppet.messages.index(PING)
+    assert gossip.puppet.heard[-1] == (PING, N2)
+
+
+def test_exchanges_go_over_their_link_and_all_else_as_datagrams(gossip, n2, around):
+    def do(puppet, message, sender):
+        if type(message) is LinkUp:
+            for reply in (PING, Exchange(2, ()), Ping(3, ())):
+                puppet.outbox.send(N2, reply)
+
+    gossip.puppet.do = do
+    both_open(gossip, n2)
+
+    identity, exchange = n2.mailbox.recv_multipart()
+    datagram = n2.inbox.recv()
+
+    assert identity == around.identity(GOSSIP)
+    assert decode(exchange).messages == [Exchange(2, ())]
+    assert datagram.startswith(b"n2\0")
+    assert decode(datagram[3:]).messages == [PING, Ping(3, ())]
+
+
+def test_an_exchange_is_answered_where_it_came_from(gossip, around):
+    gossip.puppet.do = lambda puppet, message, sender: (
+        puppet.outbox.send(sender, ExchangeReply(message.request, ()))
+        if type(message) is Exchange
+        else None
+    )
+    address = tcp("127.0.0.1", around.me.exchange_port)
+    peer = OtherActor(around, N2, address)
+
+    peer.send(Exchange(5, ()))
+
+    assert peer.frame() == [ExchangeReply(5, ())]
+
+
+def test_what_cannot_be_sent_to_a_peer_that_is_away_comes_back(gossip, around):
+    gossip.puppet.do = lambda puppet, message, sender: (
+        [puppet.outbox.send(N2, one) for one in (PING, Exchange(2, ()))]
+        if type(message) is Exchange
+        else None
+    )
+    asker = OtherActor(around, Peer("n1", STORAGE), inproc(GOSSIP))
+
+    asker.send(Exchange(1, ()))
+    wait_until(lambda: len(gossip.puppet.heard) == 3)
+
+    failed = gossip.puppet.messages[1:]
+    assert {type(one) for one in failed} == {SendFailed}
+    assert {(one.message, one.overloaded) for one in failed} == {
+        (PING, False),
+        (Exchange(2, ()), False),
+    }
+
+
+def test_a_node_that_the_others_refuse_says_so_and_stops(context, log_path):
+    around = surroundings(config("n1", "n2"), "n1", context)
+    stage = Supervised(Stage(around))
+    with stage:
+        stage.actor.puppet.do = lambda puppet, *_: setattr(puppet, "refused", "you are not one")
+        asker = OtherActor(around, Peer("n1", STORAGE), inproc(GOSSIP))
+        asker.send(Exchange(1, ()))
+
+        assert stage.report() == "failed RefusedError: you are not one"
