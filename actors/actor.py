@@ -42,7 +42,7 @@ RESTARTS_MAX = 8
 """How many fresh machines an actor gets within `RESTARTS_WINDOW_S`."""
 RESTARTS_WINDOW_S = 60.0
 FLUSH_ROUNDS_MAX = 8
-"""How often in a turn a flush may cause another, as when a failed send turns a machine elsewhere."""
+"""How often in a turn a flush may cause another: a failed send turns a machine elsewhere."""
 
 
 class Command(StrEnum):
