@@ -1,0 +1,148 @@
+"""Five nodes under load that are killed, stopped and paused, and what is left of the writes."""
+
+import asyncio
+import time
+
+import pytest
+
+from toystore import AsyncClient
+
+from .checks import Death, behind, missing, why_behind
+from .harness import PATIENCE_S, Cluster
+from .replicas import copies
+from .workload import Workload, at_work
+
+pytestmark = pytest.mark.cluster
+
+A_WHILE = 150
+"""So many operations of the load."""
+
+
+def load_on(cluster: Cluster, **more) -> Workload:
+    """Few enough writes of few enough clients that a busy machine keeps up with them."""
+    return Workload(cluster.endpoints(), clients=6, keys_per_client=20, **more)
+
+
+def test_a_node_killed_under_load_costs_no_request_and_gets_what_it_missed(make_cluster):
+    cluster = make_cluster(5)
+    work = load_on(cluster)
+    while_away = {f"key{number}": str(number) for number in range(60)}
+
+    with at_work(work) as load:
+        load.go_on(A_WHILE)
+        cluster.kill("n2")
+        killed_s = time.time()
+        load.go_on(A_WHILE)
+        cluster.until_seen("dead", "n2")
+        with cluster.client("n1", "n3") as store:
+            store.put_many(while_away)
+        load.go_on(A_WHILE)
+        cluster.start("n2")
+        back_s = time.time()
+        load.go_on(A_WHILE)
+    cluster.until_drained()
+
+    assert not work.failures()
+    assert not missing(work, cluster.endpoints())
+    _, stale = behind(cluster.config, work)
+    deaths = [Death("n2", killed_s, back_s)]
+    assert not [copy for copy in stale if why_behind(copy, deaths) is None]
+    held = copies(cluster.config, while_away)
+    missed = {key: copy["n2"] for key, copy in held.items() if "n2" in copy}
+    assert missed
+    assert {key: copy.value.decode() for key, copy in missed.items()} == {
+        key: while_away[key] for key in missed
+    }
+    delivered = [
+        entry["hints"]
+        for name in cluster.names
+        for entry in cluster.events(name, "handoff.finished")
+        if entry["owner"] == "n2"
+    ]
+    assert sum(delivered) >= len(missed)
+
+
+def test_all_nodes_killed_at_once_under_load_have_every_acknowledged_write_again(make_cluster):
+    cluster = make_cluster(5)
+    work = load_on(cluster, timeout_s=1.0)
+
+    with at_work(work) as load:
+        load.go_on(2 * A_WHILE)
+        cluster.kill("n5")  # so that there are hints as well
+        load.go_on(A_WHILE)
+        cluster.kill(*cluster.names[:4])
+        killed_s = time.time()
+    cluster.start(*cluster.names)
+    back_s = time.time()
+    cluster.until_drained()
+
+    _, stale = behind(cluster.config, work)
+    deaths = [Death(name, killed_s, back_s) for name in cluster.names]
+    assert not [copy for copy in stale if why_behind(copy, deaths) is None]
+    assert not missing(work, cluster.endpoints())
+
+
+def test_a_node_stopped_cleanly_under_load_costs_no_request_and_lacks_nothing_later(make_cluster):
+    cluster = make_cluster(5)
+    work = load_on(cluster)
+
+    with at_work(work) as load:
+        load.go_on(A_WHILE)
+        cluster.stop("n1")
+        cluster.until_seen("left", "n1")
+        load.go_on(A_WHILE)
+        cluster.start("n1")
+        load.go_on(A_WHILE)
+    cluster.until_drained()
+
+    assert not work.failures()
+    looked_at, stale = behind(cluster.config, work)
+    assert looked_at
+    assert not stale
+
+
+def test_a_node_paused_under_load_costs_no_request_and_brings_nothing_older_back(make_cluster):
+    cluster = make_cluster(5)
+    work = load_on(cluster)
+
+    with at_work(work) as load:
+        load.go_on(A_WHILE)
+        cluster.pause("n3")
+        load.go_on(2 * A_WHILE)
+        cluster.resume("n3")
+        load.go_on(A_WHILE)
+    cluster.until_ready()
+    cluster.until_drained()
+
+    assert not work.failures()
+    assert not missing(work, cluster.endpoints())
+    assert not behind(cluster.config, work)[1]
+
+
+def test_puts_in_the_queue_of_a_paused_coordinator_do_not_overtake_what_came_after(make_cluster):
+    cluster = make_cluster(4)
+    keys = [f"key{number}" for number in range(40)]
+    n1, n2 = cluster.endpoints("n1", "n2")
+    with asyncio.Runner() as runner:
+        slow = AsyncClient([n1, n2], timeout=PATIENCE_S, attempt_timeout=0.3)
+        runner.run(slow.put_many(dict.fromkeys(keys, "0")))
+        before = runner.run(slow.status(n1))["requests"]["puts"]
+
+        cluster.pause("n1")
+        answers = runner.run(slow.put_many(dict.fromkeys(keys, "1")))
+        with cluster.client("n2", "n3") as others:
+            others.put_many(dict.fromkeys(keys, "2"))
+        cluster.resume("n1")
+        # This waits behind the puts, on the same connection.
+        after = runner.run(slow.status(n1))["requests"]["puts"]
+        runner.run(slow.close())
+    cluster.until_ready()
+    cluster.until_drained()
+
+    assert not [answer for answer in answers.values() if isinstance(answer, Exception)]
+    assert after >= before + len(keys)
+    for name in cluster.names:
+        found = cluster.client(name).get_many(keys)
+        assert {answer.value for answer in found.values()} == {b"2"}, name
+    for key, held in copies(cluster.config, keys).items():
+        assert {copy.value for copy in held.values()} == {b"2"}, key
