@@ -11,6 +11,7 @@ before the node runs is a `StartupError`: exit code 2 and one clear line.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -200,7 +201,8 @@ class Node:
         """Let go of every actor, however it ended, and of the context."""
         for role, actor in self.actors.items():
             if actor.is_alive():
-                self.controls[role].send_string(Command.STOP, zmq.NOBLOCK)
+                with contextlib.suppress(zmq.Again):  # it has closed its end: it is on its way
+                    self.controls[role].send_string(Command.STOP, zmq.NOBLOCK)
                 actor.join(STOP_S)
         for control in self.controls.values():
             control.close(linger=0)

@@ -129,7 +129,7 @@ class Cluster:
         """SIGTERM, and wait for the end; it must be a clean one."""
         self.local.stop(name)
         self.until(lambda: self.nodes[name].state is not State.STOPPING, f"{name} has stopped")
-        assert self.nodes[name].state is State.STOPPED, self.local.died
+        assert self.nodes[name].state is State.STOPPED, self.nodes[name].why_it_ended()
 
     def start(self, *names: str) -> None:
         """Start nodes that were killed or stopped, and wait until they have joined."""
@@ -165,6 +165,11 @@ class Cluster:
         """The nodes that ought to answer."""
         return [n for n in self.nodes.values() if n.state in (State.STARTING, State.RUNNING)]
 
+    def members(self, name: str) -> dict[str, str]:
+        """What a node calls each member: "alive", "dead", ...; nothing if it gave no answer."""
+        members = self.nodes[name].status.get("members", ())
+        return {member["name"]: member["status"] for member in members}
+
     def reachable(self, name: str) -> set[str]:
         """Whom a node would ask for a replica; nobody if it gave no answer."""
         members = self.nodes[name].status.get("members", ())
@@ -187,7 +192,7 @@ class Cluster:
         """Wait until every node that runs calls these others "dead", "left", ..."""
 
         def seen() -> bool:
-            views = [_statuses(node) for node in self.running()]
+            views = [self.members(node.name) for node in self.running()]
             return all(view.get(name) == status for view in views for name in names)
 
         self.until(seen, f"{', '.join(names)} seen {status}")
@@ -210,11 +215,6 @@ class Cluster:
 
 PROMPT = {"attempt_timeout": 0.5}
 """A client has the whole of its patience, but soon asks another node."""
-
-
-def _statuses(node: Node) -> dict[str, str]:
-    """What a node says of each member; nothing if it gave no answer."""
-    return {member["name"]: member["status"] for member in node.status.get("members", ())}
 
 
 def reserve_ports(size: int) -> tuple[socket.socket, int]:
