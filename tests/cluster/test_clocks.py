@@ -53,7 +53,7 @@ def test_with_a_node_an_hour_off_and_clients_a_minute_behind_nothing_is_lost(mak
 
     with at_work(work) as load:
         load.go_on(150)
-        cluster.kill("n3")
+        cluster.stop("n3")
         cluster.set_clock("n3", ahead_s)
         load.go_on(150)
         cluster.start("n3")
