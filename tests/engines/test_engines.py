@@ -152,6 +152,7 @@ def child(body, *args):
     script = "import sys\nfrom pathlib import Path\nfrom toystore.engines import open_engine\n"
     process = subprocess.Popen(
         [sys.executable, "-c", script + textwrap.dedent(body), *map(str, args)],
+        stdin=subprocess.PIPE,  # so that it can wait for the end of its input
         stdout=subprocess.PIPE,
         text=True,
     )
