@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -46,8 +47,15 @@ def config(*names: str, **limits: int) -> ClusterConfig:
 
 def free_ports(stack: contextlib.ExitStack) -> dict[str, int]:
     """Held until the stack is left, so that none is given twice."""
-    servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in PORTS]
-    return {port: s.getsockname()[1] for port, s in zip(PORTS, servers, strict=True)}
+    return {port: hold_port(stack) for port in PORTS}
+
+
+def hold_port(stack: contextlib.ExitStack) -> int:
+    """Below those that the system gives to connections, one of which might take it meanwhile."""
+    while True:
+        with contextlib.suppress(OSError):
+            address = ("127.0.0.1", random.randrange(10_000, 30_000))
+            return int(stack.enter_context(socket.create_server(address)).getsockname()[1])
 
 
 def surroundings(settings: ClusterConfig, name: str, context: zmq.Context[Any]) -> Surroundings:
