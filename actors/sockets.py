@@ -86,6 +86,7 @@ class Door:
         self.rejected = 0
         self.dropped = 0
         self._logged: set[object] = set()
+        self._refused: set[object] = set()
 
     def sockets(self) -> Iterable[zmq.Socket[bytes]]:
         """The sockets to poll."""
@@ -138,8 +139,8 @@ class Door:
                 f"({self.header.members_digest.hex()[:8]}); both must be the same"
             )
         key = (header.sender.node, header.cluster, header.members_digest)
-        if key not in self._logged and len(self._logged) < LOGGED_SENDERS_MAX:
-            self._logged.add(key)
+        if key not in self._refused and len(self._refused) < LOGGED_SENDERS_MAX:
+            self._refused.add(key)
             log.event(self.actor, "member.refused", member=header.sender.node, reason=reason)
         return reason
 
@@ -382,7 +383,9 @@ def received(socket: zmq.Socket[bytes]) -> Iterator[list[bytes]]:
         for _ in range(DRAIN_FRAMES_MAX):
             parts = [receive(zmq.NOBLOCK)]
             while get(zmq.RCVMORE):
-                parts.append(receive(zmq.NOBLOCK))
+                part = receive(zmq.NOBLOCK)
+                if len(parts) <= ENVELOPE_FRAMES_MAX:  # one too many is kept, to be rejected for
+                    parts.append(part)
             yield parts
             room -= len(parts[-1])
             if room < 0:
