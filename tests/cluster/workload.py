@@ -3,7 +3,7 @@
 Each key has one writer, which writes 1, 2, 3, ... to it, one after the other.  So after
 any faults a read must give at least the last number acknowledged, and at most the last
 one tried (checks.py).  Every operation is kept as a row of the history, which
-`write_history` writes as JSON lines: process, operation, key, value, invoke and return
+`write_rows` writes as JSON lines: process, operation, key, value, invoke and return
 times in seconds since 1970, and an outcome of ok, fail (certainly did not happen) or
 unknown.
 """
@@ -17,7 +17,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -30,7 +30,7 @@ OK, FAIL, UNKNOWN = "ok", "fail", "unknown"
 PUT, GET = "put", "get"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Operation:
     """A row of the history."""
 
@@ -46,7 +46,11 @@ class Operation:
 
 @dataclass
 class Workload:
-    """Some clients that read and write, each one thing after the other, until told to stop."""
+    """Some clients that read and write, each one thing after the other, until told to stop.
+
+    Every other client uses all endpoints in turn, so that a node that is back has work to do;
+    the rest stay with one, each with another, until it fails them.
+    """
 
     endpoints: Sequence[str]
     clients: int = 8
@@ -54,8 +58,6 @@ class Workload:
     put_share: float = 0.5
     timeout_s: float = PATIENCE_S
     attempt_s: float = 0.5
-    shuffle: bool = True
-    """Each client begins with another endpoint, rather than all with the first."""
     clocks: Sequence[Clock | None] = (None,)
     """Each put is stamped by one of these, drawn anew; None is the clock of this process."""
     name: str = "client"
@@ -73,8 +75,7 @@ class Workload:
     async def _client(self, process: int, stop: asyncio.Event) -> None:
         chance = random.Random(f"{self.seed}/{process}")
         endpoints = list(self.endpoints)
-        if self.shuffle:
-            chance.shuffle(endpoints)
+        chance.shuffle(endpoints)
         keys = [f"{self.name}{process}/key{number}" for number in range(self.keys_per_client)]
         async with contextlib.AsyncExitStack() as stack:
             clients = [
@@ -84,6 +85,7 @@ class Workload:
                         timeout=self.timeout_s,
                         attempt_timeout=self.attempt_s,
                         clock=clock,
+                        spread=process % 2 == 1,
                     )
                 )
                 for clock in self.clocks
@@ -142,10 +144,11 @@ class Workload:
         ended = (op for op in self.history if op.outcome == OK)
         return sorted((op.return_s - op.invoke_s) * 1e3 for op in ended)
 
-    def write_history(self, path: Path) -> None:
-        """Keep the history for another checker, one JSON object a line."""
-        with path.open("w") as file:
-            file.writelines(json.dumps(asdict(op)) + "\n" for op in self.history)
+
+def write_rows(path: Path, history: Iterable[Operation]) -> None:
+    """Keep a history for another checker, one JSON object a line."""
+    with path.open("w") as file:
+        file.writelines(json.dumps(asdict(op)) + "\n" for op in history)
 
 
 class Load:
