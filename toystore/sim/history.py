@@ -1,0 +1,109 @@
+"""The history of a run: what every client asked, and what it was told.
+
+A row is one operation, or one fault.  The simulator writes rows in virtual seconds, tests
+of real processes in seconds since 1970, and the checkers (promises.py) read both.  As a
+file a history is JSON lines, one row each, for any other checker to read; docs/TESTING.md
+describes the fields.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+OK, FAIL, UNKNOWN = "ok", "fail", "unknown"
+"""Outcomes.  `FAIL`: it certainly did not happen.  `UNKNOWN`: it may have, or still may."""
+PUT, GET, DELETE = "put", "get", "delete"
+OUTCOMES = (OK, FAIL, UNKNOWN)
+
+
+class HistoryError(ValueError):
+    """A file that is not a history; the text names the line and what is wrong with it."""
+
+
+class Row(NamedTuple):
+    """One operation of one client, or one fault."""
+
+    process: str
+    """Who asked: one after the other, never two at once.  Of a fault: "nemesis"."""
+    operation: str
+    """`PUT`, `GET` or `DELETE`; any other word is a fault."""
+    key: str
+    """Bucket and key, as ``bucket/key``; of a fault: whom it struck."""
+    value: str | None
+    """What was written or read, unique for each put to a key; None: nothing was found."""
+    invoke_s: float
+    return_s: float
+    outcome: str
+    error: str = ""
+    stamp: str = ""
+    """Of the write, or of what was read, as hex; "" if it is not known."""
+    owners: int = 0
+    """How many owners of the key the answer rests on, as the answer itself says."""
+    fallbacks: int = 0
+    """How many fallbacks, likewise."""
+    n: int = 0
+    """N of the key's bucket."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether it is a put or a delete."""
+        return self.operation in (PUT, DELETE)
+
+    @property
+    def copies(self) -> int:
+        """On how many nodes an acknowledged write was when it was acknowledged."""
+        return self.owners + self.fallbacks
+
+
+def by_key(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """The operations on each key, in the order in which they were invoked."""
+    keys: dict[str, list[Row]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: row.invoke_s):
+        if row.operation in (PUT, GET, DELETE):
+            keys[row.key].append(row)
+    return dict(keys)
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Keep a history, in the order in which its operations were invoked."""
+    with path.open("w") as file:
+        for row in sorted(rows, key=lambda row: row.invoke_s):
+            file.write(json.dumps(row._asdict()) + "\n")
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """The rows of a history that was kept.
+
+    Raises:
+        HistoryError: a line is not a row.
+    """
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                yield _row(json.loads(line))
+            except (ValueError, RecursionError, TypeError) as error:
+                raise HistoryError(f"{path}, line {number}: {error}") from None
+
+
+_TEXT, _TIME = (str,), (int, float)
+_TYPES: tuple[tuple[type, ...], ...] = (
+    *(_TEXT, _TEXT, _TEXT, (str, type(None)), _TIME, _TIME, _TEXT, _TEXT, _TEXT),
+    *((int,), (int,), (int,)),
+)
+
+
+def _row(given: object) -> Row:
+    """A row from what a line holds.  Raises ValueError or TypeError."""
+    if not isinstance(given, dict):
+        raise ValueError(f"a row is an object, not {type(given).__name__}")
+    row = Row(**given)
+    for field, value, wanted in zip(Row._fields, row, _TYPES, strict=True):
+        if not isinstance(value, wanted) or isinstance(value, bool):
+            raise ValueError(f"{field} cannot be {value!r:.80}")
+    if row.outcome not in OUTCOMES:
+        raise ValueError(f"an outcome is one of {', '.join(OUTCOMES)}, not {row.outcome!r:.80}")
+    return row

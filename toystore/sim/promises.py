@@ -1,0 +1,214 @@
+"""What toystore promises its clients, as checks on a history.
+
+Each check takes rows (history.py) and returns the violations it finds.  None of them
+knows how the rows came to be: a simulated cluster and a real one, whatever struck them,
+are held to the same promises.  All of them hold *during* faults, except the last two,
+which are about the time after.
+
+`nothing_invented`      a read gives a value only if somebody had put it to that key
+`refusals_are_final`    what certainly did not happen is never read
+`one_stamp_one_value`   a stamp names one write: whoever sees it sees the same value
+`quorums_overlap`       R+W>N, by what the answers say they rest on
+`writes_follow`         a process's write is above what it wrote and read before
+`nothing_hangs`         no operation outlasts its timeout
+`nothing_lost`          after healing: every read gives the last acknowledged write or a later
+`everything_is_served`  after healing: every operation succeeds
+
+What is *not* promised, and so not checked: that a read sees a write with which it shares no
+owner (a sloppy quorum, R+W<=N), that two reads never go back in time (a read of a write
+that is under way may see it or not, as in any register that does not write back), and any
+order between keys.
+
+Stamps order all writes, and an answer carries the one it rests on; so "later" is decided
+by comparing stamps, not by guessing from times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from toystore.core.stamp import MINTER_BYTES
+from toystore.sim.history import FAIL, GET, OK, PUT, Row, by_key
+
+_MINTER_HEX = 2 * MINTER_BYTES
+
+
+class Violation(NamedTuple):
+    """A promise that was broken."""
+
+    promise: str
+    """The check that found it."""
+    text: str
+    rows: tuple[Row, ...] = ()
+    """The operations that show it."""
+
+    def __str__(self) -> str:
+        lines = [f"{self.promise}: {self.text}"]
+        return "\n    ".join(lines + [_told(row) for row in self.rows])
+
+
+def _told(row: Row) -> str:
+    """An operation on one line."""
+    value = "" if row.value is None and row.operation != GET else f" {row.value!r}"
+    told = f"{row.invoke_s:.3f}..{row.return_s:.3f} {row.process} {row.operation} {row.key}{value}"
+    if row.outcome != OK:
+        return f"{told}: {row.outcome}, {row.error}"
+    return f"{told}: {row.owners} owners, {row.fallbacks} fallbacks, stamp {row.stamp}"
+
+
+# --- at any time ------------------------------------------------------------------------
+
+
+def nothing_invented(rows: Iterable[Row]) -> list[Violation]:
+    """A value that is read was put to that key, by a put invoked before the read's end."""
+    found = []
+    for key, operations in by_key(rows).items():
+        put_at = {row.value: row.invoke_s for row in reversed(operations) if row.operation == PUT}
+        for row in _reads(operations):
+            if row.value is not None and put_at.get(row.value, row.return_s) >= row.return_s:
+                text = f"{key} gave {row.value!r}, which nobody had put"
+                found.append(Violation("nothing_invented", text, (row,)))
+    return found
+
+
+def refusals_are_final(rows: Iterable[Row]) -> list[Violation]:
+    """A write whose error was definite is never read."""
+    found = []
+    for operations in by_key(rows).values():
+        refused = {r.value: r for r in operations if r.operation == PUT and r.outcome == FAIL}
+        for row in _reads(operations):
+            if row.value in refused:
+                text = f"{row.value!r} was refused for certain, and read"
+                found.append(Violation("refusals_are_final", text, (refused[row.value], row)))
+    return found
+
+
+def one_stamp_one_value(rows: Iterable[Row]) -> list[Violation]:
+    """All who see a stamp at a key see one value there; a delete's is None."""
+    found = []
+    for key, operations in by_key(rows).items():
+        seen: dict[str, Row] = {}
+        for row in operations:
+            if row.outcome == OK and row.stamp:
+                first = seen.setdefault(row.stamp, row)
+                if first.value != row.value:
+                    text = f"{key} has two values under one stamp"
+                    found.append(Violation("one_stamp_one_value", text, (first, row)))
+    return found
+
+
+def quorums_overlap(rows: Iterable[Row], lossy: int = 0) -> list[Violation]:
+    """An answer that shares an owner with an earlier write is not older than that write.
+
+    An acknowledgement that rests on W owners and a later answer that rests on R owners
+    have one in common if R+W>N, and that one had the write on its disk (Gifford 1979).
+    The answers say on how many owners they rest, so this holds in every split and crash.
+    A later acknowledged write must be *above* it as well.
+
+    ``lossy``: how many nodes have lost something that they had acknowledged; each may be
+    the one in common.
+    """
+    found = []
+    for operations in by_key(rows).values():
+        answered = [row for row in operations if row.outcome == OK and row.owners]
+        returned = sorted((row for row in answered if row.writes), key=lambda row: row.return_s)
+        newest: dict[int, Row] = {}
+        at = 0
+        for row in answered:
+            while at < len(returned) and returned[at].return_s < row.invoke_s:
+                write = returned[at]
+                at += 1
+                best = newest.get(write.owners)
+                if best is None or best.stamp < write.stamp:
+                    newest[write.owners] = write
+            for owners, write in newest.items():
+                shared = owners + row.owners - max(row.n, write.n) - lossy
+                if shared > 0 and row.stamp < write.stamp:
+                    text = f"the {row.operation} shares {shared} owners with a newer write"
+                    found.append(Violation("quorums_overlap", text, (write, row)))
+    return found
+
+
+def writes_follow(rows: Iterable[Row], minters: Mapping[str, str]) -> list[Violation]:
+    """A write is above all that its process had written and read at that key.
+
+    ``minters``: the minter of each process's clock, as hex.  A write stamped by another,
+    because the process's clock had been refused, is not held to this.
+    """
+    found = []
+    for operations in by_key(rows).values():
+        known: dict[str, Row] = {}
+        for row in operations:
+            if row.outcome != OK or not row.stamp:
+                continue
+            before = known.get(row.process)
+            own = row.writes and row.stamp[-_MINTER_HEX:] == minters.get(row.process)
+            if own and before is not None and before.stamp >= row.stamp:
+                text = f"{row.process} wrote below what it knew"
+                found.append(Violation("writes_follow", text, (before, row)))
+            if before is None or before.stamp < row.stamp:
+                known[row.process] = row
+    return found
+
+
+def nothing_hangs(rows: Iterable[Row], timeout_s: float, slack_s: float) -> list[Violation]:
+    """No operation takes longer than ``timeout_s``, and ``slack_s`` for a busy machine."""
+    late = (row for row in rows if row.return_s - row.invoke_s > timeout_s + slack_s)
+    return [
+        Violation("nothing_hangs", f"it took {row.return_s - row.invoke_s:.3f} s", (row,))
+        for row in late
+    ]
+
+
+# --- after healing ----------------------------------------------------------------------
+
+
+def nothing_lost(rows: Iterable[Row], healed_s: float, lossy: int = 0) -> list[Violation]:
+    """A read invoked after ``healed_s`` gives the last acknowledged write or a later one.
+
+    To be called once every hint has been delivered: from then on all copies of a write are
+    at its owners, so that a read of R of them sees it if R and its copies are above N,
+    however many of these were hints at first.
+
+    ``lossy``: as in `quorums_overlap`; a write that had no more copies than that may be gone.
+    """
+    found = []
+    for key, operations in by_key(rows).items():
+        written = [row for row in operations if row.writes and row.outcome == OK]
+        for row in _reads(operations):
+            if row.invoke_s < healed_s:
+                continue
+            owed = [
+                write
+                for write in written
+                if write.return_s < row.invoke_s
+                and write.copies + row.owners - max(row.n, write.n) - lossy > 0
+            ]
+            last = max(owed, key=lambda write: write.stamp, default=None)
+            if last is not None and row.stamp < last.stamp:
+                what = "came back" if row.stamp else "is lost"
+                text = f"{key}: the last acknowledged {last.operation} {what}"
+                found.append(Violation("nothing_lost", text, (last, row)))
+    return found
+
+
+def everything_is_served(rows: Iterable[Row], healed_s: float) -> list[Violation]:
+    """An operation invoked after ``healed_s`` succeeds."""
+    return [
+        Violation("everything_is_served", "it failed in a healthy cluster", (row,))
+        for row in rows
+        if row.invoke_s >= healed_s and row.outcome != OK
+    ]
+
+
+ALWAYS: Sequence[Callable[[Iterable[Row]], list[Violation]]] = (
+    nothing_invented,
+    refusals_are_final,
+    one_stamp_one_value,
+)
+"""The checks that need to know nothing but the rows."""
+
+
+def _reads(rows: Iterable[Row]) -> Iterable[Row]:
+    return (row for row in rows if row.operation == GET and row.outcome == OK)
