@@ -61,8 +61,8 @@ def logged_in(source, where):
 
 
 def everything_logged():
-    """What the core and the actors log."""
-    for folder in ("toystore/core", "actors"):
+    """What the core, the engines and the actors log."""
+    for folder in ("toystore/core", "toystore/engines", "actors"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             yield from logged_in(path.read_text(), path.relative_to(ROOT))
 

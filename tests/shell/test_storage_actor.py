@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 from shell_scene import OtherActor, Supervised, config, logged, surroundings, wait_until
 
-from actors import storage as storage_module
 from actors.actor import RESTARTS_MAX, Command
-from actors.storage import BACKGROUND_ALONE, BACKGROUND_BESIDE_FOREGROUND, StorageActor
+from actors.storage import StorageActor
 from actors.surroundings import inproc
 from toystore.core.machine import COORDINATOR, HANDOFF, STORAGE, Peer
 from toystore.core.messages import (
@@ -28,7 +28,8 @@ from toystore.core.record import digest_of, pack_record
 from toystore.core.stamp import pack_stamp
 from toystore.core.storage import Storage, found
 from toystore.core.store import StoreFullError
-from toystore.engines import EngineError, MapFullError
+from toystore.engines import EngineError, MapFullError, group_commit
+from toystore.engines.group_commit import BACKGROUND_ALONE, BACKGROUND_BESIDE_FOREGROUND
 from toystore.engines.memory import MemoryEngine
 
 OK, REFUSED, INTERNAL = ReplicaStatus.OK, ReplicaStatus.REFUSED, ReplicaStatus.INTERNAL
@@ -348,7 +349,7 @@ def test_alone_repair_is_served_in_large_batches_without_waiting_for_anything(as
 
 
 def test_repair_beyond_what_may_wait_is_dropped_and_requests_are_not(asker, engine, monkeypatch):
-    monkeypatch.setattr(storage_module, "BACKGROUND_MAX", 5)
+    monkeypatch.setattr(group_commit, "BACKGROUND_MAX", 5)
     asker.send(*map(repair, range(100)), *map(write, range(1000, 1050)))
 
     assert len(asker.take(50)) == 50
@@ -364,7 +365,7 @@ def test_what_waits_in_the_background_is_bounded_in_bytes_too(around, engine):
     sender = Peer("n2", HANDOFF)
     batch = DeliverHints(1, ((bytes(16), bytes(1024 * 1024)),))
 
-    actor._choose([(write(0), sender)] + [(batch, sender)] * 1000)
+    actor.group._choose([(write(0), sender)] + [(batch, sender)] * 1000)
 
     assert len(actor._background) <= 256
 
@@ -379,14 +380,14 @@ def test_a_sync_that_was_put_off_is_made_when_it_is_due(around):
 
         def commit(self) -> None:
             super().commit()
-            self.due = self.due or storage_module.time.monotonic() + 0.02
+            self.due = self.due or time.monotonic() + 0.02
 
         def sync_due_s(self) -> float | None:
             return self.due
 
         def sync(self) -> None:
             assert self.due is not None
-            assert storage_module.time.monotonic() >= self.due
+            assert time.monotonic() >= self.due
             self.due = None
             self.synced += 1
 

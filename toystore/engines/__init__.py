@@ -3,6 +3,8 @@
 sync     LMDB, on the disk before ``commit`` returns
 async    LMDB, on the disk within ``sync_interval_s``: survives kill -9
 memory   nothing outlives the process
+
+`GroupCommit` feeds a storage machine in the transactions of any of them.
 """
 
 from __future__ import annotations
@@ -11,10 +13,11 @@ from pathlib import Path
 
 from toystore.core.store import StoreFullError
 from toystore.engines.base import Engine, EngineError, MapFullError
+from toystore.engines.group_commit import GroupCommit
 from toystore.engines.lmdb_engine import LmdbEngine
 from toystore.engines.memory import MemoryEngine
 
-__all__ = ["Engine", "EngineError", "MapFullError", "StoreFullError", "open_engine"]
+__all__ = ["Engine", "EngineError", "GroupCommit", "MapFullError", "StoreFullError", "open_engine"]
 
 MAP_BYTES = 64 * 1024 * 1024
 
