@@ -367,7 +367,7 @@ def test_what_waits_in_the_background_is_bounded_in_bytes_too(around, engine):
 
     actor.group._choose([(write(0), sender)] + [(batch, sender)] * 1000)
 
-    assert len(actor._background) <= 256
+    assert actor.group.waiting <= 256
 
 
 # --- syncs and stops --------------------------------------------------------------------
