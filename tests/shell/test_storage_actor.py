@@ -216,6 +216,7 @@ def test_a_full_map_grows_and_the_batch_is_fed_again_without_a_double_answer(
     assert [reply.request for reply in replies] == [*range(35), 100]
     assert set(statuses(replies).values()) == {OK}
     assert [len(puts) for puts in engine.committed] == [35]
+    wait_until(lambda: len(logged(log_path, "disk.grown")) == 2)
     assert [line["bytes"] for line in logged(log_path, "disk.grown")] == [20, 40]
 
 
