@@ -11,7 +11,7 @@ CONFIG ?= configs/ten_nodes.yaml
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench torture clean
+.PHONY: help run test check bench overload torture clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ check: $(INSTALLED)  ## lint, formatting, types and import contracts
 
 bench: $(INSTALLED)  ## measure three nodes and, where it is at hand, the transport floor
 	@$(PY) benchmarks/compare.py
+
+overload: $(INSTALLED)  ## offer three nodes 1, 2 and 5 times what they can carry
+	@$(PY) benchmarks/overload.py
 
 torture: $(INSTALLED)  ## ten nodes under fire: minutes, not seconds
 	@$(PY) tests/torture.py
