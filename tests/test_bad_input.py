@@ -17,7 +17,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ import msgpack
 import pytest
 import yaml
 import zmq
+from ports import reserve_ports
 from zmq.utils.monitor import recv_monitor_message
 
 from actors.sockets import CLIENT_FRAMES_MAX, CLIENT_INDULGENCE, HELD_BYTES_MAX
@@ -80,7 +81,8 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.path = write_config(folder / "cluster.yaml", "bad_input", NAMES)
+        self.guard, base_port = reserve_ports(len(NAMES) + 1)  # one more, for a stranger
+        self.path = write_config(folder / "cluster.yaml", base_port)
         self.config = load(self.path)
         self.header = Header(Peer("n9", STORAGE), self.config.cluster, self.config.members_digest())
         self.foreign = self.header._replace(cluster="another")
@@ -141,38 +143,26 @@ class Cluster:
             for process in self.processes.values():
                 process.kill()
                 process.communicate()
+            self.guard.close()
 
 
-def write_config(path: Path, cluster: str, names: Iterable[str], **more: Any) -> Path:
+def write_config(path: Path, base_port: int) -> Path:
     """Small limits, so that going beyond them is cheap."""
-    with contextlib.ExitStack() as stack:
-        raw: dict[str, Any] = {
-            "cluster": cluster,
-            "members": [{"name": name, **free_ports(stack)} for name in names],
-            "durability": "async",
-            "buckets": {"default": {"n": 3, "r": 2, "w": 2}, "pair": {"n": 2, "r": 1, "w": 1}},
-            "limits": {
-                "key_bytes_max": KEY_MAX,
-                "value_bytes_max": VALUE_MAX,
-                "frame_bytes_max": FRAME_MAX,
-            },
-            "swim": {"probe_period_s": 0.5, "probe_timeout_s": 0.2},
-        }
-    path.write_text(yaml.safe_dump(raw | more))
+    raw: dict[str, Any] = {
+        "cluster": "bad_input",
+        "base_port": base_port,
+        "members": list(NAMES),
+        "durability": "async",
+        "buckets": {"default": {"n": 3, "r": 2, "w": 2}, "pair": {"n": 2, "r": 1, "w": 1}},
+        "limits": {
+            "key_bytes_max": KEY_MAX,
+            "value_bytes_max": VALUE_MAX,
+            "frame_bytes_max": FRAME_MAX,
+        },
+        "swim": {"probe_period_s": 0.5, "probe_timeout_s": 0.2},
+    }
+    path.write_text(yaml.safe_dump(raw))
     return path
-
-
-def free_ports(stack: contextlib.ExitStack) -> dict[str, int]:
-    """Held until the stack is left, so that none is given twice."""
-    return {port: hold_port(stack) for port in PORTS}
-
-
-def hold_port(stack: contextlib.ExitStack) -> int:
-    """Below those that the system gives to connections, one of which might take it meanwhile."""
-    while True:
-        with contextlib.suppress(OSError):
-            address = ("127.0.0.1", random.randrange(10_000, 30_000))
-            return int(stack.enter_context(socket.create_server(address)).getsockname()[1])
 
 
 def wait_until(condition: Callable[[], Any]) -> None:
@@ -539,8 +529,7 @@ def test_what_is_no_datagram_is_not_taken_from_one(cluster):
 
 def test_a_node_with_another_member_list_is_refused_says_why_and_stops(cluster, tmp_path):
     raw = yaml.safe_load(cluster.path.read_text())
-    with contextlib.ExitStack() as stack:
-        raw["members"].append({"name": "n4", **free_ports(stack)})
+    raw["members"].append("n4")
     path = tmp_path / "stranger.yaml"
     path.write_text(yaml.safe_dump(raw))
 

@@ -4,13 +4,12 @@ import base64
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-from contextlib import ExitStack
 
 import pytest
 from click.testing import CliRunner
+from ports import reserve_ports
 
 from toystore import (
     BadRequest,
@@ -373,20 +372,16 @@ def test_node_becomes_the_node_program(monkeypatch, tmp_path):
 @pytest.fixture
 def lone_node(tmp_path, monkeypatch):
     """A cluster of one, run by `toystore node`; the other commands ask it by default."""
-    names = ("client_port", "peer_port", "gossip_port", "exchange_port")
-    with ExitStack() as sockets:
-        bound = [sockets.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in names]
-        ports = {name: each.getsockname()[1] for name, each in zip(names, bound, strict=True)}
+    guard, base_port = reserve_ports(1)
     config = tmp_path / "one.yaml"
-    member = {"name": "n1"} | ports
     bucket = {"default": {"n": 1, "r": 1, "w": 1}}
-    config.write_text(json.dumps({"cluster": "one", "members": [member], "buckets": bucket}))
-    monkeypatch.setenv("TOYSTORE_ENDPOINTS", f"tcp://127.0.0.1:{ports['client_port']}")
+    raw = {"cluster": "one", "base_port": base_port, "members": ["n1"], "buckets": bucket}
+    config.write_text(json.dumps(raw))
+    monkeypatch.setenv("TOYSTORE_ENDPOINTS", f"tcp://127.0.0.1:{base_port}")
     command = [sys.executable, "-m", "toystore.cli", "node", str(config), "n1"]
-    process = subprocess.Popen([*command, "--data-dir", str(tmp_path)])
-    yield process
-    process.kill()
-    process.wait()
+    with guard, subprocess.Popen([*command, "--data-dir", str(tmp_path)]) as process:
+        yield process
+        process.kill()
 
 
 @pytest.mark.cluster

@@ -6,17 +6,17 @@ import pkgutil
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from ports import reserve_ports
 
 import actors
 import toystore
-from toystore.config import PORTS, load
+from toystore.config import load
 from toystore.core.events import EVENTS
 from toystore.core.record import digest_of
 from toystore.core.ring import Ring
@@ -41,28 +41,24 @@ MODULES = {
 def endpoint(tmp_path_factory):
     """Where n1 of a cluster listens that `run_cluster.py` has started."""
     folder = tmp_path_factory.mktemp("readme")
-    ports = iter(free_ports(len(NAMES) * len(PORTS)))
-    members = [{"name": name, **{port: next(ports) for port in PORTS}} for name in NAMES]
+    guard, base_port = reserve_ports(len(NAMES))
     config = folder / "three.yaml"
-    swim = {"probe_period_s": 0.3, "probe_timeout_s": 0.1}
-    config.write_text(yaml.safe_dump({"cluster": "readme", "members": members, "swim": swim}))
+    raw = {
+        "cluster": "readme",
+        "base_port": base_port,
+        "members": list(NAMES),
+        "swim": {"probe_period_s": 0.3, "probe_timeout_s": 0.1},
+    }
+    config.write_text(yaml.safe_dump(raw))
     command = [sys.executable, "run_cluster.py", str(config), "--data-dir", str(folder / "data")]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as cluster:
+    with guard, subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as cluster:
         try:
             assert any(line.startswith("ready: 3/3 nodes in ") for line in cluster.stdout)
-            yield f"tcp://127.0.0.1:{members[0]['client_port']}"
+            yield f"tcp://127.0.0.1:{base_port}"
         finally:
             cluster.send_signal(signal.SIGTERM)
             cluster.communicate()
     assert cluster.returncode == 0
-
-
-def free_ports(count):
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 @pytest.mark.cluster

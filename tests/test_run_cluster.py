@@ -16,9 +16,10 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from ports import reserve_ports
 
 from toystore.client import Client
-from toystore.config import PORTS, Step, load, parse
+from toystore.config import Step, load, parse
 from toystore.localcluster import cluster as cluster_module
 from toystore.localcluster import preflight
 from toystore.localcluster.cluster import LocalCluster, State
@@ -32,22 +33,13 @@ NAMES = ("n1", "n2", "n3")
 PATIENCE_S = 20.0
 
 
-def free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
-
-
 @pytest.fixture
 def config_path(tmp_path):
-    """A file for three nodes on ports that are free."""
-    ports = iter(free_ports(len(NAMES) * len(PORTS)))
-    members = [{"name": name, **{key: next(ports) for key in PORTS}} for name in NAMES]
-    return write(tmp_path / "three.yaml", {"cluster": "three", "members": members})
+    """A file for three nodes on ports of their own."""
+    guard, base_port = reserve_ports(len(NAMES))
+    with guard:
+        raw = {"cluster": "three", "base_port": base_port, "members": list(NAMES)}
+        yield write(tmp_path / "three.yaml", raw)
 
 
 def write(path: Path, raw: dict) -> Path:

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
+from ports import reserve_ports
 
 from toystore import Client
 from toystore.config import load
@@ -28,12 +27,6 @@ PATIENCE_S = 60.0
 """Nothing takes this long; a machine that is busy with other things may make it seem so."""
 POLL_S = 0.05
 LAUNCHER = Path(__file__).with_name("shifted_clock.py")
-
-# Below the ports that systems hand out for outgoing connections: a node that is started
-# again must find its ports as free as it left them.
-_PORTS = range(10_000, 32_000, 200)
-_GUARD = 199
-"""The last port of a block is held while the block is in use."""
 
 
 class Cluster:
@@ -215,19 +208,3 @@ class Cluster:
 
 PROMPT = {"attempt_timeout": 0.5}
 """A client has the whole of its patience, but soon asks another node."""
-
-
-def reserve_ports(size: int) -> tuple[socket.socket, int]:
-    """A block of ports for ``size`` nodes: its first, and a socket that holds the block."""
-    for base in random.SystemRandom().sample(_PORTS, len(_PORTS)):
-        guard = socket.socket()
-        try:
-            guard.bind(("127.0.0.1", base + _GUARD))
-            for port in range(base, base + 10 * size):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
-        except OSError:
-            guard.close()
-            continue
-        return guard, base
-    raise RuntimeError("no block of free ports was found")

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import json
-import random
-import socket
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import zmq
+from ports import reserve_ports
 
 from actors import log
 from actors.actor import Actor, Command
 from actors.surroundings import Surroundings, inproc
-from toystore.config import PORTS, ClusterConfig, parse
+from toystore.config import ClusterConfig, parse
 from toystore.core.machine import Address, Now, Outbox, Peer
 from toystore.core.messages import Message
 from toystore.wire import Header, decode, encode
@@ -30,32 +30,21 @@ FRAME_MAX = 64 * 1024
 
 
 def config(*names: str, **limits: int) -> ClusterConfig:
-    """Members on ports that are free; small limits, so that going beyond them is cheap."""
-    with contextlib.ExitStack() as stack:
-        members = [{"name": name, **free_ports(stack)} for name in names]
+    """Members on ports of their own; small limits, so that going beyond them is cheap."""
+    guard, base_port = reserve_ports(len(names))
     small = {"key_bytes_max": 64, "value_bytes_max": FRAME_MAX, "frame_bytes_max": FRAME_MAX}
     copies = min(3, len(names))
-    return parse(
+    made = parse(
         {
             "cluster": "shell",
-            "members": members,
+            "base_port": base_port,
+            "members": list(names),
             "buckets": {"default": {"n": copies, "r": 1, "w": 1}},
             "limits": small | limits,
         }
     )
-
-
-def free_ports(stack: contextlib.ExitStack) -> dict[str, int]:
-    """Held until the stack is left, so that none is given twice."""
-    return {port: hold_port(stack) for port in PORTS}
-
-
-def hold_port(stack: contextlib.ExitStack) -> int:
-    """Below those that the system gives to connections, one of which might take it meanwhile."""
-    while True:
-        with contextlib.suppress(OSError):
-            address = ("127.0.0.1", random.randrange(10_000, 30_000))
-            return int(stack.enter_context(socket.create_server(address)).getsockname()[1])
+    weakref.finalize(made, guard.close)
+    return made
 
 
 def surroundings(settings: ClusterConfig, name: str, context: zmq.Context[Any]) -> Surroundings:

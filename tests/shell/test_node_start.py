@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
 import socket
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from shell_scene import free_ports
+from ports import reserve_ports
 
 from toystore.config import PORTS
 
@@ -24,13 +23,14 @@ PATIENCE_S = 30.0
 
 @pytest.fixture
 def config_path(tmp_path):
-    """One node, on ports that are free."""
-    with contextlib.ExitStack() as stack:
-        member = {"name": "n1", **free_ports(stack)}
+    """One node, on ports of its own."""
+    guard, base_port = reserve_ports(1)
     path = tmp_path / "one.yaml"
+    member = {"name": "n1"} | dict(zip(PORTS, range(base_port, base_port + 4), strict=True))
     bucket = {"default": {"n": 1, "r": 1, "w": 1}}
     path.write_text(yaml.safe_dump({"cluster": "one", "members": [member], "buckets": bucket}))
-    return path
+    with guard:
+        yield path
 
 
 def start(config_path, data, name="n1"):
