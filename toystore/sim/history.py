@@ -54,6 +54,12 @@ class Row(NamedTuple):
         return self.operation in (PUT, DELETE)
 
     @property
+    def place(self) -> tuple[str, str]:
+        """Bucket and key."""
+        bucket, _, key = self.key.partition("/")
+        return bucket, key
+
+    @property
     def copies(self) -> int:
         """On how many nodes an acknowledged write was when it was acknowledged."""
         return self.owners + self.fallbacks

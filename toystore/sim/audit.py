@@ -1,0 +1,128 @@
+"""What must hold of a cluster once every fault is over, as checks that look inside it.
+
+`membership_agreed`  everybody has joined, and everybody calls everybody alive
+`hints_drained`      nobody keeps a hint any more, or a trace of one
+`replicas_equal`     after each key was read of all its owners, these hold the same bytes
+`lists_distinct`     every partition has N distinct owners, and nobody twice in its order
+`idle_is_quiet`      without requests there is nothing but gossip, and little of that
+
+Each returns violations, like the checks on histories (promises.py).  Anti-entropy, when it
+comes, lets `replicas_equal` be asked without the reads before it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from toystore.core.machine import COORDINATOR
+from toystore.core.messages import MemberStatus
+from toystore.core.record import CorruptRecordError, digest_of, unpack_record
+from toystore.core.ring import Ring
+from toystore.sim.cluster import SimCluster
+from toystore.sim.node import SimNode
+from toystore.sim.promises import Violation
+
+HINTS = (b"h", b"q", b"t")
+"""The kinds of keys under which hints leave anything."""
+PINGS_PER_PERIOD_MAX = 3
+"""Of one node while nothing happens; one is usual, and a round may begin within a period."""
+GOSSIP = {"Ping", "Ack", "Exchange", "ExchangeReply", "Gossip"}
+USUAL = GOSSIP | {"CountHints", "CountHintsReply", "MembersChanged"}
+"""What is said when there is nothing to say."""
+
+
+def membership_agreed(cluster: SimCluster) -> list[Violation]:
+    """Every node has joined and sees every node alive, in the same incarnation and disk."""
+    views = {}
+    for node in cluster.nodes.values():
+        if node.members is None or not node.members.joined:
+            return [Violation("membership_agreed", f"{node.name} has not joined")]
+        views[node.name] = sorted(node.members.members)
+        dead = [s.name for s in node.members.members if s.status != MemberStatus.ALIVE]
+        missing = set(cluster.nodes) - {state.name for state in node.members.members}
+        if dead or missing:
+            text = f"{node.name} calls {dead} not alive, and does not know {sorted(missing)}"
+            return [Violation("membership_agreed", text)]
+    first, *others = views.values()
+    if any(view != first for view in others):
+        return [Violation("membership_agreed", f"the nodes differ: {views}")]
+    return []
+
+
+def links_up(cluster: SimCluster) -> bool:
+    """Whether every actor is connected to every other that it sends to."""
+    return all(
+        link.up
+        for node in cluster.nodes.values()
+        for actor in node.actors.values()
+        for link in actor.links.values()
+    )
+
+
+def hints_drained(cluster: SimCluster) -> list[Violation]:
+    """No store has anything left of a hint."""
+    left = {
+        node.name: kinds
+        for node in cluster.nodes.values()
+        if (kinds := Counter(key[:1] for key, _ in node.disk.scan(b"") if key[:1] in HINTS))
+    }
+    return [Violation("hints_drained", f"left are {left}")] if left else []
+
+
+def idle(cluster: SimCluster) -> bool:
+    """Whether no coordinator holds a request."""
+    machines = (n.actors[COORDINATOR].machine for n in cluster.nodes.values() if n.running)
+    return all(getattr(machine, "idle", True) for machine in machines)
+
+
+def replicas_equal(cluster: SimCluster, keys: Iterable[tuple[str, str]]) -> list[Violation]:
+    """The owners of each (bucket, key) hold the same bytes, all of them sound."""
+    found = []
+    for bucket, key in keys:
+        digest = digest_of(bucket, key.encode())
+        n = cluster.coordinator_settings.buckets[bucket].n
+        owners = cluster.ring.order(cluster.ring.partition_of(digest))[:n]
+        copies = {name: cluster.nodes[name].disk.get(b"r" + digest) for name in owners}
+        if len(set(copies.values())) > 1:
+            told = {name: _told(copy) for name, copy in copies.items()}
+            found.append(Violation("replicas_equal", f"{bucket}/{key}: {told}"))
+    return found
+
+
+def lists_distinct(ring: Ring, n: int, members: Sequence[str]) -> list[Violation]:
+    """Each partition's order names every member once, so that its first N are distinct."""
+    found = []
+    for partition in range(ring.partitions):
+        order = ring.order(partition)
+        if sorted(order) != sorted(members) or len(set(order[:n])) < n:
+            text = f"partition {partition} has the order {order}"
+            found.append(Violation("lists_distinct", text))
+    return found
+
+
+def idle_is_quiet(
+    nodes: Sequence[SimNode], said: Counter[str], logged: Counter[str], seconds: float
+) -> list[Violation]:
+    """``said`` and ``logged`` in ``seconds`` without requests are what they should be."""
+    found = []
+    if unusual := {name: count for name, count in said.items() if name not in USUAL}:
+        found.append(Violation("idle_is_quiet", f"said in {seconds:g} s of idleness: {unusual}"))
+    periods = seconds / nodes[0].cluster.swim_settings.probe_period_s + 1
+    if said["Ping"] > PINGS_PER_PERIOD_MAX * periods * len(nodes):
+        found.append(Violation("idle_is_quiet", f"{said['Ping']} pings in {periods:g} periods"))
+    if logged:
+        found.append(Violation("idle_is_quiet", f"logged in idleness: {dict(logged)}"))
+    return found
+
+
+def _told(copy: bytes | None) -> str:
+    """A copy in a few words."""
+    if copy is None:
+        return "nothing"
+    try:
+        record = unpack_record(copy)
+    except CorruptRecordError as error:
+        return str(error)
+    value = "a tombstone" if record.tombstone else record.value.decode(errors="replace")[:20]
+    return f"{value} of {record.stamp.hex()}"

@@ -1,0 +1,169 @@
+"""A simulated cluster: its nodes, clients, clocks and network, in one world.
+
+The faults of `trouble.py` act on it, `run.py` leads it from its start to its end, and
+the checks of `audit.py` look into it once it has healed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from typing import Any, NamedTuple
+
+from toystore.core.events import EVENTS
+from toystore.core.machine import COORDINATOR, Caller, Event, Now, Peer
+from toystore.core.ring import Member, Ring
+from toystore.core.settings import (
+    BucketSettings,
+    CoordinatorSettings,
+    HandoffSettings,
+    LimitSettings,
+    SwimSettings,
+)
+from toystore.sim.network import Link, Network
+from toystore.sim.node import BrokenMachineError, SimNode
+from toystore.sim.scenario import CALM, Scenario
+from toystore.sim.world import BEGIN_S, Tell, World
+
+WALL_US = 1_700_000_000_000_000
+"""What right clocks say when a run begins."""
+AUDITOR = "auditor"
+"""The client that reads everything in the end."""
+LOGGED_MAX = 1000
+"""So many of the last events are kept."""
+
+
+class Logged(NamedTuple):
+    """An event, and who logged it when."""
+
+    at_s: float
+    node: str
+    actor: str
+    name: str
+    fields: dict[str, Any]
+
+
+class SimClock:
+    """A host's two clocks: one that only counts, and one on the wall, which may lie."""
+
+    def __init__(self, world: World, monotonic_offset_s: float) -> None:
+        self._world = world
+        self._offset_s = monotonic_offset_s
+        self._ahead_s = 0.0
+        self._rate = 0.0
+        self._since = world.now
+
+    def now(self) -> Now:
+        """Both readings."""
+        ahead_s = self._ahead_s + self._rate * (self._world.now - self._since)
+        wall_us = WALL_US + int((self._world.now - BEGIN_S + ahead_s) * 1e6)
+        return Now(self._world.now + self._offset_s, wall_us)
+
+    def jump(self, by_s: float) -> None:
+        """Set the wall clock."""
+        self._ahead_s += by_s
+
+    def drift(self, rate: float) -> None:
+        """Change how fast the wall clock runs; 0.1 is a tenth too fast."""
+        now = self._world.now
+        self._ahead_s += self._rate * (now - self._since)
+        self._since = now
+        self._rate += rate
+
+
+class SimCluster:
+    """Everything that a scenario needs, at rest; `start` starts the nodes."""
+
+    def __init__(self, scenario: Scenario, tell: Tell | None = None) -> None:
+        self.scenario = scenario
+        self.world = World(scenario.seed, tell)
+        self.network = Network(self.world, scenario.rates)
+        self.ring = Ring(list(map(Member, scenario.names)), scenario.partitions, scenario.n)
+        self.members_digest = hashlib.blake2b(
+            repr(scenario.names).encode(), digest_size=16
+        ).digest()
+        self.lossy: set[str] = set()
+        """The nodes that have lost something they had acknowledged."""
+        self.said: Counter[str] = Counter()
+        """How many messages of each type actors have received."""
+        self.minters: dict[str, str] = {}
+        """Of every client's clock, as hex."""
+        self.logged: Counter[str] = Counter()
+        self.log_lines: list[Logged] = []
+        offsets = self.world.chance("monotonic clocks")
+        self.hosts = scenario.names + scenario.client_names
+        self.clocks = {
+            host: SimClock(self.world, offsets.uniform(0.0, 1e5)) for host in (*self.hosts, AUDITOR)
+        }
+        self.swim_settings = SwimSettings(
+            probe_period_s=scenario.probe_period_s,
+            probe_timeout_s=scenario.probe_period_s * 0.4,
+            exchange_period_s=3 * scenario.probe_period_s,
+        )
+        self.coordinator_settings = CoordinatorSettings(
+            buckets={
+                "default": BucketSettings(scenario.n, scenario.r, scenario.w),
+                "single": BucketSettings(1, 1, 1),
+            },
+            limits=LimitSettings(
+                requests_max=scenario.requests_max,
+                hint_bytes_max=scenario.hint_bytes_max,
+                frame_bytes_max=scenario.frame_bytes_max,
+            ),
+        )
+        self.handoff_settings = HandoffSettings(
+            batch_bytes=scenario.batch_bytes, reply_timeout_s=1.0, retry_s=0.5
+        )
+        self.nodes = {name: SimNode(self, name) for name in scenario.names}
+
+    def start(self) -> None:
+        """Start every node, one soon after the other."""
+        chance = self.world.chance("start")
+        for node in self.nodes.values():
+            self.world.after(chance.uniform(0.0, 0.5), node.start)
+
+    # --- what arrives -------------------------------------------------------------------
+
+    def arrive(self, to: Peer, caller: Caller, link: Link, frame: bytes) -> None:
+        """A frame has come to a node's port; who called at a client port is named by it."""
+        node = self.nodes[to.node]
+        if to.actor == COORDINATOR:
+            node.callers[caller] = link
+            node.actors[to.actor].receive(frame, caller)
+        else:
+            node.actors[to.actor].receive(frame, None, link)
+
+    def datagram(self, to: Peer, frame: bytes) -> None:
+        """A datagram has come to a host, where there may be nobody."""
+        node = self.nodes[to.node]
+        if node.running:
+            node.actors[to.actor].receive(frame)
+
+    # --- what is logged -----------------------------------------------------------------
+
+    def log(self, node: str, actor: str, event: Event) -> None:
+        """A machine has something to tell, in the words that there are for it."""
+        kind = EVENTS.get(event.name)
+        if kind is None or set(kind.fields) != set(event.fields):
+            raise BrokenMachineError(f"{actor} of {node} logged {event.name} {event.fields}")
+        fields = " ".join(f"{name}={value}" for name, value in event.fields.items())
+        self.world.note(node, f"{actor} {event.name} {fields}")
+        self.logged[event.name] += 1
+        self.log_lines.append(Logged(self.world.now, node, actor, event.name, event.fields))
+        if len(self.log_lines) > 2 * LOGGED_MAX:
+            del self.log_lines[:LOGGED_MAX]
+
+    # --- healing ------------------------------------------------------------------------
+
+    def mend(self) -> None:
+        """End every fault that there may be, and let the network be calm."""
+        self.network.rates = CALM
+        self.network.mend()
+        for node in self.nodes.values():
+            node.commit_s = 0.0
+            node.disk.full = False
+            node.disk.map_full_rate = 0.0
+            node.crash_at = ""
+            for role in sorted(node.paused):
+                node.resume(role)
+            node.start()

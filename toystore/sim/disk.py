@@ -1,0 +1,127 @@
+"""A disk that tells the truth only as far as a real one would.
+
+It is the memory engine with a memory of what is not safe yet.  A batch that was committed
+is *under way* until `settle`; then it is safe, or, with durability "async", waits
+*unsynced* for the next `sync`:
+
+                    begin ─ commit ── settle ── sync
+    kill -9 keeps              either   yes      yes
+    a power cut keeps          either   sync:    yes
+                                        yes; async: a prefix
+
+Besides it can be full, be out of map, and let what it holds rot.
+"""
+
+from __future__ import annotations
+
+import random
+
+from toystore.core.store import StoreFullError
+from toystore.engines.base import MapFullError
+from toystore.engines.memory import MemoryEngine
+
+_Undo = list[tuple[bytes, bytes | None]]
+_RECORDS = b"rh"
+"""The kinds of keys under which records lie: a node's own, and hints."""
+HINT_TIME_BYTES = 8
+"""Before the record of a hint, and covered by no checksum: it does not rot here."""
+
+
+class SimDisk(MemoryEngine):
+    """An `Engine` of one simulated node; it outlives the node's processes."""
+
+    def __init__(self, chance: random.Random, *, syncs: bool, map_full_rate: float) -> None:
+        """``syncs``: durability "sync".  ``map_full_rate``: how likely a batch finds no map."""
+        super().__init__()
+        self.full = False
+        self._chance = chance
+        self._syncs = syncs
+        self.map_full_rate = map_full_rate
+        self._puts_left: int | None = None
+        self._under_way: _Undo = []
+        self._unsynced: list[_Undo] = []
+
+    # --- the engine ---------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Open a transaction; perhaps its map will be full after some puts."""
+        super().begin()
+        short = self._kinds and self._chance.random() < self.map_full_rate
+        self._puts_left = self._chance.randrange(4) if short else None
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Set ``key``, if there is room."""
+        if self.full:
+            raise StoreFullError("the simulated disk is full")
+        if self._puts_left is not None:
+            if self._puts_left == 0:
+                raise MapFullError
+            self._puts_left -= 1
+        super().put(key, value)
+
+    def grow(self) -> int:
+        """The next batch has a larger map."""
+        if self.full:
+            raise StoreFullError("the simulated disk is full")
+        return 0
+
+    def commit(self) -> None:
+        """Keep the batch, unless the node crashes before `settle`."""
+        self._under_way += self._undo
+        super().commit()
+
+    def settle(self) -> None:
+        """What was committed has reached the disk, or at least the system."""
+        if not self._syncs and self._under_way:
+            self._unsynced.append(self._under_way)
+        self._under_way = []
+
+    def sync(self) -> None:
+        """Everything that was settled is safe from now on."""
+        self._unsynced.clear()
+
+    @property
+    def wants_sync(self) -> bool:
+        """Whether anything waits for a sync."""
+        return bool(self._unsynced)
+
+    # --- what can happen to it ----------------------------------------------------------
+
+    def crash(self, *, power: bool, after_commit: bool) -> bool:
+        """The process died, or the power failed.  Returns whether settled batches are lost.
+
+        ``after_commit``: whether a batch under way had been committed.
+        """
+        if after_commit:
+            self.settle()
+        else:
+            self._revert(self._under_way)
+            self._under_way = []
+        lost = False
+        if power and self._unsynced:
+            kept = self._chance.randrange(len(self._unsynced) + 1)
+            lost = kept < len(self._unsynced)
+            while len(self._unsynced) > kept:
+                self._revert(self._unsynced.pop())
+        self._unsynced = []
+        return lost
+
+    def wipe(self) -> None:
+        """Another, empty disk."""
+        self.close()
+        self._under_way, self._unsynced = [], []
+
+    def rot(self) -> bool:
+        """Flip a bit of a record that is held; whether there was one."""
+        held = [(key, value) for key, value in self.scan(b"") if key[:1] in _RECORDS]
+        if not held:
+            return False
+        key, value = self._chance.choice(held)
+        at = self._chance.randrange(HINT_TIME_BYTES if key[:1] == b"h" else 0, len(value))
+        bit = 1 << self._chance.randrange(8)
+        self._set(key, value[:at] + bytes([value[at] ^ bit]) + value[at + 1 :])
+        return True
+
+    def _revert(self, undo: _Undo) -> None:
+        for key, before in reversed(undo):
+            self._set(key, before)

@@ -1,0 +1,309 @@
+"""The network between simulated hosts: links like TCP's, and datagrams.
+
+A `Link` is one connection, from one actor or client to one port of a node, and the answers
+that come back on it.  Frames on it arrive in order and late; when it breaks, what is in
+flight is lost, and it is made again a while later.  A datagram may be lost, doubled or
+overtaken.
+
+    split     nothing passes from one host to another.  What was sent on a link waits, as
+              TCP would send it again, until the split ends or the link breaks of it
+    clog      frames pass so slowly that a queue fills
+    wild      a link drops, doubles and reorders frames: worse than TCP, but a machine that
+              is careful does not mind.  Clients' links are never wild
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from functools import partial
+
+from toystore.sim.scenario import Rates
+from toystore.sim.world import World
+
+SPLIT_BREAKS_S = 3.0
+"""A link that a split has held up for so long is broken; see SILENT_S_MAX of the real ones."""
+QUEUE_MAX = 8
+"""Frames that a clogged link takes before it is full."""
+CLOG_S = 0.4
+"""What a clogged link needs for each frame."""
+
+Arrive = Callable[[bytes], None]
+OnChange = Callable[[bool], None]
+
+
+class Network:
+    """Who can reach whom, and how long it takes."""
+
+    def __init__(self, world: World, rates: Rates) -> None:
+        self.rates = rates
+        self.world = world
+        self.chance = world.chance("network")
+        self._links: dict[str, list[Link]] = {}
+        """Every link, under the host that it leads to."""
+        self._split: Counter[tuple[str, str]] = Counter()
+        self._clogged: Counter[tuple[str, str]] = Counter()
+        self._up: set[str] = set()
+
+    # --- hosts --------------------------------------------------------------------------
+
+    def is_up(self, host: str) -> bool:
+        """Whether a node's process is there to be connected to."""
+        return host in self._up
+
+    def host_up(self, host: str) -> None:
+        """A node's ports are open: whoever waits for it connects."""
+        self._up.add(host)
+        for link in self._links.get(host, ()):
+            link.connect_soon()
+
+    def host_down(self, host: str) -> None:
+        """A process has ended: links to it break, links from it are gone."""
+        self._up.discard(host)
+        for links in self._links.values():
+            links[:] = [link for link in links if link.source != host or link.end()]
+        for link in self._links.get(host, ()):
+            link.break_()
+
+    def link(
+        self, source: str, to: str, on_change: OnChange, on_answer: Arrive, *, wild: bool
+    ) -> Link:
+        """A link that is down, and comes up when it can."""
+        link = Link(self, source, to, on_change, on_answer, wild=wild)
+        self._links.setdefault(to, []).append(link)
+        link.connect_soon()
+        return link
+
+    # --- what passes --------------------------------------------------------------------
+
+    def passes(self, source: str, to: str) -> bool:
+        """Whether no split keeps frames from getting from one host to another."""
+        return (source, to) not in self._split
+
+    def is_clogged(self, source: str, to: str) -> bool:
+        """Whether frames creep."""
+        return (source, to) in self._clogged
+
+    def latency_s(self) -> float:
+        """How long one frame takes."""
+        rates, chance = self.rates, self.chance
+        if chance.random() < rates.delay:
+            return chance.uniform(0.01, rates.delay_s)
+        return chance.uniform(0.0001, 0.001)
+
+    def datagram(self, source: str, to: str, arrive: Callable[[], None]) -> None:
+        """Send what may be lost, doubled or overtaken."""
+        rates, chance = self.rates, self.chance
+        if not self.passes(source, to) or self.is_clogged(source, to):
+            return
+        copies = 0 if chance.random() < rates.loss else 1
+        copies += copies and chance.random() < rates.double
+        for _ in range(copies):
+            self.world.after(self.latency_s(), arrive)
+
+    # --- what is done to it -------------------------------------------------------------
+
+    def split(self, source: str, to: str) -> None:
+        """From now on nothing gets from one to the other."""
+        self._split[source, to] += 1
+        if self._split[source, to] == 1:
+            for link in self._between(source, to):
+                link.held_up()
+
+    def heal(self, source: str, to: str) -> None:
+        """One reason less for that."""
+        self._split[source, to] -= 1
+        if self._split[source, to] <= 0:
+            del self._split[source, to]
+            for link in self._between(source, to):
+                link.let_go()
+
+    def clog(self, source: str, to: str) -> None:
+        """From now on frames creep."""
+        self._clogged[source, to] += 1
+
+    def unclog(self, source: str, to: str) -> None:
+        """One reason less for that."""
+        self._clogged[source, to] -= 1
+        if not self._clogged[source, to]:
+            del self._clogged[source, to]
+
+    def reset(self, source: str, to: str) -> None:
+        """Break every link between two hosts; they are made again at once."""
+        for link in self._between(source, to):
+            link.break_()
+
+    def mend(self) -> None:
+        """Nothing is split or clogged any more."""
+        for source, to in sorted(self._split):
+            self._split[source, to] = 1
+            self.heal(source, to)
+        self._clogged.clear()
+
+    def _between(self, one: str, other: str) -> list[Link]:
+        return [link for link in self._links.get(other, ()) if link.source == one] + [
+            link for link in self._links.get(one, ()) if link.source == other
+        ]
+
+
+class Link:
+    """One connection, and its answers.  ``up`` is what its owner believes."""
+
+    def __init__(
+        self,
+        network: Network,
+        source: str,
+        to: str,
+        on_change: OnChange,
+        on_answer: Arrive,
+        *,
+        wild: bool,
+    ) -> None:
+        """``on_change``: told when the link comes up (True) or is lost (False)."""
+        self.source = source
+        self.to = to
+        self.up = False
+        self._network = network
+        self._on_change = on_change
+        self._on_answer = on_answer
+        self._wild = wild
+        self._life = 0
+        """Which connection this is: whatever belongs to an earlier one is lost."""
+        self._connected = False
+        self._ended = False
+        self._ways = (_Way(source, to), _Way(to, source))
+
+    # --- frames -------------------------------------------------------------------------
+
+    @property
+    def full(self) -> bool:
+        """Whether its queue takes nothing more."""
+        return len(self._ways[0].queue) >= QUEUE_MAX
+
+    def send(self, frame: bytes, arrive: Arrive) -> None:
+        """Send a frame along the link; ``arrive`` gets it at the other end."""
+        self._post(self._ways[0], frame, arrive)
+
+    def answer(self, frame: bytes) -> None:
+        """Send a frame back; it is lost if the connection that asked is."""
+        self._post(self._ways[1], frame, self._on_answer)
+
+    def _post(self, way: _Way, frame: bytes, arrive: Arrive) -> None:
+        if not self._connected:
+            return
+        network, chance = self._network, self._network.chance
+        copies = 1
+        if self._wild and chance.random() < network.rates.wild:
+            copies = chance.choice((0, 2))
+        for _ in range(copies):
+            delay_s = network.latency_s()
+            if network.is_clogged(way.source, way.to):
+                delay_s += CLOG_S
+            at = max(network.world.now + delay_s, way.busy_until)
+            if not (self._wild and chance.random() < network.rates.wild):
+                way.busy_until = at
+            way.queue.append(partial(arrive, frame))
+            network.world.at(at, partial(self._pass, way, self._life, way.queue[-1]))
+
+    def _pass(self, way: _Way, life: int, arrival: Callable[[], None]) -> None:
+        """A frame has come as far as the split, or all the way."""
+        if life != self._life or not self._connected:
+            return
+        if not self._network.passes(way.source, way.to):
+            way.held.append(arrival)
+            return
+        way.queue.remove(arrival)
+        arrival()
+
+    # --- the connection -----------------------------------------------------------------
+
+    def connect_soon(self) -> None:
+        """Try to connect, as a client that tries again every so often would come to it."""
+        delay_s = self._network.chance.uniform(0.002, 0.2)
+        self._network.world.after(delay_s, partial(self._connect, self._life))
+
+    def _connect(self, life: int) -> None:
+        network = self._network
+        can = network.passes(self.source, self.to) and network.passes(self.to, self.source)
+        if self._ended or self._connected or life != self._life:
+            return
+        if can and network.is_up(self.to):
+            self._connected = True
+            self._tell(True)
+
+    def break_(self) -> None:
+        """The connection is gone, and its owner will hear of it."""
+        if not self._connected:
+            return
+        self._drop()
+        network = self._network
+        network.world.after(network.chance.uniform(0.0005, 0.01), partial(self._lost, self._life))
+
+    def _lost(self, life: int) -> None:
+        if life == self._life and not self._ended:
+            self._tell(False)
+            self.connect_soon()
+
+    def end(self) -> bool:
+        """Its owner's process has ended.  Returns False, for whoever filters links by it."""
+        self._ended = True
+        self._drop()
+        return False
+
+    def _drop(self) -> None:
+        self._connected = False
+        self._life += 1
+        for way in self._ways:
+            way.clear()
+
+    def held_up(self) -> None:
+        """A split has begun; if it lasts, the connection breaks of it."""
+        if self._connected:
+            breaks = partial(self._break_if_held_up, self._life)
+            self._network.world.after(SPLIT_BREAKS_S, breaks)
+
+    def _break_if_held_up(self, life: int) -> None:
+        passes = self._network.passes
+        if life == self._life and not (
+            passes(self.source, self.to) and passes(self.to, self.source)
+        ):
+            self.break_()
+
+    def let_go(self) -> None:
+        """A split has ended: what waited arrives, late; or the link is made again."""
+        if not self._connected:
+            self.connect_soon()
+            return
+        for way in self._ways:
+            if self._network.passes(way.source, way.to):
+                held, way.held = way.held, []
+                for arrival in held:
+                    self._network.world.at(
+                        self._network.world.now, partial(self._pass, way, self._life, arrival)
+                    )
+
+    def _tell(self, up: bool) -> None:
+        if self.up != up:
+            self.up = up
+            self._on_change(up)
+
+
+class _Way:
+    """One direction of a link."""
+
+    __slots__ = ("busy_until", "held", "queue", "source", "to")
+
+    def __init__(self, source: str, to: str) -> None:
+        self.source = source
+        self.to = to
+        self.busy_until = 0.0
+        self.queue: deque[Callable[[], None]] = deque()
+        """What is on its way."""
+        self.held: list[Callable[[], None]] = []
+        """What a split keeps from arriving."""
+
+    def clear(self) -> None:
+        """All of it is lost."""
+        self.busy_until = 0.0
+        self.queue.clear()
+        self.held.clear()

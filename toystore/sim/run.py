@@ -1,0 +1,204 @@
+"""One run of a scenario, from the first node's start to the verdict.
+
+    trouble    the nodes start, the clients ask, the faults strike
+    healing    every fault is over; membership must agree and hints must drain
+    audit      one client reads every key, of R owners and then of as many as it can, and
+               writes some; then the replicas must be equal
+    idleness   nobody asks anything, and there must be quiet
+
+The history of the trouble and of the audit is held to the promises; what a machine must
+never do, such as raise, ends the run at once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import partial
+
+from toystore.sim import audit, promises
+from toystore.sim.client import Ask, Load, SimClient
+from toystore.sim.cluster import AUDITOR, SimCluster
+from toystore.sim.history import GET, PUT, Row
+from toystore.sim.node import BrokenMachineError
+from toystore.sim.promises import Violation
+from toystore.sim.scenario import Scenario
+from toystore.sim.trouble import KINDS, Fault
+from toystore.sim.world import BEGIN_S, Tell
+
+HEALS_S = 60.0
+"""In this time a cluster must have healed, and in fact does in a few seconds."""
+AUDIT_S = 60.0
+SETTLES_S = 2.0
+"""A read that was answered repairs what is stale within this time."""
+IDLE_S = 5.0
+TIMEOUT_MAX_S = 2.0
+AUDIT_TIMEOUT_S = 5.0
+LATE_S = 0.05
+"""How late a client may be told, when its own alarm is a little late."""
+
+
+@dataclass
+class Report:
+    """What came of a run."""
+
+    scenario: Scenario
+    violations: list[Violation] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    digest: str = ""
+    """Of the trace: the same for the same scenario, always."""
+    seconds: float = 0.0
+    """How much virtual time went by."""
+    messages: int = 0
+    faults: int = 0
+    """How many faults struck."""
+    lossy: tuple[str, ...] = ()
+    """The nodes that lost something they had acknowledged."""
+    logged: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def promises(self) -> set[str]:
+        """The names of those that were broken."""
+        return {violation.promise for violation in self.violations}
+
+
+def run(scenario: Scenario, tell: Tell | None = None) -> Report:
+    """Run a scenario to its end.  ``tell`` gets the trace, line by line."""
+    report = Report(scenario)
+    cluster = SimCluster(scenario, tell)
+    try:
+        _Run(cluster, report).through()
+    except BrokenMachineError as error:
+        report.violations.append(Violation("machines_never_fail", str(error)))
+    report.digest = cluster.world.digest()
+    report.seconds = cluster.world.now - BEGIN_S
+    report.messages = cluster.said.total()
+    report.lossy = tuple(sorted(cluster.lossy))
+    report.logged = cluster.logged
+    return report
+
+
+class _Run:
+    """The phases of one run."""
+
+    def __init__(self, cluster: SimCluster, report: Report) -> None:
+        self._cluster = cluster
+        self._report = report
+        self._healed_s = float("inf")
+        self._mended = False
+
+    def through(self) -> None:
+        """All of it."""
+        self._trouble()
+        self._healing()
+        self._audit()
+        self._idleness()
+        self._judge()
+
+    def _trouble(self) -> None:
+        cluster = self._cluster
+        load = Load(cluster, self._report.rows)
+        cluster.start()
+        for fault in cluster.scenario.faults:
+            cluster.world.at(BEGIN_S + fault.at_s, partial(self._begin, fault))
+        limit_s = cluster.scenario.duration_s + TIMEOUT_MAX_S + 1.0
+        if not cluster.world.run_until(lambda: load.over, limit_s):
+            self._broken("nothing_hangs", "an operation has not ended after its timeout")
+
+    def _begin(self, fault: Fault) -> None:
+        if self._mended:
+            return
+        self._report.faults += 1
+        self._cluster.world.note("fault", f"begins: {fault}")
+        KINDS[fault.kind].begin(self._cluster, fault)
+        self._cluster.world.after(fault.for_s, partial(self._end, fault))
+
+    def _end(self, fault: Fault) -> None:
+        if not self._mended:
+            self._cluster.world.note("fault", f"ends: {fault}")
+            KINDS[fault.kind].end(self._cluster, fault)
+
+    def _healing(self) -> None:
+        cluster = self._cluster
+        self._mended = True
+        cluster.world.note("fault", "everything is mended")
+        cluster.mend()
+
+        def healed() -> bool:
+            return (
+                audit.links_up(cluster)
+                and not audit.membership_agreed(cluster)
+                and audit.idle(cluster)
+                and not audit.hints_drained(cluster)
+            )
+
+        if not _look_now_and_then(cluster, healed, HEALS_S):
+            self._report.violations += audit.membership_agreed(cluster)
+            self._report.violations += audit.hints_drained(cluster)
+            if not (audit.idle(cluster) and audit.links_up(cluster)):
+                self._broken("cluster_heals", f"it has not healed in {HEALS_S:g} s")
+        self._healed_s = cluster.world.now
+
+    def _audit(self) -> None:
+        cluster, scenario = self._cluster, self._cluster.scenario
+        auditor = SimClient(cluster, AUDITOR, self._report.rows)
+        keys = sorted({row.place for row in self._report.rows})
+        asks = []
+        for everyone in (False, True):
+            for bucket, key in keys:
+                settings = cluster.coordinator_settings.buckets[bucket]
+                can = max(1, settings.n - len(cluster.lossy))
+                r = can if everyone else min(settings.r, can)
+                asks.append(Ask(GET, bucket, key, None, r, AUDIT_TIMEOUT_S))
+        asks += [
+            Ask(PUT, "default", f"audit{at}", "audit", None, AUDIT_TIMEOUT_S)
+            for at in range(scenario.partitions)
+        ]
+        asks.reverse()
+
+        def go_on(_: Row | None = None) -> None:
+            if asks:
+                auditor.ask(asks.pop(), go_on)
+
+        cluster.world.after(1.0, go_on)
+        if not cluster.world.run_until(lambda: not asks and not auditor.busy, AUDIT_S):
+            self._broken("nothing_hangs", "the audit has not come to its end")
+        cluster.world.run(SETTLES_S)
+        self._report.violations += audit.replicas_equal(cluster, keys)
+        self._report.violations += audit.lists_distinct(cluster.ring, scenario.n, scenario.names)
+
+    def _idleness(self) -> None:
+        cluster = self._cluster
+        said, logged = cluster.said.copy(), cluster.logged.copy()
+        cluster.world.run(IDLE_S)
+        self._report.violations += audit.idle_is_quiet(
+            list(cluster.nodes.values()), cluster.said - said, cluster.logged - logged, IDLE_S
+        )
+        self._report.violations += audit.hints_drained(cluster)
+
+    def _judge(self) -> None:
+        """Hold the whole history to the promises."""
+        rows, lossy = self._report.rows, len(self._cluster.lossy)
+        found = self._report.violations
+        for check in promises.ALWAYS:
+            found += check(rows)
+        found += promises.quorums_overlap(rows, lossy)
+        found += promises.writes_follow(rows, self._cluster.minters)
+        asked = [row for row in rows if row.process != AUDITOR]
+        found += promises.nothing_hangs(asked, TIMEOUT_MAX_S, LATE_S)
+        found += promises.nothing_lost(rows, self._healed_s, lossy)
+        found += promises.everything_is_served(rows, self._healed_s)
+
+    def _broken(self, promise: str, text: str) -> None:
+        self._report.violations.append(Violation(promise, text))
+
+
+def _look_now_and_then(cluster: SimCluster, holds: object, limit_s: float) -> bool:
+    """Let time pass until something holds that is not looked at for every single step."""
+    assert callable(holds)
+    end = cluster.world.now + limit_s
+    while not holds():
+        if cluster.world.now >= end:
+            return False
+        cluster.world.run(0.1)
+    return True

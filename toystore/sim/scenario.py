@@ -1,0 +1,178 @@
+"""A scenario: a cluster, a load, and all that will happen to them, drawn from one seed.
+
+This is swarm testing (Groce et al., ISSTA 2012): each seed turns most kinds of trouble off
+and the others up, because a run with a little of everything seldom gets far enough into
+anything.  A scenario is plain data, and can be written down and read again: so a fault
+can be taken out of one, to see whether the rest still does harm (minimise.py).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from toystore.sim.trouble import KINDS, Fault
+
+DURABILITIES = ("sync", "sync", "sync", "async")
+"""Drawn from; most clusters are to wait for their disks."""
+
+
+class Rates(NamedTuple):
+    """How often the usual mishaps occur, from 0 to 1 each."""
+
+    delay: float = 0.0
+    """That a frame or datagram takes up to ``delay_s`` instead of a millisecond."""
+    delay_s: float = 0.1
+    loss: float = 0.0
+    """That a datagram is lost."""
+    double: float = 0.0
+    """That a datagram comes twice."""
+    wild: float = 0.0
+    """That a frame between nodes is lost, comes twice or is overtaken."""
+    sluggish: float = 0.0
+    """That an actor comes to its turn only up to 0.1 s late."""
+    partial: float = 0.0
+    """That a turn takes in only a part of what waits."""
+    slow_commit: float = 0.0
+    """That a commit takes up to 0.1 s."""
+    map_full: float = 0.0
+    """That a batch finds no map to grow into."""
+
+
+CALM = Rates()
+"""Nothing of all that."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What a run is made of."""
+
+    seed: int
+    nodes: int
+    n: int
+    r: int
+    w: int
+    durability: str
+    partitions: int
+    seeds: int
+    """How many of the nodes are seeds."""
+    probe_period_s: float
+    hint_bytes_max: int
+    requests_max: int
+    frame_bytes_max: int
+    batch_bytes: int
+    clients: int
+    keys: int
+    think_s: float
+    """Each client's pause between two operations, on the average."""
+    value_bytes: int
+    duration_s: float
+    """How long the load and the faults last."""
+    rates: Rates
+    faults: tuple[Fault, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The nodes'."""
+        return tuple(f"n{number}" for number in range(1, self.nodes + 1))
+
+    @property
+    def client_names(self) -> tuple[str, ...]:
+        """The clients'."""
+        return tuple(f"c{number}" for number in range(1, self.clients + 1))
+
+    def without(self, *faults: Fault) -> Scenario:
+        """The same with fewer faults."""
+        kept = tuple(fault for fault in self.faults if fault not in faults)
+        return dataclasses.replace(self, faults=kept)
+
+    def to_json(self) -> str:
+        """As text that `from_json` reads."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Scenario:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: it is no scenario.
+        """
+        try:
+            given: dict[str, Any] = json.loads(text)
+            rates = Rates(*given.pop("rates"))
+            faults = tuple(
+                Fault(kind, at_s, for_s, tuple(on), amount, how)
+                for kind, at_s, for_s, on, amount, how in given.pop("faults")
+            )
+            return cls(**given, rates=rates, faults=faults)
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"not a scenario: {error}") from None
+
+
+def draw(seed: int) -> Scenario:
+    """The scenario of a seed."""
+    chance = random.Random(f"scenario/{seed}")
+    nodes = chance.choice((1, 2, 3, 3, 4, 5, 5, 6, 7))
+    n = chance.choice((1, 2, 3, 3, 3, 5))
+    n = min(n, nodes)
+    r, w = chance.choice(_quorums(n))
+    empty = Scenario(
+        seed=seed,
+        nodes=nodes,
+        n=n,
+        r=r,
+        w=w,
+        durability=chance.choice(DURABILITIES),
+        partitions=chance.choice((8, 16, 32)),
+        seeds=chance.randint(1, min(3, nodes)),
+        probe_period_s=chance.choice((0.3, 0.5, 1.0)),
+        hint_bytes_max=chance.choice((2_000, 2**20, 2**20)),
+        requests_max=chance.choice((4, 64, 4096)),
+        frame_bytes_max=chance.choice((400, 2**20)),
+        batch_bytes=chance.choice((200, 2000, 2**18)),
+        clients=chance.randint(1, 5),
+        keys=chance.randint(1, 10),
+        think_s=chance.choice((0.02, 0.1, 0.3)),
+        value_bytes=chance.choice((0, 100)),
+        duration_s=chance.uniform(8.0, 25.0),
+        rates=_rates(chance),
+        faults=(),
+    )
+    return dataclasses.replace(empty, faults=_faults(empty, chance))
+
+
+def _quorums(n: int) -> list[tuple[int, int]]:
+    """Mostly those that overlap, the majorities first of all."""
+    every = [(r, w) for r in range(1, n + 1) for w in range(1, n + 1)]
+    overlapping = [pair for pair in every if sum(pair) > n]
+    majority = (n // 2 + 1, n // 2 + 1)
+    return [majority] * 6 + overlapping * 2 + every
+
+
+def _rates(chance: random.Random) -> Rates:
+    """Each kind of mishap is off in half of the seeds, and rare or frequent in the rest."""
+    return Rates(
+        *(
+            chance.choice((0.05, 0.3, 1.0)) if name == "delay_s" else _rate(chance)
+            for name in Rates._fields
+        )
+    )
+
+
+def _rate(chance: random.Random) -> float:
+    return chance.choice((0.0, 0.0, 0.01, 0.1)) * chance.uniform(0.5, 2.0)
+
+
+def _faults(scenario: Scenario, chance: random.Random) -> tuple[Fault, ...]:
+    """Some faults of a few kinds, in the order in which they begin."""
+    kinds = chance.sample(sorted(KINDS), chance.randint(0, 4))
+    faults = [
+        fault
+        for kind in kinds
+        for _ in range(chance.randint(1, 4))
+        for fault in KINDS[kind].draw(scenario, chance)
+    ]
+    return tuple(sorted(faults, key=lambda fault: fault.at_s))
