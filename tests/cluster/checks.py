@@ -1,69 +1,89 @@
-"""What must hold of a workload's history once the faults are over.
+"""What must hold of a workload once the faults are over and every hint is home.
 
-`missing`      every acknowledged write is read, with R=2, and nothing that was never tried
-`behind`       the same of every copy by itself
+`behind`       every copy by itself, before a read can repair it: is it as new as the last
+               acknowledged write of its key?
 `why_behind`   the one case in which a copy may be behind (DESIGN.md section 5): a
                coordinator that died between answering and hinting
-`went_back`    reads that gave less than their own client knew to be written; a sloppy
-               quorum does not promise that there are none while nodes fail
+`broken`       every key read back, and the whole history held to what toystore promises
+               (toystore/sim/promises.py), as the simulator's are
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from toystore import Client, ToystoreError
 from toystore.config import ClusterConfig
+from toystore.sim.history import OK, Row
+from toystore.sim.promises import (
+    ALWAYS,
+    Violation,
+    everything_is_served,
+    nothing_hangs,
+    nothing_lost,
+    quorums_overlap,
+    writes_follow,
+)
 
 from .replicas import copies
-from .workload import GET, OK, PUT, Operation, Workload
+from .workload import Workload
 
-READ_S = 60.0
-READ_AT_ONCE = 1000
+SLACK_S = 10.0
+"""So much later than its timeout an answer may be noted, on a machine that is busy."""
 
 
-def missing(workload: Workload, endpoints: Sequence[str], *, r: int = 2) -> list[str]:
-    """Every key that does not hold its last acknowledged write or a later one."""
-    complaints = []
-    keys = sorted(workload.tried)
-    with Client(endpoints, timeout=READ_S) as client:
-        for start in range(0, len(keys), READ_AT_ONCE):
-            found = client.get_many(keys[start : start + READ_AT_ONCE], r=r)
-            for key, answer in found.items():
-                if isinstance(answer, ToystoreError):
-                    complaints.append(f"{key}: {type(answer).__name__}: {answer}")
-                    continue
-                held = 0 if answer is None else int(answer.value)
-                if not _last(workload, str(key)) <= held <= workload.tried[str(key)]:
-                    complaints.append(f"{key}: holds {held}, {_limits(workload, str(key))}")
-    return complaints
+def broken(work: Workload) -> list[Violation]:
+    """Read every key back, and hold the whole history to every promise."""
+    healed_s = time.time()
+    work.read_back()
+    return [
+        *(violation for check in ALWAYS for violation in check(work.rows)),
+        *quorums_overlap(work.rows),
+        *writes_follow(work.rows, work.minters),
+        *nothing_hangs(work.rows, work.timeout_s, SLACK_S),
+        *nothing_lost(work.rows, healed_s),
+        *everything_is_served(work.rows, healed_s),
+    ]
+
+
+def last_acknowledged(rows: Iterable[Row]) -> dict[str, Row]:
+    """Of each key, the acknowledged write that stands above all others."""
+    last: dict[str, Row] = {}
+    for row in rows:
+        if row.writes and row.outcome == OK:
+            key = row.key.partition("/")[2]
+            if key not in last or last[key].stamp < row.stamp:
+                last[key] = row
+    return last
 
 
 class Behind(NamedTuple):
     """A copy that is older than the last acknowledged write of its key."""
 
-    key: str
     owner: str
     owners: tuple[str, ...]
-    held: int
-    write: Operation
+    held: str
+    """The stamp that it has, as hex; "" if it has nothing."""
+    write: Row
     """The write that it lacks."""
 
+    def __str__(self) -> str:
+        held = self.held or "nothing"
+        return f"{self.write.key} at {self.owner} of {self.owners}: {held}, not {self.write}"
 
-def behind(config: ClusterConfig, workload: Workload) -> tuple[int, list[Behind]]:
+
+def behind(config: ClusterConfig, rows: Iterable[Row]) -> tuple[int, list[Behind]]:
     """How many copies were looked at, and those that are behind."""
     looked_at = 0
     stale = []
-    for key, held in copies(config, workload.acknowledged).items():
-        write = workload.acknowledged[key]
-        assert write.value is not None
+    last = last_acknowledged(rows)
+    for key, held in copies(config, last).items():
+        looked_at += len(held)
         for owner, record in held.items():
-            looked_at += 1
-            number = 0 if record is None else int(record.value)
-            assert number <= workload.tried[key], f"{key}: {number} was never written"
-            if number < write.value:
-                stale.append(Behind(key, owner, tuple(held), number, write))
+            stamp = "" if record is None else record.stamp.hex()
+            if stamp < last[key].stamp:
+                stale.append(Behind(owner, tuple(held), stamp, last[key]))
     return looked_at, stale
 
 
@@ -101,25 +121,6 @@ def why_behind(copy: Behind, deaths: Sequence[Death], settles_s: float = SETTLES
     return None
 
 
-def went_back(workload: Workload) -> list[str]:
-    """Reads of a client's own key that gave less than it had been told is written."""
-    complaints = []
-    acknowledged: dict[str, int] = {}
-    for op in workload.history:
-        if op.outcome != OK:
-            continue
-        if op.operation == PUT:
-            acknowledged[op.key] = op.value or 0
-        elif op.operation == GET and (op.value or 0) < acknowledged.get(op.key, 0):
-            complaints.append(f"{op.key}: read {op.value}, acknowledged {acknowledged[op.key]}")
-    return complaints
-
-
-def _last(workload: Workload, key: str) -> int:
-    """The last number acknowledged; 0 if none was."""
-    write = workload.acknowledged.get(key)
-    return 0 if write is None else write.value or 0
-
-
-def _limits(workload: Workload, key: str) -> str:
-    return f"acknowledged {_last(workload, key)}, tried {workload.tried[key]}"
+def unexplained(copies_behind: Iterable[Behind], deaths: Sequence[Death] = ()) -> list[Behind]:
+    """Those that no death explains."""
+    return [copy for copy in copies_behind if why_behind(copy, deaths) is None]

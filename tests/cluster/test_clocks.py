@@ -2,7 +2,9 @@
 
 import pytest
 
-from .checks import behind, missing
+from toystore.client.clock import process_clock
+
+from .checks import behind, broken
 from .workload import LaggingClock, Workload, at_work
 
 pytestmark = pytest.mark.cluster
@@ -47,8 +49,7 @@ def test_with_a_node_an_hour_off_and_clients_a_minute_behind_nothing_is_lost(mak
     work = Workload(
         cluster.endpoints(),
         clients=6,
-        keys_per_client=10,
-        clocks=(None, LaggingClock(A_MINUTE_S), None, LaggingClock(5)),
+        clocks=(process_clock, LaggingClock(A_MINUTE_S), LaggingClock(5)),
     )
 
     with at_work(work) as load:
@@ -61,5 +62,5 @@ def test_with_a_node_an_hour_off_and_clients_a_minute_behind_nothing_is_lost(mak
     cluster.until_drained()
 
     assert not work.failures()
-    assert not missing(work, cluster.endpoints())
-    assert not behind(cluster.config, work)[1]
+    assert not behind(cluster.config, work.rows)[1]
+    assert not broken(work)

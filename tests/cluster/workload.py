@@ -1,52 +1,35 @@
-"""A workload whose history can be checked: who wrote what, and what was acknowledged.
+"""Clients that read, write and delete, and a history of what each was told.
 
-Each key has one writer, which writes 1, 2, 3, ... to it, one after the other.  So after
-any faults a read must give at least the last number acknowledged, and at most the last
-one tried (checks.py).  Every operation is kept as a row of the history, which
-`write_rows` writes as JSON lines: process, operation, key, value, invoke and return
-times in seconds since 1970, and an outcome of ok, fail (certainly did not happen) or
-unknown.
+All of them use the same keys, so that which write of a key is the last is for the stamps
+to say.  Every value is written once: ``c3.17`` is the 17th of client ``c3``.  The history
+is a list of rows (toystore/sim/history.py); what must hold of it is checks.py's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from collections.abc import Awaitable, Iterator, Sequence
+from dataclasses import dataclass, field
 
-from toystore import AsyncClient, ToystoreError
-from toystore.client.clock import Clock
-from toystore.core.stamp import HybridLogicalClock
+from toystore import ToystoreError
+from toystore.client.clock import Clock, process_clock
+from toystore.core.stamp import MINTER_BYTES, HybridLogicalClock
+from toystore.sim.history import DELETE, FAIL, GET, OK, PUT, UNKNOWN, Row
+
+from .telling_client import TellingClient, Told
 
 PATIENCE_S = 60.0
-OK, FAIL, UNKNOWN = "ok", "fail", "unknown"
-PUT, GET = "put", "get"
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """A row of the history."""
-
-    process: int
-    operation: str
-    key: str
-    value: int | None
-    invoke_s: float
-    return_s: float
-    outcome: str
-    error: str = ""
+READERS = 16
 
 
 @dataclass
 class Workload:
-    """Some clients that read and write, each one thing after the other, until told to stop.
+    """Some clients, each doing one thing after the other, until told to stop.
 
     Every other client uses all endpoints in turn, so that a node that is back has work to do;
     the rest stay with one, each with another, until it fails them.
@@ -54,101 +37,103 @@ class Workload:
 
     endpoints: Sequence[str]
     clients: int = 8
-    keys_per_client: int = 8
-    put_share: float = 0.5
+    keys: int = 64
+    put_share: float = 0.45
+    delete_share: float = 0.05
     timeout_s: float = PATIENCE_S
     attempt_s: float = 0.5
-    clocks: Sequence[Clock | None] = (None,)
-    """Each put is stamped by one of these, drawn anew; None is the clock of this process."""
-    name: str = "client"
+    ops_per_s: float = float("inf")
+    """No client begins more often than its share of this."""
+    clocks: Sequence[Clock] = (process_clock,)
+    """The clients' clocks, in turn."""
+    name: str = "c"
     seed: int = 1
-    history: list[Operation] = field(default_factory=list)
-    acknowledged: dict[str, Operation] = field(default_factory=dict)
-    """The last put of each key that was acknowledged."""
-    tried: dict[str, int] = field(default_factory=dict)
-    """The last number that was put to each key, whatever became of it."""
+    n: int = 3
+    rows: list[Row] = field(default_factory=list)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run every client until ``stop`` is set and its last operation has ended."""
         await asyncio.gather(*(self._client(number, stop) for number in range(self.clients)))
 
-    async def _client(self, process: int, stop: asyncio.Event) -> None:
-        chance = random.Random(f"{self.seed}/{process}")
-        endpoints = list(self.endpoints)
-        chance.shuffle(endpoints)
-        keys = [f"{self.name}{process}/key{number}" for number in range(self.keys_per_client)]
-        async with contextlib.AsyncExitStack() as stack:
-            clients = [
-                await stack.enter_async_context(
-                    AsyncClient(
-                        endpoints,
-                        timeout=self.timeout_s,
-                        attempt_timeout=self.attempt_s,
-                        clock=clock,
-                        spread=process % 2 == 1,
-                    )
-                )
-                for clock in self.clocks
-            ]
+    def read_back(self) -> None:
+        """Read every key once more, as clients of their own."""
+
+        async def read_all() -> None:
+            keys = iter(self.every_key)
+            await asyncio.gather(
+                *(self._reader(f"{self.name}back{n}", keys) for n in range(READERS))
+            )
+
+        asyncio.run(read_all())
+
+    @property
+    def every_key(self) -> list[str]:
+        """Whatever may have been written."""
+        return [f"{self.name}:{number}" for number in range(self.keys)]
+
+    @property
+    def minters(self) -> dict[str, str]:
+        """The minter of each client's clock, as hex."""
+        of_clock = [clock.mint()[-MINTER_BYTES:].hex() for clock in self.clocks]
+        return {f"{self.name}{n}": of_clock[n % len(of_clock)] for n in range(self.clients)}
+
+    # --- clients ------------------------------------------------------------------------
+
+    async def _client(self, number: int, stop: asyncio.Event) -> None:
+        process, chance = f"{self.name}{number}", random.Random(f"{self.seed}/{number}")
+        keys, written = self.every_key, 0
+        clock = self.clocks[number % len(self.clocks)]
+        pause_s = self.clients / self.ops_per_s
+        async with self._connected(chance, clock, spread=number % 2 == 1) as client:
             while not stop.is_set():
-                client, key = chance.choice(clients), chance.choice(keys)
-                if chance.random() < self.put_share:
-                    await self._put(client, process, key)
+                began = time.monotonic()
+                key, drawn = chance.choice(keys), chance.random()
+                if drawn < self.put_share:
+                    written += 1
+                    value = f"{process}.{written}"
+                    await self._note(process, PUT, key, value, client.write(key, value))
+                elif drawn < self.put_share + self.delete_share:
+                    await self._note(process, DELETE, key, None, client.write(key, None))
                 else:
-                    await self._get(client, process, key)
+                    await self._note(process, GET, key, None, client.read(key))
+                await asyncio.sleep(began + pause_s - time.monotonic())
 
-    async def _put(self, client: AsyncClient, process: int, key: str) -> None:
-        value = self.tried.get(key, 0) + 1
-        self.tried[key] = value
-        began = time.time()
+    async def _reader(self, process: str, keys: Iterator[str]) -> None:
+        async with self._connected(random.Random(process), process_clock, spread=True) as client:
+            for key in keys:
+                await self._note(process, GET, key, None, client.read(key))
+
+    def _connected(self, chance: random.Random, clock: Clock, *, spread: bool) -> TellingClient:
+        endpoints = chance.sample(list(self.endpoints), len(self.endpoints))
+        return TellingClient(
+            endpoints,
+            timeout=self.timeout_s,
+            attempt_timeout=self.attempt_s,
+            clock=clock,
+            spread=spread,
+        )
+
+    # --- the history --------------------------------------------------------------------
+
+    async def _note(
+        self, process: str, operation: str, key: str, tried: str | None, call: Awaitable[Told]
+    ) -> None:
+        """See one operation through.  A read that failed did not happen."""
+        row = Row(process, operation, f"default/{key}", tried, time.time(), 0.0, OK, n=self.n)
         try:
-            await client.put(key, str(value))
+            row = row._replace(**(await call)._asdict())
         except ToystoreError as error:
-            outcome = FAIL if error.definite else UNKNOWN
-            self._note(process, PUT, key, value, began, outcome, error)
-        else:
-            self.acknowledged[key] = self._note(process, PUT, key, value, began)
-
-    async def _get(self, client: AsyncClient, process: int, key: str) -> None:
-        began = time.time()
-        try:
-            found = await client.get(key)
-        except ToystoreError as error:
-            self._note(process, GET, key, None, began, FAIL, error)
-        else:
-            self._note(process, GET, key, None if found is None else int(found.value), began)
-
-    def _note(
-        self,
-        process: int,
-        operation: str,
-        key: str,
-        value: int | None,
-        began: float,
-        outcome: str = OK,
-        error: Exception | None = None,
-    ) -> Operation:
-        text = "" if error is None else f"{type(error).__name__}: {error}"
-        row = Operation(process, operation, key, value, began, time.time(), outcome, text)
-        self.history.append(row)
-        return row
-
-    # --- what became of it --------------------------------------------------------------
+            outcome = FAIL if error.definite or operation == GET else UNKNOWN
+            row = row._replace(outcome=outcome, error=f"{type(error).__name__}: {error}")
+        self.rows.append(row._replace(return_s=time.time()))
 
     def failures(self) -> Counter[str]:
         """How many operations failed, by what was said."""
-        return Counter(op.error for op in self.history if op.outcome != OK)
+        return Counter(row.error for row in self.rows if row.outcome != OK)
 
     def latencies_ms(self) -> list[float]:
         """How long each operation took that succeeded, sorted."""
-        ended = (op for op in self.history if op.outcome == OK)
-        return sorted((op.return_s - op.invoke_s) * 1e3 for op in ended)
-
-
-def write_rows(path: Path, history: Iterable[Operation]) -> None:
-    """Keep a history for another checker, one JSON object a line."""
-    with path.open("w") as file:
-        file.writelines(json.dumps(asdict(op)) + "\n" for op in history)
+        return sorted((row.return_s - row.invoke_s) * 1e3 for row in self.rows if row.outcome == OK)
 
 
 class Load:
@@ -163,9 +148,9 @@ class Load:
 
     def go_on(self, operations: int) -> None:
         """Wait until so many more operations have ended."""
-        target = len(self.workload.history) + operations
+        target = len(self.workload.rows) + operations
         end = time.monotonic() + PATIENCE_S
-        while len(self.workload.history) < target:
+        while len(self.workload.rows) < target:
             assert self._thread.is_alive(), f"the load has ended: {self._error!r}"
             assert time.monotonic() < end, f"{operations} operations in {PATIENCE_S:g} s"
             time.sleep(0.01)
