@@ -23,10 +23,12 @@ from toystore import Client
 from toystore.config import load
 from toystore.localcluster.cluster import LocalCluster, Node, State
 
+from .network import Network
+
 PATIENCE_S = 60.0
 """Nothing takes this long; a machine that is busy with other things may make it seem so."""
 POLL_S = 0.05
-LAUNCHER = Path(__file__).with_name("shifted_clock.py")
+LAUNCHER = Path(__file__).with_name("faulty_node.py")
 
 
 class Cluster:
@@ -39,10 +41,14 @@ class Cluster:
         *,
         n: int = 3,
         partitions: int = 64,
+        proxied: bool = False,
         told: Callable[[str], None] = lambda line: None,
         **more: Any,
     ) -> None:
-        """``more`` goes into the YAML file as it is.  Nothing runs yet."""
+        """``more`` goes into the YAML file as it is.  Nothing runs yet.
+
+        ``proxied``: what nodes say to each other goes through ``self.network``.
+        """
         self._guard, base_port = reserve_ports(size)
         self.config_path = folder / "cluster.yaml"
         self.config_path.write_text(
@@ -74,11 +80,18 @@ class Cluster:
         )
         self.nodes = self.local.nodes
         self.names = tuple(self.nodes)
+        self.network = Network(self.config, self.config_path)
+        self._proxied = proxied
+        self._faults: dict[str, dict[str, Any]] = {name: {} for name in self.names}
         self._runner = asyncio.Runner()
 
     def __enter__(self) -> Self:
         self.data.mkdir(exist_ok=True)
         try:
+            if self._proxied:
+                self.network.__enter__()
+                for name in self.names:
+                    self.set_fault(name, config=str(self.network.config_for(name)))
             self._runner.run(self.local.__aenter__())
             self.until_ready()
         except BaseException:
@@ -90,6 +103,8 @@ class Cluster:
         self._runner.run(self.local.__aexit__())
         self._runner.close()
         self._guard.close()
+        if self._proxied:
+            self.network.__exit__()
 
     # --- clients ------------------------------------------------------------------------
 
@@ -133,9 +148,11 @@ class Cluster:
         self._runner.run(start())
         self.until_ready()
 
-    def set_clock(self, name: str, by_s: float) -> None:
-        """From its next start on, a node's wall clock is ``by_s`` seconds off."""
-        (self.data / f"{name}.clock").write_text(str(by_s))
+    def set_fault(self, name: str, **faults: Any) -> None:
+        """From its next start on, a node has these faults too (faulty_node.py); None ends one."""
+        now = self._faults[name] | faults
+        self._faults[name] = {fault: value for fault, value in now.items() if value is not None}
+        (self.data / f"{name}.faults").write_text(json.dumps(self._faults[name]))
 
     # --- what is waited for -------------------------------------------------------------
 

@@ -30,7 +30,7 @@ def test_a_node_an_hour_back_takes_puts_that_stand_above_what_was_there(make_clu
     cluster.client().put("k", b"before")
 
     cluster.stop("n2")
-    cluster.set_clock("n2", -AN_HOUR_S)
+    cluster.set_fault("n2", clock_s=-AN_HOUR_S)
     cluster.start("n2")
     wrong, right = cluster.client("n2"), cluster.client("n1")
 
@@ -55,7 +55,7 @@ def test_with_a_node_an_hour_off_and_clients_a_minute_behind_nothing_is_lost(mak
     with at_work(work) as load:
         load.go_on(150)
         cluster.stop("n3")
-        cluster.set_clock("n3", ahead_s)
+        cluster.set_fault("n3", clock_s=ahead_s)
         load.go_on(150)
         cluster.start("n3")
         load.go_on(500)

@@ -1,0 +1,85 @@
+"""Runs a node as ``python -m actors`` does, but under conditions that are not right.
+
+They are in the file ``DIR/NODE.faults``, a JSON object; without one the node is as any:
+
+    config         the path of a configuration to use instead, in which the ways to the
+                   other members lead through a proxy (network.py)
+    clock_s        the wall clock is so many seconds off, as by an operator who sets the date
+    commit_s       each commit takes so many seconds longer: a slow disk
+    files          so many file descriptors, and no more (RLIMIT_NOFILE)
+    data_bytes     so much private memory, and no more (RLIMIT_DATA); what is mapped from
+                   files, as LMDB's map is, does not count
+    wire_version   it speaks this version of the protocol
+
+Everything is done before the node's first line runs; the product has no switch for any of it.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import runpy
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import toystore.wire
+from toystore.engines.lmdb_engine import LmdbEngine
+
+
+def main() -> None:
+    """Make the faults, then be the node; called with CONFIG NODE --data-dir DIR ..."""
+    _, config, node, _, folder, *_ = sys.argv
+    file = Path(folder, f"{node}.faults")
+    faults: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    sys.argv[1] = faults.pop("config", config)
+    for name, value in faults.items():
+        FAULTS[name](value)
+    runpy.run_module("actors", run_name="__main__", alter_sys=True)
+
+
+def shift_clock(by_s: float) -> None:
+    """From now on the wall clock is ``by_s`` seconds off; deadlines are not."""
+    true_s, true_ns = time.time, time.time_ns
+    by_ns = int(by_s * 1e9)
+    time.time = lambda: true_s() + by_s
+    time.time_ns = lambda: true_ns() + by_ns
+
+
+def slow_commits(by_s: float) -> None:
+    """Each commit takes ``by_s`` longer; meanwhile, as in an fsync, other threads run."""
+    commit = LmdbEngine.commit
+
+    def slowly(engine: LmdbEngine) -> None:
+        time.sleep(by_s)
+        commit(engine)
+
+    LmdbEngine.commit = slowly  # type: ignore[method-assign]
+
+
+def limit_files(most: int) -> None:
+    """The node raises its own limit as far as it may: this is how far."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def limit_data(most: int) -> None:
+    """Of bytes that a process has to itself."""
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+
+
+def speak(version: int) -> None:
+    """Another version of the protocol, in what is said and in what is understood."""
+    toystore.wire.VERSION = version
+
+
+FAULTS = {
+    "clock_s": shift_clock,
+    "commit_s": slow_commits,
+    "files": limit_files,
+    "data_bytes": limit_data,
+    "wire_version": speak,
+}
+
+if __name__ == "__main__":
+    main()
