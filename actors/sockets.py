@@ -45,7 +45,7 @@ from toystore.core.messages import (
     Status,
     takes,
 )
-from toystore.wire import Frame, FrameError, Header, decode, encode_bounded
+from toystore.wire import Frame, FrameError, Header, VersionError, decode, encode_bounded
 
 Delivery = tuple[Message, Address]
 """A message and who sent it."""
@@ -172,8 +172,12 @@ class Mailbox(Door):
                 self.reject(f"{len(parts)} frames, not an identity and a body", parts[0])
                 continue
             identity, body = parts
-            frame = self.opened(body, identity)
-            if frame is None:
+            try:
+                frame = decode(body)
+            except FrameError as error:
+                self.reject(str(error), identity)
+                if isinstance(error, VersionError):
+                    self._post(identity, [Refused(str(error))])
                 continue
             if frame.header is None:
                 self.reject("no header: clients go to the client port", identity)
@@ -327,12 +331,20 @@ class Link(Door):
         return (self.socket,) if self.monitor is None else (self.socket, self.monitor)
 
     def drain(self) -> list[Delivery]:
-        """Answers, and news of the link itself."""
+        """Answers, and news of the link itself.
+
+        Whatever is said in another version of the protocol, it says that we do not belong there.
+        """
         inbox: list[Delivery] = []
         for parts in received(self.socket):
-            frame = self.opened(parts[-1], self.to)
-            if frame is not None:
-                inbox.extend((message, self.to) for message in frame.messages)
+            try:
+                frame = decode(parts[-1])
+            except VersionError as error:
+                frame = Frame([Refused(f"{self.to.node} speaks {error}")], None)
+            except FrameError as error:
+                self.reject(str(error), self.to)
+                continue
+            inbox.extend((message, self.to) for message in frame.messages)
         return inbox + self._news()
 
     def send(self, to: Address, messages: list[Message]) -> list[Delivery]:  # noqa: ARG002 - a link leads to one address

@@ -148,6 +148,17 @@ class Cluster:
         self._runner.run(start())
         self.until_ready()
 
+    def start_in_vain(self, name: str) -> str:
+        """Start a node that must end by itself: how it did, and what it said last."""
+        node = self.nodes[name]
+        self.local.start(name)
+        assert node.process is not None
+        node.process.wait(PATIENCE_S)
+        why = node.why_it_ended()
+        node.state = State.KILLED
+        self.local.reap()
+        return why
+
     def set_fault(self, name: str, **faults: Any) -> None:
         """From its next start on, a node has these faults too (faulty_node.py); None ends one."""
         now = self._faults[name] | faults
