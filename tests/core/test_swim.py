@@ -7,13 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from swim_network import ALIVE, DEAD, LEFT, SUSPECT, Network
 
-from toystore.core.machine import GOSSIP, Now, Outbox, Peer
+from toystore.core.machine import GOSSIP, STORAGE, Now, Outbox, Peer
 from toystore.core.members import INCARNATION_MAX, Members, beats, merge, sends_max
 from toystore.core.messages import (
     Ack,
     Exchange,
     ExchangeReply,
     Gossip,
+    Leave,
     LinkLost,
     LinkUp,
     LoadDisksReply,
@@ -432,6 +433,17 @@ def test_a_goodbye_is_heard_by_all_and_is_nobody_s_suspicion():
     assert nobody_accused(net)
     assert len(net.events("member.left", member="n6")) == 8
     assert net.all_see("n6", LEFT)
+
+
+def test_who_leaves_before_it_knows_its_disk_was_never_there():
+    outbox = Outbox()
+    machine = swim("n1", ["n1", "n2"], outbox=outbox)
+    machine.on_deadline(Now(10.0, 0))
+    machine.receive(Leave(), Peer("n1", GOSSIP), Now(10.1, 0))
+    outbox.clear()
+    machine.receive(LoadDisksReply("d1", True, ()), Peer("n1", STORAGE), Now(10.2, 0))
+    assert not outbox.sends
+    assert machine.next_deadline() is None
 
 
 def test_who_missed_the_goodbye_is_told_when_it_pings():

@@ -228,6 +228,7 @@ class Swim:
             self._note(own, "leave", now)
             self._peers.say_goodbye()
         self._left = True
+        self._timers.clear()  # Storage's answer, if it is still awaited, comes too late.
 
     # --- what peers send ----------------------------------------------------------------
 
