@@ -230,6 +230,18 @@ def test_a_death_is_told_once_with_the_signal_and_the_last_error_of_the_log(conf
     assert cluster.died == ["n3"]
 
 
+def test_a_node_whose_storage_is_too_busy_to_say_is_not_taken_for_one_without_hints(config_path):
+    node = stand_ins(config_path, config_path.parent, IDLE, []).nodes["n1"]
+    told = {"requests": {"settling": 0}, "hints": {}, "storage": {"records": 1}}
+
+    node.status = told
+    assert node.is_settled({"n2"})
+    node.status = told | {"storage": None}
+    assert not node.is_settled({"n2"})
+    node.status = told | {"hints": {"n2": {"count": 1}}}
+    assert not node.is_settled({"n2"})
+
+
 def test_what_the_scenario_kills_has_not_died_and_can_be_restarted(config_path, tmp_path):
     told: list[str] = []
     steps = [

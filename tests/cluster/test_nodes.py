@@ -115,8 +115,12 @@ def test_a_node_that_lost_its_disk_does_not_say_that_nothing_was_there(make_clus
     shutil.rmtree(cluster.data / "n3" / "data")
     cluster.start("n3")
 
-    assert list(cluster.events("n3", "disk.replaced"))
-    assert cluster.nodes["n3"].status["storage"]["votes"] is False
+    def votes():
+        storage = cluster.nodes["n3"].status.get("storage") or {}  # None while it is busy
+        return storage.get("votes")
+
+    cluster.until(lambda: votes() is False, "n3 does not vote")
+    cluster.until(lambda: any(cluster.events("n3", "disk.replaced")), "that is in the log")
     with cluster.client("n3") as store:
         found = store.get_many([*SOME_KEYS, "never written"], r=1)
     assert found.pop("never written") is None

@@ -96,10 +96,10 @@ class Node:
         return sum(held["count"] for held in self.status.get("hints", {}).values())
 
     def is_settled(self, owners: Collection[str]) -> bool:
-        """Whether it answers, and neither holds nor may yet make hints for ``owners``."""
+        """Whether it and its storage answer, with no hints for ``owners`` there or to come."""
         status = self.status
         return (
-            bool(status)
+            bool(status.get("storage"))
             and status["requests"]["settling"] == 0
             and status["hints"].keys().isdisjoint(owners)
         )
