@@ -7,7 +7,7 @@ structlog filters by level before anything is built and hands on what is left; t
 library's rotating file writes it under its lock, so that actors' threads may all log.
 Errors go to stderr as well, as one plain line each, for whoever watches the process.
 A log that cannot be written (the disk is full) is no reason for a node to stop: what was
-lost is counted and let go.
+lost is counted and let go, and the first line that is written again tells how much.
 """
 
 from __future__ import annotations
@@ -80,11 +80,6 @@ def write(events: Iterable[Event], actor: str) -> None:
         event(actor, name, **fields)
 
 
-def lost() -> int:
-    """How many lines could not be written since `configure`."""
-    return sum(handler.lost for handler in _LINES.handlers if isinstance(handler, _Lossy))
-
-
 def close() -> None:
     """Close the file; what is logged from here on is dropped until `configure`."""
     for handler in list(_LINES.handlers):
@@ -127,21 +122,27 @@ def _plain(value: Any) -> str:
     return value.hex() if isinstance(value, bytes | bytearray | memoryview) else repr(value)
 
 
-class _Lossy(logging.Handler):
-    """A handler that counts what it fails to write, and goes on."""
+class _File(RotatingFileHandler):
+    """Counts the lines that it fails to write, and goes on."""
 
-    lost = 0
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, ARG002
-        self.lost += 1
-
-
-class _File(_Lossy, RotatingFileHandler):
     def __init__(self, path: Path, rotate_bytes: int, rotate_files: int) -> None:
         super().__init__(path, maxBytes=rotate_bytes, backupCount=rotate_files, encoding="utf-8")
+        self._lost = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line and, if it is the first after some that were lost, one about those."""
+        before = self._lost
+        super().emit(record)
+        if 0 < before == self._lost:
+            self._lost = 0
+            event("node", "log.lost", lines=before)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, ARG002
+        """Count a line that could not be written."""
+        self._lost += 1
 
 
-class _Stderr(_Lossy, logging.StreamHandler[Any]):
+class _Stderr(logging.StreamHandler[Any]):
     """Errors as one plain line each; the traceback is left to the file."""
 
     def __init__(self) -> None:
@@ -154,3 +155,6 @@ class _Stderr(_Lossy, logging.StreamHandler[Any]):
         head = " ".join(str(line.pop(name)) for name in ("timestamp", "level", "node", "actor"))
         event = line.pop("event")
         return " ".join([head, event, *(f"{name}={value!r}" for name, value in line.items())])
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Nobody listens any more; the file has the line."""

@@ -35,6 +35,11 @@ EVENTS: dict[str, EventKind] = {
     "actor.stalled": EventKind(
         "warning", ("late_s",), "A deadline was served very late: this process was held up."
     ),
+    "log.lost": EventKind(
+        "warning",
+        ("lines",),
+        "The log could not be written for a while; at most so many lines are gone.",
+    ),
     # membership
     "member.joined": EventKind(
         "info", ("members", "took_s", "cause"), "This node has joined; cause says through whom."
