@@ -3,7 +3,7 @@
 import pytest
 
 from .checks import behind, broken
-from .network import CUT, FAIR, HOLE, Weather
+from .network import FAIR, HOLE, Weather
 from .workload import Workload, at_work
 
 pytestmark = pytest.mark.cluster
@@ -16,15 +16,14 @@ def load_on(cluster, *names, **more):
     return Workload(cluster.endpoints(*names), clients=6, keys=100, **more)
 
 
-@pytest.mark.parametrize("how", [CUT, HOLE], ids=["cut", "hole"])
-def test_after_a_split_both_sides_writes_are_everywhere(make_cluster, how):
+def test_after_a_split_both_sides_writes_are_everywhere(make_cluster):
     cluster = make_cluster(5, proxied=True)
     few = load_on(cluster, "n1", "n2", name="few", timeout_s=15.0)
     many = load_on(cluster, "n3", "n4", "n5", name="many", timeout_s=15.0)
 
     with at_work(few) as on_few, at_work(many) as on_many:
         on_many.go_on(A_WHILE)
-        cluster.network.split(how, ["n1", "n2"])
+        cluster.network.split(HOLE, ["n1", "n2"])
         cluster.until(lambda: split_is_seen(cluster), "each side believes the other dead")
         on_few.go_on(A_WHILE)
         on_many.go_on(A_WHILE)
@@ -68,7 +67,7 @@ def test_on_slow_and_lossy_ways_requests_are_slow_and_nothing_is_lost(make_clust
 
     cluster.network.everywhere(Weather(latency_s=0.01, jitter_s=0.02, loss=0.002))
     with at_work(work) as load:
-        load.go_on(5 * A_WHILE)
+        load.go_on(3 * A_WHILE)
     cluster.network.everywhere(FAIR)
     cluster.until_ready()
     cluster.until_drained()

@@ -1,0 +1,159 @@
+"""Nodes that run short: of disk, of a fast disk, of file descriptors, of memory."""
+
+import contextlib
+import os
+import socket
+import subprocess
+
+import pytest
+
+from .checks import behind, broken
+from .harness import PATIENCE_S
+from .workload import Workload, at_work
+
+pytestmark = pytest.mark.cluster
+
+A_WHILE = 60
+"""So many operations of the load."""
+MIB = 1024 * 1024
+FLOOD = 80
+"""Connections that somebody opens, and never uses."""
+
+
+def load_on(cluster, *names, **more):
+    return Workload(cluster.endpoints(*names), clients=4, keys=60, **more)
+
+
+def nothing_is_amiss(cluster, work):
+    """Every request was served, every copy is there, every promise held."""
+    cluster.until_drained()
+    assert not work.failures()
+    assert not behind(cluster.config, work.rows)[1]
+    assert not broken(work)
+
+
+def accused(cluster, name):
+    """Whether anybody has called a node dead."""
+    others = (other for other in cluster.names if other != name)
+    dead = (entry["member"] for n in others for entry in cluster.events(n, "member.dead"))
+    return name in dead
+
+
+@pytest.fixture
+def small_disk():
+    """Mounts a disk of so many bytes on a folder, until the nodes have ended."""
+    with contextlib.ExitStack() as mounted:
+
+        def mount(folder, size):
+            folder.mkdir(parents=True)
+            command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "toystore", str(folder)]
+            try:
+                done = subprocess.run(command, capture_output=True, text=True, check=False)
+            except FileNotFoundError:
+                pytest.skip("there is no mount(8) here to make a small disk with")
+            if done.returncode:
+                pytest.skip(f"a small disk must be mounted, and is refused: {done.stderr.strip()}")
+            mounted.callback(subprocess.run, ["umount", "--lazy", str(folder)], check=True)
+
+        yield mount
+
+
+def test_a_node_whose_disk_is_full_refuses_and_others_stand_in_until_there_is_room(
+    small_disk, tmp_path, make_cluster
+):
+    disk = tmp_path / "data" / "n3" / "data"
+    small_disk(disk, 8 * MIB)
+    cluster = make_cluster(4)
+    work = load_on(cluster)
+    ballast = disk / "ballast"
+
+    with at_work(work) as load:
+        load.go_on(A_WHILE)
+        fill(ballast)
+        with cluster.client("n1", "n2") as store:
+            large = store.put_many({f"large{number}": bytes(4096) for number in range(200)})
+        load.go_on(A_WHILE)
+        assert list(cluster.events("n3", "disk.full"))
+        assert any(list(cluster.events(name, "hint.stored")) for name in ("n1", "n2", "n4"))
+        ballast.unlink()
+        load.go_on(A_WHILE)
+    cluster.until(lambda: list(cluster.events("n3", "disk.writable")), "n3 writes again")
+
+    assert not [answer for answer in large.values() if isinstance(answer, Exception)]
+    assert not accused(cluster, "n3")
+    nothing_is_amiss(cluster, work)
+
+
+def fill(ballast):
+    """Write a file until nothing more goes on its disk."""
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+
+
+def test_a_node_with_a_slow_disk_is_waited_for_and_not_called_dead(make_cluster):
+    cluster = make_cluster(4)
+    work = load_on(cluster)
+    cluster.stop("n3")
+    cluster.set_fault("n3", commit_s=0.2)
+
+    with at_work(work) as load:
+        cluster.start("n3")
+        load.go_on(2 * A_WHILE)
+
+    assert not accused(cluster, "n3")
+    nothing_is_amiss(cluster, work)
+
+
+def test_a_node_out_of_file_descriptors_serves_on_and_takes_new_clients_when_there_is_room(
+    make_cluster,
+):
+    cluster = make_cluster(3)
+    pid = cluster.nodes["n3"].process.pid
+    usual = len(os.listdir(f"/proc/{pid}/fd"))
+    cluster.stop("n3")
+    cluster.set_fault("n3", files=usual + 10)
+    cluster.start("n3")
+    pid = cluster.nodes["n3"].process.pid
+    work = load_on(cluster)
+
+    with at_work(work) as load, cluster.client("n3") as known:
+        known.put("k", b"1")
+        with contextlib.ExitStack() as flood:
+            for name in cluster.names:
+                at = ("127.0.0.1", cluster.config.member(name).client_port)
+                for _ in range(FLOOD):
+                    flood.enter_context(socket.create_connection(at, PATIENCE_S))
+            cluster.until(
+                lambda: len(os.listdir(f"/proc/{pid}/fd")) == usual + 10, "n3 has none left"
+            )
+            load.go_on(A_WHILE)
+            assert known.put("k", b"2", w=3).owners == 3
+        with cluster.client("n3") as new:
+            assert new.get("k").value == b"2"
+
+    assert not any(accused(cluster, name) for name in cluster.names)
+    nothing_is_amiss(cluster, work)
+
+
+def test_a_node_out_of_memory_ends_and_costs_no_acknowledged_write(make_cluster):
+    cluster = make_cluster(4)
+    work = load_on(cluster, "n1", "n2", "n4")
+    cluster.stop("n3")
+    cluster.set_fault("n3", data_bytes=100 * MIB)
+    cluster.start("n3")
+    node = cluster.nodes["n3"]
+
+    with at_work(work) as load:
+        with cluster.client("n3", "n1", timeout=5.0) as store:
+            store.put_many({f"large{number}": bytes(MIB - 1) for number in range(30)})
+        node.process.wait(PATIENCE_S)
+        why = node.why_it_ended()
+        cluster.kill("n3")
+        load.go_on(A_WHILE)
+        cluster.set_fault("n3", data_bytes=None)
+        cluster.start("n3")
+        load.go_on(A_WHILE)
+
+    assert "MemoryError" in why or "SIGABRT" in why, why
+    nothing_is_amiss(cluster, work)
