@@ -2,6 +2,7 @@
 
 `membership_agreed`  everybody has joined, and everybody calls everybody alive
 `hints_drained`      nobody keeps a hint any more, or a trace of one
+`copies_complete`    if no process died, every owner has every acknowledged write
 `replicas_equal`     after each key was read of all its owners, these hold the same bytes
 `lists_distinct`     every partition has N distinct owners, and nobody twice in its order
 `idle_is_quiet`      without requests there is nothing but gossip, and little of that
@@ -17,9 +18,10 @@ from collections.abc import Iterable, Sequence
 
 from toystore.core.machine import COORDINATOR
 from toystore.core.messages import MemberStatus
-from toystore.core.record import CorruptRecordError, digest_of, unpack_record
+from toystore.core.record import CorruptRecordError, digest_of, stamp_of, unpack_record
 from toystore.core.ring import Ring
 from toystore.sim.cluster import SimCluster
+from toystore.sim.history import OK, Row
 from toystore.sim.node import SimNode
 from toystore.sim.promises import Violation
 
@@ -76,14 +78,36 @@ def idle(cluster: SimCluster) -> bool:
     return all(getattr(machine, "idle", True) for machine in machines)
 
 
+def may_be_incomplete(cluster: SimCluster) -> bool:
+    """Whether an owner may lack an acknowledged write until somebody reads it.
+
+    A coordinator that ends between its answer and its hints takes them along, and a hint
+    that nobody has room for is kept by nobody.
+    """
+    full = cluster.logged["hint.refused"] + cluster.logged["disk.full"]
+    return bool(cluster.deaths or cluster.lossy or full)
+
+
+def copies_complete(cluster: SimCluster, rows: Iterable[Row]) -> list[Violation]:
+    """Every owner holds the last acknowledged write of each key, or a later one."""
+    last: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        if row.writes and row.outcome == OK:
+            last[row.place] = max(row, last.get(row.place, row), key=lambda row: row.stamp)
+    found = []
+    for place, row in last.items():
+        for owner, copy in _copies(cluster, *place).items():
+            if copy is None or stamp_of(copy).hex() < row.stamp:
+                text = f"{owner} holds {_told(copy)}"
+                found.append(Violation("copies_complete", text, (row,)))
+    return found
+
+
 def replicas_equal(cluster: SimCluster, keys: Iterable[tuple[str, str]]) -> list[Violation]:
     """The owners of each (bucket, key) hold the same bytes, all of them sound."""
     found = []
     for bucket, key in keys:
-        digest = digest_of(bucket, key.encode())
-        n = cluster.coordinator_settings.buckets[bucket].n
-        owners = cluster.ring.order(cluster.ring.partition_of(digest))[:n]
-        copies = {name: cluster.nodes[name].disk.get(b"r" + digest) for name in owners}
+        copies = _copies(cluster, bucket, key)
         if len(set(copies.values())) > 1:
             told = {name: _told(copy) for name, copy in copies.items()}
             found.append(Violation("replicas_equal", f"{bucket}/{key}: {told}"))
@@ -114,6 +138,14 @@ def idle_is_quiet(
     if logged:
         found.append(Violation("idle_is_quiet", f"logged in idleness: {dict(logged)}"))
     return found
+
+
+def _copies(cluster: SimCluster, bucket: str, key: str) -> dict[str, bytes | None]:
+    """What each owner of a key holds."""
+    digest = digest_of(bucket, key.encode())
+    n = cluster.coordinator_settings.buckets[bucket].n
+    owners = cluster.ring.order(cluster.ring.partition_of(digest))[:n]
+    return {name: cluster.nodes[name].disk.get(b"r" + digest) for name in owners}
 
 
 def _told(copy: bytes | None) -> str:

@@ -142,6 +142,7 @@ class SimClient:
 
     def _note(self, request: Request[Any]) -> None:
         ask, invoke_s = self._asked
+        bucket = self.cluster.coordinator_settings.buckets[ask.bucket]
         row = Row(
             process=self.name,
             operation=ask.operation,
@@ -150,7 +151,8 @@ class SimClient:
             invoke_s=invoke_s,
             return_s=self.cluster.world.now,
             outcome=OK,
-            n=self.cluster.coordinator_settings.buckets[ask.bucket].n,
+            n=bucket.n,
+            quorum=ask.quorum or (bucket.r if ask.operation == GET else bucket.w),
         )
         outcome: Any = request.outcome
         if isinstance(outcome, ToystoreError):

@@ -84,6 +84,10 @@ class SimCluster:
         ).digest()
         self.lossy: set[str] = set()
         """The nodes that have lost something they had acknowledged."""
+        self.forgetful: set[str] = set()
+        """Those among them that do not know it: their power failed, and nothing shows it."""
+        self.deaths = 0
+        """How many processes have ended."""
         self.said: Counter[str] = Counter()
         """How many messages of each type actors have received."""
         self.minters: dict[str, str] = {}

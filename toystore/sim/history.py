@@ -47,6 +47,8 @@ class Row(NamedTuple):
     """How many fallbacks, likewise."""
     n: int = 0
     """N of the key's bucket."""
+    quorum: int = 0
+    """The R or W that was asked for; 0 if it is not known."""
 
     @property
     def writes(self) -> bool:
@@ -98,7 +100,7 @@ def read_rows(path: Path) -> Iterator[Row]:
 _TEXT, _TIME = (str,), (int, float)
 _TYPES: tuple[tuple[type, ...], ...] = (
     *(_TEXT, _TEXT, _TEXT, (str, type(None)), _TIME, _TIME, _TEXT, _TEXT, _TEXT),
-    *((int,), (int,), (int,)),
+    *((int,), (int,), (int,), (int,)),
 )
 
 

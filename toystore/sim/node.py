@@ -182,6 +182,8 @@ class SimNode:
         self.world.note(self.name, "ends")
         if self.disk.crash(power=power, after_commit=after_commit):
             self.cluster.lossy.add(self.name)
+            self.cluster.forgetful.add(self.name)
+        self.cluster.deaths += 1
         self.actors = {}
         self.crash_at = ""
         self.network.host_down(self.name)

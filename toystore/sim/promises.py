@@ -8,6 +8,8 @@ which are about the time after.
 `nothing_invented`      a read gives a value only if somebody had put it to that key
 `refusals_are_final`    what certainly did not happen is never read
 `one_stamp_one_value`   a stamp names one write: whoever sees it sees the same value
+`acknowledged_once`     a write that was acknowledged never rises above its stamp again
+`quorums_are_met`       an answer rests on R or W replicas at least
 `quorums_overlap`       R+W>N, by what the answers say they rest on
 `writes_follow`         a process's write is above what it wrote and read before
 `nothing_hangs`         no operation outlasts its timeout
@@ -98,7 +100,33 @@ def one_stamp_one_value(rows: Iterable[Row]) -> list[Violation]:
     return found
 
 
-def quorums_overlap(rows: Iterable[Row], lossy: int = 0) -> list[Violation]:
+def acknowledged_once(rows: Iterable[Row]) -> list[Violation]:
+    """A value that was acknowledged under a stamp is not read under a higher one.
+
+    A retry is the same write; one that is stamped anew would come back after what
+    overwrote it.
+    """
+    found = []
+    for operations in by_key(rows).values():
+        written = {r.value: r for r in operations if r.operation == PUT and r.outcome == OK}
+        for row in _reads(operations):
+            write = written.get(row.value)
+            if write is not None and write.stamp and row.stamp > write.stamp:
+                text = f"{row.value!r} is read under a higher stamp than it was written with"
+                found.append(Violation("acknowledged_once", text, (write, row)))
+    return found
+
+
+def quorums_are_met(rows: Iterable[Row]) -> list[Violation]:
+    """Nothing is answered for fewer replicas than were asked for."""
+    return [
+        Violation("quorums_are_met", f"{row.quorum} replicas were asked for", (row,))
+        for row in rows
+        if row.outcome == OK and row.owners and row.copies < row.quorum
+    ]
+
+
+def quorums_overlap(rows: Iterable[Row], lossy: int = 0, forgetful: int = 0) -> list[Violation]:
     """An answer that shares an owner with an earlier write is not older than that write.
 
     An acknowledgement that rests on W owners and a later answer that rests on R owners
@@ -107,7 +135,8 @@ def quorums_overlap(rows: Iterable[Row], lossy: int = 0) -> list[Violation]:
     A later acknowledged write must be *above* it as well.
 
     ``lossy``: how many nodes have lost something that they had acknowledged; each may be
-    the one in common.
+    the one in common.  Those that know of it do not vote "not found", so that an answer of
+    that kind rests on none of them; ``forgetful``: how many do not know of it.
     """
     found = []
     for operations in by_key(rows).values():
@@ -123,7 +152,8 @@ def quorums_overlap(rows: Iterable[Row], lossy: int = 0) -> list[Violation]:
                 if best is None or best.stamp < write.stamp:
                     newest[write.owners] = write
             for owners, write in newest.items():
-                shared = owners + row.owners - max(row.n, write.n) - lossy
+                may_be_gone = lossy if row.stamp else forgetful
+                shared = owners + row.owners - max(row.n, write.n) - may_be_gone
                 if shared > 0 and row.stamp < write.stamp:
                     text = f"the {row.operation} shares {shared} owners with a newer write"
                     found.append(Violation("quorums_overlap", text, (write, row)))
@@ -206,6 +236,8 @@ ALWAYS: Sequence[Callable[[Iterable[Row]], list[Violation]]] = (
     nothing_invented,
     refusals_are_final,
     one_stamp_one_value,
+    acknowledged_once,
+    quorums_are_met,
 )
 """The checks that need to know nothing but the rows."""
 

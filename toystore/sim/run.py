@@ -137,6 +137,8 @@ class _Run:
             self._report.violations += audit.hints_drained(cluster)
             if not (audit.idle(cluster) and audit.links_up(cluster)):
                 self._broken("cluster_heals", f"it has not healed in {HEALS_S:g} s")
+        if not audit.may_be_incomplete(cluster):
+            self._report.violations += audit.copies_complete(cluster, self._report.rows)
         self._healed_s = cluster.world.now
 
     def _audit(self) -> None:
@@ -182,7 +184,7 @@ class _Run:
         found = self._report.violations
         for check in promises.ALWAYS:
             found += check(rows)
-        found += promises.quorums_overlap(rows, lossy)
+        found += promises.quorums_overlap(rows, lossy, len(self._cluster.forgetful))
         found += promises.writes_follow(rows, self._cluster.minters)
         asked = [row for row in rows if row.process != AUDITOR]
         found += promises.nothing_hangs(asked, TIMEOUT_MAX_S, LATE_S)
