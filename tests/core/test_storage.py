@@ -441,6 +441,87 @@ def test_a_hint_that_is_kept_already_is_acknowledged_at_the_bound(engine):
     assert disk.write(record(), "n3") == (OK, None)
 
 
+def rot_nothing(disk):
+    """For comparison."""
+
+
+def rot_the_total(disk):
+    disk.plant(b"tn3", b"three")
+
+
+def rot_the_total_downwards(disk):
+    disk.plant(b"tn3", bytes(15) + b"\x01")
+
+
+def rot_the_total_to_its_end(disk):
+    disk.plant(b"tn3", b"\xff" * 16)
+
+
+def rot_the_queue(disk):
+    disk.engine.begin()
+    for place, _ in list(disk.engine.scan(b"qn3\0"))[:2]:
+        disk.engine.delete(place)
+        disk.engine.put(place[:1] + b"x" + place[2:], b"")
+    disk.engine.commit()
+
+
+def rot_a_time(disk):
+    disk.engine.begin()
+    key, hint = next(disk.engine.scan(b"hn3\0"))
+    disk.engine.put(key, flipped(hint, 0))
+    disk.engine.commit()
+
+
+@pytest.mark.parametrize(
+    "rot",
+    [
+        rot_nothing,
+        rot_the_total,
+        rot_the_total_downwards,
+        rot_the_total_to_its_end,
+        rot_the_queue,
+        rot_a_time,
+    ],
+)
+def test_whatever_rots_around_them_sound_hints_are_handed_off_and_then_none_is_counted(disk, rot):
+    hints = put_keys(disk, [b"a", b"b", b"c"])
+    rot(disk)
+    assert [owner for owner, *_ in disk.counts()] == ["n3"]
+
+    delivered = []
+    while batch := disk.take(bytes_max=0):
+        delivered += batch
+        disk.ask(DropHints("n3", tuple((digest, stamp_of(data)) for digest, data in batch)))
+
+    assert sorted(delivered) == sorted(hints)
+    assert disk.counts() == ()
+
+
+def test_the_total_of_an_owner_whose_name_rotted_is_told_to_nobody(disk):
+    (hint,) = put_keys(disk, [b"a"])
+    disk.plant(b"t\xff", bytes(16))
+
+    assert [(owner, count) for owner, count, *_ in disk.counts()] == [("n3", 1)]
+    assert disk.take() == (hint,)
+
+
+@pytest.mark.parametrize("name", ["x" * 600, "", "n3\0"], ids=["long", "empty", "NUL"])
+def test_a_name_that_no_key_has_room_for_is_nobodys(disk, name):
+    (hint,) = put_keys(disk, [b"a"])
+
+    assert disk.write(record(), name) == (INTERNAL, None)
+    assert disk.take(name) == ()
+    assert disk.ask(SaveDisk(name, "aa"), LoadDisks()) == [LoadDisksReply("", False, ())]
+    assert disk.take() == (hint,)
+
+
+@pytest.mark.parametrize("size", [0, 15, 17, 600])
+@pytest.mark.parametrize("owner", [None, "n3"], ids=["record", "hint"])
+def test_what_is_no_digest_is_not_written_under(disk, owner, size):
+    assert disk.write(record(), owner, bytes(size)) == (INTERNAL, None)
+    assert not disk.content()
+
+
 # --- the disk ---------------------------------------------------------------------------
 
 
@@ -454,6 +535,13 @@ def test_disks_are_remembered(disk):
     disk.settle(votes=False)
 
     assert disk.ask(LoadDisks()) == [LoadDisksReply(own, True, (("n2", "cc"), ("n3", "bb")))]
+
+
+def test_what_has_rotted_of_a_disks_facts_is_told_as_far_as_it_can_be_read(disk):
+    disk.plant(b"mdisk", b"\xff")
+    disk.plant(b"mpeer:\xff", b"\xff")
+
+    assert disk.ask(LoadDisks()) == [LoadDisksReply("\ufffd", False, (("\ufffd", "\ufffd"),))]
 
 
 def test_the_status_tells_of_the_disk_and_the_hints(disk):
@@ -516,6 +604,15 @@ def test_a_disk_of_another_layout_is_refused(disk):
     disk.engine.put(b"mlayout", b"2")
 
     with pytest.raises(ForeignDataError, match="is of layout 2, and this toystore reads layout 1"):
+        found(disk.engine, **FOUNDED, chance=random.Random(1))
+
+
+def test_a_disk_whose_id_rotted_is_refused(disk):
+    disk.engine.begin()
+    found(disk.engine, **FOUNDED, chance=random.Random(1))
+    disk.engine.put(b"mdisk", b"\xff")
+
+    with pytest.raises(ForeignDataError, match="the folder's own id has rotted"):
         found(disk.engine, **FOUNDED, chance=random.Random(1))
 
 

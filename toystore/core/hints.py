@@ -8,10 +8,15 @@ Three kinds of keys change together, in whatever transaction the store is in:
 
 A newer record for the same key takes over the place of the older one, so the age of a
 hint is the age of the oldest write that its owner may still miss.
+
+Any of the three may rot on a disk.  The hints themselves are what counts: whenever the
+queue or the total of an owner comes to its end, both are held against them and, if they
+disagree, made anew.
 """
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from typing import NamedTuple
 
@@ -20,6 +25,7 @@ from toystore.core.store import Store
 
 _TIME_BYTES = 8
 _TOTAL = struct.Struct(">QQ")
+_TOTAL_END = 2**64
 
 
 class HintTotal(NamedTuple):
@@ -60,6 +66,17 @@ class Hints:
         With them, the corrupt ones met on the way: those can never be delivered, and are
         dropped.
         """
+        sound, corrupt = self._first(owner, bytes_max)
+        if not sound and self.total(owner).hints:
+            self._rebuild(owner)
+            sound, more = self._first(owner, bytes_max)
+            corrupt += more
+        return sound, corrupt
+
+    def _first(
+        self, owner: str, bytes_max: int
+    ) -> tuple[list[tuple[bytes, bytes]], list[tuple[bytes, CorruptRecordError]]]:
+        """What stands first in the owner's queue; what it leads to in vain is taken out."""
         sound: list[tuple[bytes, bytes]] = []
         corrupt: list[tuple[bytes, CorruptRecordError]] = []
         lost: list[bytes] = []
@@ -98,14 +115,15 @@ class Hints:
     def total(self, owner: str) -> HintTotal:
         """What is kept for ``owner``."""
         packed = self._store.get(_total(owner))
-        return HintTotal(0, 0) if packed is None else HintTotal(*_TOTAL.unpack(packed))
+        return HintTotal(0, 0) if packed is None else _unpack_total(packed)
 
     def totals(self) -> dict[str, HintTotal]:
-        """What is kept for every owner that has hints, by name."""
-        return {
-            key[1:].decode(): HintTotal(*_TOTAL.unpack(packed))
-            for key, packed in self._store.scan(b"t")
-        }
+        """What is kept for every owner that has hints, by name; no name is told that rotted."""
+        totals = {}
+        for key, packed in self._store.scan(b"t"):
+            with contextlib.suppress(UnicodeDecodeError):
+                totals[key[1:].decode()] = _unpack_total(packed)
+        return totals
 
     def total_of_all(self) -> HintTotal:
         """What is kept for all of them together."""
@@ -116,7 +134,7 @@ class Hints:
         """The wall time at which the oldest hint for ``owner`` was stored; 0 without any."""
         queue = _queue(owner)
         for place, _ in self._store.scan(queue):
-            return int.from_bytes(place[len(queue) : -DIGEST_BYTES], "big")
+            return int.from_bytes(place[len(queue) :][:_TIME_BYTES], "big")
         return 0
 
     def _drop(self, owner: str, digest: bytes) -> None:
@@ -129,10 +147,37 @@ class Hints:
 
     def _add(self, owner: str, hints: int, size: int) -> None:
         before = self.total(owner)
-        if before.hints + hints:
-            self._store.put(_total(owner), _TOTAL.pack(before.hints + hints, before.bytes + size))
+        after = HintTotal(before.hints + hints, before.bytes + size)
+        if 0 < after.hints < _TOTAL_END and 0 <= after.bytes < _TOTAL_END:
+            self._store.put(_total(owner), _TOTAL.pack(*after))
+        else:
+            self._rebuild(owner)
+
+    def _rebuild(self, owner: str) -> None:
+        """Make the queue and the total of ``owner`` anew, from the hints that are there."""
+        hints = _key(owner, b"")
+        kept = [
+            (hint[:_TIME_BYTES] + key[len(hints) :], len(hint[_TIME_BYTES:]))
+            for key, hint in self._store.scan(hints)
+            if len(key) == len(hints) + DIGEST_BYTES
+        ]
+        queue = _queue(owner)
+        for place, _ in list(self._store.scan(queue)):
+            self._store.delete(place)
+        for place, _ in kept:
+            self._store.put(queue + place, b"")
+        if kept:
+            self._store.put(_total(owner), _TOTAL.pack(len(kept), sum(size for _, size in kept)))
         else:
             self._store.delete(_total(owner))
+
+
+def _unpack_total(packed: bytes) -> HintTotal:
+    """A total; where it has rotted, that there is something."""
+    try:
+        return HintTotal(*_TOTAL.unpack(packed))
+    except struct.error:
+        return HintTotal(1, 0)
 
 
 def _key(owner: str, digest: bytes) -> bytes:

@@ -17,6 +17,7 @@ store: its shell may abort a batch and feed it again, or drop it.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -45,8 +46,15 @@ from toystore.core.messages import (
     WriteReplica,
     WriteReplicaReply,
 )
-from toystore.core.record import CorruptRecordError, check_record, newer, same_key, stamp_of
-from toystore.core.store import Store
+from toystore.core.record import (
+    DIGEST_BYTES,
+    CorruptRecordError,
+    check_record,
+    newer,
+    same_key,
+    stamp_of,
+)
+from toystore.core.store import Store, fits_a_key
 
 _OK = int(ReplicaStatus.OK)
 _SUPERSEDED = int(ReplicaStatus.SUPERSEDED)
@@ -157,6 +165,8 @@ class Storage:
             check_record(record)
         except CorruptRecordError:
             return _FAILED
+        if len(digest) != DIGEST_BYTES:
+            return _FAILED
         key = b"r" + digest
         objection = self._objection(digest, self._store.get(key), record)
         if objection is not None:
@@ -169,6 +179,8 @@ class Storage:
         try:
             check_record(record)
         except CorruptRecordError:
+            return _FAILED
+        if len(digest) != DIGEST_BYTES or not fits_a_key(owner):
             return _FAILED
         objection = self._objection(digest, self._store.get(b"r" + digest), record)
         if objection is None or objection is _HELD:
@@ -217,10 +229,12 @@ class Storage:
     # --- hints --------------------------------------------------------------------------
 
     def _take_hints(self, message: TakeHints, sender: Address, _now: Now) -> None:
-        hints, corrupt = self._hints.oldest(message.owner, message.bytes_max)
-        for digest, error in corrupt:
-            self._log_corrupt(digest, error)
-        self._out.send(sender, TakeHintsReply(message.owner, tuple(hints)))
+        sound: list[tuple[bytes, bytes]] = []
+        if fits_a_key(message.owner):
+            sound, corrupt = self._hints.oldest(message.owner, message.bytes_max)
+            for digest, error in corrupt:
+                self._log_corrupt(digest, error)
+        self._out.send(sender, TakeHintsReply(message.owner, tuple(sound)))
 
     def _drop_hints(self, message: DropHints, sender: Address, _now: Now) -> None:
         owner = message.owner
@@ -244,17 +258,19 @@ class Storage:
         return self._store.get(_VOTES) == _YES
 
     def _disk(self) -> str:
-        return (self._store.get(_DISK) or b"").decode()
+        return (self._store.get(_DISK) or b"").decode(errors="replace")
 
     def _load_disks(self, _message: LoadDisks, sender: Address, _now: Now) -> None:
         known = tuple(
-            (key[len(_PEER) :].decode(), disk.decode()) for key, disk in self._store.scan(_PEER)
+            (key[len(_PEER) :].decode(errors="replace"), disk.decode(errors="replace"))
+            for key, disk in self._store.scan(_PEER)
         )
         settled = self._store.get(_SETTLED) == _YES
         self._out.send(sender, LoadDisksReply(self._disk(), settled, known))
 
     def _save_disk(self, message: SaveDisk, _sender: Address, _now: Now) -> None:
-        self._store.put(_PEER + message.member.encode(), message.disk.encode())
+        if fits_a_key(message.member):
+            self._store.put(_PEER + message.member.encode(), message.disk.encode())
 
     def _settle_disk(self, message: SettleDisk, _sender: Address, _now: Now) -> None:
         self._store.put(_SETTLED, _YES)
@@ -333,7 +349,13 @@ def found(
         for name, value in facts.items():
             store.put(name, value)
     _compare(facts, {name: store.get(name) for name in (*facts, _DISK)})
-    return (store.get(_DISK) or b"").decode()
+    disk = store.get(_DISK) or b""
+    if not re.fullmatch(rb"[0-9a-f]{32}", disk):
+        raise ForeignDataError(
+            f"the folder's own id has rotted ({disk!r:.80}); restore the folder, or move it away "
+            "and let the node be rebuilt from its peers"
+        )
+    return disk.decode()
 
 
 def _compare(given: dict[bytes, bytes], held: dict[bytes, bytes | None]) -> None:

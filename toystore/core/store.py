@@ -13,12 +13,22 @@ Everything durable lives in this one key space, told apart by the first byte:
     b"q" + owner + NUL + stored_at_us(8) + digest(16)  the hints of an owner, oldest first
     b"t" + owner                                       how many hints, and how many bytes
     b"m" + name                                        facts about this disk
+
+No engine takes a key of more than 511 bytes, so `fits_a_key` says which names it has room
+for; those of members, as the configuration has them, are far shorter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Protocol
+
+NAME_BYTES_MAX = 255
+
+
+def fits_a_key(name: str) -> bool:
+    """Whether a key has room for ``name``, and it can be told there from what follows it."""
+    return 0 < len(name.encode()) <= NAME_BYTES_MAX and "\0" not in name
 
 
 class StoreFullError(Exception):
