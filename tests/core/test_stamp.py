@@ -94,6 +94,13 @@ def test_merging_is_idempotent_and_never_goes_back(history, stamp):
     assert once.mint(0) == twice.mint(0)
 
 
+def test_a_stamp_above_which_none_could_be_minted_is_not_followed():
+    shown = clock()
+    shown.merge(pack_stamp(2**64 - 1, 2**32 - 1, b"\xff" * 8))
+
+    assert shown.mint(7) == clock().mint(7)
+
+
 def history_shown(history: list[int | bytes]) -> list[bytes]:
     return [step for step in history if isinstance(step, bytes)]
 

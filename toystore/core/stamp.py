@@ -23,7 +23,8 @@ MINTER_BYTES = 8
 _LAYOUT = struct.Struct(">QI8s")
 _COUNTER_MAX = 2**32 - 1
 TIME_US_MAX = 2**63 - 1
-"""No client may claim to have seen a later one, so that there is always one above it to mint."""
+"""No clock follows a later one, and no client may claim to have seen one, so that there is
+always one above to mint."""
 
 NO_STAMP = bytes(STAMP_BYTES)
 """Lower than every stamp that is ever minted."""
@@ -86,6 +87,10 @@ class HybridLogicalClock:
         return _LAYOUT.pack(self._time_us, self._counter, self._minter)
 
     def merge(self, stamp: bytes) -> None:
-        """Never again mint at or below ``stamp`` (HLC, "receive event")."""
+        """Never again mint at or below ``stamp`` (HLC, "receive event").
+
+        A stamp after `TIME_US_MAX` no clock has minted, and none follows it.
+        """
         time_us, counter, _ = unpack_stamp(stamp)
-        self._time_us, self._counter = max((self._time_us, self._counter), (time_us, counter))
+        if time_us <= TIME_US_MAX:
+            self._time_us, self._counter = max((self._time_us, self._counter), (time_us, counter))
