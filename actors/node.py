@@ -211,7 +211,7 @@ class Node:
 
     def _remove_pid_file(self) -> None:
         """Unless another process has put its own there."""
-        if self.pid_file.exists() and self.pid_file.read_text() == f"{os.getpid()}\n":
+        if self.pid_file.exists() and self.pid_file.read_bytes() == b"%d\n" % os.getpid():
             self.pid_file.unlink()
 
 

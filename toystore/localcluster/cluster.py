@@ -42,6 +42,8 @@ STATUS_S = 1.0
 """How often each node is asked how it sees the others."""
 STATUS_STARTING_S = 0.1
 _LOG_TAIL_BYTES = 64 * 1024
+NO_LOG_LINE = (ValueError, TypeError, KeyError, RecursionError)
+"""What is raised over a line that is none of a log: a node that was killed may leave half a one."""
 
 Tell = Callable[[str], None]
 
@@ -129,7 +131,7 @@ class Node:
         with contextlib.suppress(OSError), (self.folder / "log.jsonl").open("rb") as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
             for line in reversed(log.read().splitlines()):
-                with contextlib.suppress(ValueError):
+                with contextlib.suppress(*NO_LOG_LINE):
                     entry = json.loads(line)
                     if entry["level"] in ("error", "critical"):
                         return f"{entry['event']}: {entry.get('error', '')}"

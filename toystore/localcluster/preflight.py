@@ -53,7 +53,7 @@ def _take(lock: int, folder: Path) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        pid = (folder / LOCK).read_text(encoding="utf-8").strip()
+        pid = (folder / LOCK).read_text(encoding="utf-8", errors="replace").strip()
         raise StartError(
             f"{folder} is in use by another run_cluster.py (pid {pid}); "
             "stop that one, or give another --data-dir"

@@ -9,13 +9,15 @@ logged it, who was first and last, and how long after the step.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from toystore.localcluster.cluster import NO_LOG_LINE
 from toystore.localcluster.scenario import Played
 
 KINDS = (
@@ -61,16 +63,22 @@ def read_logs(folder: Path, names: Iterable[str], since: datetime) -> list[Notic
 def _read(path: Path) -> Iterator[Notice]:
     with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
-            try:
+            with contextlib.suppress(*NO_LOG_LINE):
                 entry = json.loads(line)
-                kind, by = entry["event"], entry["node"]
-                when = datetime.fromisoformat(entry["timestamp"])
-            except (ValueError, KeyError):
-                continue  # a node that was killed may have left half a line
-            if kind in KINDS:
-                about = by if kind in OF_ITSELF else entry.get("member") or entry.get("owner")
-                cause = str(entry.get("cause") or "")
-                yield Notice(when, kind, by, str(about), cause, entry.get("hints", 0))
+                if entry["event"] in KINDS:
+                    yield _notice(entry)
+
+
+def _notice(entry: dict[str, Any]) -> Notice:
+    """What a line says of a node.  Raises one of `NO_LOG_LINE` if it says nothing."""
+    when = datetime.fromisoformat(entry["timestamp"])
+    if when.tzinfo is None:
+        raise ValueError(f"{when} is nowhere's time")
+    kind, by = entry["event"], str(entry["node"])
+    about = by if kind in OF_ITSELF else str(entry.get("member") or entry.get("owner"))
+    hints = entry.get("hints", 0)
+    cause = str(entry.get("cause") or "")
+    return Notice(when, kind, by, about, cause, hints if type(hints) is int else 0)
 
 
 def summary(played: Sequence[Played], notices: Sequence[Notice]) -> Iterator[str]:
