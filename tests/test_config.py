@@ -279,6 +279,7 @@ def test_every_fault_of_a_file_is_told_at_once_with_its_path(tmp_path):
         ({"cluster": None}, "cluster: missing; there is no default"),
         ({"members": None}, "members: missing or empty; should list one at least"),
         ({"handoff": {"stall_s": 1}}, "handoff.stall_s: unknown key; the keys here are "),
+        ({"handoff": {"retry_s": 1e10}}, "handoff.retry_s: 10000000000.0 given; should be less "),
     ],
 )
 def test_a_fault_says_what_was_given_and_what_would_be_right(change, fault):
@@ -300,15 +301,36 @@ def test_a_file_that_is_no_mapping_is_refused(raw):
     assert "should be a mapping of keys to values" in faults_of(raw)[0]
 
 
+def chain_of(links):
+    """Lists nested in one another by their aliases."""
+    return "a0: &a0 []\n" + "".join(f"a{at}: &a{at} [*a{at - 1}]\n" for at in range(1, links))
+
+
+def bomb_of(links, link):
+    """Each value ten of the one before."""
+    values = (f"a{at}: &a{at} {link.format(f'*a{at - 1}, ' * 10)}\n" for at in range(1, links))
+    return "a0: &a0 {x: 1}\n" + "".join(values)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
         ("members: [n1", "not YAML"),
-        ("members: &a [*a]", "not YAML"),
         ("cluster: 2024-99-99", "not YAML"),
         ("cluster: \0", "not YAML"),
         ("? [a]\n: b", "not YAML"),
+        ("cluster: !!bool x", "not YAML: a value is not what its tag says"),
+        ("cluster: !!int ''", "not YAML: a value is not what its tag says"),
+        ("cluster: !!timestamp x", "not YAML: a value is not what its tag says"),
+        ("members: &a [*a]", "not YAML: an alias stands for what it is a part of"),
+        ("members: " + "[" * 40, "not YAML: nested deeper than 32 levels"),
+        (chain_of(40), "not YAML: nested deeper than 32 levels"),
+        (bomb_of(10, "[{}]"), "not YAML: its aliases written out, it has more than 1,048,576"),
+        (bomb_of(10, "{{<<: [{}]}}"), "not YAML: its aliases written out, it has more than"),
+        (f"members: '{'x' * 2**20}'", "cannot be read: it has more than 1,048,576 bytes"),
+        (f"base_port: 0x{'f' * 5000}", "not YAML: an integer of more than 64 bits in line 1"),
     ],
+    ids=lambda text: text[:30],
 )
 def test_what_is_not_yaml_is_one_clear_line(tmp_path, text, told):
     path = written(tmp_path, text)
@@ -323,6 +345,22 @@ def test_what_is_not_yaml_is_one_clear_line(tmp_path, text, told):
 def test_a_file_that_cannot_be_read_is_a_clear_error(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read: .*No such file"):
         load(tmp_path / "none.yaml")
+
+
+def test_of_many_members_a_fault_names_the_first():
+    members = [f"n{at}" for at in range(100)]
+    (fault,) = faults_of({"cluster": "carts", "members": members, "seeds": ["x"]})
+
+    assert fault.endswith("the members are " + ", ".join(members[:30]) + " and 70 more")
+
+
+def test_a_member_may_be_like_another(tmp_path):
+    path = written(
+        tmp_path,
+        "cluster: c\nmembers: [n1, &n2 {name: n2, weight: 2}, {<<: *n2, name: n3}]\n",
+    )
+
+    assert [member.weight for member in load(path).members] == [1, 2, 2]
 
 
 def test_a_key_given_twice_is_told_with_both_lines(tmp_path):

@@ -59,6 +59,12 @@ _SEEDS = 3
 _PARTITIONS_MAX = 2**16
 _KEY_BYTES_MAX = 2**16 - 1  # a record gives the length of its key two bytes
 _VALUE_BYTES_MAX = 2**30
+_SECONDS_MAX = 1e9
+_FILE_BYTES_MAX = 2**20
+_TOO_LARGE = f"more than {_FILE_BYTES_MAX:,} bytes"
+_DEPTH_MAX = 32
+_TOO_DEEP = f"nested deeper than {_DEPTH_MAX} levels"
+_NAMES_TOLD_MAX = 30
 _EVERYWHERE = ("*", "0.0.0.0", "::", "[::]")
 
 
@@ -129,9 +135,14 @@ def _reachable(value: str) -> str:
 def _known(value: str, info: ValidationInfo) -> str:
     """``value`` names a member (`parse` hands in who they are)."""
     if info.context is not None and value not in info.context:
-        members = ", ".join(info.context)
-        raise ValueError(f"{value!r:.80} is not a member; the members are {members}")
+        raise ValueError(f"{value!r:.80} is not a member; the members are {_told(info.context)}")
     return value
+
+
+def _told(names: Sequence[str]) -> str:
+    """Names for a fault, of which there may be as many as there are names."""
+    more = len(names) - _NAMES_TOLD_MAX
+    return ", ".join(names[:_NAMES_TOLD_MAX]) + (f" and {more} more" if more > 0 else "")
 
 
 Name = Annotated[str, AfterValidator(_name)]
@@ -139,7 +150,7 @@ Host = Annotated[str, AfterValidator(_reachable)]
 Bind = Annotated[str, AfterValidator(_address)]
 KnownMember = Annotated[str, AfterValidator(_known)]
 Port = Annotated[int, Field(ge=1, le=65535)]
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, le=_SECONDS_MAX)]
 
 
 class MemberConfig(_Section):
@@ -223,13 +234,16 @@ class BucketConfig(_Section):
         return value
 
 
+_NUMBERS = {int: PositiveInt, float: Seconds}
+
+
 def _numbers_of(settings: type[Any], *, without: tuple[str, ...] = ()) -> type[_Section]:
     """A section with the numbers of a dataclass, each above zero, and the dataclass's defaults."""
     types = typing.get_type_hints(settings)
     numbers: dict[str, Any] = {
-        field.name: (Annotated[types[field.name], Field(gt=0)], field.default)
+        field.name: (_NUMBERS[types[field.name]], field.default)
         for field in dataclasses.fields(settings)
-        if types[field.name] in (int, float) and field.name not in without
+        if types[field.name] in _NUMBERS and field.name not in without
     }
     return create_model(settings.__name__, __base__=_Section, **numbers)
 
@@ -277,7 +291,7 @@ class ClusterConfig(_Section):
         for member in self.members:
             if member.name == name:
                 return member
-        names = ", ".join(member.name for member in self.members)
+        names = _told([member.name for member in self.members])
         raise ConfigError(
             f"{name} is not a member of cluster {self.cluster!r}; its members are {names}"
         )
@@ -378,24 +392,80 @@ def keys_of(section: str) -> dict[str, Any]:
 # --- the file ---------------------------------------------------------------------------
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads plain values, no deeper than any configuration is, and integers of 64 bits."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """What stands next in the file, with all that is in it."""
+        self.depth += 1
+        if self.depth > _DEPTH_MAX:
+            raise ValueError(_TOO_DEEP)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """An integer.  Longer ones cannot even be told, nor be made numbers with a point."""
+        value: int = super().construct_yaml_int(node)
+        if not -(2**63) <= value < 2**63:
+            raise ValueError(f"an integer of more than 64 bits in line {node.start_mark.line + 1}")
+        return value
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+
+
 def _read(path: Path) -> tuple[object, list[str]]:
     """The plain values in a YAML file, and a fault for each key given twice."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            data = file.read(_FILE_BYTES_MAX + 1)
+        if len(data) > _FILE_BYTES_MAX:
+            raise ConfigError(f"{path}: cannot be read: it has {_TOO_LARGE}")
+        text = data.decode()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text)
         root = loader.get_single_node()
-        twice = [] if root is None else list(_given_twice(root, ()))
-        return (None if root is None else loader.construct_document(root)), twice
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # A date such as 2024-99-99 is a ValueError, a list that holds itself the last one.
+        if root is None:
+            return None, []
+        if _size(root, {}) > _FILE_BYTES_MAX:
+            raise ValueError(f"its aliases written out, it has {_TOO_LARGE}")
+        twice = list(_given_twice(root, ()))
+        return loader.construct_document(root), twice
+    except (yaml.YAMLError, ValueError) as error:  # a date such as 2024-99-99 is a ValueError
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: not YAML: an alias stands for what it is a part of") from None
+    except Exception:  # such as a KeyError, over !!bool perhaps
+        raise ConfigError(f"{path}: not YAML: a value is not what its tag says") from None
+
+
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many characters a node is, each alias as many as what it stands for.
+
+    Raises RecursionError if that is something that it is a part of.
+    """
+    size = known.get(id(node), 0)
+    if size:
+        return size
+    if isinstance(node, yaml.MappingNode):
+        size = sum(_size(key, known) + _size(value, known) for key, value in node.value)
+    elif isinstance(node, yaml.SequenceNode):
+        size = sum(_size(item, known) for item in node.value)
+    else:
+        size = len(node.value)
+    known[id(node)] = size + 1
+    return size + 1
 
 
 def _given_twice(node: yaml.Node, path: tuple[str | int, ...]) -> Iterator[str]:
     """A fault for each key that stands twice in one mapping; plain YAML lets the last win."""
+    if len(path) > _DEPTH_MAX:
+        raise ValueError(_TOO_DEEP)
     if isinstance(node, yaml.SequenceNode):
         for at, item in enumerate(node.value):
             yield from _given_twice(item, (*path, at))
