@@ -303,6 +303,30 @@ def log_line(seconds: float, node: str, event: str, **fields: object) -> str:
     return json.dumps({"timestamp": when, "event": event, "node": node, **fields}) + "\n"
 
 
+NO_LOG_LINES = b'''
+"a text"
+7
+["a", "list"]
+{}
+{"event":"member.dead","node":"n2","timestamp":5}
+{"event":"member.dead","node":"n2","timestamp":"2024-05-01T12:00:00"}
+{"level":"error"}
+\xff\xfe
+''' + b"[" * 5000
+
+
+def test_what_is_no_line_of_a_log_is_passed_over(tmp_path):
+    member = parse({"cluster": "log", "members": list(NAMES)}).member("n1")
+    node = cluster_module.Node(member, tmp_path / "n1")
+    node.folder.mkdir()
+    (node.folder / "log.jsonl").write_bytes(NO_LOG_LINES)
+
+    notices = read_logs(tmp_path, ["n1"], since=BEGAN)
+
+    assert list(summary([], notices))[1:] == ["accused without cause: nobody"]
+    assert node.last_words() == ""
+
+
 def test_the_summary_tells_for_each_step_who_noticed_what_first_and_last(tmp_path):
     logs = {
         "n1": log_line(-9, "n1", "member.dead", member="n3")
