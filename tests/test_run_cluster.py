@@ -303,23 +303,24 @@ def log_line(seconds: float, node: str, event: str, **fields: object) -> str:
     return json.dumps({"timestamp": when, "event": event, "node": node, **fields}) + "\n"
 
 
-NO_LOG_LINES = b'''
-"a text"
-7
-["a", "list"]
-{}
-{"event":"member.dead","node":"n2","timestamp":5}
-{"event":"member.dead","node":"n2","timestamp":"2024-05-01T12:00:00"}
-{"level":"error"}
-\xff\xfe
-''' + b"[" * 5000
+NO_LOG_LINES = (
+    b'"a text"',
+    b"7",
+    b'["a", "list"]',
+    b"{}",
+    b'{"event":"member.dead","node":"n2","timestamp":5}',
+    b'{"event":"member.dead","node":"n2","timestamp":"2024-05-01T12:00:00"}',
+    b'{"level":"error"}',
+    b"\xff\xfe",
+    b"[" * 5000,
+)
 
 
 def test_what_is_no_line_of_a_log_is_passed_over(tmp_path):
     member = parse({"cluster": "log", "members": list(NAMES)}).member("n1")
     node = cluster_module.Node(member, tmp_path / "n1")
     node.folder.mkdir()
-    (node.folder / "log.jsonl").write_bytes(NO_LOG_LINES)
+    (node.folder / "log.jsonl").write_bytes(b"\n".join(NO_LOG_LINES))
 
     notices = read_logs(tmp_path, ["n1"], since=BEGAN)
 
