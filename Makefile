@@ -34,8 +34,8 @@ bench: $(INSTALLED)  ## measure three nodes and, where it is at hand, the transp
 overload: $(INSTALLED)  ## offer three nodes 1, 2 and 5 times what they can carry
 	@$(PY) benchmarks/overload.py
 
-torture: $(INSTALLED)  ## ten nodes under fire: minutes, not seconds
-	@$(PY) tests/torture.py
+torture: $(INSTALLED)  ## ten nodes under fire: each act once (ARGS="--minutes 60": an hour)
+	@$(PY) -m tests.torture $(ARGS)
 
 clean:  ## remove what was made; clusters' data stays
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache \

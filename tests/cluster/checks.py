@@ -29,6 +29,15 @@ from toystore.sim.promises import (
 from .replicas import copies
 from .workload import Workload
 
+PROMISES = (
+    *ALWAYS,
+    quorums_overlap,
+    writes_follow,
+    nothing_hangs,
+    nothing_lost,
+    everything_is_served,
+)
+"""What `broken` holds a history to."""
 SLACK_S = 10.0
 """So much later than its timeout an answer may be noted, on a machine that is busy."""
 

@@ -141,12 +141,16 @@ class Cluster:
 
     def start(self, *names: str) -> None:
         """Start nodes that were killed or stopped, and wait until they have joined."""
+        self.launch(*names)
+        self.until_ready()
+
+    def launch(self, *names: str) -> None:
+        """Start nodes that were killed or stopped."""
 
         async def start() -> None:
             await asyncio.gather(*map(self.local.restart, names))
 
         self._runner.run(start())
-        self.until_ready()
 
     def start_in_vain(self, name: str) -> str:
         """Start a node that must end by itself: how it did, and what it said last."""

@@ -1,0 +1,1 @@
+"""Ten nodes under fire (``make torture``); see `__main__`."""
