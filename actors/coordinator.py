@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from actors.actor import Actor
 from actors.sockets import ClientPort, Delivery, Link
-from actors.surroundings import tcp
+from actors.surroundings import now, tcp
 from toystore.core.coordinator import Coordinator
-from toystore.core.machine import COORDINATOR, GOSSIP, STORAGE, Address, Caller, Peer
+from toystore.core.machine import COORDINATOR, GOSSIP, STORAGE, Address, Caller, Now, Peer
 from toystore.core.messages import Message
 from toystore.core.ring import Ring
 
@@ -28,8 +28,6 @@ class CoordinatorActor(Actor):
     def open(self) -> None:
         """The mailbox, the client port, and the links."""
         around = self.surroundings
-        self.clients = ClientPort(around, tcp(around.me.bind, around.me.client_port))
-        self.add(self.clients)
         self.add_mailbox()
         self.add_local(STORAGE, GOSSIP)
         for other in around.others():
@@ -40,6 +38,10 @@ class CoordinatorActor(Actor):
             )
             self.add(replicas, storage)
             self.add(forwards, coordinator)
+        # Last, so that in each turn what finishes a request goes before what begins one.
+        client_port = tcp(around.me.bind, around.me.client_port)
+        self.clients = ClientPort(around, client_port, lambda: self.machine.room(now()))
+        self.add(self.clients)
 
     def make_machine(self) -> Coordinator:
         """A coordinator that has heard of nobody yet."""
@@ -60,6 +62,13 @@ class CoordinatorActor(Actor):
         if isinstance(address, Caller):
             return self.clients.send(address, messages)
         return super().deliver(address, messages)
+
+    def serve(self, inbox: list[Delivery], at: Now) -> None:
+        """Count what was turned away at the door, and go on as every actor."""
+        if self.clients.turned_away:
+            self.machine.turned_away(self.clients.turned_away, at)
+            self.clients.turned_away = 0
+        super().serve(inbox, at)
 
     def idle(self) -> bool:
         """Nothing is held: every request has its answer."""

@@ -20,13 +20,14 @@ from __future__ import annotations
 import errno
 import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from actors import log
 from actors.surroundings import Surroundings
+from toystore.core.admission import no_room
 from toystore.core.machine import COORDINATOR, Address, Caller, Peer
 from toystore.core.messages import (
     ROUTE_OF,
@@ -45,7 +46,15 @@ from toystore.core.messages import (
     Status,
     takes,
 )
-from toystore.wire import Frame, FrameError, Header, VersionError, decode, encode_bounded
+from toystore.wire import (
+    Frame,
+    FrameError,
+    Header,
+    VersionError,
+    decode,
+    encode_bounded,
+    request_numbers,
+)
 
 Delivery = tuple[Message, Address]
 """A message and who sent it."""
@@ -54,10 +63,14 @@ DRAIN_FRAMES_MAX = 1000
 """How many frames are taken from one socket per turn."""
 DRAIN_BYTES_MAX = 16 * 1024 * 1024
 """How many bytes, likewise."""
+CLIENT_DRAIN_MAX = 10_000
+"""How many at the client port, most of which are turned away at once if they are so many."""
 PEER_FRAMES_MAX = 256
 """High-water mark between actors."""
 CLIENT_FRAMES_MAX = 32
 """High-water mark towards one client."""
+CLIENT_BACKLOG = 128
+"""And from it: what waits here is refused in time if need be, what waits before it is not."""
 CLIENT_INDULGENCE = 4
 """A client's frame this many times over the limit is still read, and answered `BAD_REQUEST`."""
 HELD_BYTES_MAX = 4 * 1024 * 1024
@@ -220,11 +233,19 @@ class ClientPort(Door):
 
     ACCEPTS = frozenset({Get, Put, Delete, Status, Owners, RingLoad})
 
-    def __init__(self, surroundings: Surroundings, address: str) -> None:
+    def __init__(self, surroundings: Surroundings, address: str, room: Callable[[], float]) -> None:
+        """``room``: says how many more requests can be taken on."""
         super().__init__("client", surroundings, COORDINATOR)
+        self.turned_away = 0
+        """How many requests found no room, since this was last reset."""
+        self._room = room
         self.speaks_as = None
         self.socket = bound_router(
-            surroundings, CLIENT_FRAMES_MAX, (address,), indulgence=CLIENT_INDULGENCE
+            surroundings,
+            CLIENT_FRAMES_MAX,
+            (address,),
+            indulgence=CLIENT_INDULGENCE,
+            backlog=CLIENT_BACKLOG,
         )
         self._held: dict[bytes, deque[tuple[Caller, bytes]]] = {}
         self._held_bytes: dict[bytes, int] = {}
@@ -234,32 +255,52 @@ class ClientPort(Door):
         return (self.socket,)
 
     def drain(self) -> list[Delivery]:
-        """Requests; whoever sends anything else gets a `BAD_REQUEST`."""
+        """Requests; whoever sends anything else gets a `BAD_REQUEST`.
+
+        Those for which there is no room are answered `OVERLOADED` here and now, unread:
+        while a node has too much to do, what it will not do must cost next to nothing.
+        """
         inbox: list[Delivery] = []
-        for parts in received(self.socket):
-            *envelope, body = parts
-            caller = Caller(tuple(envelope))
-            if len(parts) < 2 or len(parts) > ENVELOPE_FRAMES_MAX:
-                self.reject(f"{len(parts)} frames in one message", parts[0])
-                continue
-            try:
-                frame = decode(body)
-            except FrameError as error:
-                self.reject(str(error), parts[0])
-                self._complain(caller, str(error))
-                continue
-            refusal = frame.header and self.refusal(frame.header)
-            if refusal:
-                self.send(caller, [Refused(refusal)])
-                continue
-            for message in frame.messages:
-                if type(message) not in self.ACCEPTS:
-                    self._complain(caller, f"{type(message).__name__} is not a request")
-                elif getattr(message, "forwarded", False) and frame.header is None:
-                    self._complain(caller, "forwarded: only a member forwards")
-                else:
-                    inbox.append((message, caller))
+        refused: dict[tuple[bytes, ...], list[int]] = {}
+        room = self._room()
+        for parts in received(self.socket, CLIENT_DRAIN_MAX):
+            body = parts.pop()
+            envelope = tuple(parts)
+            if not 0 < len(envelope) < ENVELOPE_FRAMES_MAX:
+                self.reject(f"{len(envelope) + 1} frames in one message", envelope[0])
+            elif len(inbox) >= room and (numbers := request_numbers(body)):
+                refused.setdefault(envelope, []).extend(numbers)
+            else:
+                inbox += self._requests(body, Caller(envelope))
+        for envelope, numbers in refused.items():
+            self._refuse(numbers, Caller(envelope))
         return inbox
+
+    def _requests(self, body: bytes, caller: Caller) -> Iterator[Delivery]:
+        """What a frame asks for."""
+        try:
+            frame = decode(body)
+        except FrameError as error:
+            self.reject(str(error), caller.envelope[0])
+            self._complain(caller, str(error))
+            return
+        refusal = frame.header and self.refusal(frame.header)
+        if refusal:
+            self.send(caller, [Refused(refusal)])
+            return
+        for message in frame.messages:
+            if type(message) not in self.ACCEPTS:
+                self._complain(caller, f"{type(message).__name__} is not a request")
+            elif getattr(message, "forwarded", False) and frame.header is None:
+                self._complain(caller, "forwarded: only a member forwards")
+            else:
+                yield message, caller
+
+    def _refuse(self, numbers: list[int], caller: Caller) -> None:
+        """There is no room for these."""
+        self.turned_away += len(numbers)
+        text = no_room(self.surroundings.me.name)
+        self.send(caller, [ErrorReply(each, Code.OVERLOADED, text, True) for each in numbers])
 
     def send(self, to: Address, messages: list[Message]) -> list[Delivery]:
         """Answer a client, or hold the answer for a while if it reads slowly."""
@@ -387,17 +428,23 @@ def _weight(caller: Caller, body: bytes) -> int:
     return sum(map(len, caller.envelope)) + len(body) + HELD_OVERHEAD_BYTES
 
 
-def received(socket: zmq.Socket[bytes]) -> Iterator[list[bytes]]:
+def received(
+    socket: zmq.Socket[bytes], frames_max: int = DRAIN_FRAMES_MAX
+) -> Iterator[list[bytes]]:
     """What waits on a socket, a list of frames each, up to the bounds of one turn."""
     room = DRAIN_BYTES_MAX
-    receive, get = socket.recv, socket.get
+    receive = socket.recv
+    routed = socket.type == zmq.ROUTER  # An identity leads, and something always follows it.
     try:
-        for _ in range(DRAIN_FRAMES_MAX):
-            parts = [receive(zmq.NOBLOCK)]
-            while get(zmq.RCVMORE):
-                part = receive(zmq.NOBLOCK)
+        for _ in range(frames_max):
+            parts = [receive(zmq.NOBLOCK)] if routed else []
+            more = True
+            while more:
+                # A `Frame` knows if more follow; to ask the socket costs more than to receive.
+                frame = receive(zmq.NOBLOCK, copy=False)
+                more = frame.more
                 if len(parts) <= ENVELOPE_FRAMES_MAX:  # one too many is kept, to be rejected for
-                    parts.append(part)
+                    parts.append(frame.bytes)
             yield parts
             room -= len(parts[-1])
             if room < 0:
@@ -439,15 +486,22 @@ def tuned(socket: zmq.Socket[bytes], surroundings: Surroundings, frames_max: int
 
 
 def bound_router(
-    surroundings: Surroundings, frames_max: int, addresses: Iterable[str], *, indulgence: int = 1
+    surroundings: Surroundings,
+    frames_max: int,
+    addresses: Iterable[str],
+    *,
+    backlog: int | None = None,
+    indulgence: int = 1,
 ) -> zmq.Socket[bytes]:
     """A ROUTER bound to each address.  Raises `PortError`.
 
+    ``frames_max``, ``backlog``: high-water marks each way; without a backlog they are one.
     ``indulgence``: how many times the largest frame is still received, to be answered
     with an error; beyond it the link is cut.
     """
     socket: zmq.Socket[bytes] = surroundings.context.socket(zmq.ROUTER)
     tuned(socket, surroundings, frames_max)
+    socket.setsockopt(zmq.RCVHWM, backlog or frames_max)
     socket.setsockopt(zmq.MAXMSGSIZE, indulgence * surroundings.message_bytes_max)
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
     socket.setsockopt(zmq.ROUTER_HANDOVER, 1)

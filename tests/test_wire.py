@@ -18,6 +18,7 @@ from toystore.core.messages import (
     MemberState,
     OwnersReply,
     RingLoadReply,
+    Status,
     StatusReply,
     WriteReplica,
 )
@@ -30,6 +31,7 @@ from toystore.wire import (
     decode,
     encode,
     encode_bounded,
+    request_numbers,
 )
 
 PLAIN = {
@@ -317,3 +319,17 @@ def test_a_large_value_arrives():
     message = WriteReplica(1, bytes(16), bytes(2**20), None)
 
     assert decode(encode([message], HEADER)) == Frame([message], HEADER)
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=5))
+def test_requests_are_known_by_their_numbers_alone(numbers):
+    gets = [Get(number, "default", b"key", None, None, 1) for number in numbers]
+
+    assert request_numbers(encode(gets)) == numbers
+    assert request_numbers(encode([*gets, Status(1)])) is None
+    assert request_numbers(encode(gets, HEADER)) is None
+
+
+@given(st.binary(max_size=50) | st.recursive(PLAIN[int] | st.none(), st.lists).map(msgpack.packb))
+def test_whatever_is_asked_for_its_numbers_has_some_or_none(data):
+    assert all(type(number) is int for number in request_numbers(data) or ())

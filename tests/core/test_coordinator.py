@@ -19,7 +19,7 @@ from coordinator_scene import (
 )
 
 from toystore.core.coordinator import LINKS_WAIT_S
-from toystore.core.machine import STORAGE, Peer
+from toystore.core.machine import COORDINATOR, STORAGE, Peer
 from toystore.core.messages import (
     Code,
     ErrorReply,
@@ -37,6 +37,7 @@ from toystore.core.messages import (
     WriteReplicaReply,
     WriteReply,
 )
+from toystore.core.queue_limit import PATIENCE_S, QUEUE_MIN
 from toystore.core.settings import LimitSettings
 from toystore.core.status import STATUS_WAIT_S
 
@@ -261,6 +262,58 @@ def test_past_so_many_requests_the_next_is_overload_and_logged_once_a_second() -
         (Code.OVERLOADED, True)
     ] * 2
     assert scene.events.count("coordinator.overloaded") == 1
+
+
+def test_its_room_is_what_is_left_of_its_bound() -> None:
+    scene = Scene(limits=LimitSettings(requests_max=3, request_bytes_max=250))
+
+    rooms = [scene.machine.room(scene.now)]
+    scene.get()
+    rooms.append(scene.machine.room(scene.now))
+    scene.put(b"key", bytes(244))
+    rooms.append(scene.machine.room(scene.now))
+
+    assert rooms == [3, 2, 0]
+
+
+@pytest.mark.parametrize("when", ["starting", "stopping"])
+def test_while_it_serves_nobody_everyone_may_come_and_be_told(when: str) -> None:
+    scene = Scene(up=when == "stopping", limits=LimitSettings(requests_max=1))
+    if when == "stopping":
+        scene.get()
+        scene.told(Leave(), Peer("n1", COORDINATOR))
+
+    assert scene.machine.room(scene.now) > 10
+    scene.get()
+    assert scene.error() == (Code.NOT_SERVING, True)
+
+
+def test_whom_the_door_turned_away_is_counted_and_logged_once_a_second() -> None:
+    scene = Scene()
+
+    for _ in range(3):
+        scene.machine.turned_away(5, scene.now)
+        scene.wait(0.4)
+    scene.get()
+
+    assert scene.events.count("coordinator.overloaded") == 1
+    assert scene.machine._desk.counts["failed"] == 15
+
+
+def test_a_queue_that_stands_refuses_clients_but_not_what_another_coordinator_admitted() -> None:
+    scene = Scene(limits=LimitSettings(requests_max=QUEUE_MIN + 100))
+    for _ in range(QUEUE_MIN + 50):
+        scene.get(timeout_ms=60_000)
+    for _ in range(3):
+        scene.machine.room(scene.now)
+        scene.seconds += PATIENCE_S
+
+    assert scene.machine.room(scene.now) < 0
+    scene.get()
+    assert scene.error() == (Code.OVERLOADED, True)
+    asked = len(scene.writes())
+    scene.put(forwarded=True, stamp=stamp_at(0))
+    assert len(scene.writes()) == asked + 3
 
 
 def test_past_so_many_bytes_the_next_is_overload_until_some_are_let_go() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -72,7 +73,7 @@ def client_address(around):
 
 @pytest.fixture
 def clients(around):
-    with_port = ClientPort(around, client_address(around))
+    with_port = ClientPort(around, client_address(around), lambda: math.inf)
     yield with_port
     with_port.close()
 
@@ -93,6 +94,25 @@ def test_a_req_is_answered_through_its_envelope(around, clients, options):
 
         assert decode(client.recv()).messages == [StatusReply(number, {})]
         assert len(caller.envelope) == (3 if options else 2)
+
+
+def test_what_finds_no_room_is_refused_unread_and_the_rest_goes_on(around):
+    inbox, replies = [], []
+    port = ClientPort(around, client_address(around), lambda: 2 - len(inbox))
+    client = connected(around.context, zmq.DEALER, client_address(around))
+    gets = [Get(number, "default", b"k", None, None, 1000) for number in range(6)]
+    for messages in (gets[:2], gets[2:4], [Status(7)], gets[4:5], gets[5:]):
+        client.send(encode(messages))
+
+    wait_until(lambda: inbox.extend(port.drain()) or port.turned_away == 4)
+    while len(replies) < 4:
+        replies += decode(client.recv()).messages
+
+    assert [message for message, _ in inbox] == [*gets[:2], Status(7)]
+    assert [(reply.request, reply.code, reply.definite) for reply in replies] == [
+        (number, Code.OVERLOADED, True) for number in (2, 3, 4, 5)
+    ]
+    port.close()
 
 
 @pytest.mark.parametrize("envelope", [[], [b""], [b"id", b""], [b"1", b"2", b"", b"3", b"4", b""]])
@@ -293,7 +313,7 @@ print("alive", flush=True)
 """
 NODE_FLOODED = {
     "by a client": """
-port = sockets.ClientPort(around, address)
+port = sockets.ClientPort(around, address, lambda: 1)
 client = connected(context, zmq.DEALER, address, SNDHWM=0)
 flood(client)
 time.sleep(0.2)  # what is in the kernel's buffers stays there
@@ -460,7 +480,10 @@ def test_what_is_for_another_actor_is_dropped_and_logged_once_per_sender(around,
 @pytest.mark.parametrize("make", [Mailbox, ClientPort], ids=["mailbox", "client port"])
 def test_a_frame_beyond_the_limit_cuts_its_link_and_the_door_lives_on(around, make):
     address = tcp("127.0.0.1", around.me.peer_port)
-    door = Mailbox(around, STORAGE, address) if make is Mailbox else ClientPort(around, address)
+    if make is Mailbox:
+        door = Mailbox(around, STORAGE, address)
+    else:
+        door = ClientPort(around, address, lambda: math.inf)
     huge = connected(around.context, zmq.DEALER, address, RECONNECT_IVL=-1)
     monitor = huge.get_monitor_socket(zmq.Event.DISCONNECTED)
     monitor.rcvtimeo = 10_000

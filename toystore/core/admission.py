@@ -64,6 +64,11 @@ def _quorum_fault(name: str, asked: int | None, n: int) -> str | None:
     return f"{name} is {asked}; with n={n} it can be 1 to {n}"
 
 
+def no_room(node: str) -> str:
+    """The text for a request that ``node`` cannot take on."""
+    return f"{node} holds as many requests as it may"
+
+
 def ahead_s(stamp: bytes, wall_us: int) -> float:
     """How many seconds ``stamp`` (20 bytes) is ahead of the wall clock; negative if behind."""
     return (unpack_stamp(stamp).time_us - wall_us) / 1_000_000

@@ -13,11 +13,12 @@ on what happens.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from typing import Any
 
-from toystore.core.admission import ahead_s, fault_in, place_fault
+from toystore.core.admission import ahead_s, fault_in, no_room, place_fault
 from toystore.core.context import unpack_context
 from toystore.core.desk import Desk
 from toystore.core.forwarding import Forward
@@ -208,10 +209,30 @@ class Coordinator:
         if fault is not None:
             self._refuse(sender, message.request, Code.BAD_REQUEST, fault)
             return False
-        if self._desk.has_room(size):
+        desk = self._desk
+        # A forwarded write was admitted once: where it waits it has waited long enough.
+        forwarded = not isinstance(message, Get) and message.forwarded
+        if desk.has_room(size) and (forwarded or desk.waiting < desk.queue.limit):
             return True
+        desk.queue.refused = True
         self._refuse_for_room(message.request, sender, now)
         return False
+
+    def room(self, now: Now) -> float:
+        """How many requests of clients can be taken on now; while it serves nobody, all.
+
+        Asked once per turn.  The shell may answer what comes beyond it `OVERLOADED`, unread,
+        and say so to `turned_away`.
+        """
+        if self._leaving or not self._serving:
+            return math.inf  # Each is told so.
+        return self._desk.room(now)
+
+    def turned_away(self, requests: int, now: Now) -> None:
+        """So many were answered `Overloaded` at the door."""
+        self._desk.counts["failed"] += requests
+        self._desk.queue.refused = True
+        self._log_overload(now)
 
     def _believes(self, message: Put | Delete, sender: Address, now: Now) -> bool:
         """Whether a client's clock can be right; a forwarded stamp was judged before."""
@@ -243,10 +264,12 @@ class Coordinator:
         self._out.send(sender, ErrorReply(request, code, text, True))
 
     def _refuse_for_room(self, request: int, sender: Address, now: Now) -> None:
+        self._log_overload(now)
+        self._refuse(sender, request, Code.OVERLOADED, no_room(self._node))
+
+    def _log_overload(self, now: Now) -> None:
         desk = self._desk
         self._log_rarely("coordinator.overloaded", now, requests=desk.waiting, bytes=desk.bytes)
-        text = f"{self._node} holds as many requests as it may"
-        self._refuse(sender, request, Code.OVERLOADED, text)
 
     def _log_rarely(self, event: str, now: Now, **fields: Any) -> None:
         if now.monotonic >= self._logged_at.get(event, -_LOG_EVERY_S) + _LOG_EVERY_S:

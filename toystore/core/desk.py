@@ -21,6 +21,7 @@ from heapq import heappop, heappush
 
 from toystore.core.machine import COORDINATOR, STORAGE, Address, Now, Outbox, Peer
 from toystore.core.messages import Code, ErrorReply, Message
+from toystore.core.queue_limit import QueueLimit
 from toystore.core.settings import CoordinatorSettings
 from toystore.core.stamp import HybridLogicalClock
 
@@ -102,6 +103,7 @@ class Desk:
         "held",
         "node",
         "outbox",
+        "queue",
         "reachable",
         "storages",
         "waiting",
@@ -126,6 +128,8 @@ class Desk:
         """How many of them are not answered yet."""
         self.bytes = 0
         self.counts = dict.fromkeys(("gets", "puts", "deletes", "forwarded", "failed"), 0)
+        self.queue = QueueLimit(settings.limits.requests_max)
+        """How many may wait."""
         self._limits = settings.limits
         self._replica_timeout_s = settings.replica_timeout_s
         # A late reply to the machine that this one replaces must not pass for one to us.
@@ -143,6 +147,13 @@ class Desk:
             and self.bytes + bytes_more <= limits.request_bytes_max
             and len(self.held) < _CROWD * limits.requests_max
         )
+
+    def room(self, now: Now) -> int:
+        """How many more small requests could be taken on now."""
+        counts = self.counts
+        admitted = counts["gets"] + counts["puts"] + counts["deletes"]
+        self.queue.observe(self.waiting, admitted, now.monotonic)
+        return self.queue.limit - self.waiting if self.has_room(1) else 0
 
     def crowded(self) -> bool:
         """Whether what is not urgent should make way."""

@@ -1,0 +1,54 @@
+"""How many requests may wait for their answers at once.
+
+A long queue serves a burst well, and ruins everybody if it stands: who joins it has lost
+patience before the answer comes, and the work is for nothing.  The two are told apart as
+CoDel does (Nichols and Jacobson, ACM Queue 2012): a queue that was short at any moment of
+an interval drains by itself; one that was too long throughout stands.
+
+    RELAXED ── longer than `PATIENCE_S` all through an interval ──▶ STRICT
+       ▲                                                             │
+       └────────── nobody was refused in a whole interval ───────────┘
+
+Relaxed, the limit is the configured one.  Strict, it is what can be answered in `SHORT_S`,
+by Little's law the rate of answers times that.
+"""
+
+from __future__ import annotations
+
+PATIENCE_S = 0.4
+"""A queue that takes longer than this must drain; also the length of an interval."""
+SHORT_S = 0.1
+"""What is left of one that did not."""
+QUEUE_MIN = 256
+"""Never cut to less: it takes some to fill batches, and to wait out silent replicas."""
+
+
+class QueueLimit:
+    """A limit that follows what is carried."""
+
+    __slots__ = ("_admitted", "_began", "_most", "_shortest", "_waiting", "limit", "refused")
+
+    def __init__(self, most: int) -> None:
+        """``most``: the limit while relaxed."""
+        self.limit = self._most = most
+        self.refused = False
+        """Whether anybody was refused in this interval: to be set by who refuses."""
+        self._began = float("-inf")
+        self._admitted = self._waiting = self._shortest = 0
+
+    def observe(self, waiting: int, admitted: int, now: float) -> None:
+        """How many are waiting, and were ever admitted, at a monotonic second."""
+        self._shortest = min(self._shortest, waiting)
+        lasted_s = now - self._began
+        if lasted_s < PATIENCE_S:
+            return
+        answered = admitted - self._admitted + self._waiting - waiting
+        per_s = answered / lasted_s
+        strict = self.limit < self._most
+        if self.refused if strict else self._shortest > per_s * PATIENCE_S:
+            self.limit = min(self._most, max(QUEUE_MIN, int(per_s * SHORT_S)))
+        else:
+            self.limit = self._most
+        self.refused = False
+        self._began, self._admitted = now, admitted
+        self._waiting = self._shortest = waiting
