@@ -276,6 +276,34 @@ def test_a_batch_refused_whole_stays_and_is_tried_again_only_after_retry_s(
     assert node.sent() == [(HOME, TakeHints("n2", SETTINGS.batch_bytes))]
 
 
+def test_an_owner_that_takes_nothing_is_tried_half_as_often_each_time_until_it_does(
+    node: Node,
+) -> None:
+    pauses = []
+    for _ in range(7):
+        request = node.delivering(hint("a")).request
+        node.told(DeliverHintsReply(request, (REFUSED,)), Peer("n2", STORAGE))
+        pauses.append(retries_until_taken(node))
+    assert pauses == [1, 2, 4, 8, 16, 16, 16]
+
+    request = node.delivering(hint("a"), hint("b")).request
+    node.told(DeliverHintsReply(request, (REFUSED, OK)), Peer("n2", STORAGE))
+    node.told(DropHintsReply("n2", 1, 1))
+    assert retries_until_taken(node) == 1
+
+
+def retries_until_taken(node: Node) -> int:
+    """After how many ``retry_s`` hints for n2 are asked for again."""
+    node.sent()
+    for times in range(1, 100):
+        node.wait(SETTINGS.retry_s)
+        node.sent()
+        node.told(CountHintsReply((("n2", 1, 100, START_US),)))
+        if node.sent():
+            return times
+    raise AssertionError("never")
+
+
 def test_of_a_batch_refused_in_part_the_rest_is_dropped_before_the_pause(node: Node) -> None:
     refused, taken = hint("a"), hint("b")
     request = node.delivering(refused, taken).request

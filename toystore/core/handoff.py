@@ -45,6 +45,8 @@ from toystore.core.messages import (
 from toystore.core.record import stamp_of
 from toystore.core.settings import HandoffSettings
 
+REFUSED_PAUSES_MAX = 16
+"""An owner that refuses time and again is tried no more seldom than every so many ``retry_s``."""
 _SAFE = (ReplicaStatus.OK, ReplicaStatus.SUPERSEDED)
 """What an owner says of a hint that may be dropped: it has it, or something newer."""
 
@@ -64,6 +66,8 @@ class Handoff:
         self._linked = {node}
         self._deliveries: dict[str, _Delivery] = {}
         self._paused_until: dict[str, float] = {}
+        self._refused_times: dict[str, int] = {}
+        """How often in a row an owner has taken nothing at all."""
         self._warned_at: dict[str, float] = {}
         self._count_at: float | None = 0.0
         # A reply to the machine that this one replaces must not match a request of ours.
@@ -185,19 +189,28 @@ class Handoff:
     def _finish(self, delivery: _Delivery, now: Now) -> None:
         """Nothing is left for this owner."""
         del self._deliveries[delivery.owner]
+        self._refused_times.pop(delivery.owner, None)
         took_s = round(now.monotonic - delivery.started_at, 6)
         self._out.log("handoff.finished", owner=delivery.owner, hints=delivery.count, took_s=took_s)
 
-    def _pause(self, owner: str, cause: str, now: Now) -> None:
-        """End the delivery to ``owner``, if one runs, until ``retry_s`` has passed."""
+    def _pause(self, owner: str, cause: str, now: Now, times: int = 1) -> None:
+        """End the delivery to ``owner``, if one runs, until ``times`` ``retry_s`` have passed."""
         delivery = self._deliveries.pop(owner, None)
         if delivery is not None:
-            self._paused_until[owner] = now.monotonic + self._settings.retry_s
+            self._paused_until[owner] = now.monotonic + times * self._settings.retry_s
             self._out.log("handoff.paused", owner=owner, hints=delivery.count, cause=cause)
 
     def _pause_refused(self, delivery: _Delivery, now: Now) -> None:
-        """Storage gives the oldest first: to go on at once would be to ask for the same."""
-        self._pause(delivery.owner, f"{delivery.owner} refused {delivery.refused} hints", now)
+        """Storage gives the oldest first: to go on at once would be to ask for the same.
+
+        An owner that takes nothing, say because its disk is full, is given twice the time
+        on each refusal: everyone who holds hints for it sends it a batch.
+        """
+        owner = delivery.owner
+        before = 0 if delivery.count else self._refused_times.get(owner, 0)
+        self._refused_times[owner] = before + 1
+        times = min(2**before, REFUSED_PAUSES_MAX)
+        self._pause(owner, f"{owner} refused {delivery.refused} hints", now, times)
 
     def _delivery(self, owner: str, step: _Step) -> _Delivery | None:
         """The delivery to ``owner`` if that is its step; a late or doubled reply finds none."""
@@ -237,6 +250,7 @@ class Handoff:
         reachable = [node for node in nodes if self._reachable(node)]
         for node in reachable:
             self._paused_until.pop(node, None)
+            self._refused_times.pop(node, None)
         if reachable:
             self._count(now)
 
