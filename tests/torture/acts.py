@@ -292,12 +292,13 @@ def slow_disk(stage: Stage) -> None:
 
 
 def flood(stage: Stage) -> None:
-    """Ten nodes, two with 10 file descriptors to spare: 90 idle connections to each, 8 s"""
+    """Ten nodes, two with 40 file descriptors to spare: 90 idle connections to each, 8 s"""
     with stage.cluster(10, **TEN_NODES) as cluster:
         few = stage.chance.sample(cluster.names, 2)
+        most = max(_descriptors(node.process) for node in cluster.running()) + 40
         for name in few:
             stage.stop(name)
-            cluster.set_fault(name, files=_descriptors(cluster.nodes["n1"].process) + 40)
+            cluster.set_fault(name, files=most)
         stage.start(*few)
         with stage.load(cluster) as work, contextlib.ExitStack() as connections:
             time.sleep(2)
@@ -311,7 +312,8 @@ def flood(stage: Stage) -> None:
             connections.close()
             stage.note("end of flood", "all")
             time.sleep(2)
-        stage.say(f"{' and '.join(few)} had used all they may: {left} file descriptors")
+        assert set(left.values()) == {most}, f"of {most} file descriptors they used {left}"
+        stage.say(f"{' and '.join(few)} had used all {most} file descriptors that they may")
         stage.must_serve(work)
         dead = [name for name in cluster.names if _called_dead(cluster, name)]
         stage.must(not dead, "nobody was called dead", dead)
