@@ -8,8 +8,9 @@ flight) and then offers multiples of it on a timetable (`flood.py`).  A light cl
 100 times a second before, during and after: how long after the load's end until its
 median latency is back within twice of what it was?
 
-Capacity drifts with whatever else the machine does: it is measured in each round, and
-what counts are the medians of the rounds' ratios.  The last line printed is JSON.
+Capacity drifts with whatever else the machine does.  So it is measured in each round, a
+share of it is taken of what the nodes served per second of the core that they got, and
+what counts are the medians of the rounds.  The last line printed is JSON.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ import os
 import socket
 import statistics
 import tempfile
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 from flood import OVERLOADED, SERVED, TIMEOUT, Answer, Load, Offered, offer
@@ -70,6 +73,14 @@ COLUMNS = {
 Row = dict[str, float]
 
 
+class Capacity(NamedTuple):
+    """What the nodes can serve."""
+
+    per_s: float
+    per_core: float
+    """Per second of processor time, of which they get less on a busy machine."""
+
+
 def main() -> None:
     """Measure, print a table for each round and the medians, and leave nothing behind."""
     options = _options()
@@ -89,7 +100,7 @@ async def _round(options: argparse.Namespace, cores: list[int]) -> list[Row]:
         async with _cluster(cores) as cluster:
             bench = Bench(cluster, pool, options)
             capacity = await bench.capacity()
-            print(f"capacity {capacity:,.0f}/s", flush=True)
+            print(f"capacity {capacity.per_s:,.0f}/s", flush=True)
             rows = [await bench.overload(capacity, times) for times in options.times]
     _show(rows)
     return rows
@@ -109,42 +120,45 @@ class Bench:
         )
         self._pids = [node.process.pid for node in cluster.nodes.values() if node.process]
 
-    async def capacity(self) -> float:
+    async def capacity(self) -> Capacity:
         """The most that is served in a second, however many are in flight."""
-        rates = []
+        found = []
         for in_flight in IN_FLIGHT:
             load = self._shape._replace(seconds=CLOSED_S, in_flight=in_flight)
-            offered = await self._offer(load)
-            rates.append(_in_time(offered) / CLOSED_S)
-        return max(rates)
+            offered, cores, _ = await self._watch(load)
+            per_s = _in_time(offered) / CLOSED_S
+            found.append(Capacity(per_s, per_s / cores))
+        return max(found)
 
-    async def overload(self, capacity: float, times: float) -> Row:
+    async def overload(self, capacity: Capacity, times: float) -> Row:
         """Offer ``times`` the capacity, with the light client beside it."""
-        seconds = self._seconds
-        load = self._shape._replace(seconds=seconds, rate=times * capacity)
-        probing = asyncio.create_task(
-            self._offer(PROBE._replace(seconds=BEFORE_S + seconds + AFTER_S))
-        )
+        load = self._shape._replace(seconds=self._seconds, rate=times * capacity.per_s)
+        probe = PROBE._replace(seconds=BEFORE_S + self._seconds + AFTER_S)
+        probing = asyncio.create_task(self._offer(probe))
         await asyncio.sleep(BEFORE_S)
         accused = self._accused()
-        cpu_s = self._cpu_s()
-        flooding = asyncio.create_task(self._offer(load))
-        rss: list[int] = []
-        while not (await asyncio.wait((flooding,), timeout=SAMPLE_S))[0]:
-            rss.append(max(map(_rss, self._pids)))
-            if len(rss) * SAMPLE_S < seconds:
-                used = (self._cpu_s() - cpu_s) / (len(rss) * SAMPLE_S)
-        offered, probed = await flooding, await probing
-        before_s, normal_after_s = _recovery(probed, offered)
+        offered, cores, rss = await self._watch(load)
+        before_s, normal_after_s = _recovery(await probing, offered)
         return _figures(offered) | {
             "times": times,
-            "of peak": _in_time(offered) / seconds / capacity,
-            "rss MiB": max(rss) / MIB,
+            "of peak": _in_time(offered) / self._seconds / cores / capacity.per_core,
+            "rss MiB": rss / MIB,
             "accused": self._accused() - accused,
             "probe ms": before_s * 1e3,
             "normal after s": normal_after_s,
-            "cores used": used,
+            "cores used": cores,
         }
+
+    async def _watch(self, load: Load) -> tuple[Offered, float, int]:
+        """Offer a load; how many cores the nodes used meanwhile, and the most bytes of one."""
+        offering = asyncio.create_task(self._offer(load))
+        began, cpu_s, cores, rss = time.monotonic(), self._cpu_s(), 0.0, 0
+        while not (await asyncio.wait((offering,), timeout=SAMPLE_S))[0]:
+            rss = max(rss, *map(_rss, self._pids))
+            lasted_s = time.monotonic() - began
+            if lasted_s <= load.seconds:
+                cores = (self._cpu_s() - cpu_s) / lasted_s
+        return await offering, cores, rss
 
     async def _offer(self, load: Load) -> Offered:
         """Have another process offer a load."""
