@@ -105,7 +105,8 @@ class Cluster:
         return f"tcp://127.0.0.1:{self.port(port, name)}"
 
     def client(self, *names: str, **options: Any) -> Client:
-        return Client([self.endpoint(name=name) for name in names or ("n1",)], **options)
+        endpoints = [self.endpoint(name=name) for name in names or ("n1",)]
+        return Client(endpoints, **{"timeout": PATIENCE_S} | options)
 
     def socket(self, kind: int, port: str = "client_port", **options: Any) -> zmq.Socket[bytes]:
         """A raw socket, connected to a port of n1; options are set before it connects."""

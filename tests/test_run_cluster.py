@@ -418,7 +418,8 @@ def test_a_cluster_starts_serves_keeps_its_files_and_stops_cleanly(config_path, 
     with Run(config_path, folder) as run:
         run.until(r"^ready: 3/3 nodes in \d+\.\d s$")
         nodes = [run.pid(name) for name in NAMES]
-        with Client([f"tcp://127.0.0.1:{load(config_path).member('n1').client_port}"]) as store:
+        endpoint = f"tcp://127.0.0.1:{load(config_path).member('n1').client_port}"
+        with Client([endpoint], timeout=PATIENCE_S) as store:
             store.put("cart:7", b"apples")
             found = store.get("cart:7")
 
