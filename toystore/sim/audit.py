@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from toystore.core.machine import COORDINATOR
 from toystore.core.messages import MemberStatus
 from toystore.core.record import CorruptRecordError, digest_of, stamp_of, unpack_record
 from toystore.core.ring import Ring
@@ -52,16 +51,6 @@ def membership_agreed(cluster: SimCluster) -> list[Violation]:
     return []
 
 
-def links_up(cluster: SimCluster) -> bool:
-    """Whether every actor is connected to every other that it sends to."""
-    return all(
-        link.up
-        for node in cluster.nodes.values()
-        for actor in node.actors.values()
-        for link in actor.links.values()
-    )
-
-
 def hints_drained(cluster: SimCluster) -> list[Violation]:
     """No store has anything left of a hint."""
     left = {
@@ -72,10 +61,26 @@ def hints_drained(cluster: SimCluster) -> list[Violation]:
     return [Violation("hints_drained", f"left are {left}")] if left else []
 
 
-def idle(cluster: SimCluster) -> bool:
-    """Whether no coordinator holds a request."""
-    machines = (n.actors[COORDINATOR].machine for n in cluster.nodes.values() if n.running)
-    return all(getattr(machine, "idle", True) for machine in machines)
+def is_well(cluster: SimCluster) -> bool:
+    """Whether everybody is connected, agreed and idle, and no hint is left."""
+    actors = [actor for node in cluster.nodes.values() for actor in node.actors.values()]
+    return (
+        all(link.up for actor in actors for link in actor.links.values())
+        and not membership_agreed(cluster)
+        and all(getattr(actor.machine, "idle", True) for actor in actors)
+        and not hints_drained(cluster)
+    )
+
+
+def is_called_dead(cluster: SimCluster, name: str) -> bool:
+    """Whether every other node calls ``name`` dead."""
+    told = (node.members for node in cluster.nodes.values() if node.name != name)
+    return all(
+        state.status == MemberStatus.DEAD
+        for members in told
+        for state in (members.members if members else ())
+        if state.name == name
+    )
 
 
 def may_be_incomplete(cluster: SimCluster) -> bool:

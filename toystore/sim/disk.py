@@ -44,25 +44,21 @@ class SimDisk(MemoryEngine):
     # --- the engine ---------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Open a transaction; perhaps its map will be full after some puts."""
+        """Open a transaction; perhaps there is no room, or no map, after some puts."""
         super().begin()
-        short = self._kinds and self._chance.random() < self.map_full_rate
+        short = self.full or (self._kinds and self._chance.random() < self.map_full_rate)
         self._puts_left = self._chance.randrange(4) if short else None
 
     def put(self, key: bytes, value: bytes) -> None:
         """Set ``key``, if there is room."""
-        if self.full:
-            raise StoreFullError("the simulated disk is full")
+        if self._puts_left == 0:
+            raise StoreFullError("the simulated disk is full") if self.full else MapFullError
         if self._puts_left is not None:
-            if self._puts_left == 0:
-                raise MapFullError
             self._puts_left -= 1
         super().put(key, value)
 
     def grow(self) -> int:
         """The next batch has a larger map."""
-        if self.full:
-            raise StoreFullError("the simulated disk is full")
         return 0
 
     def commit(self) -> None:

@@ -4,6 +4,7 @@
     healing    every fault is over; membership must agree and hints must drain
     audit      one client reads every key, of R owners and then of as many as it can, and
                writes some; then the replicas must be equal
+    detection  one node is killed; all others must call it dead; it returns, and they agree
     idleness   nobody asks anything, and there must be quiet
 
 The history of the trouble and of the audit is held to the promises; what a machine must
@@ -13,6 +14,7 @@ never do, such as raise, ends the run at once.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -28,6 +30,7 @@ from toystore.sim.world import BEGIN_S, Tell
 
 HEALS_S = 60.0
 """In this time a cluster must have healed, and in fact does in a few seconds."""
+LOOK_S = 0.1
 AUDIT_S = 60.0
 SETTLES_S = 2.0
 """A read that was answered repairs what is stale within this time."""
@@ -92,6 +95,7 @@ class _Run:
         self._trouble()
         self._healing()
         self._audit()
+        self._detection()
         self._idleness()
         self._judge()
 
@@ -123,20 +127,11 @@ class _Run:
         self._mended = True
         cluster.world.note("fault", "everything is mended")
         cluster.mend()
-
-        def healed() -> bool:
-            return (
-                audit.links_up(cluster)
-                and not audit.membership_agreed(cluster)
-                and audit.idle(cluster)
-                and not audit.hints_drained(cluster)
-            )
-
-        if not _look_now_and_then(cluster, healed, HEALS_S):
+        if not _look_now_and_then(cluster, lambda: audit.is_well(cluster)):
             self._report.violations += audit.membership_agreed(cluster)
             self._report.violations += audit.hints_drained(cluster)
-            if not (audit.idle(cluster) and audit.links_up(cluster)):
-                self._broken("cluster_heals", f"it has not healed in {HEALS_S:g} s")
+            if not self._report.violations:
+                self._broken("requests_end", f"some are held after {HEALS_S:g} s of calm")
         if not audit.may_be_incomplete(cluster):
             self._report.violations += audit.copies_complete(cluster, self._report.rows)
         self._healed_s = cluster.world.now
@@ -169,6 +164,17 @@ class _Run:
         self._report.violations += audit.replicas_equal(cluster, keys)
         self._report.violations += audit.lists_distinct(cluster.ring, scenario.n, scenario.names)
 
+    def _detection(self) -> None:
+        cluster = self._cluster
+        node = cluster.nodes[cluster.world.chance("detection").choice(cluster.scenario.names)]
+        node.kill("at once")
+        if not _look_now_and_then(cluster, lambda: audit.is_called_dead(cluster, node.name)):
+            self._broken("the_dead_are_found", f"{node.name} is dead, and not called so")
+        node.start()
+        if not _look_now_and_then(cluster, lambda: audit.is_well(cluster)):
+            self._report.violations += audit.membership_agreed(cluster)
+            self._broken("the_dead_are_found", f"{node.name} is back, and not all is well")
+
     def _idleness(self) -> None:
         cluster = self._cluster
         said, logged = cluster.said.copy(), cluster.logged.copy()
@@ -195,12 +201,11 @@ class _Run:
         self._report.violations.append(Violation(promise, text))
 
 
-def _look_now_and_then(cluster: SimCluster, holds: object, limit_s: float) -> bool:
-    """Let time pass until something holds that is not looked at for every single step."""
-    assert callable(holds)
-    end = cluster.world.now + limit_s
+def _look_now_and_then(cluster: SimCluster, holds: Callable[[], bool]) -> bool:
+    """Let time pass until something holds; it is not looked at in every single step."""
+    end = cluster.world.now + HEALS_S
     while not holds():
         if cluster.world.now >= end:
             return False
-        cluster.world.run(0.1)
+        cluster.world.run(LOOK_S)
     return True

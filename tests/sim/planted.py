@@ -1,0 +1,346 @@
+"""Faults that are planted into the product, one at a time, to see whether the simulator finds them.
+
+Each is a small, believable mistake in one rule of Dynamo, SWIM or the store, made by
+replacing one method for the time of a test; the product has no switch for any of them.
+`PLANTED` lists them with the seed that is kept for each: the first that catches it.
+``python tests/sim/plant.py`` searches for these seeds anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+
+from toystore.client.machine import ClientMachine
+from toystore.client.request import PutRequest
+from toystore.core import reading, storage
+from toystore.core.coordinator import Coordinator
+from toystore.core.disks import Disks
+from toystore.core.handoff import Handoff
+from toystore.core.hints import Hints
+from toystore.core.members import Members
+from toystore.core.messages import (
+    DeliverHints,
+    DropHints,
+    MemberStatus,
+    ReadReplicaReply,
+    ReplicaStatus,
+    RepairReplica,
+    WriteReplica,
+    WriteReplicaReply,
+)
+from toystore.core.probing import FailureDetector
+from toystore.core.quorum import verdict
+from toystore.core.reading import Read
+from toystore.core.record import newer, stamp_of, unpack_record
+from toystore.core.ring import Ring
+from toystore.core.sloppy_quorum import FALLBACK, SloppyQuorum
+from toystore.core.stamp import HybridLogicalClock
+from toystore.core.storage import Storage
+from toystore.core.swim import Swim
+from toystore.core.writing import Write
+from toystore.engines.group_commit import GroupCommit
+
+Patch = pytest.MonkeyPatch
+
+
+class Planted(NamedTuple):
+    """One fault, and the seed that is kept for it."""
+
+    plant: Callable[[Patch], None]
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """What the fault does, in a few words."""
+        return self.plant.__name__
+
+
+# --- hints and hand-off -----------------------------------------------------------------
+
+
+def hints_are_dropped_once_sent(patch: Patch) -> None:
+    taken = Handoff._taken
+
+    def faulty(self: Any, message: Any, now: Any) -> None:
+        taken(self, message, now)
+        sent = tuple((digest, stamp_of(record)) for digest, record in message.hints)
+        self._out.send(self._storage, DropHints(message.owner, sent))
+
+    patch.setattr(Handoff, "_taken", faulty)
+
+
+def refused_hints_are_dropped(patch: Patch) -> None:
+    patch.setattr("toystore.core.handoff._SAFE", tuple(ReplicaStatus))
+
+
+def a_hint_is_dropped_though_a_newer_took_its_place(patch: Patch) -> None:
+    def faulty(self: Any, owner: str, digest: bytes, stamp: bytes) -> bool:
+        there = self.find(owner, digest) is not None
+        self._drop(owner, digest)
+        return there
+
+    patch.setattr(Hints, "drop", faulty)
+
+
+def handoff_gives_up_after_one_failure(patch: Patch) -> None:
+    pause = Handoff._pause
+
+    def faulty(self: Any, owner: str, cause: str, now: Any) -> None:
+        pause(self, owner, cause, now)
+        self._paused_until[owner] = float("inf")
+
+    patch.setattr(Handoff, "_pause", faulty)
+    patch.setattr(Handoff, "_welcome", lambda self, nodes, now: None)
+
+
+def a_fallback_keeps_a_hint_as_a_record_of_its_own(patch: Patch) -> None:
+    def faulty(self: Any, owner: str, digest: bytes, record: bytes, now: Any) -> Any:
+        return self._write(digest, record)
+
+    patch.setattr(Storage, "_hint", faulty)
+
+
+def hints_are_kept_for_the_first_owner_only(patch: Patch) -> None:
+    def faulty(self: Any, slot: int) -> Any:
+        self.indefinite = True
+        return WriteReplica(self.number, self._digest, self._record, self.owners[0])
+
+    patch.setattr(Write, "fallback_question", faulty)
+
+
+def no_hint_is_left_when_no_fallback_is(patch: Patch) -> None:
+    patch.setattr(Write, "_hold", lambda self, slot: None)
+
+
+def a_hint_without_room_is_said_to_be_kept(patch: Patch) -> None:
+    hint = Storage._hint
+
+    def faulty(self: Any, owner: str, digest: bytes, record: bytes, now: Any) -> Any:
+        status, stamp = hint(self, owner, digest, record, now)
+        return (int(ReplicaStatus.OK) if status == ReplicaStatus.REFUSED else status), stamp
+
+    patch.setattr(Storage, "_hint", faulty)
+
+
+def delivered_hints_overwrite_what_is_newer(patch: Patch) -> None:
+    def faulty(self: Any, message: DeliverHints, sender: Any, now: Any) -> None:
+        for digest, record in message.hints:
+            self._store.put(b"r" + digest, record)
+        statuses = (int(ReplicaStatus.OK),) * len(message.hints)
+        from toystore.core.messages import DeliverHintsReply
+
+        self._out.send(sender, DeliverHintsReply(message.request, statuses))
+
+    patch.setattr(Storage, "_deliver_hints", faulty)
+
+
+# --- replicas ---------------------------------------------------------------------------
+
+
+def a_delete_removes_the_record_and_leaves_no_tombstone(patch: Patch) -> None:
+    write = Storage._write
+
+    def faulty(self: Any, digest: bytes, record: bytes) -> Any:
+        answer = write(self, digest, record)
+        if self._store.get(b"r" + digest) == record and unpack_record(record).tombstone:
+            self._store.delete(b"r" + digest)
+        return answer
+
+    patch.setattr(Storage, "_write", faulty)
+
+
+def a_tombstone_gives_way_to_any_value(patch: Patch) -> None:
+    def faulty(a: bytes, b: bytes) -> bytes:
+        values = [one for one in (a, b) if not unpack_record(one).tombstone]
+        return newer(a, b) if len(values) != 1 else values[0]
+
+    patch.setattr(reading, "newer", faulty)
+
+
+def replicas_keep_the_older_record(patch: Patch) -> None:
+    def faulty(self: Any, digest: bytes, held: bytes | None, record: bytes) -> Any:
+        if held is None or stamp_of(held) > stamp_of(record):
+            return None
+        return int(ReplicaStatus.OK), None
+
+    patch.setattr(Storage, "_objection", faulty)
+
+
+def read_repair_does_not_look_what_is_there(patch: Patch) -> None:
+    def faulty(self: Any, message: RepairReplica, sender: Any, now: Any) -> None:
+        self._store.put(b"r" + message.digest, message.record)
+
+    patch.setattr(Storage, "_repair_replica", faulty)
+
+
+def checksums_are_not_checked(patch: Patch) -> None:
+    patch.setattr(storage, "check_record", stamp_of)
+    patch.setattr("toystore.core.record.check_record", stamp_of)
+
+
+def a_rotten_record_counts_as_not_found(patch: Patch) -> None:
+    read_replica = Storage._read_replica
+
+    def faulty(self: Any, message: Any, sender: Any, now: Any) -> None:
+        read_replica(self, message, sender, now)
+        replies = self._out.sends[sender]
+        if replies[-1].status == ReplicaStatus.NO_VOTE:
+            replies[-1] = ReadReplicaReply(message.request, int(ReplicaStatus.NOT_FOUND), None)
+
+    patch.setattr(Storage, "_read_replica", faulty)
+
+
+def an_empty_new_disk_votes_not_found(patch: Patch) -> None:
+    patch.setattr(Disks, "replace", lambda self, own, before: None)
+
+
+def answers_leave_though_the_batch_was_undone(patch: Patch) -> None:
+    patch.setattr(GroupCommit, "_give_up", lambda self: self._engine.abort())
+
+
+# --- quorums ----------------------------------------------------------------------------
+
+
+def a_fallback_counts_twice(patch: Patch) -> None:
+    vote = SloppyQuorum.vote
+
+    def faulty(self: Any, slot: int, node: str) -> None:
+        vote(self, slot, node)
+        self.yes += self.slots[slot] == FALLBACK
+
+    patch.setattr(SloppyQuorum, "vote", faulty)
+
+
+def one_vote_less_is_enough(patch: Patch) -> None:
+    def faulty(needed: int, yes: int, pending: int) -> Any:
+        return verdict(max(1, needed - 1), yes, pending)
+
+    patch.setattr("toystore.core.sloppy_quorum.verdict", faulty)
+
+
+def superseded_counts_as_a_vote(patch: Patch) -> None:
+    on_reply = Write.on_reply
+
+    def faulty(self: Any, reply: WriteReplicaReply, node: str, now: Any) -> None:
+        if reply.status == ReplicaStatus.SUPERSEDED:
+            reply = reply._replace(status=int(ReplicaStatus.OK))
+        on_reply(self, reply, node, now)
+
+    patch.setattr(Write, "on_reply", faulty)
+
+
+def a_read_gives_the_first_answer_and_not_the_newest(patch: Patch) -> None:
+    patch.setattr(reading, "newer", lambda a, b: a)
+
+
+def a_read_repairs_nobody(patch: Patch) -> None:
+    patch.setattr(Read, "_repair", lambda self, newest: None)
+
+
+def a_timeout_says_that_nothing_happened(patch: Patch) -> None:
+    patch.setattr(Write, "definite", property(lambda self: True))
+
+
+def a_forwarded_write_is_stamped_anew(patch: Patch) -> None:
+    stamped = Coordinator._stamped
+
+    def faulty(self: Any, message: Any, now: Any) -> bytes:
+        stamp = stamped(self, message, now)
+        return self._desk.clock.mint(now.wall_us) if message.forwarded else stamp
+
+    patch.setattr(Coordinator, "_stamped", faulty)
+
+
+def the_ring_names_an_owner_twice(patch: Patch) -> None:
+    order = Ring.order
+
+    def faulty(self: Any, partition: int) -> tuple[str, ...]:
+        names = order(self, partition)
+        return (names[0], *names[:-1]) if partition == 3 else names
+
+    patch.setattr(Ring, "order", faulty)
+
+
+# --- clients and clocks -----------------------------------------------------------------
+
+
+def each_retry_is_stamped_anew(patch: Patch) -> None:
+    message = PutRequest.message
+    begin = ClientMachine.begin
+
+    def faulty_begin(self: Any, request: Any, now: float) -> None:
+        request.waiter = self._clock
+        begin(self, request, now)
+
+    def faulty(self: Any, now: float) -> Any:
+        if self.stamp is not None and self.moves:
+            self.stamp = self.waiter.mint()
+        return message(self, now)
+
+    patch.setattr(ClientMachine, "begin", faulty_begin)
+    patch.setattr(PutRequest, "message", faulty)
+
+
+def a_clock_forgets_what_it_was_shown(patch: Patch) -> None:
+    patch.setattr(HybridLogicalClock, "merge", lambda self, stamp: None)
+
+
+def a_client_forgets_its_earlier_attempts(patch: Patch) -> None:
+    move = ClientMachine._move
+
+    def faulty(self: Any, request: Any, now: float) -> None:
+        request.silent = False
+        move(self, request, now)
+
+    patch.setattr(ClientMachine, "_move", faulty)
+
+
+# --- membership -------------------------------------------------------------------------
+
+
+def the_accused_does_not_refute(patch: Patch) -> None:
+    patch.setattr(Swim, "_refute", lambda self, own, cause, teller: None)
+
+
+def a_refutation_does_not_raise_the_incarnation(patch: Patch) -> None:
+    refute = Swim._refute
+
+    def faulty(self: Any, own: Any, cause: str, teller: str) -> None:
+        refute(self, own._replace(incarnation=max(0, own.incarnation - 1)), cause, teller)
+
+    patch.setattr(Swim, "_refute", faulty)
+
+
+def the_dead_are_never_spoken_to_again(patch: Patch) -> None:
+    exchange_with = Swim._exchange_with
+
+    def faulty(self: Any, name: str) -> None:
+        held = self._members.get(name)
+        if held is None or held.status != MemberStatus.DEAD:
+            exchange_with(self, name)
+
+    patch.setattr(Swim, "_exchange_with", faulty)
+
+
+def news_is_not_passed_on(patch: Patch) -> None:
+    patch.setattr(Members, "updates", lambda self, updates_max, sends_max: ())
+
+
+def suspects_are_never_given_up(patch: Patch) -> None:
+    patch.setattr(FailureDetector, "_suspicion_s", lambda self: float("inf"))
+
+
+def a_node_that_returns_is_still_called_left(patch: Patch) -> None:
+    learn_of_self = Swim._learn_of_self
+
+    def faulty(self: Any, heard: Any, teller: str) -> None:
+        if heard.status != MemberStatus.LEFT:
+            learn_of_self(self, heard, teller)
+
+    patch.setattr(Swim, "_learn_of_self", faulty)
+
+
+PLANTED: tuple[Planted, ...] = ()
