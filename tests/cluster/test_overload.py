@@ -38,6 +38,8 @@ def test_a_flood_is_refused_and_what_was_acknowledged_is_there(make_cluster):
     assert len(refused) > FLOOD // 2
     assert len(written) + len(refused) == FLOOD, set(map(repr, outcomes))
     assert all(outcomes[number].definite for number in refused)
+    cluster.look()
+    assert cluster.nodes["n1"].status["requests"]["failed"] == len(refused)
     assert list(cluster.events("n1", "coordinator.overloaded"))
     assert all(after - before[name] < GROWTH_MAX for name, after in grown.items())
     for name in cluster.names:
