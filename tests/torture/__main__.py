@@ -94,7 +94,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--acts", default=",".join(names), help="some of them, with commas")
     parser.add_argument("--minutes", type=float, help="play acts in a drawn order for so long")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--timeout", type=float, default=2.0, help="of the clients, in seconds")
+    parser.add_argument("--timeout", type=float, default=5.0, help="of the clients, in seconds")
     parser.add_argument("--ops-per-s", type=float, default=1000.0, help="of all clients, at most")
     parser.add_argument("--keep", type=Path, default=DEFAULT_FOLDER, help="for the histories")
     options = parser.parse_args()

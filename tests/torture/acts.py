@@ -20,7 +20,7 @@ from typing import Any
 
 from tests.cluster.checks import last_acknowledged
 from tests.cluster.harness import Cluster
-from tests.cluster.network import CUT, HOLE, Weather
+from tests.cluster.network import HOLE, Weather
 from tests.cluster.replicas import copies
 from tests.cluster.small_disk import fill
 from tests.cluster.workload import LaggingClock
@@ -29,7 +29,7 @@ from toystore.client.clock import process_clock
 from toystore.core.record import Record
 from toystore.wire import VERSION
 
-from .stage import Stage
+from .stage import SPLITS, Stage
 
 Act = Callable[[Stage], None]
 
@@ -183,9 +183,9 @@ def split(stage: Stage) -> None:
             stage.load(cluster, *others, name="many", clients=16) as many,
             stage.load(cluster, name="both", clients=8) as both,
         ):
-            for what, weather in (("hole", HOLE), ("cut", CUT)):
+            for how in SPLITS:
                 time.sleep(3)
-                stage.weather(what, weather, [*_ways(side, others), *_ways(others, side)])
+                stage.split(how, side)
                 time.sleep(8)
                 stage.heal_network()
             time.sleep(3)
@@ -222,9 +222,9 @@ def bad_network(stage: Stage) -> None:
         ways = _ways(cluster.names, cluster.names)
         with stage.load(cluster, timeout_s=5.0) as work:
             slow = Weather(latency_s=0.01, jitter_s=0.03, bytes_per_s=1e6)
-            stage.weather("slow", slow, ways)
+            stage.weather("slow ways", slow, ways)
             time.sleep(8)
-            stage.weather("lossy", replace(slow, loss=0.002), ways)
+            stage.weather("lossy ways", replace(slow, loss=0.002), ways)
             time.sleep(5)
             stage.kill(killed)
             time.sleep(5)
@@ -247,7 +247,7 @@ def full_disk(stage: Stage) -> None:
         with stage.load(cluster) as work:
             time.sleep(3)
             fill(ballast)
-            stage.note("fill", full)
+            stage.note("full disk", full)
             with cluster.client("n1", "n2") as store:
                 large = store.put_many({f"large{number}": bytes(8192) for number in range(1000)})
             time.sleep(10)
@@ -257,7 +257,7 @@ def full_disk(stage: Stage) -> None:
                 for node in cluster.running()
             )
             ballast.unlink()
-            stage.note("empty", full)
+            stage.note("room", full)
             time.sleep(5)
         failed = [answer for answer in large.values() if isinstance(answer, Exception)]
         stage.say(f"others kept {hints:,} hints for {full} when its disk had been full for 10 s")
@@ -306,11 +306,11 @@ def flood(stage: Stage) -> None:
                 for _ in range(90):
                     at = (member.host, member.client_port)
                     connections.enter_context(socket.create_connection(at, timeout=10))
-            stage.note("flood", "all")
+            stage.note("connection flood", "all")
             time.sleep(8)
             left = {name: _descriptors(cluster.nodes[name].process) for name in few}
             connections.close()
-            stage.note("end of flood", "all")
+            stage.note("flood over", "all")
             time.sleep(2)
         assert set(left.values()) == {most}, f"of {most} file descriptors they used {left}"
         stage.say(f"{' and '.join(few)} had used all {most} file descriptors that they may")
@@ -321,19 +321,19 @@ def flood(stage: Stage) -> None:
 
 
 def little_memory(stage: Stage) -> None:
-    """Ten nodes: one has 160 MiB, and is sent 1 MiB values by the hundred"""
+    """Ten nodes: one may have 140 MiB, and is sent 80 values of 1 MiB at once"""
     with stage.cluster(10, **TEN_NODES) as cluster:
         little = stage.chance.choice(cluster.names)
         others = [name for name in cluster.names if name != little]
         stage.stop(little)
-        cluster.set_fault(little, data_bytes=160 * MIB)
+        cluster.set_fault(little, data_bytes=140 * MIB)
         stage.start(little)
         process = cluster.nodes[little].process
         with stage.load(cluster, *others) as work:
             time.sleep(2)
             with cluster.client(little, *others[:2], timeout=10.0) as store:
-                store.put_many({f"large{number}": bytes(MIB - 1) for number in range(150)})
-            stage.note("large values", little)
+                store.put_many({f"large{number}": bytes(MIB - 1) for number in range(80)})
+            stage.note("little memory", little)
             ended = process is not None and process.poll() is not None
             what = cluster.nodes[little].why_it_ended() if ended else "lives"
             stage.kill(little)
@@ -341,8 +341,8 @@ def little_memory(stage: Stage) -> None:
             cluster.set_fault(little, data_bytes=None)
             stage.launch(little)
             time.sleep(3)
-        stage.say(f"{little} with 160 MiB: {what}")
-        stage.must_serve(work)
+        stage.say(f"{little} with 140 MiB: {what}")
+        stage.tell_load(work)
         stage.must_hold_everything(work)
 
 
@@ -393,8 +393,7 @@ def everything(stage: Stage) -> None:
                         paused.append(victim)
                         stage.pause(victim)
                     case 3:
-                        how = chance.choice((HOLE, CUT))
-                        stage.weather("split", how, [*_ways(some, rest), *_ways(rest, some)])
+                        stage.split(chance.choice(list(SPLITS)), some)
                     case 4:
                         stage.weather("one-way split", HOLE, _ways(some, rest))
                     case 5:

@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.cluster.checks import PROMISES, Death, behind, broken, last_acknowledged, why_behind
 from tests.cluster.harness import Cluster
-from tests.cluster.network import FAIR, Weather
+from tests.cluster.network import CUT, FAIR, HOLE, Weather
 from tests.cluster.small_disk import small_disk
 from tests.cluster.workload import Workload, at_work
 from toystore.sim.history import OK, Row, write_rows
@@ -25,6 +25,9 @@ from .summary import Result
 SHOWN_MAX = 3
 """So many examples of a kind are shown."""
 NEMESIS = "nemesis"
+SPLITS = {"split unnoticed by TCP": HOLE, "split noticed": CUT}
+MENDS = ("start", "resume", "heal", "room", "flood over")
+"""What stands in the history beside the faults, and is none."""
 
 
 class Stage:
@@ -81,7 +84,7 @@ class Stage:
 
     @contextmanager
     def load(self, cluster: Cluster, *names: str, **more: Any) -> Iterator[Workload]:
-        """32 clients that read and write for as long as this lasts, as patient as by default.
+        """32 clients that read and write for as long as this lasts.
 
         There are so many keys that of most the last write is well before the end: a later
         one would hide that an earlier one was lost.
@@ -140,6 +143,11 @@ class Stage:
         """From now on these ways are like this."""
         self._cluster.network.change(weather, ways)
         self.note(what, ", ".join(f"{a}>{b}" for a, b in ways))
+
+    def split(self, how: str, side: Sequence[str]) -> None:
+        """A two-sided split, one of `SPLITS`, of some nodes from all others."""
+        self._cluster.network.split(SPLITS[how], side)
+        self.note(how, ", ".join(side))
 
     def heal_network(self) -> None:
         """All ways are fair again."""
@@ -232,7 +240,7 @@ class Stage:
             seed=self.seed,
             took_s=took_s,
             outcomes=Counter(row.outcome for row in rows),
-            faults=Counter(row.operation for row in self._faults),
+            faults=Counter(r.operation for r in self._faults if r.operation not in MENDS),
             p50_ms=share(latencies, 50),
             p99_ms=share(latencies, 99),
             keys=self._keys,
