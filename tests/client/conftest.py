@@ -64,12 +64,15 @@ class Awaited:
 
 @pytest.fixture(params=[Client, Awaited], ids=["blocking", "asynchronous"])
 def connect(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
-    """Makes clients of either kind; every rule that holds for one holds for the other."""
+    """Makes clients of either kind; every rule that holds for one holds for the other.
+
+    They have time, lest a fake that a busy machine keeps waiting should pass for a silent one.
+    """
     clients: list[Any] = []
 
     def make(*args: Any, **named: Any) -> Any:
         endpoints = [end.endpoint if isinstance(end, Fake) else end for end in args]
-        clients.append(request.param(endpoints, **named))
+        clients.append(request.param(endpoints, **{"timeout": 60} | named))
         return clients[-1]
 
     yield make

@@ -24,7 +24,7 @@ async def when(condition) -> None:
 
 def test_what_is_asked_in_one_turn_leaves_in_one_frame(fake):
     async def main() -> None:
-        async with AsyncClient(fake.endpoint) as store:
+        async with AsyncClient(fake.endpoint, timeout=60) as store:
             await store.get("warm up")
             fake.frames.clear()
             await asyncio.gather(*(store.put(f"key{number}", "value") for number in range(100)))
@@ -48,7 +48,7 @@ def test_a_connection_made_while_the_socket_is_asked_is_not_missed(fake, monkeyp
     monkeypatch.setattr(asynchronous, "ready_for", ready_for)
 
     async def main() -> Written:
-        async with AsyncClient(fake.endpoint) as store:
+        async with AsyncClient(fake.endpoint, timeout=60) as store:
             return await store.put("key", "value")
 
     assert isinstance(asyncio.run(main()), Written)
@@ -170,7 +170,7 @@ def test_overload_reaches_the_callers_it_concerns(fake):
     )
 
     async def main() -> list:
-        async with AsyncClient(fake.endpoint) as store:
+        async with AsyncClient(fake.endpoint, timeout=60) as store:
             calls = (store.put(key, "value") for key in ("lucky", "unlucky"))
             return await asyncio.gather(*calls, return_exceptions=True)
 
@@ -178,7 +178,7 @@ def test_overload_reaches_the_callers_it_concerns(fake):
 
 
 def test_a_client_moves_on_when_its_event_loop_is_gone(fake):
-    store = AsyncClient(fake.endpoint)
+    store = AsyncClient(fake.endpoint, timeout=60)
 
     async def main() -> object:
         return await store.get("key")
@@ -189,7 +189,7 @@ def test_a_client_moves_on_when_its_event_loop_is_gone(fake):
 
 
 def test_a_client_belongs_to_one_event_loop(fake):
-    store = AsyncClient(fake.endpoint)
+    store = AsyncClient(fake.endpoint, timeout=60)
     with asyncio.Runner() as first, asyncio.Runner() as second:
         first.run(store.get("key"))
         with pytest.raises(ToystoreError, match="event loop"):
@@ -198,7 +198,7 @@ def test_a_client_belongs_to_one_event_loop(fake):
 
 
 def test_a_forked_child_talks_through_sockets_of_its_own(fake):
-    store = AsyncClient(fake.endpoint)
+    store = AsyncClient(fake.endpoint, timeout=60)
     ours, theirs = FORK.Pipe()
     with asyncio.Runner() as runner:
         runner.run(store.put("key", "value"))

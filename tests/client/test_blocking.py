@@ -32,7 +32,7 @@ def in_a_fork(work) -> object:
 
 
 def test_a_single_request_comes_from_a_correlated_req(fake):
-    with Client(fake.endpoint) as store:
+    with Client(fake.endpoint, timeout=60) as store:
         store.get("key")
         store.get("key")
     identity, _, empty = fake.envelopes[0]
@@ -63,7 +63,7 @@ def test_nothing_is_connected_before_it_is_asked_for(dead_endpoint):
 
 
 def test_a_forked_child_talks_through_sockets_of_its_own(fake):
-    with Client(fake.endpoint) as store:
+    with Client(fake.endpoint, timeout=60) as store:
         ours = store.put("key", "of the parent").stamp
 
         theirs = in_a_fork(lambda: (store.get("key").value, store.put("key", "of the child").stamp))
@@ -97,7 +97,7 @@ def test_a_fork_while_another_thread_waits_for_its_answer_does_not_hang(fake):
 
 
 def test_a_forked_child_may_close_what_it_inherited(fake):
-    with Client(fake.endpoint) as store:
+    with Client(fake.endpoint, timeout=60) as store:
         store.get("key")
         store.get_many(["key"])
         in_a_fork(store.close)
@@ -149,13 +149,16 @@ def test_an_interrupted_request_leaves_the_client_usable(fake):
     def interrupt(*_: object) -> None:
         raise InterruptedCallError
 
+    def hold_and_interrupt(message: object) -> object:
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)
+        return HOLD
+
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
         with Client(fake.endpoint, timeout=60) as store:
             store.put("other", "value")
-            fake.script = lambda message: HOLD
+            fake.script = hold_and_interrupt
             for call in (lambda: store.get("key"), lambda: store.get_many(["key"])):
-                signal.setitimer(signal.ITIMER_REAL, 0.2)
                 with pytest.raises(InterruptedCallError):
                     call()
             fake.script = fake.usual
@@ -166,7 +169,6 @@ def test_an_interrupted_request_leaves_the_client_usable(fake):
         asked = [message.key for message in fake.of(Get)]
         assert asked == [b"key", b"key", b"other", b"other"], "what was interrupted is forgotten"
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 
 
@@ -180,7 +182,7 @@ def test_a_request_takes_little_of_the_processor_while_it_waits(fake):
 
 
 def test_many_are_answered_over_one_socket_that_is_kept(fake):
-    with Client(fake.endpoint) as store:
+    with Client(fake.endpoint, timeout=60) as store:
         store.get_many(["a", "b"])
         store.get_many(["a", "b"])
     assert fake.envelopes[0] == fake.envelopes[1]

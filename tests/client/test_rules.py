@@ -192,7 +192,7 @@ def test_endpoints_that_cannot_be_are_refused(endpoints):
 def test_one_endpoint_may_be_given_as_a_string(fake):
     from toystore import Client
 
-    with Client(fake.endpoint) as store:
+    with Client(fake.endpoint, timeout=60) as store:
         assert store.get("key") is None
 
 
