@@ -78,6 +78,7 @@ class SimCluster:
         self.scenario = scenario
         self.world = World(scenario.seed, tell)
         self.network = Network(self.world, scenario.rates)
+        self.seeds = scenario.names[: scenario.seeds]
         self.ring = Ring(list(map(Member, scenario.names)), scenario.partitions, scenario.n)
         self.members_digest = hashlib.blake2b(
             repr(scenario.names).encode(), digest_size=16
@@ -85,7 +86,7 @@ class SimCluster:
         self.lossy: set[str] = set()
         """The nodes that have lost something they had acknowledged."""
         self.forgetful: set[str] = set()
-        """Those among them that do not know it: their power failed, and nothing shows it."""
+        """Those among them that may not know it, and vote "not found"."""
         self.deaths = 0
         """How many processes have ended."""
         self.said: Counter[str] = Counter()

@@ -189,10 +189,16 @@ class SimNode:
         self.network.host_down(self.name)
 
     def lose_disk(self) -> None:
-        """The next start finds nothing."""
+        """The next start finds nothing.
+
+        The others will tell it; but a seed may come back when nobody is there, and cannot
+        know then that its cluster is not a new one.
+        """
         if not self.running:
             self.disk.wipe()
             self.cluster.lossy.add(self.name)
+            if self.name in self.cluster.seeds:
+                self.cluster.forgetful.add(self.name)
 
     def rot(self) -> None:
         """One record is not what it was."""
@@ -256,7 +262,7 @@ class SimNode:
                 return Swim(
                     node=self.name,
                     members=names,
-                    seeds=names[: cluster.scenario.seeds],
+                    seeds=cluster.seeds,
                     settings=cluster.swim_settings,
                     outbox=outbox,
                     chance=chance,

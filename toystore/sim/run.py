@@ -4,8 +4,8 @@
     healing    every fault is over; membership must agree and hints must drain
     audit      one client reads every key, of R owners and then of as many as it can, and
                writes some; then the replicas must be equal
-    detection  one node is killed; all others must call it dead; it returns, and they agree
     idleness   nobody asks anything, and there must be quiet
+    detection  one node is killed; all others must call it dead; it returns, and they agree
 
 The history of the trouble and of the audit is held to the promises; what a machine must
 never do, such as raise, ends the run at once.
@@ -95,8 +95,8 @@ class _Run:
         self._trouble()
         self._healing()
         self._audit()
-        self._detection()
         self._idleness()
+        self._detection()
         self._judge()
 
     def _trouble(self) -> None:
