@@ -11,7 +11,7 @@ CONFIG ?= configs/ten_nodes.yaml
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench overload torture clean
+.PHONY: help run test check bench overload sim torture clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ bench: $(INSTALLED)  ## measure three nodes and, where it is at hand, the transp
 
 overload: $(INSTALLED)  ## offer three nodes 1, 2 and 5 times what they can carry
 	@$(PY) benchmarks/overload.py
+
+sim: $(INSTALLED)  ## simulate: find the planted faults, then fresh seeds until stopped
+	@$(PY) -m tests.sim.plant
+	@$(VENV)/bin/toystore sim search $(ARGS)
 
 torture: $(INSTALLED)  ## ten nodes under fire: each act once (ARGS="--minutes 60": an hour)
 	@$(PY) -m tests.torture $(ARGS)

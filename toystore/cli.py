@@ -32,6 +32,7 @@ from rich.console import Console
 from rich.table import Table
 
 from toystore import BadRequest, Client, Internal, Timeout, ToystoreError
+from toystore.sim.command import sim
 
 ENVIRONMENT = click.core.ParameterSource.ENVIRONMENT
 NOT_FOUND, BAD_USE, NOT_SERVED, INTERNAL, INTERRUPTED = 1, 2, 3, 4, 130
@@ -394,6 +395,8 @@ def _show_load(common: Common, ring: Any) -> None:
     click.echo(f"{ring.partitions} partitions\n")
     _print_table(("member", "owned", "owned first"), (row.values() for row in load))
 
+
+main.add_command(sim)
 
 if __name__ == "__main__":
     main()

@@ -2,14 +2,14 @@
 
 Each is a small, believable mistake in one rule of Dynamo, SWIM or the store, made by
 replacing one method for the time of a test; the product has no switch for any of them.
-`PLANTED` lists them with the seed that is kept for each: the first that catches it.
-``python tests/sim/plant.py`` searches for these seeds anew.
+``python -m tests.sim.plant`` searches for a seed that catches each; kept_seeds.json has
+the seeds that tests run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -23,11 +23,12 @@ from toystore.core.hints import Hints
 from toystore.core.members import Members
 from toystore.core.messages import (
     DeliverHints,
+    DeliverHintsReply,
     DropHints,
     MemberStatus,
     ReadReplicaReply,
-    ReplicaStatus,
     RepairReplica,
+    ReplicaStatus,
     WriteReplica,
     WriteReplicaReply,
 )
@@ -44,18 +45,6 @@ from toystore.core.writing import Write
 from toystore.engines.group_commit import GroupCommit
 
 Patch = pytest.MonkeyPatch
-
-
-class Planted(NamedTuple):
-    """One fault, and the seed that is kept for it."""
-
-    plant: Callable[[Patch], None]
-    seed: int
-
-    @property
-    def name(self) -> str:
-        """What the fault does, in a few words."""
-        return self.plant.__name__
 
 
 # --- hints and hand-off -----------------------------------------------------------------
@@ -130,8 +119,6 @@ def delivered_hints_overwrite_what_is_newer(patch: Patch) -> None:
         for digest, record in message.hints:
             self._store.put(b"r" + digest, record)
         statuses = (int(ReplicaStatus.OK),) * len(message.hints)
-        from toystore.core.messages import DeliverHintsReply
-
         self._out.send(sender, DeliverHintsReply(message.request, statuses))
 
     patch.setattr(Storage, "_deliver_hints", faulty)
@@ -343,4 +330,9 @@ def a_node_that_returns_is_still_called_left(patch: Patch) -> None:
     patch.setattr(Swim, "_learn_of_self", faulty)
 
 
-PLANTED: tuple[Planted, ...] = ()
+PLANTED: dict[str, Callable[[Patch], None]] = {
+    name: plant
+    for name, plant in list(globals().items())
+    if getattr(plant, "__module__", "") == __name__
+}
+"""Every fault above, by name."""

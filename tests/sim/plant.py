@@ -1,0 +1,77 @@
+"""Plants each fault of planted.py, and searches for a seed that catches it.
+
+python -m tests.sim.plant            from a random seed on; fails if one is not caught
+python -m tests.sim.plant --keep     from 0 on, and keep the seeds for the tests
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from toystore.sim.run import Report, run
+from toystore.sim.scenario import draw
+
+from .planted import PLANTED
+
+KEPT = Path(__file__).with_name("kept_seeds.json")
+SEEDS_MAX = 2000
+"""A fault that is not caught in so many seeds counts as not found."""
+
+
+def run_with(fault: str, seed: int) -> Report:
+    """What a seed comes to with a fault planted."""
+    with pytest.MonkeyPatch.context() as patch:
+        PLANTED[fault](patch)
+        return run(draw(seed))
+
+
+def first_seed(fault: str, first: int) -> tuple[str, int | None, str]:
+    """The first seed from ``first`` on that catches a fault, and the promise it breaks."""
+    for seed in range(first, first + SEEDS_MAX):
+        report = run_with(fault, seed)
+        if report.violations:
+            return fault, seed, report.violations[0].promise
+    return fault, None, ""
+
+
+def main() -> int:
+    """Search for all of them, on all processors."""
+    parser = argparse.ArgumentParser(description="Find the planted faults.")
+    parser.add_argument("--first", type=int, help="the first seed; drawn if not given")
+    parser.add_argument("--keep", action="store_true", help="from 0 on; keep what is found")
+    parser.add_argument("faults", nargs="*", help="some of them; default: all")
+    options = parser.parse_args()
+    first = options.first
+    if first is None:
+        first = 0 if options.keep else random.SystemRandom().randrange(2**31)
+    kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    faults = options.faults or list(PLANTED)
+    began = time.monotonic()
+    missed = 0
+    print(f"{len(faults)} planted faults, seeds from {first} on")
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        for fault, seed, promise in pool.map(first_seed, faults, [first] * len(faults)):
+            if seed is None:
+                missed += 1
+                print(f"{fault:<60} NOT CAUGHT in {SEEDS_MAX} seeds", flush=True)
+            else:
+                print(f"{fault:<60} {seed - first + 1:5} seeds  {promise}", flush=True)
+                kept[fault] = seed
+    print(f"{len(faults) - missed} caught, {missed} not; {time.monotonic() - began:.0f} s")
+    if options.keep:
+        known = {fault: kept[fault] for fault in PLANTED if fault in kept}
+        KEPT.write_text(json.dumps(known, indent=2) + "\n")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

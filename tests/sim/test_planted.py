@@ -1,0 +1,30 @@
+"""The simulator finds bugs: every planted fault is caught by the seed that is kept for it."""
+
+import json
+
+import pytest
+
+from toystore.sim.minimise import minimise
+
+from .plant import KEPT, run_with
+from .planted import PLANTED
+
+SEEDS = json.loads(KEPT.read_text())
+
+
+@pytest.mark.parametrize("fault", PLANTED)
+def test_a_planted_fault_is_caught(fault):
+    assert run_with(fault, SEEDS[fault]).violations
+
+
+def test_what_catches_a_fault_is_made_small():
+    fault = "delivered_hints_overwrite_what_is_newer"
+    report = run_with(fault, SEEDS[fault])
+
+    with pytest.MonkeyPatch.context() as patch:
+        PLANTED[fault](patch)
+        smallest = minimise(report, runs_max=60)
+
+    assert smallest.promises & report.promises
+    assert len(smallest.scenario.faults) < len(report.scenario.faults)
+    assert len(smallest.rows) < len(report.rows)

@@ -1,0 +1,173 @@
+"""``toystore sim``: run a seed, search for one that breaks a promise, check a history.
+
+Exit codes: 0 every promise was kept, 1 one was broken, 2 bad use.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from pathlib import Path
+
+import click
+
+from toystore.sim import promises
+from toystore.sim.history import HistoryError, read_rows
+from toystore.sim.minimise import minimise
+from toystore.sim.run import Report, run
+from toystore.sim.scenario import Scenario, draw
+from toystore.sim.search import search
+
+BROKEN = 1
+SHOWN_MAX = 3
+"""So many violations of a run are shown."""
+TELL_EVERY_S = 5.0
+SEEDS = 2**31
+"""A search begins at one of so many seeds, unless it is told where."""
+
+
+@click.group()
+def sim() -> None:
+    """Simulated clusters: every fault there is, on virtual time, repeatable."""
+
+
+@sim.command("run")
+@click.option("--seed", type=int, help="The seed to run.")
+@click.option(
+    "--scenario",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A scenario that a search has written down, in place of a seed.",
+)
+@click.option("--trace", is_flag=True, help="Print everything that happens.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--minimise", "smaller", is_flag=True, help="Look for a smaller one that breaks it.")
+@click.pass_context
+def run_command(
+    context: click.Context,
+    seed: int | None,
+    file: Path | None,
+    trace: bool,
+    as_json: bool,
+    smaller: bool,
+) -> None:
+    """Run one seed, or one scenario from a file."""
+    if (seed is None) == (file is None):
+        raise click.UsageError("give either --seed or --scenario")
+    report = run(_scenario(seed, file), click.echo if trace else None)
+    if smaller and report.violations:
+        report = minimise(report)
+    if as_json:
+        click.echo(json.dumps(_summary(report)))
+    else:
+        tell(report)
+    context.exit(BROKEN if report.violations else 0)
+
+
+@sim.command("search")
+@click.option("--first", type=int, help="The first seed; drawn at random if not given.")
+@click.option("--count", type=click.IntRange(1), help="How many; without end if not given.")
+@click.option("--jobs", type=click.IntRange(1), help="How many at once; default: all processors.")
+@click.option(
+    "--keep",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(),
+    help="Where scenarios that break a promise are written down; default: here.",
+)
+@click.pass_context
+def search_command(
+    context: click.Context, first: int | None, count: int | None, jobs: int | None, keep: Path
+) -> None:
+    """Run fresh seeds until stopped, and make small what breaks a promise."""
+    first = random.SystemRandom().randrange(SEEDS) if first is None else first
+    click.echo(f"seeds from {first} on")
+    tally = None
+    told_s = time.monotonic()
+    try:
+        for outcome, tally in search(first, count, jobs):
+            if outcome.violations:
+                click.echo(f"\nseed {outcome.seed} breaks a promise:")
+                _show_smallest(outcome.seed, keep)
+            if time.monotonic() - told_s > TELL_EVERY_S:
+                told_s = time.monotonic()
+                click.echo(str(tally))
+    except KeyboardInterrupt:
+        click.echo("stopped")
+    click.echo(str(tally))
+    context.exit(BROKEN if tally is not None and tally.broken else 0)
+
+
+@sim.command("check")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--lossy", type=click.IntRange(0), default=0, help="Nodes that lost their disk.")
+@click.pass_context
+def check_command(context: click.Context, file: Path, lossy: int) -> None:
+    """Hold a history that was kept as JSON lines to the promises."""
+    try:
+        rows = list(read_rows(file))
+    except HistoryError as error:
+        raise click.UsageError(str(error)) from None
+    found = promises.quorums_overlap(rows, lossy, lossy)
+    for check in promises.ALWAYS:
+        found += check(rows)
+    for violation in found:
+        click.echo(str(violation))
+    click.echo(f"{len(rows):,} rows, {len(found)} violations")
+    context.exit(BROKEN if found else 0)
+
+
+def tell(report: Report) -> None:
+    """A report for people."""
+    scenario = report.scenario
+    click.echo(
+        f"seed {scenario.seed}: {scenario.nodes} nodes, N={scenario.n} R={scenario.r} "
+        f"W={scenario.w}, {scenario.durability}; {scenario.clients} clients, "
+        f"{scenario.keys} keys, {scenario.duration_s:.1f} s"
+    )
+    rates = ", ".join(f"{k} {v:.3g}" for k, v in scenario.rates._asdict().items() if v)
+    click.echo(f"mishaps: {rates or 'none'}")
+    for fault in scenario.faults:
+        click.echo(f"    {fault}")
+    click.echo(
+        f"{len(report.rows)} operations, {report.messages:,} messages, {report.faults} faults in "
+        f"{report.seconds:.1f} s of virtual time; digest {report.digest}"
+    )
+    for violation in report.violations[:SHOWN_MAX]:
+        click.echo(f"BROKEN  {violation}")
+    if len(report.violations) > SHOWN_MAX:
+        click.echo(f"        and {len(report.violations) - SHOWN_MAX} more")
+    if not report.violations:
+        click.echo("every promise was kept")
+
+
+def _scenario(seed: int | None, file: Path | None) -> Scenario:
+    if file is None:
+        assert seed is not None
+        return draw(seed)
+    try:
+        return Scenario.from_json(file.read_text())
+    except ValueError as error:
+        raise click.UsageError(f"{file}: {error}") from None
+
+
+def _summary(report: Report) -> dict[str, object]:
+    return {
+        "seed": report.scenario.seed,
+        "digest": report.digest,
+        "violations": list(map(str, report.violations)),
+        "operations": len(report.rows),
+        "faults": report.faults,
+        "messages": report.messages,
+    }
+
+
+def _show_smallest(seed: int, keep: Path) -> None:
+    """Make a failing seed small, tell of it, and say how to run both again."""
+    smallest = minimise(run(draw(seed)))
+    keep.mkdir(parents=True, exist_ok=True)
+    file = keep / f"sim-{seed}.json"
+    file.write_text(smallest.scenario.to_json() + "\n")
+    tell(smallest)
+    click.echo(f"replay: toystore sim run --seed {seed}")
+    click.echo(f"small:  toystore sim run --trace --scenario {file}")

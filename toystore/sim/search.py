@@ -1,0 +1,95 @@
+"""Runs many seeds, on all processors, and tells of those that break a promise."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import signal
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from toystore.sim.run import run
+from toystore.sim.scenario import draw
+
+BATCH = 64
+"""So many seeds are handed out at a time."""
+
+
+@dataclass
+class Tally:
+    """What a search has seen so far."""
+
+    seeds: int = 0
+    operations: int = 0
+    faults: int = 0
+    messages: int = 0
+    virtual_s: float = 0.0
+    broken: int = 0
+    """How many seeds broke a promise."""
+    began_s: float = 0.0
+
+    def __str__(self) -> str:
+        minutes = max(time.monotonic() - self.began_s, 1e-9) / 60
+        return (
+            f"{self.seeds:,} seeds, {self.broken} broke a promise; {self.operations:,} operations, "
+            f"{self.faults:,} faults, {self.messages:,} messages in {self.virtual_s / 3600:.1f} h "
+            f"of virtual time; a minute: {self.seeds / minutes:,.0f} seeds, "
+            f"{self.operations / minutes:,.0f} operations, {self.faults / minutes:,.0f} faults"
+        )
+
+
+@dataclass
+class Outcome:
+    """What came of one seed, without what is large."""
+
+    seed: int
+    violations: list[str]
+    operations: int
+    faults: int
+    messages: int
+    virtual_s: float
+
+
+def search(
+    first: int, count: int | None, jobs: int | None = None
+) -> Iterator[tuple[Outcome, Tally]]:
+    """Run ``count`` seeds from ``first`` on, or without end, and yield what comes of each.
+
+    ``jobs``: how many run at once; None means one for each processor.
+    """
+    seeds = itertools.count(first) if count is None else iter(range(first, first + count))
+    tally = Tally(began_s=time.monotonic())
+    spawn = multiprocessing.get_context("spawn")
+    with spawn.Pool(jobs or os.cpu_count(), _leave_interrupts_to_the_parent) as pool:
+        while batch := list(itertools.islice(seeds, BATCH)):
+            for outcome in pool.imap_unordered(outcome_of, batch):
+                tally.seeds += 1
+                tally.operations += outcome.operations
+                tally.faults += outcome.faults
+                tally.messages += outcome.messages
+                tally.virtual_s += outcome.virtual_s
+                tally.broken += bool(outcome.violations)
+                yield outcome, tally
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def outcome_of(seed: int) -> Outcome:
+    """Run one seed; an error of the simulator itself counts as a broken promise."""
+    try:
+        report = run(draw(seed))
+    except Exception:
+        return Outcome(seed, [f"the simulator failed:\n{traceback.format_exc()}"], 0, 0, 0, 0.0)
+    return Outcome(
+        seed,
+        list(map(str, report.violations)),
+        len(report.rows),
+        report.faults,
+        report.messages,
+        report.seconds,
+    )
