@@ -108,7 +108,7 @@ class Scenario:
                 for kind, at_s, for_s, on, amount, how in given.pop("faults")
             )
             return cls(**given, rates=rates, faults=faults)
-        except (TypeError, KeyError, AttributeError) as error:
+        except (TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ValueError(f"not a scenario: {error}") from None
 
 

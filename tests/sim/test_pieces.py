@@ -1,0 +1,322 @@
+"""The simulator's own pieces: what the network, the disk and the clocks do, and do not."""
+
+import random
+
+import pytest
+
+from toystore.core.store import StoreFullError
+from toystore.engines.base import MapFullError
+from toystore.sim.cluster import SimClock, SimCluster
+from toystore.sim.disk import SimDisk
+from toystore.sim.network import QUEUE_MAX, SPLIT_BREAKS_S, Network
+from toystore.sim.scenario import CALM, Rates, draw
+from toystore.sim.trouble import KINDS, may_lose
+from toystore.sim.world import World
+
+# --- the world --------------------------------------------------------------------------
+
+
+def test_what_is_due_at_one_moment_happens_in_the_order_in_which_it_was_asked_for():
+    world, happened = World(1), []
+    for number in range(5):
+        world.after(1.0, lambda number=number: happened.append(number))
+
+    world.run(2.0)
+
+    assert happened == [0, 1, 2, 3, 4]
+
+
+def test_time_stands_where_it_was_to_stop_though_nothing_happens():
+    world = World(1)
+    began = world.now
+
+    assert not world.run_until(lambda: False, 3.0)
+
+    assert world.now == began + 3.0
+
+
+def test_streams_of_chance_do_not_disturb_each_other():
+    one, other = World(1), World(1)
+    one.chance("a").random()
+
+    assert one.chance("b").random() == other.chance("b").random()
+
+
+# --- the network ------------------------------------------------------------------------
+
+
+class Wire:
+    """A link between two hosts, and what came through it."""
+
+    def __init__(self, rates: Rates = CALM, *, wild: bool = False, seed: int = 1) -> None:
+        self.world = World(seed)
+        self.network = Network(self.world, rates)
+        self.arrived: list[bytes] = []
+        self.answers: list[bytes] = []
+        self.news: list[bool] = []
+        self.network.host_up("b")
+        self.link = self.network.link("a", "b", self.news.append, self.answers.append, wild=wild)
+        self.world.run(1.0)
+
+    def send(self, count: int) -> list[bytes]:
+        frames = [b"%d" % number for number in range(count)]
+        for frame in frames:
+            self.link.send(frame, self.arrived.append)
+        return frames
+
+
+def test_a_link_comes_up_by_itself_and_keeps_frames_in_order():
+    wire = Wire(Rates(delay=0.5))
+
+    frames = wire.send(50)
+    wire.world.run(60.0)
+
+    assert wire.news == [True]
+    assert wire.arrived == frames
+
+
+def test_a_split_holds_frames_up_until_it_ends():
+    wire = Wire()
+    wire.network.split("a", "b")
+
+    frames = wire.send(3)
+    wire.world.run(SPLIT_BREAKS_S / 2)
+    assert wire.arrived == []
+    wire.network.heal("a", "b")
+    wire.world.run(1.0)
+
+    assert wire.arrived == frames
+    assert wire.news == [True]
+
+
+def test_a_split_that_lasts_breaks_the_link_and_loses_what_it_held():
+    wire = Wire()
+    wire.network.split("b", "a")
+
+    wire.send(3)
+    wire.link.answer(b"answer")
+    wire.world.run(SPLIT_BREAKS_S + 1.0)
+    assert wire.news == [True, False]
+    wire.network.heal("b", "a")
+    wire.world.run(1.0)
+
+    assert wire.news == [True, False, True]
+    assert wire.answers == []
+
+
+def test_a_split_of_one_way_lets_the_other_way_pass():
+    wire = Wire()
+    wire.network.split("a", "b")
+
+    wire.send(1)
+    wire.link.answer(b"answer")
+    wire.world.run(1.0)
+
+    assert (wire.arrived, wire.answers) == ([], [b"answer"])
+
+
+def test_two_reasons_for_a_split_must_both_end():
+    wire = Wire()
+    wire.network.split("a", "b")
+    wire.network.split("a", "b")
+    frames = wire.send(1)
+
+    wire.network.heal("a", "b")
+    wire.world.run(0.5)
+    assert wire.arrived == []
+    wire.network.heal("a", "b")
+    wire.world.run(0.5)
+
+    assert wire.arrived == frames
+
+
+def test_what_is_under_way_to_a_process_that_ends_is_lost():
+    wire = Wire()
+
+    wire.send(3)
+    wire.network.host_down("b")
+    wire.network.host_up("b")
+    wire.world.run(1.0)
+
+    assert wire.arrived == []
+    assert wire.news == [True, False, True]
+
+
+def test_a_clogged_link_fills_up():
+    wire = Wire()
+    wire.network.clog("a", "b")
+
+    wire.send(QUEUE_MAX)
+
+    assert wire.link.full
+
+
+def test_a_wild_link_loses_doubles_and_reorders_frames_and_a_tame_one_does_not():
+    rates = Rates(wild=0.3, delay=0.3)
+    wild, tame = Wire(rates, wild=True), Wire(rates)
+
+    frames = wild.send(200)
+    tame.send(200)
+    for wire in (wild, tame):
+        wire.world.run(60.0)
+
+    assert tame.arrived == frames
+    assert set(wild.arrived) < set(frames)
+    assert len(wild.arrived) > len(set(wild.arrived))
+    once = list(dict.fromkeys(wild.arrived))
+    assert once != sorted(once, key=int)
+
+
+def test_datagrams_are_lost_and_doubled_at_the_rates_that_are_set():
+    world = World(1)
+    network = Network(world, Rates(loss=0.2, double=0.1))
+    arrived = []
+
+    for _ in range(1000):
+        network.datagram("a", "b", lambda: arrived.append(1))
+    world.run(1.0)
+
+    assert 820 < len(arrived) < 940
+
+
+# --- disks ------------------------------------------------------------------------------
+
+
+def disk(*, syncs: bool = True, map_full_rate: float = 0.0) -> SimDisk:
+    return SimDisk(random.Random(1), syncs=syncs, map_full_rate=map_full_rate)
+
+
+def write(to: SimDisk, key: bytes, value: bytes = b"value", *, settled: bool = True) -> None:
+    to.begin()
+    to.put(key, value)
+    to.commit()
+    if settled:
+        to.settle()
+
+
+def put_many(to: SimDisk) -> None:
+    for number in range(10):
+        to.put(b"r%d" % number, b"value")
+
+
+@pytest.mark.parametrize("after_commit", [True, False])
+@pytest.mark.parametrize("power", [True, False])
+def test_a_crash_in_a_commit_finds_it_done_or_not(after_commit, power):
+    device = disk()
+    write(device, b"r1")
+    write(device, b"r2", settled=False)
+
+    lost = device.crash(power=power, after_commit=after_commit)
+
+    assert not lost
+    assert device.get(b"r1") == b"value"
+    assert (device.get(b"r2") is not None) == after_commit
+
+
+def test_a_power_cut_takes_the_end_of_what_was_not_synced_and_kill_takes_nothing():
+    killed, kept = disk(syncs=False), set()
+    for number in range(5):
+        write(killed, b"r%d" % number)
+    assert not killed.crash(power=False, after_commit=True)
+    assert all(killed.get(b"r%d" % number) for number in range(5))
+
+    for seed in range(50):
+        device = SimDisk(random.Random(seed), syncs=False, map_full_rate=0.0)
+        write(device, b"r0")
+        device.sync()
+        for number in range(1, 5):
+            write(device, b"r%d" % number)
+        lost = device.crash(power=True, after_commit=True)
+        there = [number for number in range(5) if device.get(b"r%d" % number)]
+        assert there == list(range(len(there)))
+        assert lost == (len(there) < 5)
+        kept.add(len(there))
+
+    assert kept == {1, 2, 3, 4, 5}
+
+
+def test_a_full_disk_refuses_in_the_middle_of_a_batch_and_the_batch_can_be_undone():
+    device = disk()
+    device.full = True
+
+    device.begin()
+    with pytest.raises(StoreFullError):
+        put_many(device)
+    device.abort()
+
+    assert list(device.scan(b"")) == []
+
+
+def test_a_map_may_be_full():
+    device = disk(map_full_rate=1.0)
+    write(device, b"r")  # an empty store is not large
+
+    device.begin()
+    with pytest.raises(MapFullError):
+        put_many(device)
+
+
+def test_rot_flips_one_bit_of_one_record_and_leaves_the_time_of_a_hint():
+    for seed in range(20):
+        device = SimDisk(random.Random(seed), syncs=True, map_full_rate=0.0)
+        write(device, b"h1", bytes(50))
+        write(device, b"mfact", bytes(50))
+
+        assert device.rot()
+
+        assert device.get(b"mfact") == bytes(50)
+        assert device.get(b"h1")[:8] == bytes(8)
+        assert sum(byte.bit_count() for byte in device.get(b"h1")) == 1
+
+
+def test_a_disk_without_records_has_nothing_to_rot():
+    assert not disk().rot()
+
+
+# --- clocks and faults ------------------------------------------------------------------
+
+
+def test_a_clock_that_jumps_and_drifts_counts_seconds_as_before():
+    world = World(1)
+    clock, true = SimClock(world, 5.0), SimClock(world, 5.0)
+
+    clock.jump(60.0)
+    clock.drift(0.5)
+    world.run(10.0)
+
+    assert clock.now().monotonic == true.now().monotonic
+    assert (clock.now().wall_us - true.now().wall_us) / 1e6 == pytest.approx(65.0)
+    clock.drift(-0.5)
+    clock.jump(-60.0)
+    world.run(10.0)
+    assert (clock.now().wall_us - true.now().wall_us) / 1e6 == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fault_can_begin_and_end_at_any_time_and_be_mended(kind):
+    drawn = 0
+    for seed in range(100):
+        scenario = draw(seed)
+        for fault in KINDS[kind].draw(scenario, random.Random(seed)):
+            drawn += 1
+            cluster = SimCluster(scenario)
+            KINDS[kind].begin(cluster, fault)
+            cluster.start()
+            cluster.world.run(1.0)
+            KINDS[kind].begin(cluster, fault)
+            cluster.world.run(1.0)
+            KINDS[kind].end(cluster, fault)
+            KINDS[kind].end(cluster, fault)
+            cluster.mend()
+            assert all(node.running for node in cluster.nodes.values())
+        if drawn > 5:
+            break
+    assert drawn
+
+
+def test_fewer_nodes_than_w_may_lose_what_they_had():
+    for seed in range(100):
+        scenario = draw(seed)
+        assert len(may_lose(scenario)) == scenario.w - 1
+        losers = {name for f in scenario.faults if f.kind in ("lost disk", "rot") for name in f.on}
+        assert losers <= set(may_lose(scenario))
