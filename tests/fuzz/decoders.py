@@ -71,6 +71,8 @@ def row(name: str, form: form.Form, *errors: type[Exception], growth_max: int = 
 DECODERS = (
     # what crosses a socket
     row("frame", form.MSGPACK, FrameError),
+    row("client_port", form.PACK),
+    row("full_client_port", form.PACK),
     row("mailbox", form.PACK),
     row("replies", form.MSGPACK),
     row("context", form.CONTEXT, ValueError),
