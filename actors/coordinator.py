@@ -7,6 +7,8 @@ that node's client port over a second link, where this node is a client like any
 
 from __future__ import annotations
 
+import zmq
+
 from actors.actor import Actor
 from actors.sockets import ClientPort, Delivery, Link
 from actors.surroundings import now, tcp
@@ -17,6 +19,8 @@ from toystore.core.ring import Ring
 
 RETRY_S = 0.005
 """How soon a slow reader is tried again."""
+REST_S = 0.02
+"""How long the client port is left alone once it has turned somebody away."""
 
 
 class CoordinatorActor(Actor):
@@ -24,6 +28,8 @@ class CoordinatorActor(Actor):
 
     role = COORDINATOR
     machine: Coordinator
+    rests_until: float | None = None
+    """The monotonic second until which the client port is not polled."""
 
     def open(self) -> None:
         """The mailbox, the client port, and the links."""
@@ -64,10 +70,16 @@ class CoordinatorActor(Actor):
         return super().deliver(address, messages)
 
     def serve(self, inbox: list[Delivery], at: Now) -> None:
-        """Count what was turned away at the door, and go on as every actor."""
+        """Count what was turned away at the door, and go on as every actor.
+
+        To refuse a hundred at once costs little more than to refuse one.  So that refusing
+        does not take up all the time there is, the door is shut a moment after it.
+        """
         if self.clients.turned_away:
             self.machine.turned_away(self.clients.turned_away, at)
             self.clients.turned_away = 0
+            self.poller.unregister(self.clients.socket)
+            self.rests_until = at.monotonic + REST_S
         super().serve(inbox, at)
 
     def idle(self) -> bool:
@@ -75,10 +87,15 @@ class CoordinatorActor(Actor):
         return self.machine.idle and not self.clients.holding
 
     def patience_s(self) -> float | None:
-        """Come back soon while replies are held for a slow reader."""
+        """Come back soon while replies are held for a slow reader, or the door is shut."""
+        if self.rests_until is not None:
+            return max(0.0, self.rests_until - now().monotonic)
         return RETRY_S if self.clients.holding else None
 
     def after_turn(self) -> None:
-        """Try slow readers again."""
+        """Open the door again, and try slow readers."""
+        if self.rests_until is not None and self.rests_until <= now().monotonic:
+            self.rests_until = None
+            self.poller.register(self.clients.socket, zmq.POLLIN)
         if self.clients.holding:
             self.clients.retry()

@@ -69,7 +69,7 @@ PEER_FRAMES_MAX = 256
 """High-water mark between actors."""
 CLIENT_FRAMES_MAX = 32
 """High-water mark towards one client."""
-CLIENT_BACKLOG = 128
+CLIENT_BACKLOG = 256
 """And from it: what waits here is refused in time if need be, what waits before it is not."""
 CLIENT_INDULGENCE = 4
 """A client's frame this many times over the limit is still read, and answered `BAD_REQUEST`."""
