@@ -12,7 +12,7 @@ import os
 import random
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import pytest
@@ -59,7 +59,8 @@ def main() -> int:
     missed = 0
     print(f"{len(faults)} planted faults, seeds from {first} on")
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for fault, seed, promise in pool.map(first_seed, faults, [first] * len(faults)):
+        searches = [pool.submit(first_seed, fault, first) for fault in faults]
+        for fault, seed, promise in (search.result() for search in as_completed(searches)):
             if seed is None:
                 missed += 1
                 print(f"{fault:<60} NOT CAUGHT in {SEEDS_MAX} seeds", flush=True)

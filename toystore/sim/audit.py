@@ -2,7 +2,7 @@
 
 `membership_agreed`  everybody has joined, and everybody calls everybody alive
 `hints_drained`      nobody keeps a hint any more, or a trace of one
-`copies_complete`    if no process died, every owner has every acknowledged write
+`copies_complete`    every owner has every acknowledged write, if no coordinator died over one
 `replicas_equal`     after each key was read of all its owners, these hold the same bytes
 `lists_distinct`     every partition has N distinct owners, and nobody twice in its order
 `idle_is_quiet`      without requests there is nothing but gossip, and little of that
@@ -86,11 +86,10 @@ def is_called_dead(cluster: SimCluster, name: str) -> bool:
 def may_be_incomplete(cluster: SimCluster) -> bool:
     """Whether an owner may lack an acknowledged write until somebody reads it.
 
-    A coordinator that ends between its answer and its hints takes them along, and a hint
-    that nobody has room for is kept by nobody.
+    A coordinator that ends between its answer and its hints takes them along; and a hint
+    that it keeps itself, because no fallback is left, needs room on its own disk.
     """
-    full = cluster.logged["hint.refused"] + cluster.logged["disk.full"]
-    return bool(cluster.deaths or cluster.lossy or full)
+    return bool(cluster.unkept or cluster.lossy)
 
 
 def copies_complete(cluster: SimCluster, rows: Iterable[Row]) -> list[Violation]:

@@ -87,8 +87,8 @@ class SimCluster:
         """The nodes that have lost something they had acknowledged."""
         self.forgetful: set[str] = set()
         """Those among them that may not know it, and vote "not found"."""
-        self.deaths = 0
-        """How many processes have ended."""
+        self.unkept = 0
+        """How often a node may have taken along, or had no room for, the hint of a write."""
         self.said: Counter[str] = Counter()
         """How many messages of each type actors have received."""
         self.minters: dict[str, str] = {}

@@ -42,7 +42,9 @@ from toystore.core.messages import (
     LinkUp,
     MembersChanged,
     Message,
+    ReplicaStatus,
     SendFailed,
+    WriteReplicaReply,
     takes,
 )
 from toystore.core.storage import Storage, found
@@ -176,6 +178,10 @@ class SimNode:
         """The host is off; what was not synced may be lost."""
         self._end(after_commit=after_commit, power=True)
 
+    def crash(self) -> None:
+        """The commit at which the process was to be killed has come."""
+        self._end(after_commit=self.crash_at == "after commit")
+
     def _end(self, *, after_commit: bool, power: bool = False) -> None:
         if not self.running:
             return
@@ -183,10 +189,17 @@ class SimNode:
         if self.disk.crash(power=power, after_commit=after_commit):
             self.cluster.lossy.add(self.name)
             self.cluster.forgetful.add(self.name)
-        self.cluster.deaths += 1
+        self.cluster.unkept += not self._is_settled()
         self.actors = {}
         self.crash_at = ""
         self.network.host_down(self.name)
+
+    def _is_settled(self) -> bool:
+        """Whether every write that this node coordinates has its copies or hints on some disk."""
+        coordinator, storage = self.actors[COORDINATOR], self.actors[STORAGE]
+        assert isinstance(coordinator.machine, Coordinator)
+        assert isinstance(storage, StorageActor)
+        return coordinator.machine.idle and not coordinator.inbox and storage.idle
 
     def lose_disk(self) -> None:
         """The next start finds nothing.
@@ -381,8 +394,11 @@ class SimActor:
 
     def feed(self, message: Message, sender: Address, at: Now) -> None:
         """Hand one message to the machine."""
-        if type(message) is MembersChanged and self.role == COORDINATOR:
-            self.node.members = message
+        node = self.node
+        if self.role == COORDINATOR and type(message) is MembersChanged:
+            node.members = message
+        if type(message) is WriteReplicaReply and message.status == ReplicaStatus.REFUSED:
+            node.cluster.unkept += sender == Peer(node.name, STORAGE)
         self._guarded(self.machine.receive, message, sender, at)
 
     def wake_for_more(self) -> None:
@@ -503,6 +519,11 @@ class StorageActor(SimActor):
         self.group = GroupCommit(node.disk, self.outbox, self._failed)
         self._busy = False
 
+    @property
+    def idle(self) -> bool:
+        """Whether everything that came is on the disk."""
+        return not (self._busy or self.inbox or self.group.waiting)
+
     def may_turn(self) -> bool:
         """Not before the last commit has come to its end."""
         return not self._busy and super().may_turn()
@@ -512,10 +533,10 @@ class StorageActor(SimActor):
         if not self.group.serve(self.machine, batch, at):
             return
         node = self.node
-        if node.crash_at:
-            node._end(after_commit=node.crash_at == "after commit")
-            return
         self._busy = True
+        if node.crash_at:
+            node.crash()
+            return
         node.world.after(self._commit_s(), self._committed)
 
     def _committed(self) -> None:
