@@ -49,6 +49,8 @@ class Workload:
     name: str = "c"
     seed: int = 1
     n: int = 3
+    quorum: int = 2
+    """R and W of the bucket, as its cluster has them."""
     rows: list[Row] = field(default_factory=list)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -119,7 +121,8 @@ class Workload:
         self, process: str, operation: str, key: str, tried: str | None, call: Awaitable[Told]
     ) -> None:
         """See one operation through.  A read that failed did not happen."""
-        row = Row(process, operation, f"default/{key}", tried, time.time(), 0.0, OK, n=self.n)
+        row = Row(process, operation, f"default/{key}", tried, time.time(), 0.0, OK)
+        row = row._replace(n=self.n, quorum=self.quorum)
         try:
             row = row._replace(**(await call)._asdict())
         except ToystoreError as error:
