@@ -46,13 +46,14 @@ def test_a_retry_comes_from_a_fresh_socket(fake):
     fake.script = lambda m: answers.pop()(m) if answers else fake.usual(m)
     with Client(fake.endpoint, timeout=60, attempt_timeout=0.1) as store:
         store.put("key", "value")
-    assert len({envelope[0] for envelope in fake.envelopes}) == 2
+    identities = {envelope[0] for envelope in fake.envelopes}
+    assert len(identities) == len(fake.envelopes) > 1
 
 
 def test_the_endpoint_that_answered_is_asked_first_next_time(make_fake):
     silent, second = make_fake(), make_fake()
     silent.script = lambda message: None
-    with Client([silent.endpoint, second.endpoint], timeout=60, attempt_timeout=0.1) as store:
+    with Client([silent.endpoint, second.endpoint], timeout=60, attempt_timeout=0.5) as store:
         for _ in range(5):
             store.get("key")
     assert (len(silent.seen), len(second.seen)) == (1, 5)

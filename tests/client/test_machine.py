@@ -220,6 +220,20 @@ def test_when_all_refuse_there_is_a_pause_before_the_next_round():
     assert (request.stage, request.endpoint) == (WAITING, 0)
 
 
+def test_when_nobody_serves_in_time_it_is_unavailable_and_nothing_was_done():
+    machine, request = a_machine(), a_put()
+    machine.begin(request, 0.0)
+    for endpoint in range(3):
+        sent(machine, endpoint, 0.0)
+        machine.receive(refused(request, Code.NOT_SERVING), endpoint, 0.0)
+
+    machine.on_deadline(100.0)
+
+    assert isinstance(request.outcome, Unavailable)
+    assert "no endpoint was serving" in str(request.outcome)
+    assert request.outcome.definite
+
+
 def test_overload_may_have_happened_if_it_says_so():
     machine, request = a_machine(), a_put()
     machine.begin(request, 0.0)
