@@ -85,6 +85,8 @@ RECONNECT_MS = 100
 RECONNECT_MS_MAX = 200
 ENVELOPE_FRAMES_MAX = 8
 LOGGED_SENDERS_MAX = 256
+NAME_TOLD_MAX = 64
+"""How much of a stranger's name is told; no member's is longer."""
 
 
 class Door:
@@ -140,21 +142,25 @@ class Door:
             )
 
     def refusal(self, header: Header) -> str | None:
-        """Why a header does not belong here, or None."""
+        """Why a header does not belong here, or None.
+
+        Of what a stranger says no more is kept, logged and sent back than tells who it is.
+        """
         if header[1:] == self.header[1:]:
             return None
+        node, cluster = header.sender.node[:NAME_TOLD_MAX], header.cluster[:NAME_TOLD_MAX]
+        digest = header.members_digest[:4].hex()
         if header.cluster != self.header.cluster:
-            reason = f"cluster {header.cluster!r} is not {self.header.cluster!r}"
+            reason = f"cluster {cluster!r} is not {self.header.cluster!r}"
         else:
             reason = (
-                f"the member list of {header.sender.node} (digest "
-                f"{header.members_digest.hex()[:8]}) is not the one here "
-                f"({self.header.members_digest.hex()[:8]}); both must be the same"
+                f"the member list of {node} (digest {digest}) is not the one here "
+                f"({self.header.members_digest[:4].hex()}); both must be the same"
             )
-        key = (header.sender.node, header.cluster, header.members_digest)
+        key = (node, cluster, digest)
         if key not in self._refused and len(self._refused) < LOGGED_SENDERS_MAX:
             self._refused.add(key)
-            log.event(self.actor, "member.refused", member=header.sender.node, reason=reason)
+            log.event(self.actor, "member.refused", member=node, reason=reason)
         return reason
 
     def drop(self, count: int) -> None:
