@@ -83,7 +83,7 @@ DECODERS = (
     row("hints", form.PACK),
     row("facts", form.PACK, ForeignDataError),
     # files
-    row("config", form.YAML, ConfigError, growth_max=2000),
+    row("config", form.YAML, ConfigError, growth_max=700),
     row("log", form.LINES),
     row("lock", form.LINES, StartError),
     row("pid", form.LINES),
