@@ -450,7 +450,11 @@ def rot_the_total(disk):
 
 
 def rot_the_total_downwards(disk):
-    disk.plant(b"tn3", bytes(15) + b"\x01")
+    disk.plant(b"tn3", bytes(7) + b"\x01" + bytes(8))
+
+
+def rot_the_total_to_none_of_many_bytes(disk):
+    disk.plant(b"tn3", bytes(8) + b"\xff" * 8)
 
 
 def rot_the_total_to_its_end(disk):
@@ -478,6 +482,7 @@ def rot_a_time(disk):
         rot_nothing,
         rot_the_total,
         rot_the_total_downwards,
+        rot_the_total_to_none_of_many_bytes,
         rot_the_total_to_its_end,
         rot_the_queue,
         rot_a_time,

@@ -174,10 +174,8 @@ class Hints:
 
 def _unpack_total(packed: bytes) -> HintTotal:
     """A total; where it has rotted, that there is something."""
-    try:
-        return HintTotal(*_TOTAL.unpack(packed))
-    except struct.error:
-        return HintTotal(1, 0)
+    hints, size = _TOTAL.unpack(packed) if len(packed) == _TOTAL.size else (0, 0)
+    return HintTotal(hints, size) if hints else HintTotal(1, 0)
 
 
 def _key(owner: str, digest: bytes) -> bytes:
