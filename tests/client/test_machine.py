@@ -200,7 +200,9 @@ def test_a_superseded_write_may_have_been_seen():
     machine.receive(encode([SupersededReply(request.id, request.stamp)]), 0, 0.1)
     sent(machine, 0, 0.1)
 
-    machine.receive(refused(request, Code.UNAVAILABLE), 0, 0.2)
+    for endpoint in (0, 1):
+        machine.receive(refused(request, Code.UNAVAILABLE), endpoint, 0.2)
+        sent(machine, 1, 0.2)
 
     assert isinstance(request.outcome, Unavailable)
     assert not request.outcome.definite

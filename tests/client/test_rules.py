@@ -217,7 +217,6 @@ def test_a_closed_client_says_so_and_may_be_closed_again(connect, fake):
     ("code", "kind"),
     [
         (Code.BAD_REQUEST, BadRequest),
-        (Code.UNAVAILABLE, Unavailable),
         (Code.TIMEOUT, Timeout),
         (Code.CONFLICT, Conflict),
         (Code.INTERNAL, Internal),
@@ -243,12 +242,15 @@ def test_an_error_is_raised_at_once_and_not_tried_elsewhere(
     assert second.seen == []
 
 
-def test_overload_is_tried_on_one_other_endpoint(connect, make_fake):
+@pytest.mark.parametrize(
+    ("code", "kind"), [(Code.OVERLOADED, Overloaded), (Code.UNAVAILABLE, Unavailable)]
+)
+def test_a_node_that_is_full_or_cut_off_is_spared_for_one_other(connect, make_fake, code, kind):
     first, second, third = make_fake(), make_fake(), make_fake()
-    first.script = second.script = error(Code.OVERLOADED)
+    first.script = second.script = error(code)
     store = connect(first, second, third)
 
-    with pytest.raises(Overloaded):
+    with pytest.raises(kind):
         store.put("key", "value")
 
     assert first.seen[0].stamp == second.seen[0].stamp

@@ -52,7 +52,7 @@ class AsyncClient:
         attempt_timeout: float | None = None,
         bucket: str = "default",
         clock: Clock | None = None,
-        max_in_flight: int = 4096,
+        max_in_flight: int = 1024,
         spread: bool = False,
     ) -> None:
         """Connects to nothing yet.  Arguments as of `Client`, and two more.

@@ -7,7 +7,7 @@ endpoint at a time, and from stage to stage until it has an outcome:
                        ^  |              |  ^
                        |  no connection  |  late reply of an earlier attempt
                        |  in time        |
-                       +--<-- next ------+  silent, NOT_SERVING, OVERLOADED (once)
+                       +--<-- next ------+  silent, NOT_SERVING, `_SPARED_BY` (once)
                        +--<-- anew ------+  Superseded (above it), CLOCK_AHEAD (unstamped)
                        +--<-- PAUSED ----+  every endpoint said NOT_SERVING
 
@@ -56,6 +56,8 @@ FRAME_MESSAGES_MAX = 256
 FRAME_BYTES_MAX = 512 * 1024
 
 _NEVER = float("inf")
+_SPARED_BY = (Code.OVERLOADED, Code.UNAVAILABLE)
+"""Said of one node and not of all: it is full, or cut off from the others."""
 _Reply = (
     GetReply | WriteReply | SupersededReply | ErrorReply | StatusReply | OwnersReply | RingLoadReply
 )
@@ -228,7 +230,7 @@ class ClientMachine:
             self._on_not_serving(request, now)
         elif reply.code == Code.CLOCK_AHEAD and isinstance(request, WriteRequest) and request.stamp:
             self._put_anew(request, None, now)
-        elif reply.code == Code.OVERLOADED and self._may_spare(request, reply):
+        elif reply.code in _SPARED_BY and self._may_spare(request, reply):
             request.spared = True
             request.silent = request.silent or not reply.definite
             self._shun(request, now)
@@ -239,7 +241,7 @@ class ClientMachine:
             self._finish(request, error, now)
 
     def _may_spare(self, request: Request[Any], reply: ErrorReply) -> bool:
-        """Whether a request that found one endpoint overloaded may try another."""
+        """Whether a request that one endpoint had no room or no replicas for may try another."""
         others = len(self._endpoints) > 1 and not request.pinned
         return others and not request.spared and (reply.definite or request.idempotent)
 

@@ -92,7 +92,7 @@ class Request(Generic[Answer]):
         self.silent = False
         """An earlier attempt may still happen."""
         self.spared = False
-        """It was refused as one too many, and has been put to another endpoint once."""
+        """Its node had no room, or reached too few; it has been put to another endpoint once."""
 
     @property
     def idempotent(self) -> bool:

@@ -51,7 +51,7 @@ class LimitSettings:
     value_bytes_max: int = 1024 * 1024
     frame_bytes_max: int = 1024 * 1024
     """Frames are cut at this size; a lone message may be larger."""
-    requests_max: int = 4096
+    requests_max: int = 1024
     """Requests that one coordinator holds at once; the next is `Overloaded`."""
     request_bytes_max: int = 64 * 1024 * 1024
     """Bytes of keys and values held by one coordinator's requests."""
