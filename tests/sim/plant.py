@@ -23,7 +23,7 @@ from toystore.sim.scenario import draw
 from .planted import PLANTED
 
 KEPT = Path(__file__).with_name("kept_seeds.json")
-SEEDS_MAX = 2000
+SEEDS_MAX = 400
 """A fault that is not caught in so many seeds counts as not found."""
 
 

@@ -6,6 +6,7 @@ with retries at other nodes, and keeps a row of the history for each.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from functools import partial
@@ -236,8 +237,11 @@ class Load:
         return ended and not any(client.busy for client in self.clients)
 
     def _pause(self, client: SimClient, chance: random.Random) -> None:
-        pause_s = chance.expovariate(1 / self._cluster.scenario.think_s)
-        self._cluster.world.after(pause_s, partial(self._next, client, chance))
+        world, scenario = self._cluster.world, self._cluster.scenario
+        at = world.now + chance.expovariate(1 / scenario.think_s)
+        if scenario.beat_s:
+            at = math.ceil(at / scenario.beat_s) * scenario.beat_s
+        world.at(at, partial(self._next, client, chance))
 
     def _next(self, client: SimClient, chance: random.Random) -> None:
         scenario = self._cluster.scenario

@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from toystore.core.admission import no_room
 from toystore.core.coordinator import Coordinator
 from toystore.core.handoff import Handoff
 from toystore.core.machine import (
@@ -35,6 +36,8 @@ from toystore.core.machine import (
     Peer,
 )
 from toystore.core.messages import (
+    Code,
+    ErrorReply,
     Exchange,
     ExchangeReply,
     Leave,
@@ -52,7 +55,7 @@ from toystore.core.swim import Swim
 from toystore.engines import GroupCommit
 from toystore.sim.disk import SimDisk
 from toystore.sim.network import Link
-from toystore.wire import Header, decode, encode_bounded
+from toystore.wire import Header, decode, encode_bounded, request_numbers
 
 if TYPE_CHECKING:
     from toystore.sim.cluster import SimCluster
@@ -241,8 +244,7 @@ class SimNode:
         )
 
     def _actor(self, role: str) -> SimActor:
-        kind = StorageActor if role == STORAGE else SimActor
-        return kind(self, role)
+        return ACTOR_OF.get(role, SimActor)(self, role)
 
     def make_machine(self, role: str, outbox: Outbox) -> Machine:
         """A machine in its first state."""
@@ -338,7 +340,7 @@ class SimActor:
         self.inbox.append(_Letter(frame, sender, link))
         self.wake(self._sluggishness())
 
-    def _opened(self, item: _Letter | Delivery) -> list[Delivery]:
+    def opened(self, item: _Letter | Delivery) -> list[Delivery]:
         """The messages of what lay in the mailbox."""
         if not isinstance(item, _Letter):
             return [item]
@@ -379,7 +381,7 @@ class SimActor:
         self._count_turn()
         batch: list[Delivery] = []
         for _ in range(self._share()):
-            batch += self._opened(self.inbox.popleft())
+            batch += self.opened(self.inbox.popleft())
         self.serve(batch, self.node.now())
         self.wake_for_more()
 
@@ -394,11 +396,6 @@ class SimActor:
 
     def feed(self, message: Message, sender: Address, at: Now) -> None:
         """Hand one message to the machine."""
-        node = self.node
-        if self.role == COORDINATOR and type(message) is MembersChanged:
-            node.members = message
-        if type(message) is WriteReplicaReply and message.status == ReplicaStatus.REFUSED:
-            node.cluster.unkept += sender == Peer(node.name, STORAGE)
         self._guarded(self.machine.receive, message, sender, at)
 
     def wake_for_more(self) -> None:
@@ -511,6 +508,45 @@ class SimActor:
         return news
 
 
+class CoordinatorActor(SimActor):
+    """The coordinator: clients for whom there is no room are turned away at the door."""
+
+    machine: Coordinator
+
+    def turn(self) -> None:
+        """Look how much room there is, as the real one does once in a turn."""
+        self._room = self.machine.room(self.node.now())
+        super().turn()
+
+    def opened(self, item: _Letter | Delivery) -> list[Delivery]:
+        """The requests of a frame, unless there is no room for them."""
+        deliveries = super().opened(item)
+        if not (isinstance(item, _Letter) and isinstance(item.sender, Caller)):
+            return deliveries
+        if self._room <= 0 and (numbers := request_numbers(item.frame)):
+            text = no_room(self.node.name)
+            for number in numbers:
+                refusal = ErrorReply(number, Code.OVERLOADED, text, True)
+                self.outbox.send(item.sender, refusal)
+            self.machine.turned_away(len(numbers), self.node.now())
+            return []
+        self._room -= len(deliveries)
+        return deliveries
+
+    def feed(self, message: Message, sender: Address, at: Now) -> None:
+        """Remember what gossip says, and note if a hint of this node's own finds no room."""
+        if type(message) is MembersChanged:
+            self.node.members = message
+        if (
+            type(message) is WriteReplicaReply
+            and message.status == ReplicaStatus.REFUSED
+            and sender == Peer(self.node.name, STORAGE)
+            and message.request not in self.machine._desk.held
+        ):
+            self.node.cluster.unkept += 1
+        super().feed(message, sender, at)
+
+
 class StorageActor(SimActor):
     """Storage: it is busy while a commit is on its way to the disk."""
 
@@ -574,3 +610,7 @@ class StorageActor(SimActor):
     def _failed(self, error: Exception, message: Message, _at: Now) -> Machine:
         what = type(message).__name__
         raise BrokenMachineError(f"storage of {self.node.name} failed over {what}: {error!r}")
+
+
+ACTOR_OF: dict[str, type[SimActor]] = {STORAGE: StorageActor, COORDINATOR: CoordinatorActor}
+"""Those that are more than a mailbox and a machine."""

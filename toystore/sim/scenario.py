@@ -68,6 +68,8 @@ class Scenario:
     keys: int
     think_s: float
     """Each client's pause between two operations, on the average."""
+    beat_s: float
+    """Clients begin what they do at a multiple of this, all at once; 0: whenever they like."""
     value_bytes: int
     duration_s: float
     """How long the load and the faults last."""
@@ -129,13 +131,14 @@ def draw(seed: int) -> Scenario:
         partitions=chance.choice((8, 16, 32)),
         seeds=chance.randint(1, min(3, nodes)),
         probe_period_s=chance.choice((0.3, 0.5, 1.0)),
-        hint_bytes_max=chance.choice((2_000, 2**20, 2**20)),
-        requests_max=chance.choice((4, 64, 4096)),
+        hint_bytes_max=chance.choice((400, 2**20, 2**20)),
+        requests_max=chance.choice((2, 64, 1024)),
         frame_bytes_max=chance.choice((400, 2**20)),
         batch_bytes=chance.choice((200, 2000, 2**18)),
-        clients=chance.randint(1, 5),
-        keys=chance.randint(1, 10),
+        clients=chance.choice((1, 2, 3, 5, 10)),
+        keys=chance.choice((1, 2, 3, 5, 10)),
         think_s=chance.choice((0.02, 0.1, 0.3)),
+        beat_s=chance.choice((0.0, 0.0, 0.3)),
         value_bytes=chance.choice((0, 100)),
         duration_s=chance.uniform(8.0, 25.0),
         rates=_rates(chance),

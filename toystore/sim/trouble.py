@@ -171,6 +171,21 @@ class Split:
         )
 
 
+class Flap(Split):
+    """A node is cut off from all others again and again, each time shortly."""
+
+    def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
+        """Any node, some times in a row."""
+        name = chance.choice(scenario.names)
+        at_s = chance.uniform(0.0, scenario.duration_s * 0.7)
+        faults = []
+        for _ in range(chance.randint(2, 8)):
+            for_s = chance.uniform(0.05, 0.8)
+            faults.append(Fault("flap", round(at_s, 3), round(for_s, 3), (name,)))
+            at_s += for_s + chance.uniform(0.05, 0.8)
+        return faults
+
+
 class Clog:
     """Frames from one node to another creep, and queues fill."""
 
@@ -314,6 +329,7 @@ KINDS: dict[str, Kind] = {
     "leave": Leave(),
     "pause": Pause(),
     "split": Split(),
+    "flap": Flap(),
     "clog": Clog(),
     "reset": Reset(),
     "slow disk": SlowDisk(),
