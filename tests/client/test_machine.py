@@ -208,6 +208,41 @@ def test_a_superseded_write_may_have_been_seen():
     assert not request.outcome.definite
 
 
+def test_a_write_that_may_still_happen_under_its_stamp_is_not_put_without_one():
+    """Found by simulation: refused for its stamp by the second node that it was put to, it was
+    acknowledged under a lower one, and rose again when the first node came to it."""
+    machine, request = a_machine(), a_put()
+    machine.begin(request, 0.0)
+    (first,) = sent(machine, 0, 0.0)
+    machine.on_deadline(TERMS.attempt_s)
+    sent(machine, 1, 1.1)
+
+    machine.receive(refused(request, Code.CLOCK_AHEAD), 1, 1.2)
+
+    (third,) = sent(machine, 2, 1.2)
+    assert third.stamp == first.stamp
+    for endpoint in (2, 0):
+        machine.receive(refused(request, Code.CLOCK_AHEAD), endpoint, 1.3)
+        sent(machine, 0, 1.3)
+    assert request.stage == PAUSED
+    machine.on_deadline(100.0)
+    assert isinstance(request.outcome, Unavailable)
+    assert not request.outcome.definite
+
+
+def test_a_stamp_that_nobody_else_can_have_is_given_up_when_it_is_refused():
+    machine, request = a_machine(), a_put()
+    machine.begin(request, 0.0)
+    sent(machine, 0, 0.0)
+    machine.receive(encode([SupersededReply(request.id, request.stamp)]), 0, 0.1)
+    sent(machine, 0, 0.1)
+
+    machine.receive(refused(request, Code.CLOCK_AHEAD), 0, 0.2)
+
+    (anew,) = sent(machine, 0, 0.2)
+    assert anew.stamp is None
+
+
 def test_when_all_refuse_there_is_a_pause_before_the_next_round():
     machine, request = a_machine(), a_get()
     machine.begin(request, 0.0)
@@ -232,7 +267,7 @@ def test_when_nobody_serves_in_time_it_is_unavailable_and_nothing_was_done():
     machine.on_deadline(100.0)
 
     assert isinstance(request.outcome, Unavailable)
-    assert "no endpoint was serving" in str(request.outcome)
+    assert "no endpoint would take it" in str(request.outcome)
     assert request.outcome.definite
 
 

@@ -16,6 +16,8 @@ Guide (chapter 4) for many requests at once: a retry has the id and the stamp of
 attempt, so that a late reply is as good as a prompt one, and a write happens once.  A put
 *anew* is another write and has another id, lest the old one's reply be taken for its own.
 
+A write whose stamp is refused is put anew without one, unless it may still happen under
+that stamp: then it would come back above what followed it, so other endpoints are asked.
 A write without a stamp is not idempotent: once sent, it waits for its reply and is not
 put to another endpoint, where it could come to be stamped above what followed it.
 
@@ -195,7 +197,8 @@ class ClientMachine:
         elif request.stage == PAUSED:
             self._wait(request, now)
         else:
-            request.silent = request.silent or request.stage == SENT
+            if request.stage == SENT:
+                request.silent = request.astray = True
             self._shun(request, now)
             self._move(request, now)
 
@@ -227,12 +230,16 @@ class ClientMachine:
     def _on_error(self, request: Request[Any], reply: ErrorReply, now: float) -> None:
         """Raise what it says, unless it is a reason to ask again."""
         if reply.code == Code.NOT_SERVING:
-            self._on_not_serving(request, now)
+            self._on_refusal(request, now)
         elif reply.code == Code.CLOCK_AHEAD and isinstance(request, WriteRequest) and request.stamp:
-            self._put_anew(request, None, now)
+            if request.astray:
+                self._on_refusal(request, now)
+            else:
+                self._put_anew(request, None, now)
         elif reply.code in _SPARED_BY and self._may_spare(request, reply):
             request.spared = True
-            request.silent = request.silent or not reply.definite
+            if not reply.definite:
+                request.silent = request.astray = True
             self._shun(request, now)
             self._move(request, now)
         else:
@@ -245,8 +252,8 @@ class ClientMachine:
         others = len(self._endpoints) > 1 and not request.pinned
         return others and not request.spared and (reply.definite or request.idempotent)
 
-    def _on_not_serving(self, request: Request[Any], now: float) -> None:
-        """Nothing was done: ask the next at once, or all of them again after a pause."""
+    def _on_refusal(self, request: Request[Any], now: float) -> None:
+        """Nothing was done here: ask the next at once, or all of them again after a pause."""
         request.refusals += 1
         self._shun(request, now)
         if request.refusals % (1 if request.pinned else len(self._endpoints)):
@@ -262,7 +269,7 @@ class ClientMachine:
         self._leave_queue(request)
         del self._open[request.id]
         self._last_id += 1
-        request.id, request.stamp = self._last_id, stamp
+        request.id, request.stamp, request.astray = self._last_id, stamp, False
         self._open[request.id] = request
         self._wait(request, now)
 
@@ -299,7 +306,7 @@ class ClientMachine:
         if request.stage == BACKLOG:
             asked = "there was no room to send it"
         elif request.stage != SENT and request.refusals:
-            error, asked = Unavailable, "no endpoint was serving"
+            error, asked = Unavailable, "no endpoint would take it"
         elif request.stage != SENT and not request.silent:
             asked = f"there was no connection to {', '.join(self._endpoints)}"
         text = f"no answer within {request.terms.timeout_s:g} s: {asked}"

@@ -50,6 +50,7 @@ class Request(Generic[Answer]):
     """One question about one key, and how far it has come."""
 
     __slots__ = (
+        "astray",
         "deadline",
         "due",
         "endpoint",
@@ -88,9 +89,11 @@ class Request(Generic[Answer]):
         self.moves = 0
         """How often it was put to another endpoint."""
         self.refusals = 0
-        """How often it heard `NOT_SERVING`."""
+        """How often it was refused, and nothing was done."""
         self.silent = False
         """An earlier attempt may still happen."""
+        self.astray = False
+        """And under the very stamp that the request has now."""
         self.spared = False
         """Its node had no room, or reached too few; it has been put to another endpoint once."""
 
