@@ -37,6 +37,7 @@ from toystore.core.machine import (
 )
 from toystore.core.messages import (
     Code,
+    DeliverHints,
     ErrorReply,
     Exchange,
     ExchangeReply,
@@ -106,7 +107,7 @@ class SimNode:
         self.callers: dict[Caller, Link] = {}
         self.boots = 0
         self.crash_at: str = ""
-        """At the next commit the process dies: "before commit" or "after commit"."""
+        """What the process is to die over; see `kill`."""
         self.chance = self.world.chance(f"{name}")
         self.disk = self._empty_disk()
         self.paused: set[str] = set()
@@ -171,7 +172,8 @@ class SimNode:
             self.world.after(0.01, partial(self._end_when_idle, boot, at_latest))
 
     def kill(self, how: str) -> None:
-        """Kill -9: "at once", or at the next commit, "before commit" or "after commit"."""
+        """Kill -9: "at once", or at the next commit ("before commit", "after commit"), or over
+        the next hints that it is brought ("at delivery")."""
         if how == "at once":
             self._end(after_commit=self.chance.random() < 0.5)
         elif self.running:
@@ -182,7 +184,7 @@ class SimNode:
         self._end(after_commit=after_commit, power=True)
 
     def crash(self) -> None:
-        """The commit at which the process was to be killed has come."""
+        """What the process was to be killed over has come."""
         self._end(after_commit=self.crash_at == "after commit")
 
     def _end(self, *, after_commit: bool, power: bool = False) -> None:
@@ -566,11 +568,14 @@ class StorageActor(SimActor):
 
     def serve(self, batch: list[Delivery], at: Now) -> None:
         """Commit a batch; the answers leave when it is on the disk."""
+        node = self.node
+        if node.crash_at == "at delivery" and any(type(m) is DeliverHints for m, _ in batch):
+            node.crash()
+            return
         if not self.group.serve(self.machine, batch, at):
             return
-        node = self.node
         self._busy = True
-        if node.crash_at:
+        if node.crash_at.endswith("commit"):
             node.crash()
             return
         node.world.after(self._commit_s(), self._committed)

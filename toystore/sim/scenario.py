@@ -66,6 +66,8 @@ class Scenario:
     batch_bytes: int
     clients: int
     keys: int
+    """With few there are races; with many the last write of most is long before the end, and
+    no later one hides that it was lost."""
     think_s: float
     """Each client's pause between two operations, on the average."""
     beat_s: float
@@ -136,7 +138,7 @@ def draw(seed: int) -> Scenario:
         frame_bytes_max=chance.choice((400, 2**20)),
         batch_bytes=chance.choice((200, 2000, 2**18)),
         clients=chance.choice((1, 2, 3, 5, 10)),
-        keys=chance.choice((1, 2, 3, 5, 10)),
+        keys=chance.choice((1, 3, 10, 50, 200)),
         think_s=chance.choice((0.02, 0.1, 0.3)),
         beat_s=chance.choice((0.0, 0.0, 0.3)),
         value_bytes=chance.choice((0, 100)),

@@ -77,6 +77,16 @@ class Kill:
             cluster.nodes[name].start()
 
 
+class Relapse(Kill):
+    """A node dies, and dies again over the first hints that it is brought when it is back."""
+
+    def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
+        """Any node."""
+        first = _fault("kill", scenario, chance, (chance.choice(scenario.names),), how="at once")
+        again_s = first.at_s + first.for_s
+        return [first, Fault("relapse", again_s, 2.0, first.on, how="at delivery")]
+
+
 class PowerCut(Kill):
     """A host loses its power, and what was not synced."""
 
@@ -324,6 +334,7 @@ class ClockDrift:
 
 KINDS: dict[str, Kind] = {
     "kill": Kill(),
+    "relapse": Relapse(),
     "power cut": PowerCut(),
     "lost disk": LostDisk(),
     "leave": Leave(),
