@@ -17,6 +17,7 @@ import contextlib
 import copy
 import json
 import random
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -69,6 +70,8 @@ class Form(NamedTuple):
     together: Callable[[Any], bytes]
     words: tuple[bytes, ...] = ()
     """What means something to their reader, to be strewn in."""
+    odd: tuple[Any, ...] = ()
+    """Values that are odd in this form alone; see `ODD`."""
     is_pack: bool = False
     """Made for the fuzzing alone: to tear it would say nothing, so that is done to its parts."""
 
@@ -112,7 +115,8 @@ def _yaml_apart(data: bytes) -> Any:
 
 
 def _yaml_together(tree: Any) -> bytes:
-    return yaml.safe_dump(tree, sort_keys=False).encode()
+    text = yaml.safe_dump(tree, sort_keys=False).encode()
+    return re.sub(rb"WORD(\d+)", lambda word: YAML_WORDS[int(word[1])], text)
 
 
 STAMP = Form(lambda data: list(unpack_stamp(data)), lambda parts: pack_stamp(*parts))
@@ -125,14 +129,13 @@ MSGPACK = Form(
 )
 PACK = MSGPACK._replace(is_pack=True)
 LINES = Form(_lines_apart, _lines_together, (b"\n", b'"', b"{", b"[" * 2000, b"NaN", b"\\ud800"))
+YAML_WORDS = (
+    *(b"!!int ''", b"!!float ''", b"!!bool x", b"!!timestamp x", b"!!binary x", b"!!set {x}"),
+    *(b"0x" + b"f" * 5000, b"1" + b":59" * 3000, b"1:59.5", b".inf", b"1.0e+999", b"2024-99-99"),
+    *(b"&a [*a, *a]", b"*a", b"&a {<<: *a}", b"<<", b"|", b"? x", b"- x", b"[" * 40, b"\xff"),
+)
 YAML = Form(
-    _yaml_apart,
-    _yaml_together,
-    (
-        *(b"&a ", b"*a", b"<<: ", b"- ", b"? ", b": ", b"{", b"[" * 500, b"---\n", b"%YAML 9.9\n"),
-        *(b"!!int ", b"!!float ", b"!!bool ", b"!!timestamp ", b"!!binary ", b"!!set ", b"!!omap "),
-        *(b"0x" + b"f" * 5000, b"1e999", b".nan", b"1:60", b"2024-99-99", b"~", b"\t", b"\xff"),
-    ),
+    _yaml_apart, _yaml_together, YAML_WORDS, tuple(f"WORD{at}" for at in range(len(YAML_WORDS)))
 )
 _INSIDE = (RECORD, CONTEXT, MSGPACK)
 
@@ -177,7 +180,7 @@ def _bend(holder: Any, key: Any, other: bytes, form: Form, chance: random.Random
         case 0 | 1 | 2:
             holder[key] = _nudged(value, other, form, chance)
         case 3:
-            holder[key] = copy.deepcopy(chance.choice(ODD))
+            holder[key] = copy.deepcopy(chance.choice(ODD + form.odd))
         case 4:
             their, place = chance.choice(_places([form.apart(other)]))
             holder[key] = their[place]
