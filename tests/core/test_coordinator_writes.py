@@ -270,13 +270,23 @@ def test_a_hint_that_the_coordinator_holds_does_not_count_to_w() -> None:
     assert scene.sole_answer() == WriteReply(1, stamp_at(0), 2, 0)
 
 
-def test_an_owner_does_not_hold_a_hint_for_itself() -> None:
+def test_another_owner_holds_the_hint_of_a_coordinator_without_room() -> None:
+    """Found by simulation: nobody did, and its copy was behind until somebody read it."""
     scene = Scene(3)
     scene.put()
 
     scene.says("n1", REFUSED)
 
-    assert scene.writes() == OWNERS
+    assert scene.writes() == [*OWNERS, ("n2", "n1")]
+
+
+def test_an_owner_that_is_alone_holds_no_hint_for_itself() -> None:
+    scene = Scene(1, n=1, r=1, w=1)
+    scene.put()
+
+    scene.says("n1", REFUSED)
+
+    assert scene.writes() == [("n1", None)]
 
 
 # --- after the answer -------------------------------------------------------------------

@@ -3,8 +3,9 @@
 The record is packed once and sent to every slot of the `SloppyQuorum`; a fallback is told
 for which owner it keeps the record as a hint.  The caller is answered at the W-th vote,
 but the write goes on until every slot is settled: acknowledged by its owner, hinted at a
-fallback, or, with no fallback left, hinted at the coordinator itself.  Such a hint counts
-to no quorum, as this node has its vote already.
+fallback, or, with no fallback left, hinted at the coordinator itself; and if it is the
+coordinator that has no room for its own copy, at another owner.  Such a hint counts to no
+quorum, as whoever keeps it has its vote already.
 
 A replica that holds something newer answers `Superseded`: below what is there the write
 would be lost the moment it is acknowledged.  Whoever minted the stamp mints a higher one
@@ -138,7 +139,7 @@ class Write(SloppyQuorum):
         return WriteReplica(self.number, self._digest, self._record, self.owners[slot])
 
     def exhausted(self, slot: int) -> None:
-        """With no fallback left the coordinator holds the hint."""
+        """With no fallback left a node that has a copy of its own holds the hint."""
         super().exhausted(slot)
         self._hold(slot)
 
@@ -188,11 +189,13 @@ class Write(SloppyQuorum):
             self.end()
 
     def _hold(self, slot: int) -> None:
-        """Keep a hint at this node's own storage, whose answer would change nothing."""
+        """Keep a hint at this node's storage, or its own at another's; the answer changes nothing."""
         desk, owner = self.desk, self.owners[slot]
-        if owner != desk.node:
-            hint = WriteReplica(desk.next_number(), self._digest, self._record, owner)
-            desk.outbox.send(desk.storages[desk.node], hint)
+        for holder in (desk.node, *self.order):
+            if holder != owner and holder in desk.reachable:
+                hint = WriteReplica(desk.next_number(), self._digest, self._record, owner)
+                desk.outbox.send(desk.storages[holder], hint)
+                return
 
     def _hold_open(self) -> None:
         for slot, state in enumerate(self.slots):
