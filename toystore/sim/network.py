@@ -242,7 +242,10 @@ class Link:
     def _lost(self, life: int) -> None:
         if life == self._life and not self._ended:
             self._tell(False)
-            self.connect_soon()
+            if self._connected:  # again, before its owner heard that it was not
+                self._tell(True)
+            else:
+                self.connect_soon()
 
     def end(self) -> bool:
         """Its owner's process has ended.  Returns False, for whoever filters links by it."""
