@@ -7,12 +7,14 @@ and `judge` holds it to that:
     it raises nothing but its own errors, and says in them what is wrong
     the memory it takes is bounded by the size of what it was given
     it comes to an end
-    what it read obeys its law (the check_* functions of readers.py)
+    what it read obeys its law (`check_NAME`, in the fuzz_* modules)
 
-To have another decoder fuzzed, add its line to `DECODERS`.  test_decoders.py judges each
-on its seeds, on its kept corpus (``corpus/NAME/``) and on mutants of both, the same in
-every run.  ``python tests/fuzz/search.py`` goes on searching, for as long as it is told
-to, and adds what it finds to the corpus.
+To have another decoder fuzzed, say how it is called (as fuzz_sockets.py tells) and add its
+line to `DECODERS`.  test_decoders.py judges each on its seeds, on its kept corpus
+(``corpus/NAME/``) and on mutants of both, the same in every run.  search.py goes on from
+there for as long as it is told to, and adds what it finds to the corpus:
+
+    python tests/fuzz/search.py --seconds 600
 """
 
 from __future__ import annotations
@@ -25,16 +27,20 @@ import traceback
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
-import mutations as form
-import readers
-from readers import NotAnInputError
+import fuzz_disks as disks
+import fuzz_files as files
+import fuzz_sockets as sockets
+from fuzz_inputs import NotAnInputError
+from mutations import CONTEXT, LINES, MSGPACK, PACK, RECORD, STAMP, YAML, Form
 
 from toystore.config import ConfigError
 from toystore.core.record import CorruptRecordError
 from toystore.core.storage import ForeignDataError
 from toystore.localcluster.preflight import StartError
+from toystore.sim.history import HistoryError
 from toystore.wire import FrameError
 
 CORPUS = Path(__file__).resolve().parent / "corpus"
@@ -48,7 +54,7 @@ class Decoder(NamedTuple):
     """A row of `DECODERS`."""
 
     name: str
-    form: form.Form
+    form: Form
     """How its inputs come apart, to be made wrong inside."""
     errors: tuple[type[Exception], ...]
     """What it may raise."""
@@ -61,32 +67,34 @@ class Decoder(NamedTuple):
     """How many bytes of memory it may take for each that it is given."""
 
 
-def row(name: str, form: form.Form, *errors: type[Exception], growth_max: int = 100) -> Decoder:
-    """A decoder whose functions are in readers.py, by its name."""
-    read, check = getattr(readers, f"read_{name}"), getattr(readers, f"check_{name}")
-    seeds = getattr(readers, f"{name}_seeds")
+def row(
+    name: str, form: Form, *errors: type[Exception], where: ModuleType, growth_max: int = 100
+) -> Decoder:
+    """A decoder whose functions are found ``where`` they are, by its name."""
+    read, check = getattr(where, f"read_{name}"), getattr(where, f"check_{name}")
+    seeds = getattr(where, f"{name}_seeds")
     return Decoder(name, form, (*errors, NotAnInputError), read, check, seeds, growth_max)
 
 
 DECODERS = (
-    # what crosses a socket
-    row("frame", form.MSGPACK, FrameError),
-    row("client_port", form.PACK),
-    row("full_client_port", form.PACK),
-    row("mailbox", form.PACK),
-    row("replies", form.MSGPACK),
-    row("context", form.CONTEXT, ValueError),
-    row("stamp", form.STAMP, ValueError),
-    # what rests on a disk
-    row("record", form.RECORD, CorruptRecordError),
-    row("storage", form.PACK, FrameError),
-    row("hints", form.PACK),
-    row("facts", form.PACK, ForeignDataError),
-    # files
-    row("config", form.YAML, ConfigError, growth_max=700),
-    row("log", form.LINES),
-    row("lock", form.LINES, StartError),
-    row("pid", form.LINES),
+    row("frame", MSGPACK, FrameError, where=sockets),
+    row("client_port", PACK, where=sockets),
+    row("full_client_port", PACK, where=sockets),
+    row("mailbox", PACK, where=sockets),
+    row("replies", MSGPACK, where=sockets),
+    row("record", RECORD, CorruptRecordError, where=disks),
+    row("stamp", STAMP, ValueError, where=disks),
+    row("context", CONTEXT, ValueError, where=disks),
+    row("storage", PACK, FrameError, where=disks),
+    row("hints", PACK, where=disks),
+    row("facts", PACK, ForeignDataError, where=disks),
+    row("config", YAML, ConfigError, where=files, growth_max=700),
+    row("log", LINES, where=files),
+    row("lock", LINES, StartError, where=files),
+    row("pid", LINES, where=files),
+    row("history", LINES, HistoryError, where=files),
+    row("scenario", LINES, ValueError, where=files),
+    # Backup files, as soon as there are any.
 )
 """The one table.  A decoder without errors has to cope with whatever it is given."""
 

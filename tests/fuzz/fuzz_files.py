@@ -1,0 +1,174 @@
+"""What is in files: the configuration, a node's log, lock and pid, a kept history and scenario.
+
+The three functions of each decoder are described in fuzz_sockets.py.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import types
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+
+from fuzz_inputs import CONFIG, file_of
+
+from actors.node import Node as NodeProcess
+from toystore.config import ClusterConfig, Step, load
+from toystore.core.ring import Ring
+from toystore.localcluster.cluster import Node
+from toystore.localcluster.preflight import LOCK, held
+from toystore.localcluster.scenario import Played
+from toystore.localcluster.summary import read_logs, summary
+from toystore.sim.history import Row, read_rows, write_rows
+from toystore.sim.scenario import Scenario, draw
+
+# --- the configuration ------------------------------------------------------------------
+
+PARTITIONS_TRIED = 2**14
+"""A ring of more (partitions times members) takes too long to be tried each time."""
+
+
+def read_config(data: bytes) -> ClusterConfig:
+    return load(file_of("cluster.yaml", data))
+
+
+def check_config(config: ClusterConfig) -> None:
+    """Nobody has to check anything again: a node can be made of it."""
+    for member in config.members:
+        assert config.member(member.name) is member
+    assert len(config.members_digest()) == 16
+    config.swim_settings(), config.coordinator_settings(), config.handoff_settings()
+    members, n = config.ring_members(), config.buckets["default"].n
+    if config.partitions * len(members) <= PARTITIONS_TRIED:
+        Ring(members, config.partitions, n)
+
+
+def config_seeds() -> Iterator[bytes]:
+    yield b"cluster: small\nmembers: [n1, n2, n3]\npartitions: 8\n"
+    yield b"cluster: alike\nmembers: [n1, &two {name: n2, weight: 2}, {<<: *two, name: n3}]\n"
+    yield WHOLE_CONFIG
+
+
+WHOLE_CONFIG = b"""\
+cluster: whole
+host: 127.0.0.1
+base_port: 7400
+partitions: 8
+durability: async
+sync_interval_ms: 50
+members:
+  - n1
+  - {name: n2, host: localhost, bind: 0.0.0.0, weight: 2, zone: east}
+  - {name: n3, client_port: 9000}
+seeds: [n1, n3]
+buckets: {default: {n: 3, r: 2, w: 2}, carts: {n: 1, r: 1, w: 1}}
+swim: {probe_period_s: 0.5, probe_timeout_s: 0.2}
+requests: {replica_timeout_s: 0.3}
+limits: {key_bytes_max: 64, value_bytes_max: 1024}
+handoff: {retry_s: 1.0}
+log: {level: debug}
+scenario: [{at: 1, do: pause, node: n2, for: 2.5}, {at: 3, do: kill, node: n1}]
+load: {clients: 2, value_bytes: 32}
+"""
+
+
+# --- files of a local cluster -----------------------------------------------------------
+
+STARTED = datetime(2024, 5, 1, 12, tzinfo=UTC)
+
+
+def read_log(data: bytes) -> list[str]:
+    """A node's log, for the story of a scenario and for the last words of one that died."""
+    folder = file_of("n1/log.jsonl", data).parent
+    notices = read_logs(folder.parent, ["n1"], STARTED)
+    played = Played(Step.model_validate({"at": 1, "do": "kill", "node": "n4"}), STARTED)
+    return [*summary([played], notices), Node(CONFIG.member("n1"), folder).last_words()]
+
+
+def check_log(told: list[str]) -> None:
+    """It is told in whole lines."""
+    assert all(isinstance(line, str) for line in told)
+
+
+def log_seeds() -> Iterable[bytes]:
+    line = b'{"timestamp":"2024-05-01T12:00:0%dZ","level":"%b","event":"%b","node":"n1",%b}\n'
+    lines = (
+        line % (1, b"info", b"link.lost", b'"actor":"gossip","member":"n4"'),
+        line % (2, b"warning", b"member.dead", b'"member":"n4","cause":"missed ping","took_s":1.5'),
+        line % (3, b"info", b"hint.stored", b'"owner":"n4","hints":1,"bytes":71'),
+        line % (4, b"info", b"handoff.finished", b'"owner":"n4","hints":62,"took_s":0.1'),
+        line % (5, b"error", b"actor.failed", b'"error":"ValueError: no"'),
+    )
+    return b"".join(lines), lines[1][:-20], lines[4]
+
+
+def read_lock(data: bytes) -> None:
+    """The lock file of a data folder that another run_cluster.py holds."""
+    lock = file_of(LOCK, data)
+    with lock.open("rb") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        with held(lock.parent):
+            pass
+
+
+def check_lock(_: None) -> None:
+    """Whatever is in the file, the folder is not held twice."""
+    raise AssertionError("the folder was held twice")
+
+
+def lock_seeds() -> Iterable[bytes]:
+    return ()
+
+
+def read_pid(data: bytes) -> tuple[bytes, bool]:
+    """The pid file of a node that ends, and whether it left it there."""
+    file = file_of("pid", data)
+    NodeProcess._remove_pid_file(types.SimpleNamespace(pid_file=file))
+    return data, file.exists()
+
+
+def check_pid(read: tuple[bytes, bool]) -> None:
+    """It removes its own, and no other."""
+    data, left = read
+    assert left == (data != b"%d\n" % os.getpid())
+
+
+def pid_seeds() -> Iterable[bytes]:
+    return b"1\n", b"%d\n" % os.getpid()
+
+
+# --- the simulator's files --------------------------------------------------------------
+
+
+def read_history(data: bytes) -> list[Row]:
+    return list(read_rows(file_of("history.jsonl", data)))
+
+
+def check_history(rows: list[Row]) -> None:
+    """What was read is kept as it was, but in order."""
+    again = file_of("again.jsonl", b"")
+    write_rows(again, rows)
+    assert sorted(map(repr, read_rows(again))) == sorted(map(repr, rows))
+
+
+def history_seeds() -> Iterator[bytes]:
+    file = file_of("history.jsonl", b"")
+    put = Row("c1", "put", "default/k", "v1", 0.5, 0.75, "ok", stamp="00" * 20, owners=2, n=3)
+    read = Row("c2", "get", "default/k", None, 1, 2, "unknown", error="Timeout")
+    write_rows(file, [put, read, Row("nemesis", "kill", "n3", None, 3, 3, "ok")])
+    yield file.read_bytes()
+
+
+def read_scenario(data: bytes) -> Scenario:
+    return Scenario.from_json(data.decode())
+
+
+def check_scenario(scenario: Scenario) -> None:
+    """It is one.  What its numbers are is not checked: the simulator alone writes them."""
+    assert isinstance(scenario, Scenario)
+
+
+def scenario_seeds() -> Iterator[bytes]:
+    for seed in range(3):
+        yield draw(seed).to_json().encode()
