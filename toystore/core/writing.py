@@ -189,7 +189,7 @@ class Write(SloppyQuorum):
             self.end()
 
     def _hold(self, slot: int) -> None:
-        """Keep a hint at this node's storage, or its own at another's; the answer changes nothing."""
+        """Keep a hint here, or one for this node elsewhere; the answer would change nothing."""
         desk, owner = self.desk, self.owners[slot]
         for holder in (desk.node, *self.order):
             if holder != owner and holder in desk.reachable:
