@@ -143,6 +143,8 @@ def killed_over_bad(data: bytes) -> int:
     return 7
 
 
+# The threads of other tests' sockets are of no use to the child, which only calls the toy.
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize("read", [failing_over_bad, killed_over_bad])
 def test_the_search_finds_and_keeps_what_a_decoder_cannot_take(monkeypatch, tmp_path, capfd, read):
     monkeypatch.setattr(decoders, "CORPUS", tmp_path)
