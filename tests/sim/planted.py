@@ -19,7 +19,6 @@ from toystore.core import reading, storage
 from toystore.core.coordinator import Coordinator
 from toystore.core.disks import Disks
 from toystore.core.handoff import Handoff
-from toystore.core.hints import Hints
 from toystore.core.members import Members
 from toystore.core.messages import (
     DeliverHints,
@@ -63,15 +62,6 @@ def hints_are_dropped_once_sent(patch: Patch) -> None:
 
 def refused_hints_are_dropped(patch: Patch) -> None:
     patch.setattr("toystore.core.handoff._SAFE", tuple(ReplicaStatus))
-
-
-def a_hint_is_dropped_though_a_newer_took_its_place(patch: Patch) -> None:
-    def faulty(self: Any, owner: str, digest: bytes, stamp: bytes) -> bool:
-        there = self.find(owner, digest) is not None
-        self._drop(owner, digest)
-        return there
-
-    patch.setattr(Hints, "drop", faulty)
 
 
 def handoff_gives_up_after_one_failure(patch: Patch) -> None:

@@ -215,6 +215,10 @@ class _Clock:
         self._clock.merge(stamp)
 
 
+FASHION = 0.5
+"""How much of a load is for one key at a time."""
+FASHION_S = 0.4
+"""For how long."""
 OPERATIONS = (PUT,) * 9 + (GET,) * 9 + (DELETE,) * 2
 
 
@@ -247,7 +251,7 @@ class Load:
         scenario = self._cluster.scenario
         if self._cluster.world.now >= self._ends:
             return
-        number = chance.randrange(scenario.keys)
+        number = self._key(chance)
         bucket = "single" if number % 4 == 3 else "default"
         operation = chance.choice(OPERATIONS)
         n = self._cluster.coordinator_settings.buckets[bucket].n
@@ -261,6 +265,13 @@ class Load:
             with_context=chance.random() < 0.5,
         )
         client.ask(ask, lambda _: self._pause(client, chance))
+
+    def _key(self, chance: random.Random) -> int:
+        """Any key, or the one that everybody wants just now and nobody a while later."""
+        keys = self._cluster.scenario.keys
+        if chance.random() < FASHION:
+            return int(self._cluster.world.now / FASHION_S) % keys
+        return chance.randrange(keys)
 
     def _value(self) -> str:
         """A value that nobody else has put."""

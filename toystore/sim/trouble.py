@@ -181,6 +181,26 @@ class Split:
         )
 
 
+class Cut(Split):
+    """Two nodes cannot reach each other, and all others can: a partial split.
+
+    One then has hints left for the other, which their holder can deliver at once; if that
+    one's disk is slow, others come while they are delivered.
+    """
+
+    def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
+        """Any pair of nodes, and now and then the disk of one."""
+        if scenario.nodes == 1:
+            return []
+        cut = _fault("cut", scenario, chance, tuple(chance.sample(scenario.names, 2)))
+        slow = cut._replace(kind="slow disk", on=cut.on[:1], amount=chance.uniform(0.05, 1.0))
+        return [cut, slow] if chance.random() < 0.5 else [cut]
+
+    def _pairs(self, cluster: SimCluster, fault: Fault) -> list[tuple[str, str]]:
+        one, other = fault.on
+        return [(one, other), (other, one)]
+
+
 class Flap(Split):
     """A node is cut off from all others again and again, each time shortly."""
 
@@ -340,6 +360,7 @@ KINDS: dict[str, Kind] = {
     "leave": Leave(),
     "pause": Pause(),
     "split": Split(),
+    "cut": Cut(),
     "flap": Flap(),
     "clog": Clog(),
     "reset": Reset(),
