@@ -248,7 +248,6 @@ class Load:
         world.at(at, partial(self._next, client, chance))
 
     def _next(self, client: SimClient, chance: random.Random) -> None:
-        scenario = self._cluster.scenario
         if self._cluster.world.now >= self._ends:
             return
         number = self._key(chance)

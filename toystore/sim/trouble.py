@@ -164,16 +164,17 @@ class Split:
 
     def begin(self, cluster: SimCluster, fault: Fault) -> None:
         """Cut."""
-        for source, to in self._pairs(cluster, fault):
+        for source, to in self._pairs(fault, cluster.hosts):
             cluster.network.split(source, to)
 
     def end(self, cluster: SimCluster, fault: Fault) -> None:
         """Mend."""
-        for source, to in self._pairs(cluster, fault):
+        for source, to in self._pairs(fault, cluster.hosts):
             cluster.network.heal(source, to)
 
-    def _pairs(self, cluster: SimCluster, fault: Fault) -> list[tuple[str, str]]:
-        others = [host for host in cluster.hosts if host not in fault.on]
+    def _pairs(self, fault: Fault, hosts: Sequence[str]) -> list[tuple[str, str]]:
+        """Every way that is cut."""
+        others = [host for host in hosts if host not in fault.on]
         out = [(one, other) for one in fault.on for other in others]
         into = [(other, one) for one, other in out]
         return (out if fault.how != "nothing in" else []) + (
@@ -196,7 +197,8 @@ class Cut(Split):
         slow = cut._replace(kind="slow disk", on=cut.on[:1], amount=chance.uniform(0.05, 1.0))
         return [cut, slow] if chance.random() < 0.5 else [cut]
 
-    def _pairs(self, cluster: SimCluster, fault: Fault) -> list[tuple[str, str]]:
+    def _pairs(self, fault: Fault, hosts: Sequence[str]) -> list[tuple[str, str]]:  # noqa: ARG002
+        """Both ways between the two."""
         one, other = fault.on
         return [(one, other), (other, one)]
 
