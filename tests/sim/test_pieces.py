@@ -300,13 +300,13 @@ def test_a_fault_can_begin_and_end_at_any_time_and_be_mended(kind):
         for fault in KINDS[kind].draw(scenario, random.Random(seed)):
             drawn += 1
             cluster = SimCluster(scenario)
-            KINDS[kind].begin(cluster, fault)
+            KINDS[fault.kind].begin(cluster, fault)
             cluster.start()
             cluster.world.run(1.0)
-            KINDS[kind].begin(cluster, fault)
+            KINDS[fault.kind].begin(cluster, fault)
             cluster.world.run(1.0)
-            KINDS[kind].end(cluster, fault)
-            KINDS[kind].end(cluster, fault)
+            KINDS[fault.kind].end(cluster, fault)
+            KINDS[fault.kind].end(cluster, fault)
             cluster.mend()
             assert all(node.running for node in cluster.nodes.values())
         if drawn > 5:
