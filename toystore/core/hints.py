@@ -16,7 +16,6 @@ disagree, made anew.
 
 from __future__ import annotations
 
-import contextlib
 import struct
 from typing import NamedTuple
 
@@ -121,8 +120,10 @@ class Hints:
         """What is kept for every owner that has hints, by name; no name is told that rotted."""
         totals = {}
         for key, packed in self._store.scan(b"t"):
-            with contextlib.suppress(UnicodeDecodeError):
+            try:
                 totals[key[1:].decode()] = _unpack_total(packed)
+            except UnicodeDecodeError:
+                continue
         return totals
 
     def total_of_all(self) -> HintTotal:
@@ -147,9 +148,9 @@ class Hints:
 
     def _add(self, owner: str, hints: int, size: int) -> None:
         before = self.total(owner)
-        after = HintTotal(before.hints + hints, before.bytes + size)
-        if 0 < after.hints < _TOTAL_END and 0 <= after.bytes < _TOTAL_END:
-            self._store.put(_total(owner), _TOTAL.pack(*after))
+        hints, size = before.hints + hints, before.bytes + size
+        if 0 < hints < _TOTAL_END and 0 <= size < _TOTAL_END:
+            self._store.put(_total(owner), _TOTAL.pack(hints, size))
         else:
             self._rebuild(owner)
 
@@ -174,8 +175,11 @@ class Hints:
 
 def _unpack_total(packed: bytes) -> HintTotal:
     """A total; where it has rotted, that there is something."""
-    hints, size = _TOTAL.unpack(packed) if len(packed) == _TOTAL.size else (0, 0)
-    return HintTotal(hints, size) if hints else HintTotal(1, 0)
+    if len(packed) == _TOTAL.size:
+        total = HintTotal._make(_TOTAL.unpack(packed))
+        if total.hints:
+            return total
+    return HintTotal(1, 0)
 
 
 def _key(owner: str, digest: bytes) -> bytes:
