@@ -242,10 +242,12 @@ class Reset:
     """All connections between two hosts break, and are made again."""
 
     def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
-        """Any node and any other host."""
-        hosts = scenario.names + scenario.client_names
-        source = chance.choice(hosts)
-        to = chance.choice([host for host in hosts if host != source])
+        """Any host and any other node."""
+        source = chance.choice(scenario.names + scenario.client_names)
+        others = [name for name in scenario.names if name != source]
+        if not others:
+            return []
+        to = chance.choice(others)
         return [_fault("reset", scenario, chance, (source, to), for_s=0.0)]
 
     def begin(self, cluster: SimCluster, fault: Fault) -> None:
