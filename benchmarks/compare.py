@@ -125,8 +125,7 @@ def _last_json(script: list[str]) -> Figures:
 def _cluster() -> Iterator[list[str]]:
     """Three nodes that see each other alive: their endpoints.  Gone again afterwards."""
     with tempfile.TemporaryDirectory(prefix="toystore-bench-") as folder:
-        ports = iter(_free_ports(len(NAMES) * len(PORTS)))
-        members = [{"name": name} | {port: next(ports) for port in PORTS} for name in NAMES]
+        members = free_members()
         config = Path(folder) / "bench.yaml"
         cluster = {"cluster": "bench", "durability": "sync", "members": members}
         config.write_text(yaml.safe_dump(cluster))
@@ -160,13 +159,14 @@ def _node(config: str, name: str, folder: str) -> Iterator[None]:
             process.wait()
 
 
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody uses at this moment."""
+def free_members() -> list[dict[str, Any]]:
+    """The members of a configuration, on ports that nobody uses at this moment."""
     with contextlib.ExitStack() as sockets:
-        bound = [sockets.enter_context(socket.socket()) for _ in range(count)]
+        bound = [sockets.enter_context(socket.socket()) for _ in NAMES for _ in PORTS]
         for each in bound:
             each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in bound]
+        ports = iter([each.getsockname()[1] for each in bound])
+    return [{"name": name} | {port: next(ports) for port in PORTS} for name in NAMES]
 
 
 def _floor_port(nodes: int) -> int:

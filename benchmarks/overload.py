@@ -21,7 +21,6 @@ import contextlib
 import json
 import multiprocessing
 import os
-import socket
 import statistics
 import tempfile
 import time
@@ -32,13 +31,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import yaml
+from compare import free_members
 from flood import OVERLOADED, SERVED, TIMEOUT, Answer, Load, Offered, offer
 
 from toystore.config import load as load_config
 from toystore.localcluster.cluster import LocalCluster
 
-NAMES = ("n1", "n2", "n3")
-PORTS = ("client_port", "peer_port", "gossip_port", "exchange_port")
 IN_FLIGHT = (64, 256, 1024)
 """The capacity is the best of these closed loops."""
 CLOSED_S = 3.0
@@ -262,9 +260,7 @@ async def _cluster(cores: list[int]) -> AsyncIterator[LocalCluster]:
     """Three nodes on the first core; whoever starts them goes on on the others."""
     with tempfile.TemporaryDirectory(prefix="toystore-overload-") as folder:
         path = Path(folder) / "overload.yaml"
-        ports = iter(_free_ports(len(NAMES) * len(PORTS)))
-        members = [{"name": name} | {port: next(ports) for port in PORTS} for name in NAMES]
-        path.write_text(yaml.safe_dump({"cluster": "overload", "members": members}))
+        path.write_text(yaml.safe_dump({"cluster": "overload", "members": free_members()}))
         os.sched_setaffinity(0, cores[:1])
         try:
             async with LocalCluster(load_config(path), path, Path(folder), print) as cluster:
@@ -273,15 +269,6 @@ async def _cluster(cores: list[int]) -> AsyncIterator[LocalCluster]:
                 yield cluster
         finally:
             os.sched_setaffinity(0, cores)
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody uses at this moment."""
-    with contextlib.ExitStack() as sockets:
-        bound = [sockets.enter_context(socket.socket()) for _ in range(count)]
-        for each in bound:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in bound]
 
 
 def _options() -> argparse.Namespace:
