@@ -26,10 +26,11 @@ from enum import StrEnum
 import zmq
 
 from actors import log
-from actors.sockets import Delivery, Door, Link, Mailbox
+from actors.sockets import Door, Link, Mailbox
 from actors.surroundings import Surroundings, inproc, now
 from toystore.core.machine import Address, Machine, Now, Outbox, Peer
 from toystore.core.messages import (
+    Delivery,
     Leave,
     LinkUp,
     MembersChanged,
@@ -41,8 +42,6 @@ from toystore.core.messages import (
 RESTARTS_MAX = 8
 """How many fresh machines an actor gets within `RESTARTS_WINDOW_S`."""
 RESTARTS_WINDOW_S = 60.0
-FLUSH_ROUNDS_MAX = 8
-"""How often in a turn a flush may cause another: a failed send turns a machine elsewhere."""
 
 
 class Command(StrEnum):
@@ -168,13 +167,7 @@ class Actor(threading.Thread):
 
     def flush(self, at: Now) -> None:
         """Send and log what the machine wrote, until it has nothing more to say."""
-        for _ in range(FLUSH_ROUNDS_MAX):
-            if not self.outbox.sends:
-                break
-            sends, self.outbox.sends = self.outbox.sends, {}
-            for address, messages in sends.items():
-                for message, sender in self.deliver(address, messages):
-                    self.feed(message, sender, at)
+        self.outbox.flush(self.deliver, self.feed, at)
         if self.outbox.events:
             events, self.outbox.events = self.outbox.events, []
             log.write(events, self.role)

@@ -10,11 +10,11 @@ from __future__ import annotations
 import zmq
 
 from actors.actor import Actor
-from actors.sockets import ClientPort, Delivery, Link
+from actors.sockets import ClientPort, Link
 from actors.surroundings import now, tcp
 from toystore.core.coordinator import Coordinator
 from toystore.core.machine import COORDINATOR, GOSSIP, STORAGE, Address, Caller, Now, Peer
-from toystore.core.messages import Message
+from toystore.core.messages import Delivery, Message
 from toystore.core.ring import Ring
 
 RETRY_S = 0.005

@@ -16,10 +16,10 @@ from collections.abc import Iterable
 
 import zmq
 
-from actors.sockets import GOODBYE_MS, Delivery, Door, bind, link_events, monitored, received, tuned
+from actors.sockets import GOODBYE_MS, Door, bind, link_events, monitored, received, tuned
 from actors.surroundings import Surroundings, tcp
 from toystore.core.machine import GOSSIP, Address, Peer
-from toystore.core.messages import Ack, Gossip, Message, Ping, PingReq, SendFailed
+from toystore.core.messages import Ack, Delivery, Gossip, Message, Ping, PingReq, SendFailed
 
 EVERYONE = b"*\0"
 INBOX_FRAMES_MAX = 1000

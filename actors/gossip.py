@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from actors.actor import Actor
 from actors.datagrams import Datagrams
-from actors.sockets import Delivery, Link, Mailbox
+from actors.sockets import Link, Mailbox
 from actors.surroundings import inproc, tcp
 from toystore.core.machine import COORDINATOR, GOSSIP, HANDOFF, STORAGE, Address, Now, Peer
-from toystore.core.messages import Exchange, ExchangeReply, LinkLost, LinkUp, Message
+from toystore.core.messages import Delivery, Exchange, ExchangeReply, LinkLost, LinkUp, Message
 from toystore.core.swim import Swim
 
 

@@ -33,6 +33,7 @@ from toystore.core.messages import (
     ROUTE_OF,
     Code,
     Delete,
+    Delivery,
     ErrorReply,
     Get,
     LinkLost,
@@ -55,9 +56,6 @@ from toystore.wire import (
     encode_bounded,
     request_numbers,
 )
-
-Delivery = tuple[Message, Address]
-"""A message and who sent it."""
 
 DRAIN_FRAMES_MAX = 1000
 """How many frames are taken from one socket per turn."""

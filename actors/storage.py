@@ -10,10 +10,10 @@ from __future__ import annotations
 import time
 
 from actors.actor import Actor
-from actors.sockets import Delivery, Mailbox
+from actors.sockets import Mailbox
 from actors.surroundings import Surroundings, inproc, tcp
 from toystore.core.machine import STORAGE, Address, Machine, Now
-from toystore.core.messages import Message
+from toystore.core.messages import Delivery, Message
 from toystore.core.storage import Storage
 from toystore.engines import Engine, GroupCommit
 

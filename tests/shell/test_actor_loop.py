@@ -18,10 +18,10 @@ from shell_scene import (
 )
 
 from actors import sockets
-from actors.actor import FLUSH_ROUNDS_MAX, RESTARTS_MAX, Actor, Command
+from actors.actor import RESTARTS_MAX, Actor, Command
 from actors.sockets import Link, Mailbox
 from actors.surroundings import Surroundings, inproc, tcp
-from toystore.core.machine import COORDINATOR, STORAGE, Peer
+from toystore.core.machine import COORDINATOR, FLUSH_ROUNDS_MAX, STORAGE, Peer
 from toystore.core.messages import (
     Code,
     CountHints,

@@ -19,13 +19,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from toystore.core.messages import Message
+    from collections.abc import Callable
+
+    from toystore.core.messages import Delivery, Message
 
 GOSSIP = "gossip"
 STORAGE = "storage"
 COORDINATOR = "coordinator"
 HANDOFF = "handoff"
 ACTORS = (GOSSIP, STORAGE, COORDINATOR, HANDOFF)
+
+FLUSH_ROUNDS_MAX = 8
+"""How often in a turn a flush may cause another: a failed send turns a machine elsewhere."""
 
 
 class Now(NamedTuple):
@@ -83,6 +88,24 @@ class Outbox:
     def log(self, event: str, **fields: Any) -> None:
         """Note an event of the vocabulary in `toystore.core.events`."""
         self.events.append(Event(event, fields))
+
+    def flush(
+        self,
+        deliver: Callable[[Address, list[Message]], list[Delivery]],
+        feed: Callable[[Message, Address, Now], None],
+        at: Now,
+    ) -> None:
+        """Have all that is queued delivered, until the machine has nothing more to say.
+
+        ``deliver`` sends, and returns what the machine must hear of it; ``feed`` tells it.
+        """
+        for _ in range(FLUSH_ROUNDS_MAX):
+            if not self.sends:
+                break
+            sends, self.sends = self.sends, {}
+            for address, messages in sends.items():
+                for message, sender in deliver(address, messages):
+                    feed(message, sender, at)
 
     def clear(self) -> None:
         """Forget everything: what was written rested on a batch that was not committed."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from toystore.core.machine import COORDINATOR, GOSSIP, HANDOFF, STORAGE
+from toystore.core.machine import COORDINATOR, GOSSIP, HANDOFF, STORAGE, Address
 
 
 class Code(IntEnum):
@@ -474,6 +474,9 @@ Message = (
     | Leave
     | SendFailed
 )
+
+Delivery = tuple[Message, Address]
+"""A message and who sent it."""
 
 CLIENT = "client"
 """In `Route.to`: the message is a client's."""

@@ -21,6 +21,7 @@ from toystore.core.machine import Address, Machine, Now, Outbox
 from toystore.core.messages import (
     ROUTE_OF,
     DeliverHints,
+    Delivery,
     Message,
     Priority,
     RepairReplica,
@@ -42,8 +43,6 @@ BACKGROUND_BYTES_MAX = 16 * 1024 * 1024
 ROOMY = (WriteReplica, DeliverHints)
 """What needs room on the disk: once one of these is committed, there is some again."""
 
-Delivery = tuple[Message, Address]
-"""A message and who sent it."""
 Renew = Callable[[Exception, Message, Now], Machine]
 """A fresh machine for one that failed over a message; raises the error if once too often."""
 

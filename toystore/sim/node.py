@@ -38,6 +38,7 @@ from toystore.core.machine import (
 from toystore.core.messages import (
     Code,
     DeliverHints,
+    Delivery,
     ErrorReply,
     Exchange,
     ExchangeReply,
@@ -61,17 +62,14 @@ from toystore.wire import Header, decode, encode_bounded, request_numbers
 if TYPE_CHECKING:
     from toystore.sim.cluster import SimCluster
 
-FLUSH_ROUNDS_MAX = 8
 GOODBYE_S = 2.0
-"""As of a real node (``actors/actor.py``, ``actors/node.py``)."""
+"""As of a real node (``actors/node.py``)."""
 SYNC_S = 0.1
 """How long a settled batch waits for its sync, with durability "async"."""
 PAUSED_S = 0.01
 """How soon a commit that ends in a pause is looked at again."""
 TURNS_AT_ONCE_MAX = 100
 """An actor that takes more turns than this without any time passing will never end."""
-
-Delivery = tuple[Message, Address]
 
 
 class _Letter(NamedTuple):
@@ -440,13 +438,7 @@ class SimActor:
 
     def flush(self, at: Now) -> None:
         """Send what the machine wrote, until it has nothing more to say; keep what it logged."""
-        for _ in range(FLUSH_ROUNDS_MAX):
-            if not self.outbox.sends:
-                break
-            sends, self.outbox.sends = self.outbox.sends, {}
-            for address, messages in sends.items():
-                for message, sender in self.send(address, messages):
-                    self.feed(message, sender, at)
+        self.outbox.flush(self.send, self.feed, at)
         if self.outbox.sends:
             self.wake(0.0)
         for event in self.outbox.events:
