@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from typing import Any, NamedTuple
 
 from toystore.core.events import EVENTS
 from toystore.core.machine import COORDINATOR, Caller, Event, Now, Peer
@@ -29,18 +28,6 @@ WALL_US = 1_700_000_000_000_000
 """What right clocks say when a run begins."""
 AUDITOR = "auditor"
 """The client that reads everything in the end."""
-LOGGED_MAX = 1000
-"""So many of the last events are kept."""
-
-
-class Logged(NamedTuple):
-    """An event, and who logged it when."""
-
-    at_s: float
-    node: str
-    actor: str
-    name: str
-    fields: dict[str, Any]
 
 
 class SimClock:
@@ -94,7 +81,6 @@ class SimCluster:
         self.minters: dict[str, str] = {}
         """Of every client's clock, as hex."""
         self.logged: Counter[str] = Counter()
-        self.log_lines: list[Logged] = []
         offsets = self.world.chance("monotonic clocks")
         self.hosts = scenario.names + scenario.client_names
         self.clocks = {
@@ -154,9 +140,6 @@ class SimCluster:
         fields = " ".join(f"{name}={value}" for name, value in event.fields.items())
         self.world.note(node, f"{actor} {event.name} {fields}")
         self.logged[event.name] += 1
-        self.log_lines.append(Logged(self.world.now, node, actor, event.name, event.fields))
-        if len(self.log_lines) > 2 * LOGGED_MAX:
-            del self.log_lines[:LOGGED_MAX]
 
     # --- healing ------------------------------------------------------------------------
 

@@ -125,11 +125,7 @@ def tell(report: Report) -> None:
         f"W={scenario.w}, {scenario.durability}; {scenario.clients} clients, "
         f"{scenario.keys} keys, {scenario.duration_s:.1f} s"
     )
-    rates = ", ".join(
-        f"{name} {rate:.3g}"
-        for name, rate in scenario.rates._asdict().items()
-        if rate and name != "delay_s"
-    )
+    rates = ", ".join(f"{name} {rate:.3g}" for name, rate in scenario.rates.occurring().items())
     click.echo(f"mishaps: {rates or 'none'}")
     for fault in scenario.faults:
         click.echo(f"    {fault}")

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from toystore.sim.run import Report, run
-from toystore.sim.scenario import Rates, Scenario
+from toystore.sim.scenario import Scenario
 
 RUNS_MAX = 300
 
@@ -74,11 +74,10 @@ class _Search:
     def _rates(self) -> bool:
         """Let each kind of mishap not occur."""
         helped = False
-        for name in Rates._fields:
+        for name in self._best.scenario.rates.occurring():
             scenario = self._best.scenario
-            if name != "delay_s" and getattr(scenario.rates, name):
-                rates = scenario.rates._replace(**{name: 0.0})
-                helped |= self._try(dataclasses.replace(scenario, rates=rates))
+            rates = scenario.rates._replace(**{name: 0.0})
+            helped |= self._try(dataclasses.replace(scenario, rates=rates))
         return helped
 
     def _sizes(self) -> bool:

@@ -61,7 +61,9 @@ class Network:
         """A process has ended: links to it break, links from it are gone."""
         self._up.discard(host)
         for links in self._links.values():
-            links[:] = [link for link in links if link.source != host or link.end()]
+            for link in [link for link in links if link.source == host]:
+                link.end()
+                links.remove(link)
         for link in self._links.get(host, ()):
             link.break_()
 
@@ -247,11 +249,10 @@ class Link:
             else:
                 self.connect_soon()
 
-    def end(self) -> bool:
-        """Its owner's process has ended.  Returns False, for whoever filters links by it."""
+    def end(self) -> None:
+        """Its owner's process has ended."""
         self._ended = True
         self._drop()
-        return False
 
     def _drop(self) -> None:
         self._connected = False

@@ -13,7 +13,6 @@ never do, such as raise, ends the run at once.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -55,9 +54,6 @@ class Report:
     messages: int = 0
     faults: int = 0
     """How many faults struck."""
-    lossy: tuple[str, ...] = ()
-    """The nodes that lost something they had acknowledged."""
-    logged: Counter[str] = field(default_factory=Counter)
 
     @property
     def promises(self) -> set[str]:
@@ -76,8 +72,6 @@ def run(scenario: Scenario, tell: Tell | None = None) -> Report:
     report.digest = cluster.world.digest()
     report.seconds = cluster.world.now - BEGIN_S
     report.messages = cluster.said.total()
-    report.lossy = tuple(sorted(cluster.lossy))
-    report.logged = cluster.logged
     return report
 
 

@@ -41,6 +41,12 @@ class Rates(NamedTuple):
     map_full: float = 0.0
     """That a batch finds no map to grow into."""
 
+    def occurring(self) -> dict[str, float]:
+        """Those mishaps that do occur, with their rates."""
+        rates = self._asdict()
+        del rates["delay_s"]
+        return {name: rate for name, rate in rates.items() if rate}
+
 
 CALM = Rates()
 """Nothing of all that."""

@@ -31,6 +31,15 @@ class Tally:
     """How many seeds broke a promise."""
     began_s: float = 0.0
 
+    def add(self, outcome: Outcome) -> None:
+        """Count one seed."""
+        self.seeds += 1
+        self.operations += outcome.operations
+        self.faults += outcome.faults
+        self.messages += outcome.messages
+        self.virtual_s += outcome.virtual_s
+        self.broken += bool(outcome.violations)
+
     def __str__(self) -> str:
         minutes = max(time.monotonic() - self.began_s, 1e-9) / 60
         return (
@@ -66,12 +75,7 @@ def search(
     with spawn.Pool(jobs or os.cpu_count(), _leave_interrupts_to_the_parent) as pool:
         while batch := list(itertools.islice(seeds, BATCH)):
             for outcome in pool.imap_unordered(outcome_of, batch):
-                tally.seeds += 1
-                tally.operations += outcome.operations
-                tally.faults += outcome.faults
-                tally.messages += outcome.messages
-                tally.virtual_s += outcome.virtual_s
-                tally.broken += bool(outcome.violations)
+                tally.add(outcome)
                 yield outcome, tally
 
 

@@ -30,8 +30,6 @@ class World:
     def __init__(self, seed: int, tell: Tell | None = None) -> None:
         """``tell``: what to do with every line of the trace, if anything."""
         self.now = BEGIN_S
-        self.steps = 0
-        """How much has happened."""
         self._seed = seed
         self._tell = tell
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
@@ -59,7 +57,6 @@ class World:
                 self.now = end
                 return condition()
             self.now, _, action = heappop(self._queue)
-            self.steps += 1
             action()
         return True
 
