@@ -19,8 +19,9 @@ from toystore.core.settings import (
     LimitSettings,
     SwimSettings,
 )
+from toystore.sim.actor import BrokenMachineError
 from toystore.sim.network import Link, Network
-from toystore.sim.node import BrokenMachineError, SimNode
+from toystore.sim.node import SimNode
 from toystore.sim.scenario import CALM, Scenario
 from toystore.sim.world import BEGIN_S, Tell, World
 

@@ -1,25 +1,15 @@
-"""A simulated node: the four machines of a real one, run in turns on virtual time.
+"""A simulated node: its clock, its disk, the machines of a real one, and its life and deaths.
 
-Everything an actor's shell does is here, without sockets and threads (compare
-``actors/actor.py``): a mailbox that fills, turns that drain it or a part of it, a flush that
-sends one frame to each destination, and news of links and of sends that failed.  Frames
-are those of ``toystore/wire.py``, byte by byte, and storage commits its batches as the real
-one does, by `GroupCommit`.
-
-A turn takes no time, but for storage: it is busy until its commit has reached the disk,
-and only then do its answers leave.  A crash in between finds the batch committed or not.
+A process ends by a clean stop, by a kill that strikes at once or at a commit, or with its
+host; what its disk has kept then is the disk's affair (disk.py).  How machines take their
+turns is in actor.py.
 """
 
 from __future__ import annotations
 
-import math
-import random
-from collections import deque
-from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-from toystore.core.admission import no_room
 from toystore.core.coordinator import Coordinator
 from toystore.core.handoff import Handoff
 from toystore.core.machine import (
@@ -28,62 +18,25 @@ from toystore.core.machine import (
     GOSSIP,
     HANDOFF,
     STORAGE,
-    Address,
     Caller,
     Machine,
     Now,
     Outbox,
     Peer,
 )
-from toystore.core.messages import (
-    Code,
-    DeliverHints,
-    Delivery,
-    ErrorReply,
-    Exchange,
-    ExchangeReply,
-    Leave,
-    LinkLost,
-    LinkUp,
-    MembersChanged,
-    Message,
-    ReplicaStatus,
-    SendFailed,
-    WriteReplicaReply,
-    takes,
-)
+from toystore.core.messages import Leave, MembersChanged
 from toystore.core.storage import Storage, found
 from toystore.core.swim import Swim
-from toystore.engines import GroupCommit
+from toystore.sim.actor import SimActor, SimCoordinator, SimStorage
 from toystore.sim.disk import SimDisk
 from toystore.sim.network import Link
-from toystore.wire import Header, decode, encode_bounded, request_numbers
+from toystore.wire import Header
 
 if TYPE_CHECKING:
     from toystore.sim.cluster import SimCluster
 
 GOODBYE_S = 2.0
 """As of a real node (``actors/node.py``)."""
-SYNC_S = 0.1
-"""How long a settled batch waits for its sync, with durability "async"."""
-PAUSED_S = 0.01
-"""How soon a commit that ends in a pause is looked at again."""
-TURNS_AT_ONCE_MAX = 100
-"""An actor that takes more turns than this without any time passing will never end."""
-
-
-class _Letter(NamedTuple):
-    """A frame in a mailbox."""
-
-    frame: bytes
-    sender: Address | None
-    """None: it is in the frame's header."""
-    link: Link | None
-    """The way back."""
-
-
-class BrokenMachineError(Exception):
-    """A machine raised, or did what no machine may do; the text says which and what."""
 
 
 class SimNode:
@@ -201,7 +154,7 @@ class SimNode:
         """Whether every write that this node coordinates has its copies or hints on some disk."""
         coordinator, storage = self.actors[COORDINATOR], self.actors[STORAGE]
         assert isinstance(coordinator.machine, Coordinator)
-        assert isinstance(storage, StorageActor)
+        assert isinstance(storage, SimStorage)
         return coordinator.machine.idle and not coordinator.inbox and storage.idle
 
     def lose_disk(self) -> None:
@@ -244,7 +197,8 @@ class SimNode:
         )
 
     def _actor(self, role: str) -> SimActor:
-        return ACTOR_OF.get(role, SimActor)(self, role)
+        kinds: dict[str, type[SimActor]] = {STORAGE: SimStorage, COORDINATOR: SimCoordinator}
+        return kinds.get(role, SimActor)(self, role)
 
     def make_machine(self, role: str, outbox: Outbox) -> Machine:
         """A machine in its first state."""
@@ -282,332 +236,3 @@ class SimNode:
                     outbox=outbox,
                     chance=chance,
                 )
-
-
-class SimActor:
-    """One actor: its mailbox, its machine, its links, its turns."""
-
-    def __init__(self, node: SimNode, role: str) -> None:
-        self.node = node
-        self.role = role
-        self.outbox = Outbox()
-        self.machine = node.make_machine(role, self.outbox)
-        self.inbox: deque[_Letter | Delivery] = deque()
-        self.links: dict[Peer, Link] = {}
-        self.routes: dict[Peer, Link] = {}
-        """By whose connection an actor that wrote to this one is answered."""
-        self.chance: random.Random = node.chance
-        self._wake_at: float | None = None
-        self._turned_at = (0.0, 0)
-
-    # --- links --------------------------------------------------------------------------
-
-    def open(self) -> None:
-        """Connect to whatever this actor sends to on other nodes."""
-        for other in self.node.cluster.scenario.names:
-            if other == self.node.name:
-                continue
-            if self.role in (COORDINATOR, HANDOFF):
-                self._connect(Peer(other, STORAGE), watched=True)
-            if self.role == COORDINATOR:
-                self._connect(Peer(other, COORDINATOR), watched=False)
-            if self.role == GOSSIP:
-                self._connect(Peer(other, GOSSIP), watched=True)
-
-    def _connect(self, to: Peer, *, watched: bool) -> None:
-        def on_change(up: bool) -> None:
-            if watched:
-                self.tell(LinkUp(to.node) if up else LinkLost(to.node), to)
-
-        def on_answer(frame: bytes) -> None:
-            self.receive(frame, to)
-
-        link = self.node.network.link(self.node.name, to.node, on_change, on_answer, wild=True)
-        self.links[to] = link
-
-    # --- in -----------------------------------------------------------------------------
-
-    def tell(self, message: Message, sender: Address) -> None:
-        """Something that the shell itself has to say."""
-        self.inbox.append((message, sender))
-        self.wake(self._sluggishness())
-
-    def receive(
-        self, frame: bytes, sender: Address | None = None, link: Link | None = None
-    ) -> None:
-        """A frame has come; ``sender`` of None is in its header, ``link`` leads an answer back."""
-        self.node.world.note(self.node.name, f"{self.role} gets {len(frame)} bytes", frame)
-        self.inbox.append(_Letter(frame, sender, link))
-        self.wake(self._sluggishness())
-
-    def opened(self, item: _Letter | Delivery) -> list[Delivery]:
-        """The messages of what lay in the mailbox."""
-        if not isinstance(item, _Letter):
-            return [item]
-        frame, sender = decode(item.frame), item.sender
-        if sender is None:
-            assert frame.header is not None
-            sender = frame.header.sender
-            if item.link is not None:
-                self.routes[frame.header.sender] = item.link
-        for message in frame.messages:
-            if isinstance(sender, Peer) and not takes(self.role, type(message)):
-                raise BrokenMachineError(f"{type(message).__name__} was sent to {self.role}")
-        self.node.cluster.said.update(type(message).__name__ for message in frame.messages)
-        return [(message, sender) for message in frame.messages]
-
-    # --- turns --------------------------------------------------------------------------
-
-    def wake(self, in_s: float) -> None:
-        """Take a turn in a while, unless one is due before."""
-        at = self.node.world.now + in_s
-        if self._wake_at is None or at < self._wake_at:
-            self._wake_at = at
-            self.node.world.at(at, partial(self._awake, at))
-
-    def _awake(self, at: float) -> None:
-        if self._wake_at != at:
-            return
-        self._wake_at = None
-        if self.node.actors.get(self.role) is self and self.may_turn():
-            self.turn()
-
-    def may_turn(self) -> bool:
-        """Whether nothing holds it up."""
-        return not self.node.paused & {"", self.role}
-
-    def turn(self) -> None:
-        """Drain, feed, serve what is due, flush."""
-        self._count_turn()
-        batch: list[Delivery] = []
-        for _ in range(self._share()):
-            batch += self.opened(self.inbox.popleft())
-        self.serve(batch, self.node.now())
-        self.wake_for_more()
-
-    def serve(self, batch: list[Delivery], at: Now) -> None:
-        """Feed the machine what came and what is due, then flush."""
-        for message, sender in batch:
-            self.feed(message, sender, at)
-        due = self.machine.next_deadline()
-        if due is not None and due <= at.monotonic:
-            self._guarded(self.machine.on_deadline, at)
-        self.flush(at)
-
-    def feed(self, message: Message, sender: Address, at: Now) -> None:
-        """Hand one message to the machine."""
-        self._guarded(self.machine.receive, message, sender, at)
-
-    def wake_for_more(self) -> None:
-        """Come back for what is left, or for the machine's next deadline."""
-        if self.inbox:
-            self.wake(0.0001)
-        due = self.machine.next_deadline()
-        if due is not None:
-            wait_s = math.ceil(max(0.0, due - self.node.now().monotonic) * 1000) / 1000
-            self.wake(wait_s + self._sluggishness())
-
-    def _share(self) -> int:
-        """How much of what waits this turn takes in."""
-        waiting = len(self.inbox)
-        if waiting > 1 and self.chance.random() < self.node.network.rates.partial:
-            return self.chance.randint(1, waiting)
-        return waiting
-
-    def _sluggishness(self) -> float:
-        if self.chance.random() < self.node.network.rates.sluggish:
-            return self.chance.uniform(0.0, 0.1)
-        return self.chance.uniform(0.00001, 0.0003)
-
-    def _count_turn(self) -> None:
-        """An actor that turns and turns at one moment is in an endless loop."""
-        at, turns = self._turned_at
-        self._turned_at = (self.node.world.now, turns + 1 if at == self.node.world.now else 0)
-        if turns > TURNS_AT_ONCE_MAX:
-            raise BrokenMachineError(f"{self.role} of {self.node.name} turns without end")
-
-    def _guarded(self, call: Any, *arguments: Any) -> None:
-        try:
-            call(*arguments)
-        except Exception as error:
-            what = type(arguments[0]).__name__
-            text = f"{self.role} of {self.node.name} failed over {what}: {error!r}"
-            raise BrokenMachineError(text) from error
-
-    # --- out ----------------------------------------------------------------------------
-
-    def flush(self, at: Now) -> None:
-        """Send what the machine wrote, until it has nothing more to say; keep what it logged."""
-        self.outbox.flush(self.send, self.feed, at)
-        if self.outbox.sends:
-            self.wake(0.0)
-        for event in self.outbox.events:
-            self.node.cluster.log(self.node.name, self.role, event)
-        self.outbox.events.clear()
-
-    def send(self, address: Address, messages: list[Message]) -> list[Delivery]:
-        """Send through the door that leads there; returns what the machine must hear of it."""
-        node = self.node
-        if isinstance(address, Caller):
-            self._answer(node.callers.get(address), messages, None)
-            return []
-        header = node.header_of[self.role]
-        if address.node == node.name:
-            to = node.actors[address.actor]
-            for frame in self._frames(messages, header):
-                to.receive(frame)
-            return []
-        if self.role == STORAGE:
-            self._answer(self.routes.get(address), messages, header)
-            return []
-        if self.role == GOSSIP:
-            return self._gossip(address, messages, header)
-        return self._link(address, messages, header)
-
-    def _frames(self, messages: list[Message], header: Header | None) -> Iterable[bytes]:
-        limit = self.node.cluster.scenario.frame_bytes_max
-        return (frame for frame, _ in encode_bounded(messages, header, limit))
-
-    def _link(self, to: Peer, messages: list[Message], header: Header) -> list[Delivery]:
-        """Along a link; what cannot leave is unreachable if it is down, and overloaded if not."""
-        link, cluster = self.links[to], self.node.cluster
-        clogged = self.node.network.is_clogged(self.node.name, to.node) and link.full
-        if not link.up or clogged:
-            return [(SendFailed(*to, message, link.up), to) for message in messages]
-        caller = Caller((f"{self.node.name}/{self.role}/{self.node.boots}".encode(),))
-        for frame in self._frames(messages, header):
-            link.send(frame, partial(cluster.arrive, to, caller, link))
-        return []
-
-    def _answer(self, link: Link | None, messages: list[Message], header: Header | None) -> None:
-        """Back along the connection that the question came by; lost if there is none."""
-        if link is not None:
-            for frame in self._frames(messages, header):
-                link.answer(frame)
-
-    def _gossip(self, to: Peer, messages: list[Message], header: Header) -> list[Delivery]:
-        """Exchanges and their answers by link, everything else as datagrams."""
-        news: list[Delivery] = []
-        for message in messages:
-            if type(message) is Exchange:
-                news += self._link(to, [message], header)
-            elif type(message) is ExchangeReply:
-                self._answer(self.routes.get(to), [message], header)
-            elif not self.links[to].up:
-                news.append((SendFailed(*to, message, False), to))
-            else:
-                for frame in self._frames([message], header):
-                    arrive = partial(self.node.cluster.datagram, to, frame)
-                    self.node.network.datagram(self.node.name, to.node, arrive)
-        return news
-
-
-class CoordinatorActor(SimActor):
-    """The coordinator: clients for whom there is no room are turned away at the door."""
-
-    machine: Coordinator
-
-    def turn(self) -> None:
-        """Look how much room there is, as the real one does once in a turn."""
-        self._room = self.machine.room(self.node.now())
-        super().turn()
-
-    def opened(self, item: _Letter | Delivery) -> list[Delivery]:
-        """The requests of a frame, unless there is no room for them."""
-        deliveries = super().opened(item)
-        if not (isinstance(item, _Letter) and isinstance(item.sender, Caller)):
-            return deliveries
-        if self._room <= 0 and (numbers := request_numbers(item.frame)):
-            text = no_room(self.node.name)
-            for number in numbers:
-                refusal = ErrorReply(number, Code.OVERLOADED, text, True)
-                self.outbox.send(item.sender, refusal)
-            self.machine.turned_away(len(numbers), self.node.now())
-            return []
-        self._room -= len(deliveries)
-        return deliveries
-
-    def feed(self, message: Message, sender: Address, at: Now) -> None:
-        """Remember what gossip says, and note if a hint of this node's own finds no room."""
-        if type(message) is MembersChanged:
-            self.node.members = message
-        if (
-            type(message) is WriteReplicaReply
-            and message.status == ReplicaStatus.REFUSED
-            and sender == Peer(self.node.name, STORAGE)
-            and message.request not in self.machine._desk.held
-        ):
-            self.node.cluster.unkept += 1
-        super().feed(message, sender, at)
-
-
-class StorageActor(SimActor):
-    """Storage: it is busy while a commit is on its way to the disk."""
-
-    def __init__(self, node: SimNode, role: str) -> None:
-        super().__init__(node, role)
-        self.group = GroupCommit(node.disk, self.outbox, self._failed)
-        self._busy = False
-
-    @property
-    def idle(self) -> bool:
-        """Whether everything that came is on the disk."""
-        return not (self._busy or self.inbox or self.group.waiting)
-
-    def may_turn(self) -> bool:
-        """Not before the last commit has come to its end."""
-        return not self._busy and super().may_turn()
-
-    def serve(self, batch: list[Delivery], at: Now) -> None:
-        """Commit a batch; the answers leave when it is on the disk."""
-        node = self.node
-        if node.crash_at == "at delivery" and any(type(m) is DeliverHints for m, _ in batch):
-            node.crash()
-            return
-        if not self.group.serve(self.machine, batch, at):
-            return
-        self._busy = True
-        if node.crash_at.endswith("commit"):
-            node.crash()
-            return
-        node.world.after(self._commit_s(), self._committed)
-
-    def _committed(self) -> None:
-        node = self.node
-        if node.actors.get(self.role) is not self:
-            return
-        if not super().may_turn():
-            node.world.after(PAUSED_S, self._committed)
-            return
-        self._busy = False
-        node.disk.settle()
-        if node.disk.wants_sync:
-            node.world.after(SYNC_S, self._sync)
-        self.flush(node.now())
-        self.wake_for_more()
-
-    def _sync(self) -> None:
-        if self.node.actors.get(self.role) is self:
-            self.node.disk.sync()
-
-    def wake_for_more(self) -> None:
-        """Background messages may be left over."""
-        if not self._busy:
-            super().wake_for_more()
-            if self.group.waiting:
-                self.wake(0.0001)
-
-    def _commit_s(self) -> float:
-        """How long a commit takes."""
-        usual_s = self.chance.uniform(0.0003, 0.001)
-        if self.chance.random() < self.node.network.rates.slow_commit:
-            usual_s = self.chance.uniform(0.001, 0.1)
-        return max(usual_s, self.node.commit_s)
-
-    def _failed(self, error: Exception, message: Message, _at: Now) -> Machine:
-        what = type(message).__name__
-        raise BrokenMachineError(f"storage of {self.node.name} failed over {what}: {error!r}")
-
-
-ACTOR_OF: dict[str, type[SimActor]] = {STORAGE: StorageActor, COORDINATOR: CoordinatorActor}
-"""Those that are more than a mailbox and a machine."""

@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from toystore.sim import audit, promises
+from toystore.sim.actor import BrokenMachineError
 from toystore.sim.client import Ask, Load, SimClient
 from toystore.sim.cluster import AUDITOR, SimCluster
 from toystore.sim.history import GET, PUT, Row
-from toystore.sim.node import BrokenMachineError
 from toystore.sim.promises import Violation
 from toystore.sim.scenario import Scenario
 from toystore.sim.trouble import KINDS, Fault
