@@ -294,6 +294,22 @@ def test_a_hint_is_superseded_by_a_newer_hint_or_record(disk):
     assert disk.write(record(8), "n3") == (SUPERSEDED, stamp_of(record(9)))
 
 
+def test_in_the_place_of_a_superseded_hint_the_newer_record_is_kept_for_the_owner(disk):
+    """The newer one may never be acknowledged, and the owner would miss both."""
+    disk.write(record(9))
+
+    assert disk.write(record(8), "n3") == (SUPERSEDED, stamp_of(record(9)))
+
+    assert disk.take("n3") == ((DIGEST, record(9)),)
+
+
+def test_without_room_for_the_newer_record_the_hint_is_refused(engine):
+    disk = Disk(engine, hint_bytes_max=len(record()) - 1)
+    disk.write(record(9))
+
+    assert disk.write(record(8), "n3") == (REFUSED, None)
+
+
 def test_a_record_that_is_held_as_well_is_still_kept_as_a_hint(disk):
     disk.write(record())
 

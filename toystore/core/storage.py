@@ -175,18 +175,23 @@ class Storage:
         return _HELD
 
     def _hint(self, owner: str, digest: bytes, record: bytes, now: Now) -> _Answer:
-        """Keep ``record`` for ``owner``, unless something newer or the byte bound forbids it."""
+        """Keep ``record`` for ``owner``, or what is newer in its place, if there is room."""
         try:
             check_record(record)
         except CorruptRecordError:
             return _FAILED
         if len(digest) != DIGEST_BYTES or not fits_a_key(owner):
             return _FAILED
-        objection = self._objection(digest, self._store.get(b"r" + digest), record)
-        if objection is None or objection is _HELD:
-            objection = self._objection(digest, self._hints.find(owner, digest), record)
+        own = self._store.get(b"r" + digest)
+        answer = self._objection(digest, own, record) or _HELD
+        if own is not None and answer[0] == _SUPERSEDED:
+            # Nobody may ever acknowledge that one, and the owner would miss both.
+            record = own
+        elif answer is not _HELD:
+            return answer
+        objection = self._objection(digest, self._hints.find(owner, digest), record)
         if objection is not None:
-            return objection
+            return answer if objection is _HELD else objection
         kept = self._hints.total_of_all()
         if kept.bytes + len(record) > self._hint_bytes_max:
             if self._store.get(_REFUSING) is None:
@@ -196,7 +201,7 @@ class Storage:
         if not self._hints.total(owner).hints:
             self._out.log("hint.stored", owner=owner, hints=1, bytes=len(record))
         self._hints.keep(owner, digest, record, now.wall_us)
-        return _HELD
+        return answer
 
     def _objection(self, digest: bytes, held: bytes | None, record: bytes) -> _Answer | None:
         """The answer of what is held to a sound ``record``; None if it gives way."""
