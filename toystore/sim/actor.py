@@ -46,9 +46,11 @@ from toystore.core.messages import (
     Message,
     ReplicaStatus,
     SendFailed,
+    WriteReplica,
     WriteReplicaReply,
     takes,
 )
+from toystore.core.writing import Write
 from toystore.engines import GroupCommit
 from toystore.sim.network import Link
 from toystore.wire import Header, decode, encode_bounded, request_numbers
@@ -322,17 +324,24 @@ class SimCoordinator(SimActor):
         return deliveries
 
     def feed(self, message: Message, sender: Address, at: Now) -> None:
-        """Remember what gossip says, and note if a hint of this node's own finds no room."""
+        """Remember what gossip says."""
         if type(message) is MembersChanged:
             self.node.members = message
-        if (
-            type(message) is WriteReplicaReply
-            and message.status == ReplicaStatus.REFUSED
-            and sender == Peer(self.node.name, STORAGE)
-            and message.request not in self.machine._desk.held
-        ):
-            self.node.cluster.unkept += 1
         super().feed(message, sender, at)
+
+    def send(self, address: Address, messages: list[Message]) -> list[Delivery]:
+        """Note the hints for this node itself: nobody hears whether they are kept."""
+        self.node.cluster.unkept |= {
+            message.digest
+            for message in messages
+            if type(message) is WriteReplica and message.hint_owner == self.node.name
+        }
+        return super().send(address, messages)
+
+    def writing(self) -> set[bytes]:
+        """The digests of the writes that this node coordinates."""
+        held = self.machine._desk.held.values()
+        return {one._digest for one in held if isinstance(one, Write)}
 
 
 class SimStorage(SimActor):
@@ -342,11 +351,26 @@ class SimStorage(SimActor):
         super().__init__(node, role)
         self.group = GroupCommit(node.disk, self.outbox, self._failed)
         self._busy = False
+        self._batch: list[Delivery] = []
+        """What is on its way to the disk."""
 
-    @property
-    def idle(self) -> bool:
-        """Whether everything that came is on the disk."""
-        return not (self._busy or self.inbox or self.group.waiting)
+    def unsafe(self) -> set[bytes]:
+        """The digests of what was brought and is not on the disk yet."""
+        frames = [decode(item.frame) for item in self.inbox if isinstance(item, _Letter)]
+        waiting = [message for frame in frames for message in frame.messages]
+        waiting += [message for message, _ in self._batch]
+        return {message.digest for message in waiting if type(message) is WriteReplica}
+
+    def _note_refusals(self) -> None:
+        """What this node's own coordinator found no room for may be kept nowhere."""
+        own = Peer(self.node.name, COORDINATOR)
+        replies = (m for m in self.outbox.sends.get(own, ()) if type(m) is WriteReplicaReply)
+        refused = {reply.request for reply in replies if reply.status == ReplicaStatus.REFUSED}
+        self.node.cluster.unkept |= {
+            message.digest
+            for message, sender in self._batch
+            if type(message) is WriteReplica and sender == own and message.request in refused
+        }
 
     def may_turn(self) -> bool:
         """Not before the last commit has come to its end."""
@@ -360,7 +384,8 @@ class SimStorage(SimActor):
             return
         if not self.group.serve(self.machine, batch, at):
             return
-        self._busy = True
+        self._busy, self._batch = True, batch
+        self._note_refusals()
         if node.crash_at.endswith("commit"):
             node.crash()
             return
@@ -373,7 +398,7 @@ class SimStorage(SimActor):
         if not super().may_turn():
             node.world.after(PAUSED_S, self._committed)
             return
-        self._busy = False
+        self._busy, self._batch = False, []
         node.disk.settle()
         if node.disk.wants_sync:
             node.world.after(SYNC_S, self._sync)

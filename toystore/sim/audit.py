@@ -2,10 +2,12 @@
 
 `membership_agreed`  everybody has joined, and everybody calls everybody alive
 `hints_drained`      nobody keeps a hint any more, or a trace of one
-`copies_complete`    every owner has every acknowledged write, if no coordinator died over one
+`copies_complete`    every owner has every acknowledged write, if no coordinator died over it
+`everything_in_its_place`  nobody has a record of a key that others own
 `replicas_equal`     after each key was read of all its owners, these hold the same bytes
 `lists_distinct`     every partition has N distinct owners, and nobody twice in its order
 `idle_is_quiet`      without requests there is nothing but gossip, and little of that
+`news_travels`       all call a dead node dead at about one time
 
 Each returns violations, like the checks on histories (promises.py).  Anti-entropy, when it
 comes, lets `replicas_equal` be asked without the reads before it.
@@ -28,6 +30,10 @@ HINTS = (b"h", b"q", b"t")
 """The kinds of keys under which hints leave anything."""
 PINGS_PER_PERIOD_MAX = 3
 """Of one node while nothing happens; one is usual, and a round may begin within a period."""
+NEWS_PERIODS_MAX = 6
+"""In so many probe periods everybody has heard of a death."""
+ROOMY_BYTES = 2**16
+"""Where so many bytes of hints are kept, those of an audit find room."""
 GOSSIP = {"Ping", "Ack", "Exchange", "ExchangeReply", "Gossip"}
 USUAL = GOSSIP | {"CountHints", "CountHintsReply", "MembersChanged"}
 """What is said when there is nothing to say."""
@@ -72,31 +78,54 @@ def is_well(cluster: SimCluster) -> bool:
     )
 
 
-def is_called_dead(cluster: SimCluster, name: str) -> bool:
-    """Whether every other node calls ``name`` dead."""
+def is_called(cluster: SimCluster, name: str, status: MemberStatus) -> bool:
+    """Whether every other node says ``status`` of ``name``."""
     told = (node.members for node in cluster.nodes.values() if node.name != name)
     return all(
-        state.status == MemberStatus.DEAD
+        state.status == status
         for members in told
         for state in (members.members if members else ())
         if state.name == name
     )
 
 
-def may_be_incomplete(cluster: SimCluster) -> bool:
-    """Whether an owner may lack an acknowledged write until somebody reads it.
+def calls_all_dead(cluster: SimCluster, name: str) -> bool:
+    """Whether ``name`` calls every other node dead."""
+    told = cluster.nodes[name].members
+    others = [state for state in (told.members if told else ()) if state.name != name]
+    return all(state.status == MemberStatus.DEAD for state in others)
 
-    A coordinator that ends between its answer and its hints takes them along; and a hint
-    that it keeps itself, because no fallback is left, needs room on its own disk.
-    """
-    return bool(cluster.unkept or cluster.lossy)
+
+def can_lose_one(cluster: SimCluster) -> bool:
+    """Whether all can be read and written while one node is away and all else is well."""
+    scenario, quorum = cluster.scenario, max(cluster.scenario.r, cluster.scenario.w)
+    # What is written past a node that is away lingers: a few such writes must find room.
+    roomy = scenario.hint_bytes_max >= ROOMY_BYTES and scenario.requests_max > scenario.partitions
+    return scenario.nodes > quorum and not cluster.lossy and roomy
+
+
+def news_travels(cluster: SimCluster, name: str) -> list[Violation]:
+    """All others have called ``name`` dead within a few probe periods of each other."""
+    others = cluster.nodes.keys() - {name}
+    at_s = {one: cluster.called_dead[one, name] for one in sorted(others)}
+    late_s = NEWS_PERIODS_MAX * cluster.swim_settings.probe_period_s
+    if at_s and max(at_s.values()) - min(at_s.values()) > late_s:
+        return [Violation("news_travels", f"{name} was called dead at {at_s}")]
+    return []
 
 
 def copies_complete(cluster: SimCluster, rows: Iterable[Row]) -> list[Violation]:
-    """Every owner holds the last acknowledged write of each key, or a later one."""
+    """Every owner holds the last acknowledged write of each key, or a later one.
+
+    A coordinator that ends between its answer and its hints takes them along, and a hint
+    that it keeps itself, because no fallback is left, needs room on its own disk: of those
+    keys, and once a node has lost something, an owner may lack a write until it is read.
+    """
+    if cluster.lossy:
+        return []
     last: dict[tuple[str, str], Row] = {}
     for row in rows:
-        if row.writes and row.outcome == OK:
+        if row.writes and row.outcome == OK and _digest(row) not in cluster.unkept:
             last[row.place] = max(row, last.get(row.place, row), key=lambda row: row.stamp)
     found = []
     for place, row in last.items():
@@ -115,6 +144,22 @@ def replicas_equal(cluster: SimCluster, keys: Iterable[tuple[str, str]]) -> list
         if len(set(copies.values())) > 1:
             told = {name: _told(copy) for name, copy in copies.items()}
             found.append(Violation("replicas_equal", f"{bucket}/{key}: {told}"))
+    return found
+
+
+def everything_in_its_place(cluster: SimCluster) -> list[Violation]:
+    """Nobody holds a record of a key that others own."""
+    n = cluster.scenario.n
+    found = []
+    for node in cluster.nodes.values():
+        strays = [
+            key[1:].hex()
+            for key, _ in node.disk.scan(b"r")
+            if node.name not in cluster.ring.order(cluster.ring.partition_of(key[1:]))[:n]
+        ]
+        if strays:
+            text = f"{node.name} holds {len(strays)} records of others, {strays[0]} first"
+            found.append(Violation("everything_in_its_place", text))
     return found
 
 
@@ -142,6 +187,12 @@ def idle_is_quiet(
     if logged:
         found.append(Violation("idle_is_quiet", f"logged in idleness: {dict(logged)}"))
     return found
+
+
+def _digest(row: Row) -> bytes:
+    """Where a row's key lies."""
+    bucket, key = row.place
+    return digest_of(bucket, key.encode())
 
 
 def _copies(cluster: SimCluster, bucket: str, key: str) -> dict[str, bytes | None]:

@@ -68,7 +68,7 @@ class SimClient:
         self._machine = ClientMachine(nodes, self.clock, in_flight_max=1)
         self._links = [self._link(at, node) for at, node in enumerate(nodes)]
         self._wake_at: float | None = None
-        self._contexts: dict[str, bytes] = {}
+        self._contexts: dict[tuple[str, str], bytes] = {}
         self._then: Callable[[Row], None]
         self._asked: tuple[Ask, float]
 
@@ -86,7 +86,7 @@ class SimClient:
         key, now = ask.key.encode(), self._now()
         if ask.operation == GET:
             return _Get(terms, now, key)
-        seen = self._contexts.get(ask.key, b"") if ask.with_context else b""
+        seen = self._contexts.get((ask.bucket, ask.key), b"") if ask.with_context else b""
         if ask.operation == DELETE:
             return DeleteRequest(terms, now, key, context=seen, clock=self.clock)
         value = (ask.value or "").encode()
@@ -171,14 +171,14 @@ class SimClient:
         self._then(row)
 
     def _written(self, row: Row, ask: Ask, written: Written) -> Row:
-        self._contexts[ask.key] = written.context
+        self._contexts[ask.bucket, ask.key] = written.context
         return row._replace(
             stamp=written.stamp.hex(), owners=written.owners, fallbacks=written.fallbacks
         )
 
     def _read(self, row: Row, ask: Ask, told: GetReply) -> Row:
         if told.context:
-            self._contexts[ask.key] = told.context
+            self._contexts[ask.bucket, ask.key] = told.context
         return row._replace(
             value=told.values[0].decode() if told.values else None,
             stamp=unpack_context(told.context).hex() if told.context else "",
@@ -257,9 +257,11 @@ class Load:
         ask = Ask(
             operation=operation,
             bucket=bucket,
-            key=f"k{number}",
+            key=f"k{number - (bucket == 'single')}",
             value=self._value() if operation == PUT else None,
-            quorum=chance.randint(1, n) if chance.random() < 0.1 else None,
+            quorum=chance.randint(1, n)
+            if chance.random() < self._cluster.scenario.own_quorums
+            else None,
             timeout_s=chance.choice((0.3, 1.0, 2.0)),
             with_context=chance.random() < 0.5,
         )

@@ -29,6 +29,8 @@ WALL_US = 1_700_000_000_000_000
 """What right clocks say when a run begins."""
 AUDITOR = "auditor"
 """The client that reads everything in the end."""
+NEWCOMER = "newcomer"
+"""The client that comes when a node has just gone away."""
 
 
 class SimClock:
@@ -75,22 +77,25 @@ class SimCluster:
         """The nodes that have lost something they had acknowledged."""
         self.forgetful: set[str] = set()
         """Those among them that may not know it, and vote "not found"."""
-        self.unkept = 0
-        """How often a node may have taken along, or had no room for, the hint of a write."""
+        self.unkept: set[bytes] = set()
+        """The digests of keys of which a node may have taken along, or had no room for, a hint."""
         self.said: Counter[str] = Counter()
         """How many messages of each type actors have received."""
         self.minters: dict[str, str] = {}
         """Of every client's clock, as hex."""
         self.logged: Counter[str] = Counter()
+        self.called_dead: dict[tuple[str, str], float] = {}
+        """When a node last called another dead."""
         offsets = self.world.chance("monotonic clocks")
         self.hosts = scenario.names + scenario.client_names
         self.clocks = {
-            host: SimClock(self.world, offsets.uniform(0.0, 1e5)) for host in (*self.hosts, AUDITOR)
+            host: SimClock(self.world, offsets.uniform(0.0, 1e5))
+            for host in (*self.hosts, AUDITOR, NEWCOMER)
         }
         self.swim_settings = SwimSettings(
             probe_period_s=scenario.probe_period_s,
             probe_timeout_s=scenario.probe_period_s * 0.4,
-            exchange_period_s=3 * scenario.probe_period_s,
+            exchange_period_s=scenario.exchange_periods * scenario.probe_period_s,
         )
         self.coordinator_settings = CoordinatorSettings(
             buckets={
@@ -104,7 +109,7 @@ class SimCluster:
             ),
         )
         self.handoff_settings = HandoffSettings(
-            batch_bytes=scenario.batch_bytes, reply_timeout_s=1.0, retry_s=0.5
+            batch_bytes=scenario.batch_bytes, reply_timeout_s=1.0, retry_s=scenario.retry_s
         )
         self.nodes = {name: SimNode(self, name) for name in scenario.names}
 
@@ -141,6 +146,8 @@ class SimCluster:
         fields = " ".join(f"{name}={value}" for name, value in event.fields.items())
         self.world.note(node, f"{actor} {event.name} {fields}")
         self.logged[event.name] += 1
+        if event.name == "member.dead":
+            self.called_dead[node, event.fields["member"]] = self.world.now
 
     # --- healing ------------------------------------------------------------------------
 

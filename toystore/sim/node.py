@@ -115,9 +115,10 @@ class SimNode:
     def _end_when_idle(self, boot: int, at_latest: float) -> None:
         if boot != self.boots or not self.running:
             return
-        coordinator = self.actors[COORDINATOR].machine
-        assert isinstance(coordinator, Coordinator)
-        if coordinator.idle or self.world.now >= at_latest:
+        gossip, coordinator = self.actors[GOSSIP], self.actors[COORDINATOR]
+        assert isinstance(coordinator.machine, Coordinator)
+        told = not (gossip.inbox or coordinator.inbox)
+        if (told and coordinator.machine.idle) or self.world.now >= at_latest:
             self._end(after_commit=True)
         else:
             self.world.after(0.01, partial(self._end_when_idle, boot, at_latest))
@@ -145,17 +146,17 @@ class SimNode:
         if self.disk.crash(power=power, after_commit=after_commit):
             self.cluster.lossy.add(self.name)
             self.cluster.forgetful.add(self.name)
-        self.cluster.unkept += not self._is_settled()
+        self.cluster.unkept |= self._unsettled()
         self.actors = {}
         self.crash_at = ""
         self.network.host_down(self.name)
 
-    def _is_settled(self) -> bool:
-        """Whether every write that this node coordinates has its copies or hints on some disk."""
+    def _unsettled(self) -> set[bytes]:
+        """The digests of the writes whose copies and hints may not all be on some disk yet."""
         coordinator, storage = self.actors[COORDINATOR], self.actors[STORAGE]
-        assert isinstance(coordinator.machine, Coordinator)
+        assert isinstance(coordinator, SimCoordinator)
         assert isinstance(storage, SimStorage)
-        return coordinator.machine.idle and not coordinator.inbox and storage.idle
+        return coordinator.writing() | storage.unsafe()
 
     def lose_disk(self) -> None:
         """The next start finds nothing.

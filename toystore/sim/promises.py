@@ -122,7 +122,7 @@ def quorums_are_met(rows: Iterable[Row]) -> list[Violation]:
     return [
         Violation("quorums_are_met", f"{row.quorum} replicas were asked for", (row,))
         for row in rows
-        if row.outcome == OK and row.owners and row.copies < row.quorum
+        if row.outcome == OK and (row.copies < row.quorum or 0 < row.n < row.copies)
     ]
 
 

@@ -2,13 +2,15 @@
 
     trouble    the nodes start, the clients ask, the faults strike
     healing    every fault is over; membership must agree and hints must drain
-    audit      one client reads every key, of R owners and then of as many as it can, and
-               writes some; then the replicas must be equal
+    audit      one client reads every key, of R owners and then of as many as it can, writes
+               some new ones, and overwrites or deletes the others; then the replicas must be
+               equal
     idleness   nobody asks anything, and there must be quiet
-    detection  one node is killed; all others must call it dead; it returns, and they agree
+    detection  one node is killed, paused, cut off or stopped; all others must call it dead, or
+               gone, and serve what they are asked meanwhile; it returns, and all is well
 
-The history of the trouble and of the audit is held to the promises; what a machine must
-never do, such as raise, ends the run at once.
+The whole history is held to the promises.  A phase that does not end well is the last one,
+and what a machine must never do, such as raise, ends the run at once.
 """
 
 from __future__ import annotations
@@ -17,11 +19,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+from toystore.core.messages import MemberStatus
 from toystore.sim import audit, promises
 from toystore.sim.actor import BrokenMachineError
 from toystore.sim.client import Ask, Load, SimClient
-from toystore.sim.cluster import AUDITOR, SimCluster
-from toystore.sim.history import GET, PUT, Row
+from toystore.sim.cluster import AUDITOR, NEWCOMER, SimCluster
+from toystore.sim.history import DELETE, GET, PUT, Row
 from toystore.sim.promises import Violation
 from toystore.sim.scenario import Scenario
 from toystore.sim.trouble import KINDS, Fault
@@ -34,6 +37,8 @@ AUDIT_S = 60.0
 SETTLES_S = 2.0
 """A read that was answered repairs what is stale within this time."""
 IDLE_S = 5.0
+LAST_FAULTS = (("kill", "at once"), ("pause", ""), ("split", "both ways"), ("leave", ""))
+"""What befalls one node in the end, while all is calm otherwise."""
 TIMEOUT_MAX_S = 2.0
 AUDIT_TIMEOUT_S = 5.0
 LATE_S = 0.05
@@ -83,14 +88,20 @@ class _Run:
         self._report = report
         self._healed_s = float("inf")
         self._mended = False
+        self._audited = 0
+        """How many rows there were when the audit was over."""
 
     def through(self) -> None:
-        """All of it."""
-        self._trouble()
-        self._healing()
-        self._audit()
-        self._idleness()
-        self._detection()
+        """All of it, or up to the first phase that does not end well."""
+        for phase in (
+            self._trouble,
+            self._healing,
+            self._audit,
+            self._idleness,
+            self._detection,
+        ):
+            if not self._report.violations:
+                phase()
         self._judge()
 
     def _trouble(self) -> None:
@@ -126,13 +137,11 @@ class _Run:
             self._report.violations += audit.hints_drained(cluster)
             if not self._report.violations:
                 self._broken("requests_end", f"some are held after {HEALS_S:g} s of calm")
-        if not audit.may_be_incomplete(cluster):
-            self._report.violations += audit.copies_complete(cluster, self._report.rows)
+        self._report.violations += audit.copies_complete(cluster, self._report.rows)
         self._healed_s = cluster.world.now
 
     def _audit(self) -> None:
         cluster, scenario = self._cluster, self._cluster.scenario
-        auditor = SimClient(cluster, AUDITOR, self._report.rows)
         keys = sorted({row.place for row in self._report.rows})
         asks = []
         for everyone in (False, True):
@@ -145,29 +154,62 @@ class _Run:
             Ask(PUT, "default", f"audit{at}", "audit", None, AUDIT_TIMEOUT_S)
             for at in range(scenario.partitions)
         ]
-        asks.reverse()
-
-        def go_on(_: Row | None = None) -> None:
-            if asks:
-                auditor.ask(asks.pop(), go_on)
-
-        cluster.world.after(1.0, go_on)
-        if not cluster.world.run_until(lambda: not asks and not auditor.busy, AUDIT_S):
-            self._broken("nothing_hangs", "the audit has not come to its end")
+        for at, (bucket, key) in enumerate(keys):
+            write = Ask(DELETE, bucket, key) if at % 2 else Ask(PUT, bucket, key, "the last")
+            asks += [
+                one._replace(timeout_s=AUDIT_TIMEOUT_S) for one in (write, Ask(GET, bucket, key))
+            ]
+        cluster.world.run(1.0)
+        self._ask(SimClient(cluster, AUDITOR, self._report.rows), asks)
         cluster.world.run(SETTLES_S)
         self._report.violations += audit.replicas_equal(cluster, keys)
+        self._report.violations += audit.everything_in_its_place(cluster)
         self._report.violations += audit.lists_distinct(cluster.ring, scenario.n, scenario.names)
 
     def _detection(self) -> None:
         cluster = self._cluster
-        node = cluster.nodes[cluster.world.chance("detection").choice(cluster.scenario.names)]
-        node.kill("at once")
-        if not _look_now_and_then(cluster, lambda: audit.is_called_dead(cluster, node.name)):
-            self._broken("the_dead_are_found", f"{node.name} is dead, and not called so")
-        node.start()
+        self._audited = len(self._report.rows)
+        chance = cluster.world.chance("detection")
+        name = chance.choice(cluster.scenario.names)
+        what, how = chance.choice(LAST_FAULTS)
+        fault, kind = Fault(what, 0.0, 0.0, (name,), how=how), KINDS[what]
+        cluster.world.note("fault", f"begins: {fault}")
+        kind.begin(cluster, fault)
+        if audit.can_lose_one(cluster):
+            self._serve_newcomer()
+        status = MemberStatus.LEFT if what == "leave" else MemberStatus.DEAD
+        if not _look_now_and_then(cluster, lambda: audit.is_called(cluster, name, status)):
+            self._broken("the_dead_are_found", f"{fault}, and not called {status.name}")
+            return
+        if status == MemberStatus.DEAD:
+            self._report.violations += audit.news_travels(cluster, name)
+        if what == "split":
+            _look_now_and_then(cluster, lambda: audit.calls_all_dead(cluster, name))
+        cluster.world.note("fault", f"ends: {fault}")
+        kind.end(cluster, fault)
         if not _look_now_and_then(cluster, lambda: audit.is_well(cluster)):
             self._report.violations += audit.membership_agreed(cluster)
-            self._broken("the_dead_are_found", f"{node.name} is back, and not all is well")
+            self._broken("the_dead_are_found", f"{fault}; it is over, and not all is well")
+        self._report.violations += audit.copies_complete(cluster, self._report.rows)
+
+    def _serve_newcomer(self) -> None:
+        """A client who knows nothing of what has been puts and gets keys of all partitions."""
+        keys = [f"new{at}" for at in range(self._cluster.scenario.partitions)]
+        puts = [Ask(PUT, "default", key, "new") for key in keys]
+        gets = [Ask(GET, "default", key) for key in keys]
+        self._ask(SimClient(self._cluster, NEWCOMER, self._report.rows), puts + gets)
+
+    def _ask(self, client: SimClient, asks: list[Ask]) -> None:
+        """Have a client ask one after the other."""
+        left = asks[::-1]
+
+        def go_on(_: Row | None = None) -> None:
+            if left:
+                client.ask(left.pop(), go_on)
+
+        go_on()
+        if not self._cluster.world.run_until(lambda: not left and not client.busy, AUDIT_S):
+            self._broken("nothing_hangs", "the audit has not come to its end")
 
     def _idleness(self) -> None:
         cluster = self._cluster
@@ -188,7 +230,7 @@ class _Run:
         found += promises.writes_follow(rows, self._cluster.minters)
         asked = [row for row in rows if row.process != AUDITOR]
         found += promises.nothing_hangs(asked, TIMEOUT_MAX_S, LATE_S)
-        found += promises.nothing_lost(rows, self._healed_s, lossy)
+        found += promises.nothing_lost(rows[: self._audited], self._healed_s, lossy)
         found += promises.everything_is_served(rows, self._healed_s)
 
     def _broken(self, promise: str, text: str) -> None:

@@ -66,14 +66,20 @@ class Scenario:
     seeds: int
     """How many of the nodes are seeds."""
     probe_period_s: float
+    exchange_periods: int
+    """After so many probe periods a node exchanges everything with another."""
     hint_bytes_max: int
     requests_max: int
     frame_bytes_max: int
     batch_bytes: int
+    retry_s: float
+    """How often hints are counted."""
     clients: int
     keys: int
     """With few there are races; with many the last write of most is long before the end, and
     no later one hides that it was lost."""
+    own_quorums: float
+    """How often a client names R or W itself."""
     think_s: float
     """Each client's pause between two operations, on the average."""
     beat_s: float
@@ -139,12 +145,15 @@ def draw(seed: int) -> Scenario:
         partitions=chance.choice((8, 16, 32)),
         seeds=chance.randint(1, min(3, nodes)),
         probe_period_s=chance.choice((0.3, 0.5, 1.0)),
+        exchange_periods=chance.choice((3, 10, 30)),
         hint_bytes_max=chance.choice((400, 2**20, 2**20)),
         requests_max=chance.choice((2, 64, 1024)),
         frame_bytes_max=chance.choice((400, 2**20)),
         batch_bytes=chance.choice((200, 2000, 2**18)),
+        retry_s=chance.choice((0.05, 0.5)),
         clients=chance.choice((1, 2, 3, 5, 10)),
         keys=chance.choice((1, 3, 10, 50, 200)),
+        own_quorums=chance.choice((0.0, 0.1, 0.5)),
         think_s=chance.choice((0.02, 0.1, 0.3)),
         beat_s=chance.choice((0.0, 0.0, 0.3)),
         value_bytes=chance.choice((0, 100)),

@@ -74,6 +74,7 @@ class Kill:
     def end(self, cluster: SimCluster, fault: Fault) -> None:
         """Start them again."""
         for name in fault.on:
+            cluster.nodes[name].crash_at = ""
             cluster.nodes[name].start()
 
 
@@ -279,21 +280,24 @@ class SlowDisk:
 
 
 class FullDisk:
-    """A disk has no room for anything more."""
+    """A disk has no room for anything more, and perhaps looks for some slowly."""
 
     def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
         """Any node."""
-        return [_fault("full disk", scenario, chance, (chance.choice(scenario.names),))]
+        on, slow_s = (chance.choice(scenario.names),), chance.choice((0.0, 0.3))
+        return [_fault("full disk", scenario, chance, on, amount=slow_s)]
 
     def begin(self, cluster: SimCluster, fault: Fault) -> None:
         """Fill it."""
         for name in fault.on:
             cluster.nodes[name].disk.full = True
+            cluster.nodes[name].commit_s = fault.amount
 
     def end(self, cluster: SimCluster, fault: Fault) -> None:
         """Make room."""
         for name in fault.on:
             cluster.nodes[name].disk.full = False
+            cluster.nodes[name].commit_s = 0.0
 
 
 class Rot:
