@@ -52,7 +52,19 @@ def test_a_scenario_that_was_written_down_is_the_same_scenario():
         assert Scenario.from_json(draw(seed).to_json()) == draw(seed)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"rates": 1, "faults": []}', '{"faults": 7}'])
-def test_what_is_no_scenario_is_said_to_be_none(text):
-    with pytest.raises(ValueError, match=r"."):
+@pytest.mark.parametrize(
+    ("what", "value", "told"),
+    [
+        ("nodes", "three", "nodes: Input should be a valid integer"),
+        ("probe_period_s", 0, "probe_period_s: Input should be greater than 0"),
+        ("r", 9, "R and W are at most N"),
+        ("faults", 7, "faults: Input should be"),
+        ("faults", [["fire", 1.0, 1.0, ["n1"], 0.0, ""]], "there is no fault 'fire'"),
+        ("faults", [["kill", 1.0, 1.0, ["n99"], 0.0, ""]], "'n99' is none of c1"),
+    ],
+)
+def test_what_is_wrong_in_a_scenario_is_named(what, value, told):
+    text = json.dumps(json.loads(draw(7).to_json()) | {what: value})
+
+    with pytest.raises(ValueError, match=told):
         Scenario.from_json(text)

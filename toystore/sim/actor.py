@@ -40,6 +40,7 @@ from toystore.core.messages import (
     ErrorReply,
     Exchange,
     ExchangeReply,
+    Leave,
     LinkLost,
     LinkUp,
     MembersChanged,
@@ -48,6 +49,7 @@ from toystore.core.messages import (
     SendFailed,
     WriteReplica,
     WriteReplicaReply,
+    internal_reply,
     takes,
 )
 from toystore.core.writing import Write
@@ -64,6 +66,10 @@ PAUSED_S = 0.01
 """How soon a commit that ends in a pause is looked at again."""
 TURNS_AT_ONCE_MAX = 100
 """An actor that takes more turns than this without any time passing will never end."""
+
+
+class PlannedError(Exception):
+    """What a machine raises that was to fail; see the fault "failure" in trouble.py."""
 
 
 class BrokenMachineError(Exception):
@@ -93,6 +99,10 @@ class SimActor:
         self.routes: dict[Peer, Link] = {}
         """By whose connection an actor that wrote to this one is answered."""
         self.chance: random.Random = node.chance
+        self.fails = False
+        """Whether the machine is to raise over the next message that has come from an actor."""
+        self._members: MembersChanged | None = None
+        self._leaves: Leave | None = None
         self._wake_at: float | None = None
         self._turned_at = (0.0, 0)
 
@@ -104,15 +114,15 @@ class SimActor:
             if other == self.node.name:
                 continue
             if self.role in (COORDINATOR, HANDOFF):
-                self._connect(Peer(other, STORAGE), watched=True)
+                self._connect(Peer(other, STORAGE))
             if self.role == COORDINATOR:
-                self._connect(Peer(other, COORDINATOR), watched=False)
+                self._connect(Peer(other, COORDINATOR))
             if self.role == GOSSIP:
-                self._connect(Peer(other, GOSSIP), watched=True)
+                self._connect(Peer(other, GOSSIP))
 
-    def _connect(self, to: Peer, *, watched: bool) -> None:
+    def _connect(self, to: Peer) -> None:
         def on_change(up: bool) -> None:
-            if watched:
+            if _is_watched(to):
                 self.tell(LinkUp(to.node) if up else LinkLost(to.node), to)
 
         def on_answer(frame: bytes) -> None:
@@ -192,7 +202,37 @@ class SimActor:
 
     def feed(self, message: Message, sender: Address, at: Now) -> None:
         """Hand one message to the machine."""
+        match message:
+            case MembersChanged():
+                self._members = message
+            case Leave():
+                self._leaves = message
+            case LinkUp() | LinkLost() | SendFailed():
+                pass
+            case _ if self.fails:
+                self._renew(message, sender, at)
+                return
         self._guarded(self.machine.receive, message, sender, at)
+
+    def _renew(self, message: Message, sender: Address, at: Now) -> None:
+        """The machine has failed over a message: a fresh one is told what the old one knew."""
+        self.note_failure(message)
+        self._guarded(self.machine.on_failure, at)
+        if (reply := internal_reply(message, "as planned")) is not None:
+            self.outbox.send(sender, reply)
+        self.machine = self.node.make_machine(self.role, self.outbox)
+        me = Peer(self.node.name, self.role)
+        for to, link in self.links.items():
+            if link.up and _is_watched(to):
+                self._guarded(self.machine.receive, LinkUp(to.node), to, at)
+        for told in (self._members, self._leaves):
+            if told is not None:
+                self._guarded(self.machine.receive, told, me, at)
+
+    def note_failure(self, message: Message) -> None:
+        """Tell the trace of it."""
+        self.fails = False
+        self.node.world.note(self.node.name, f"{self.role} fails over {type(message).__name__}")
 
     def wake_for_more(self) -> None:
         """Come back for what is left, or for the machine's next deadline."""
@@ -298,6 +338,11 @@ class SimActor:
         return news
 
 
+def _is_watched(to: Peer) -> bool:
+    """Whether a machine hears of a link; of those to coordinators it has no use for the news."""
+    return to.actor != COORDINATOR
+
+
 class SimCoordinator(SimActor):
     """The coordinator: clients for whom there is no room are turned away at the door."""
 
@@ -382,7 +427,8 @@ class SimStorage(SimActor):
         if node.crash_at == "at delivery" and any(type(m) is DeliverHints for m, _ in batch):
             node.crash()
             return
-        if not self.group.serve(self.machine, batch, at):
+        machine = _Failing() if self.fails else self.machine
+        if not self.group.serve(machine, batch, at):
             return
         self._busy, self._batch = True, batch
         self._note_refusals()
@@ -424,5 +470,28 @@ class SimStorage(SimActor):
         return max(usual_s, self.node.commit_s)
 
     def _failed(self, error: Exception, message: Message, _at: Now) -> Machine:
-        what = type(message).__name__
-        raise BrokenMachineError(f"storage of {self.node.name} failed over {what}: {error!r}")
+        if not isinstance(error, PlannedError):
+            what = type(message).__name__
+            raise BrokenMachineError(f"storage of {self.node.name} failed over {what}: {error!r}")
+        self.note_failure(message)
+        if isinstance(message, WriteReplica):
+            # It is shown to nobody else, for it might break them as well (sloppy_quorum.py).
+            self.node.cluster.unkept.add(message.digest)
+        self.machine = self.node.make_machine(STORAGE, self.outbox)
+        return self.machine
+
+
+class _Failing:
+    """In the place of a storage machine: it raises over the first message."""
+
+    def receive(self, message: Message, _sender: Address, _now: Now) -> None:
+        raise PlannedError(type(message).__name__)
+
+    def on_deadline(self, now: Now) -> None:
+        """Storage has none."""
+
+    def next_deadline(self) -> float | None:
+        return None
+
+    def on_failure(self, now: Now) -> None:
+        """Storage holds nothing."""

@@ -57,6 +57,8 @@ class SimNode:
         """What gossip has told the coordinator last."""
         self.callers: dict[Caller, Link] = {}
         self.boots = 0
+        self.machines = 0
+        """How many there have been."""
         self.crash_at: str = ""
         """What the process is to die over; see `kill`."""
         self.chance = self.world.chance(f"{name}")
@@ -204,7 +206,8 @@ class SimNode:
     def make_machine(self, role: str, outbox: Outbox) -> Machine:
         """A machine in its first state."""
         cluster, names = self.cluster, self.cluster.scenario.names
-        chance = self.world.chance(f"{self.name}, boot {self.boots}, {role}")
+        self.machines += 1
+        chance = self.world.chance(f"{self.name}, machine {self.machines}")
         match role:
             case "storage":
                 return Storage(

@@ -216,7 +216,7 @@ class _Run:
         said, logged = cluster.said.copy(), cluster.logged.copy()
         cluster.world.run(IDLE_S)
         self._report.violations += audit.idle_is_quiet(
-            list(cluster.nodes.values()), cluster.said - said, cluster.logged - logged, IDLE_S
+            cluster, cluster.said - said, cluster.logged - logged, IDLE_S
         )
         self._report.violations += audit.hints_drained(cluster)
 

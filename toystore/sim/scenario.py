@@ -9,14 +9,16 @@ can be taken out of one, to see whether the rest still does harm (minimise.py).
 from __future__ import annotations
 
 import dataclasses
-import json
 import random
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from toystore.sim.trouble import KINDS, Fault
 
-DURABILITIES = ("sync", "sync", "sync", "async")
+Durability = Literal["sync", "async"]
+DURABILITIES: tuple[Durability, ...] = ("sync", "sync", "sync", "async")
 """Drawn from; most clusters are to wait for their disks."""
 
 
@@ -52,40 +54,44 @@ CALM = Rates()
 """Nothing of all that."""
 
 
+Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
 @dataclass(frozen=True)
 class Scenario:
     """What a run is made of."""
 
     seed: int
-    nodes: int
-    n: int
-    r: int
-    w: int
-    durability: str
-    partitions: int
-    seeds: int
+    nodes: Count
+    n: Count
+    r: Count
+    w: Count
+    durability: Durability
+    partitions: Literal[8, 16, 32]
+    seeds: Count
     """How many of the nodes are seeds."""
-    probe_period_s: float
-    exchange_periods: int
+    probe_period_s: Seconds
+    exchange_periods: Count
     """After so many probe periods a node exchanges everything with another."""
-    hint_bytes_max: int
-    requests_max: int
-    frame_bytes_max: int
-    batch_bytes: int
-    retry_s: float
+    hint_bytes_max: Count
+    requests_max: Count
+    frame_bytes_max: Count
+    batch_bytes: Count
+    retry_s: Seconds
     """How often hints are counted."""
-    clients: int
-    keys: int
+    clients: Count
+    keys: Count
     """With few there are races; with many the last write of most is long before the end, and
     no later one hides that it was lost."""
     own_quorums: float
     """How often a client names R or W itself."""
-    think_s: float
+    think_s: Seconds
     """Each client's pause between two operations, on the average."""
     beat_s: float
     """Clients begin what they do at a multiple of this, all at once; 0: whenever they like."""
     value_bytes: int
-    duration_s: float
+    duration_s: Seconds
     """How long the load and the faults last."""
     rates: Rates
     faults: tuple[Fault, ...]
@@ -107,7 +113,7 @@ class Scenario:
 
     def to_json(self) -> str:
         """As text that `from_json` reads."""
-        return json.dumps(dataclasses.asdict(self))
+        return TypeAdapter(Scenario).dump_json(self).decode()
 
     @classmethod
     def from_json(cls, text: str) -> Scenario:
@@ -117,15 +123,21 @@ class Scenario:
             ValueError: it is no scenario.
         """
         try:
-            given: dict[str, Any] = json.loads(text)
-            rates = Rates(*given.pop("rates"))
-            faults = tuple(
-                Fault(kind, at_s, for_s, tuple(on), amount, how)
-                for kind, at_s, for_s, on, amount, how in given.pop("faults")
+            scenario = TypeAdapter(cls).validate_json(text)
+        except ValidationError as error:
+            told = "; ".join(
+                f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()
             )
-            return cls(**given, rates=rates, faults=faults)
-        except (TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise ValueError(f"not a scenario: {error}") from None
+            raise ValueError(f"not a scenario: {told}") from None
+        if wrong := [fault for fault in scenario.faults if fault.kind not in KINDS]:
+            kinds = ", ".join(KINDS)
+            raise ValueError(f"there is no fault {wrong[0].kind!r}; there are {kinds}")
+        hosts = {*scenario.names, *scenario.client_names}
+        if strangers := {name for fault in scenario.faults for name in fault.on} - hosts:
+            raise ValueError(f"{min(strangers)!r} is none of {', '.join(sorted(hosts))}")
+        if not max(scenario.r, scenario.w) <= scenario.n <= scenario.nodes >= scenario.seeds:
+            raise ValueError("R and W are at most N, and N and the seeds at most the nodes")
+        return scenario
 
 
 def draw(seed: int) -> Scenario:

@@ -153,6 +153,31 @@ class Pause:
             cluster.nodes[name].resume(fault.how)
 
 
+class Failure:
+    """A machine raises over a message, as a bug would make it; once.
+
+    A fresh machine takes its place, which knows the members and the links.
+    """
+
+    def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
+        """Any machine of any node."""
+        on = (chance.choice(scenario.names),)
+        return [_fault("failure", scenario, chance, on, how=chance.choice(ACTORS))]
+
+    def begin(self, cluster: SimCluster, fault: Fault) -> None:
+        """The next message will be one too many."""
+        self._set(cluster, fault, True)
+
+    def end(self, cluster: SimCluster, fault: Fault) -> None:
+        """It can take any again."""
+        self._set(cluster, fault, False)
+
+    def _set(self, cluster: SimCluster, fault: Fault, fails: bool) -> None:
+        for name in fault.on:
+            if cluster.nodes[name].running:
+                cluster.nodes[name].actors[fault.how].fails = fails
+
+
 class Split:
     """Some hosts, clients among them, are cut off from the others, both ways or one way."""
 
@@ -367,6 +392,7 @@ KINDS: dict[str, Kind] = {
     "lost disk": LostDisk(),
     "leave": Leave(),
     "pause": Pause(),
+    "failure": Failure(),
     "split": Split(),
     "cut": Cut(),
     "flap": Flap(),
