@@ -406,17 +406,6 @@ class SimStorage(SimActor):
         waiting += [message for message, _ in self._batch]
         return {message.digest for message in waiting if type(message) is WriteReplica}
 
-    def _note_refusals(self) -> None:
-        """What this node's own coordinator found no room for may be kept nowhere."""
-        own = Peer(self.node.name, COORDINATOR)
-        replies = (m for m in self.outbox.sends.get(own, ()) if type(m) is WriteReplicaReply)
-        refused = {reply.request for reply in replies if reply.status == ReplicaStatus.REFUSED}
-        self.node.cluster.unkept |= {
-            message.digest
-            for message, sender in self._batch
-            if type(message) is WriteReplica and sender == own and message.request in refused
-        }
-
     def may_turn(self) -> bool:
         """Not before the last commit has come to its end."""
         return not self._busy and super().may_turn()
@@ -436,6 +425,17 @@ class SimStorage(SimActor):
             node.crash()
             return
         node.world.after(self._commit_s(), self._committed)
+
+    def _note_refusals(self) -> None:
+        """What this node's own coordinator found no room for may be kept nowhere."""
+        own = Peer(self.node.name, COORDINATOR)
+        replies = (m for m in self.outbox.sends.get(own, ()) if type(m) is WriteReplicaReply)
+        refused = {reply.request for reply in replies if reply.status == ReplicaStatus.REFUSED}
+        self.node.cluster.unkept |= {
+            message.digest
+            for message, sender in self._batch
+            if type(message) is WriteReplica and sender == own and message.request in refused
+        }
 
     def _committed(self) -> None:
         node = self.node

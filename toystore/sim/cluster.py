@@ -160,6 +160,8 @@ class SimCluster:
             node.disk.full = False
             node.disk.map_full_rate = 0.0
             node.crash_at = ""
+            for actor in node.actors.values():
+                actor.fails = False
             for role in sorted(node.paused):
                 node.resume(role)
             node.start()

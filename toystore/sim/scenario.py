@@ -168,7 +168,7 @@ def draw(seed: int) -> Scenario:
         own_quorums=chance.choice((0.0, 0.1, 0.5)),
         think_s=chance.choice((0.02, 0.1, 0.3)),
         beat_s=chance.choice((0.0, 0.0, 0.3)),
-        value_bytes=chance.choice((0, 100)),
+        value_bytes=chance.choice((0, 100, 250)),
         duration_s=chance.uniform(8.0, 25.0),
         rates=_rates(chance),
         faults=(),
