@@ -43,6 +43,12 @@ def first_seed(fault: str, first: int) -> tuple[str, int | None, str]:
     return fault, None, ""
 
 
+def keep(seeds: dict[str, int]) -> None:
+    """Write down the seeds of the faults that there are."""
+    known = {fault: seeds[fault] for fault in PLANTED if fault in seeds}
+    KEPT.write_text(json.dumps(known, indent=2) + "\n")
+
+
 def main() -> int:
     """Search for all of them, on all processors."""
     parser = argparse.ArgumentParser(description="Find the planted faults.")
@@ -67,10 +73,9 @@ def main() -> int:
             else:
                 print(f"{fault:<60} {seed - first + 1:5} seeds  {promise}", flush=True)
                 kept[fault] = seed
+                if options.keep:
+                    keep(kept)
     print(f"{len(faults) - missed} caught, {missed} not; {time.monotonic() - began:.0f} s")
-    if options.keep:
-        known = {fault: kept[fault] for fault in PLANTED if fault in kept}
-        KEPT.write_text(json.dumps(known, indent=2) + "\n")
     return 1 if missed else 0
 
 

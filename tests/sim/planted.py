@@ -19,6 +19,7 @@ from toystore.core import reading, storage
 from toystore.core.coordinator import Coordinator
 from toystore.core.disks import Disks
 from toystore.core.handoff import Handoff
+from toystore.core.hints import Hints
 from toystore.core.members import Members
 from toystore.core.messages import (
     DeliverHints,
@@ -31,12 +32,13 @@ from toystore.core.messages import (
     WriteReplica,
     WriteReplicaReply,
 )
+from toystore.core.peers import Peers
 from toystore.core.probing import FailureDetector
 from toystore.core.quorum import verdict
 from toystore.core.reading import Read
-from toystore.core.record import newer, stamp_of, unpack_record
+from toystore.core.record import digest_of, newer, stamp_of, unpack_record
 from toystore.core.ring import Ring
-from toystore.core.sloppy_quorum import FALLBACK, SloppyQuorum
+from toystore.core.sloppy_quorum import FALLBACK, OWNER, SloppyQuorum
 from toystore.core.stamp import HybridLogicalClock
 from toystore.core.storage import Storage
 from toystore.core.swim import Swim
@@ -67,8 +69,8 @@ def refused_hints_are_dropped(patch: Patch) -> None:
 def handoff_gives_up_after_one_failure(patch: Patch) -> None:
     pause = Handoff._pause
 
-    def faulty(self: Any, owner: str, cause: str, now: Any) -> None:
-        pause(self, owner, cause, now)
+    def faulty(self: Any, owner: str, cause: str, now: Any, times: int = 1) -> None:
+        pause(self, owner, cause, now, times)
         self._paused_until[owner] = float("inf")
 
     patch.setattr(Handoff, "_pause", faulty)
@@ -112,6 +114,30 @@ def delivered_hints_overwrite_what_is_newer(patch: Patch) -> None:
         self._out.send(sender, DeliverHintsReply(message.request, statuses))
 
     patch.setattr(Storage, "_deliver_hints", faulty)
+
+
+def a_newer_hint_does_not_replace_the_older(patch: Patch) -> None:
+    keep = Hints.keep
+
+    def faulty(self: Any, owner: str, digest: bytes, record: bytes, wall_us: int) -> None:
+        if self.find(owner, digest) is None:
+            keep(self, owner, digest, record, wall_us)
+
+    patch.setattr(Hints, "keep", faulty)
+
+
+def a_large_hint_is_never_taken(patch: Patch) -> None:
+    first = Hints._first
+
+    def faulty(self: Any, owner: str, bytes_max: int) -> Any:
+        sound, corrupt = first(self, owner, bytes_max)
+        return ([] if sum(len(record) for _, record in sound) > bytes_max else sound), corrupt
+
+    patch.setattr(Hints, "_first", faulty)
+
+
+def a_write_is_over_once_answered(patch: Patch) -> None:
+    patch.setattr(Write, "settled", lambda self: True)
 
 
 # --- replicas ---------------------------------------------------------------------------
@@ -178,6 +204,22 @@ def answers_leave_though_the_batch_was_undone(patch: Patch) -> None:
     patch.setattr(GroupCommit, "_give_up", lambda self: self._engine.abort())
 
 
+def buckets_share_their_keys(patch: Patch) -> None:
+    for module in ("toystore.core.coordinator", "toystore.sim.audit"):
+        patch.setattr(f"{module}.digest_of", lambda bucket, key: digest_of("default", key))
+
+
+def a_full_disk_says_that_it_kept_what_it_refused(patch: Patch) -> None:
+    def faulty(message: Any) -> Any:
+        match message:
+            case WriteReplica():
+                return WriteReplicaReply(message.request, int(ReplicaStatus.OK), None)
+            case _:
+                return storage.refuse_write(message)
+
+    patch.setattr("toystore.engines.group_commit.refuse_write", faulty)
+
+
 # --- quorums ----------------------------------------------------------------------------
 
 
@@ -189,6 +231,24 @@ def a_fallback_counts_twice(patch: Patch) -> None:
         self.yes += self.slots[slot] == FALLBACK
 
     patch.setattr(SloppyQuorum, "vote", faulty)
+
+
+def a_fallback_passes_for_an_owner(patch: Patch) -> None:
+    def faulty(self: Any, slot: int, node: str) -> None:
+        if self.slots[slot] not in (OWNER, FALLBACK):
+            self.slots[slot] = OWNER
+            self.yes += 1
+
+    patch.setattr(SloppyQuorum, "vote", faulty)
+
+
+def the_callers_quorum_is_ignored(patch: Patch) -> None:
+    put = Coordinator._put
+
+    def faulty(self: Any, message: Any, sender: Any, now: Any) -> None:
+        put(self, message._replace(w=None), sender, now)
+
+    patch.setattr(Coordinator, "_put", faulty)
 
 
 def one_vote_less_is_enough(patch: Patch) -> None:
@@ -215,6 +275,39 @@ def a_read_gives_the_first_answer_and_not_the_newest(patch: Patch) -> None:
 
 def a_read_repairs_nobody(patch: Patch) -> None:
     patch.setattr(Read, "_repair", lambda self, newest: None)
+
+
+def a_read_repairs_fallbacks_as_well(patch: Patch) -> None:
+    def faulty(self: Any, newest: bytes) -> None:
+        for node in self.order:
+            if node in self.desk.reachable:
+                repair = RepairReplica(self._digest, newest)
+                self.desk.outbox.send(self.desk.storages[node], repair)
+
+    patch.setattr(Read, "_repair", faulty)
+
+
+def a_tombstone_has_no_context(patch: Patch) -> None:
+    succeed = Read.succeed
+
+    def faulty(self: Any, now: Any) -> None:
+        newest = self._newest
+        if newest is not None and unpack_record(newest).tombstone:
+            self._newest = None
+        succeed(self, now)
+        self._newest = newest
+
+    patch.setattr(Read, "succeed", faulty)
+
+
+def any_coordinator_mints_a_clients_write_anew(patch: Patch) -> None:
+    superseded = Write._superseded
+
+    def faulty(self: Any, node: str, stamp: bytes, now: Any) -> None:
+        self.minted = True
+        superseded(self, node, stamp, now)
+
+    patch.setattr(Write, "_superseded", faulty)
 
 
 def a_timeout_says_that_nothing_happened(patch: Patch) -> None:
@@ -275,6 +368,16 @@ def a_client_forgets_its_earlier_attempts(patch: Patch) -> None:
     patch.setattr(ClientMachine, "_move", faulty)
 
 
+def a_clock_follows_the_wall_back(patch: Patch) -> None:
+    mint = HybridLogicalClock.mint
+
+    def faulty(self: Any, wall_us: int) -> bytes:
+        self._time_us = min(self._time_us, wall_us)
+        return mint(self, wall_us)
+
+    patch.setattr(HybridLogicalClock, "mint", faulty)
+
+
 # --- membership -------------------------------------------------------------------------
 
 
@@ -304,6 +407,18 @@ def the_dead_are_never_spoken_to_again(patch: Patch) -> None:
 
 def news_is_not_passed_on(patch: Patch) -> None:
     patch.setattr(Members, "updates", lambda self, updates_max, sends_max: ())
+
+
+def who_leaves_does_not_say_so(patch: Patch) -> None:
+    patch.setattr(Peers, "say_goodbye", lambda self: None)
+
+
+def disks_are_forgotten_over_a_restart(patch: Patch) -> None:
+    def faulty(self: Any, state: Any) -> None:
+        if state.disk:
+            self._known[state.name] = state.disk
+
+    patch.setattr(Disks, "learn", faulty)
 
 
 def suspects_are_never_given_up(patch: Patch) -> None:

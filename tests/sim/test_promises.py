@@ -18,6 +18,7 @@ from toystore.sim.history import (
     read_rows,
     write_rows,
 )
+from toystore.sim.promises import Loss
 
 
 def did(operation, value, at, *, outcome=OK, stamp="", owners=2, **more):
@@ -118,14 +119,22 @@ def test_a_node_that_lost_its_disk_may_be_the_common_owner():
     rows = [did(PUT, "1", 1, stamp="b"), did(GET, "0", 2, stamp="a")]
 
     assert promises.quorums_overlap(rows)
-    assert not promises.quorums_overlap(rows, lossy=1)
+    assert not promises.quorums_overlap(rows, [Loss("n1")])
+    assert not promises.quorums_overlap(rows, [Loss("n1", at_s=1.5)])
+
+
+@pytest.mark.parametrize("at_s", [0.5, 9.0])
+def test_what_was_lost_before_the_write_or_after_the_read_is_no_excuse(at_s):
+    rows = [did(PUT, "1", 1, stamp="b"), did(GET, "0", 2, stamp="a")]
+
+    assert promises.quorums_overlap(rows, [Loss("n1", at_s)])
 
 
 def test_a_node_that_knows_of_its_loss_does_not_vote_not_found():
     rows = [did(PUT, "1", 1, stamp="b"), did(GET, None, 2)]
 
-    assert promises.quorums_overlap(rows, lossy=1)
-    assert not promises.quorums_overlap(rows, lossy=1, forgetful=1)
+    assert promises.quorums_overlap(rows, [Loss("n1", knowing=True)])
+    assert not promises.quorums_overlap(rows, [Loss("n1", knowing=False)])
 
 
 def stamped(time: str, minter: str) -> str:
@@ -158,7 +167,7 @@ def test_what_was_on_fewer_nodes_than_lost_their_disks_may_be_gone():
     rows = [did(PUT, "1", 1, stamp="a", owners=1), did(GET, None, 7, owners=3)]
 
     assert promises.nothing_lost(rows, 6)
-    assert not promises.nothing_lost(rows, 6, lossy=1)
+    assert not promises.nothing_lost(rows, 6, [Loss("n1")])
 
 
 def test_what_fails_after_healing_is_found_and_what_failed_before_is_not():

@@ -52,6 +52,7 @@ from toystore.core.messages import (
     internal_reply,
     takes,
 )
+from toystore.core.record import stamp_of
 from toystore.core.writing import Write
 from toystore.engines import GroupCommit
 from toystore.sim.network import Link
@@ -64,8 +65,8 @@ SYNC_S = 0.1
 """How long a settled batch waits for its sync, with durability "async"."""
 PAUSED_S = 0.01
 """How soon a commit that ends in a pause is looked at again."""
-TURNS_AT_ONCE_MAX = 100
-"""An actor that takes more turns than this without any time passing will never end."""
+OVERDUE_MAX = 10
+"""In so many turns in a row a machine may still have something due after all that was."""
 
 
 class PlannedError(Exception):
@@ -104,7 +105,7 @@ class SimActor:
         self._members: MembersChanged | None = None
         self._leaves: Leave | None = None
         self._wake_at: float | None = None
-        self._turned_at = (0.0, 0)
+        self._overdue = 0
 
     # --- links --------------------------------------------------------------------------
 
@@ -184,7 +185,6 @@ class SimActor:
 
     def turn(self) -> None:
         """Drain, feed, serve what is due, flush."""
-        self._count_turn()
         batch: list[Delivery] = []
         for _ in range(self._share()):
             batch += self.opened(self.inbox.popleft())
@@ -198,6 +198,7 @@ class SimActor:
         due = self.machine.next_deadline()
         if due is not None and due <= at.monotonic:
             self._guarded(self.machine.on_deadline, at)
+        self._count_overdue(at)
         self.flush(at)
 
     def feed(self, message: Message, sender: Address, at: Now) -> None:
@@ -255,11 +256,11 @@ class SimActor:
             return self.chance.uniform(0.0, 0.1)
         return self.chance.uniform(0.00001, 0.0003)
 
-    def _count_turn(self) -> None:
-        """An actor that turns and turns at one moment is in an endless loop."""
-        at, turns = self._turned_at
-        self._turned_at = (self.node.world.now, turns + 1 if at == self.node.world.now else 0)
-        if turns > TURNS_AT_ONCE_MAX:
+    def _count_overdue(self, at: Now) -> None:
+        """A machine whose deadline stays in the past would have its actor turn without end."""
+        due = self.machine.next_deadline()
+        self._overdue = self._overdue + 1 if due is not None and due <= at.monotonic else 0
+        if self._overdue > OVERDUE_MAX:
             raise BrokenMachineError(f"{self.role} of {self.node.name} turns without end")
 
     def _guarded(self, call: Any, *arguments: Any) -> None:
@@ -375,18 +376,33 @@ class SimCoordinator(SimActor):
         super().feed(message, sender, at)
 
     def send(self, address: Address, messages: list[Message]) -> list[Delivery]:
-        """Note the hints for this node itself: nobody hears whether they are kept."""
-        self.node.cluster.unkept |= {
-            message.digest
-            for message in messages
-            if type(message) is WriteReplica and message.hint_owner == self.node.name
-        }
+        """Note the last hints that are left with others: nobody hears whether they are kept."""
+        if address != Peer(self.node.name, STORAGE):
+            self.node.cluster.unkept |= _writes(m for m in messages if self.is_last_hint(m))
         return super().send(address, messages)
 
-    def writing(self) -> set[bytes]:
-        """The digests of the writes that this node coordinates."""
+    def is_last_hint(self, message: Message) -> bool:
+        """Whether nobody waits for the answer to a message that leaves a hint."""
+        return (
+            type(message) is WriteReplica
+            and message.hint_owner is not None
+            and message.request not in self.machine._desk.held
+        )
+
+    def unsettled(self) -> set[tuple[bytes, str]]:
+        """The acknowledged writes on the desk."""
         held = self.machine._desk.held.values()
-        return {one._digest for one in held if isinstance(one, Write)}
+        writes = (one for one in held if isinstance(one, Write) and one.answered)
+        return {(write._digest, write.stamp.hex()) for write in writes}
+
+
+def _writes(messages: Iterable[Message]) -> set[tuple[bytes, str]]:
+    """Digest and stamp of each write among messages to storage."""
+    return {
+        (message.digest, stamp_of(message.record).hex())
+        for message in messages
+        if type(message) is WriteReplica
+    }
 
 
 class SimStorage(SimActor):
@@ -399,12 +415,23 @@ class SimStorage(SimActor):
         self._batch: list[Delivery] = []
         """What is on its way to the disk."""
 
-    def unsafe(self) -> set[bytes]:
-        """The digests of what was brought and is not on the disk yet."""
-        frames = [decode(item.frame) for item in self.inbox if isinstance(item, _Letter)]
-        waiting = [message for frame in frames for message in frame.messages]
-        waiting += [message for message, _ in self._batch]
-        return {message.digest for message in waiting if type(message) is WriteReplica}
+    @property
+    def idle(self) -> bool:
+        """Whether everything that came is on the disk."""
+        return not (self._busy or self.inbox or self.group.waiting)
+
+    def unsettled(self) -> set[tuple[bytes, str]]:
+        """The last hints of this node's own coordinator that are not on the disk yet."""
+        waiting = list(self._batch)
+        for item in self.inbox:
+            waiting += super().opened(item)
+        return self._last_hints(waiting)
+
+    def _last_hints(self, deliveries: Iterable[Delivery]) -> set[tuple[bytes, str]]:
+        own = self.node.actors[COORDINATOR]
+        assert isinstance(own, SimCoordinator)
+        sender = Peer(self.node.name, COORDINATOR)
+        return _writes(m for m, by in deliveries if by == sender and own.is_last_hint(m))
 
     def may_turn(self) -> bool:
         """Not before the last commit has come to its end."""
@@ -427,15 +454,15 @@ class SimStorage(SimActor):
         node.world.after(self._commit_s(), self._committed)
 
     def _note_refusals(self) -> None:
-        """What this node's own coordinator found no room for may be kept nowhere."""
+        """A last hint for which there is no room is kept nowhere."""
         own = Peer(self.node.name, COORDINATOR)
         replies = (m for m in self.outbox.sends.get(own, ()) if type(m) is WriteReplicaReply)
         refused = {reply.request for reply in replies if reply.status == ReplicaStatus.REFUSED}
-        self.node.cluster.unkept |= {
-            message.digest
+        self.node.cluster.unkept |= self._last_hints(
+            (message, sender)
             for message, sender in self._batch
-            if type(message) is WriteReplica and sender == own and message.request in refused
-        }
+            if type(message) is WriteReplica and message.request in refused
+        )
 
     def _committed(self) -> None:
         node = self.node
@@ -474,9 +501,8 @@ class SimStorage(SimActor):
             what = type(message).__name__
             raise BrokenMachineError(f"storage of {self.node.name} failed over {what}: {error!r}")
         self.note_failure(message)
-        if isinstance(message, WriteReplica):
-            # It is shown to nobody else, for it might break them as well (sloppy_quorum.py).
-            self.node.cluster.unkept.add(message.digest)
+        # It is shown to nobody else, for it might break them as well (sloppy_quorum.py).
+        self.node.cluster.unkept |= _writes([message])
         self.machine = self.node.make_machine(STORAGE, self.outbox)
         return self.machine
 

@@ -29,6 +29,8 @@ HINTS = (b"h", b"q", b"t")
 """The kinds of keys under which hints leave anything."""
 NEWS_PERIODS_MAX = 6
 """In so many probe periods everybody has heard of a death."""
+COUNTS_EARLY = 0.8
+"""Hints are counted a random bit earlier or later than ``retry_s``; this is the earliest."""
 ROOMY_BYTES = 2**16
 """Where so many bytes of hints are kept, those of an audit find room."""
 
@@ -95,7 +97,8 @@ def can_lose_one(cluster: SimCluster) -> bool:
     scenario, quorum = cluster.scenario, max(cluster.scenario.r, cluster.scenario.w)
     # What is written past a node that is away lingers: a few such writes must find room.
     roomy = scenario.hint_bytes_max >= ROOMY_BYTES and scenario.requests_max > scenario.partitions
-    return scenario.nodes > quorum and not cluster.lossy and roomy
+    voting = all(node.disk.get(b"mvotes") == b"yes" for node in cluster.nodes.values())
+    return scenario.nodes > quorum and voting and roomy
 
 
 def news_travels(cluster: SimCluster, name: str) -> list[Violation]:
@@ -111,15 +114,14 @@ def news_travels(cluster: SimCluster, name: str) -> list[Violation]:
 def copies_complete(cluster: SimCluster, rows: Iterable[Row]) -> list[Violation]:
     """Every owner holds the last acknowledged write of each key, or a later one.
 
-    A coordinator that ends between its answer and its hints takes them along, and a hint
-    that it keeps itself, because no fallback is left, needs room on its own disk: of those
-    keys, and once a node has lost something, an owner may lack a write until it is read.
+    Of two kinds an owner may lack one until it is read: a write that was invoked before some
+    node lost what it had, and one of those in `SimCluster.unkept`.
     """
-    if cluster.lossy:
-        return []
+    lost_s = max((loss.at_s or 0.0 for loss in cluster.losses), default=0.0)
     last: dict[tuple[str, str], Row] = {}
     for row in rows:
-        if row.writes and row.outcome == OK and _digest(row) not in cluster.unkept:
+        kept = (_digest(row), row.stamp) not in cluster.unkept and row.invoke_s > lost_s
+        if row.writes and row.outcome == OK and kept:
             last[row.place] = max(row, last.get(row.place, row), key=lambda row: row.stamp)
     found = []
     for place, row in last.items():
@@ -131,7 +133,7 @@ def copies_complete(cluster: SimCluster, rows: Iterable[Row]) -> list[Violation]
 
 
 def replicas_equal(cluster: SimCluster, keys: Iterable[tuple[str, str]]) -> list[Violation]:
-    """The owners of each (bucket, key) hold the same bytes, all of them sound."""
+    """The owners of each (bucket, key) hold the same bytes."""
     found = []
     for bucket, key in keys:
         copies = _copies(cluster, bucket, key)
@@ -143,13 +145,12 @@ def replicas_equal(cluster: SimCluster, keys: Iterable[tuple[str, str]]) -> list
 
 def everything_in_its_place(cluster: SimCluster) -> list[Violation]:
     """Nobody holds a record of a key that others own."""
-    n = cluster.scenario.n
     found = []
     for node in cluster.nodes.values():
         strays = [
             key[1:].hex()
-            for key, _ in node.disk.scan(b"r")
-            if node.name not in cluster.ring.order(cluster.ring.partition_of(key[1:]))[:n]
+            for key, copy in node.disk.scan(b"r")
+            if (bucket := _bucket(copy)) and node.name not in _owners(cluster, bucket, key[1:])
         ]
         if strays:
             text = f"{node.name} holds {len(strays)} records of others, {strays[0]} first"
@@ -180,7 +181,7 @@ def idle_is_quiet(
     periods = {
         ("Ping", "Ack"): swim.probe_period_s,
         ("Exchange", "ExchangeReply"): swim.exchange_period_s,
-        ("CountHints", "CountHintsReply"): cluster.handoff_settings.retry_s,
+        ("CountHints", "CountHintsReply"): COUNTS_EARLY * cluster.handoff_settings.retry_s,
     }
     most = {
         name: len(cluster.nodes) * (seconds / period_s + 1)
@@ -204,9 +205,22 @@ def _digest(row: Row) -> bytes:
 def _copies(cluster: SimCluster, bucket: str, key: str) -> dict[str, bytes | None]:
     """What each owner of a key holds."""
     digest = digest_of(bucket, key.encode())
-    n = cluster.coordinator_settings.buckets[bucket].n
-    owners = cluster.ring.order(cluster.ring.partition_of(digest))[:n]
+    owners = _owners(cluster, bucket, digest)
     return {name: cluster.nodes[name].disk.get(b"r" + digest) for name in owners}
+
+
+def _owners(cluster: SimCluster, bucket: str, digest: bytes) -> tuple[str, ...]:
+    """The nodes that a key belongs to."""
+    n = cluster.coordinator_settings.buckets[bucket].n
+    return cluster.ring.order(cluster.ring.partition_of(digest))[:n]
+
+
+def _bucket(copy: bytes) -> str | None:
+    """The bucket of a record; None if that cannot be told any more."""
+    try:
+        return unpack_record(copy).bucket
+    except CorruptRecordError:
+        return None
 
 
 def _told(copy: bytes | None) -> str:

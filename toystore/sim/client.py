@@ -154,12 +154,15 @@ class SimClient:
             outcome=OK,
             n=bucket.n,
             quorum=ask.quorum or (bucket.r if ask.operation == GET else bucket.w),
+            timeout_s=ask.timeout_s,
         )
         outcome: Any = request.outcome
         if isinstance(outcome, ToystoreError):
             definite = outcome.definite or ask.operation == GET
             row = row._replace(
-                outcome=FAIL if definite else UNKNOWN, error=f"{type(outcome).__name__}: {outcome}"
+                outcome=FAIL if definite else UNKNOWN,
+                error=f"{type(outcome).__name__}: {outcome}",
+                stamp=(getattr(request, "stamp", None) or b"").hex(),
             )
         elif isinstance(request, WriteRequest):
             row = self._written(row, ask, outcome)

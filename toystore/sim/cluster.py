@@ -22,6 +22,7 @@ from toystore.core.settings import (
 from toystore.sim.actor import BrokenMachineError
 from toystore.sim.network import Link, Network
 from toystore.sim.node import SimNode
+from toystore.sim.promises import Loss
 from toystore.sim.scenario import CALM, Scenario
 from toystore.sim.world import BEGIN_S, Tell, World
 
@@ -73,12 +74,13 @@ class SimCluster:
         self.members_digest = hashlib.blake2b(
             repr(scenario.names).encode(), digest_size=16
         ).digest()
-        self.lossy: set[str] = set()
-        """The nodes that have lost something they had acknowledged."""
-        self.forgetful: set[str] = set()
-        """Those among them that may not know it, and vote "not found"."""
-        self.unkept: set[bytes] = set()
-        """The digests of keys of which a node may have taken along, or had no room for, a hint."""
+        self.losses: list[Loss] = []
+        """When nodes have lost what they had acknowledged."""
+        self.unkept: set[tuple[bytes, str]] = set()
+        """Digest and stamp, as hex, of the acknowledged writes that an owner may have missed and
+        nobody keeps for it: their coordinator ended before it had left the hints, or had no
+        room for the last one, or failed; or storage failed over the record.
+        """
         self.said: Counter[str] = Counter()
         """How many messages of each type actors have received."""
         self.minters: dict[str, str] = {}
@@ -135,6 +137,11 @@ class SimCluster:
         node = self.nodes[to.node]
         if node.running:
             node.actors[to.actor].receive(frame)
+
+    @property
+    def lossy(self) -> set[str]:
+        """The nodes that have lost something."""
+        return {loss.node for loss in self.losses}
 
     # --- what is logged -----------------------------------------------------------------
 

@@ -15,6 +15,7 @@ import click
 from toystore.sim import promises
 from toystore.sim.history import HistoryError, read_rows
 from toystore.sim.minimise import minimise
+from toystore.sim.promises import Loss
 from toystore.sim.run import Report, run
 from toystore.sim.scenario import Scenario, draw
 from toystore.sim.search import search
@@ -108,7 +109,7 @@ def check_command(context: click.Context, file: Path, lossy: int) -> None:
         rows = list(read_rows(file))
     except HistoryError as error:
         raise click.UsageError(str(error)) from None
-    found = promises.quorums_overlap(rows, lossy, lossy)
+    found = promises.quorums_overlap(rows, [Loss(str(node)) for node in range(lossy)])
     for check in promises.ALWAYS:
         found += check(rows)
     for violation in found:

@@ -23,6 +23,8 @@ from toystore.engines.memory import MemoryEngine
 _Undo = list[tuple[bytes, bytes | None]]
 _RECORDS = b"rh"
 """The kinds of keys under which records lie: a node's own, and hints."""
+GROWS_NOT = 0.2
+"""How often there is no room for a larger map."""
 HINT_TIME_BYTES = 8
 """Before the record of a hint, and covered by no checksum: it does not rot here."""
 
@@ -37,32 +39,44 @@ class SimDisk(MemoryEngine):
         self._chance = chance
         self._syncs = syncs
         self.map_full_rate = map_full_rate
-        self._puts_left: int | None = None
+        self._writes_left: int | None = None
         self._under_way: _Undo = []
         self._unsynced: list[_Undo] = []
 
     # --- the engine ---------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Open a transaction; perhaps there is no room, or no map, after some puts."""
+        """Open a transaction; perhaps there is no room, or no map, after some writes."""
         super().begin()
         short = self.full or (self._kinds and self._chance.random() < self.map_full_rate)
-        self._puts_left = self._chance.randrange(4) if short else None
+        self._writes_left = self._chance.randrange(4) if short else None
 
     def put(self, key: bytes, value: bytes) -> None:
         """Set ``key``, if there is room."""
-        if self._puts_left == 0:
-            raise StoreFullError("the simulated disk is full") if self.full else MapFullError
-        if self._puts_left is not None:
-            self._puts_left -= 1
+        self._need_room()
         super().put(key, value)
 
+    def delete(self, key: bytes) -> bool:
+        """Remove ``key``, which needs room as well: pages are copied, not written over."""
+        self._need_room()
+        return super().delete(key)
+
     def grow(self) -> int:
-        """The next batch has a larger map."""
+        """The next batch has a larger map, if the disk has room for one."""
+        if self._chance.random() < GROWS_NOT:
+            raise StoreFullError("the simulated disk has no room for a larger map")
         return 0
 
+    def _need_room(self) -> None:
+        if self._writes_left == 0:
+            raise StoreFullError("the simulated disk is full") if self.full else MapFullError
+        if self._writes_left is not None:
+            self._writes_left -= 1
+
     def commit(self) -> None:
-        """Keep the batch, unless the node crashes before `settle`."""
+        """Keep the batch, unless there is no room or the node crashes before `settle`."""
+        if self._undo:
+            self._need_room()
         self._under_way += self._undo
         super().commit()
 

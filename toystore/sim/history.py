@@ -49,6 +49,8 @@ class Row(NamedTuple):
     """N of the key's bucket."""
     quorum: int = 0
     """The R or W that was asked for; 0 if it is not known."""
+    timeout_s: float = 0.0
+    """The operation's own; 0 if it is not known."""
 
     @property
     def writes(self) -> bool:
@@ -100,7 +102,7 @@ def read_rows(path: Path) -> Iterator[Row]:
 _TEXT, _TIME = (str,), (int, float)
 _TYPES: tuple[tuple[type, ...], ...] = (
     *(_TEXT, _TEXT, _TEXT, (str, type(None)), _TIME, _TIME, _TEXT, _TEXT, _TEXT),
-    *((int,), (int,), (int,), (int,)),
+    *((int,), (int,), (int,), (int,), _TIME),
 )
 
 

@@ -95,7 +95,9 @@ def _smaller(scenario: Scenario) -> Iterator[dict[str, Any]]:
         yield {"duration_s": last_s + 0.5}
     yield {"duration_s": scenario.duration_s * 0.7}
     if scenario.clients > 1:
-        yield {"clients": scenario.clients - 1}
+        gone = scenario.client_names[-1]
+        faults = tuple(fault for fault in scenario.faults if gone not in fault.on)
+        yield {"clients": scenario.clients - 1, "faults": faults}
     if scenario.keys > 1:
         yield {"keys": scenario.keys - 1}
     if scenario.value_bytes:

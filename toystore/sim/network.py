@@ -57,15 +57,19 @@ class Network:
         for link in self._links.get(host, ()):
             link.connect_soon()
 
-    def host_down(self, host: str) -> None:
-        """A process has ended: links to it break, links from it are gone."""
+    def host_down(self, host: str, *, silently: bool = False) -> None:
+        """A process has ended: links to it break, links from it are gone.
+
+        Its system says so to the others, unless it is ``silently`` down itself, or split off.
+        """
         self._up.discard(host)
         for links in self._links.values():
             for link in [link for link in links if link.source == host]:
                 link.end()
                 links.remove(link)
         for link in self._links.get(host, ()):
-            link.break_()
+            heard = not silently and self.passes(host, link.source)
+            link.break_(None if heard else SPLIT_BREAKS_S)
 
     def link(
         self, source: str, to: str, on_change: OnChange, on_answer: Arrive, *, wild: bool
@@ -230,24 +234,25 @@ class Link:
         if self._ended or self._connected or life != self._life:
             return
         if can and network.is_up(self.to):
+            self._life += 1
             self._connected = True
+            self._tell(False)  # perhaps it had not heard yet that the last one was lost
             self._tell(True)
 
-    def break_(self) -> None:
-        """The connection is gone, and its owner will hear of it."""
+    def break_(self, heard_in_s: float | None = None) -> None:
+        """The connection is gone, and its owner will hear of it; None: very soon."""
         if not self._connected:
             return
         self._drop()
         network = self._network
-        network.world.after(network.chance.uniform(0.0005, 0.01), partial(self._lost, self._life))
+        if heard_in_s is None:
+            heard_in_s = network.chance.uniform(0.0005, 0.01)
+        network.world.after(heard_in_s, partial(self._lost, self._life))
 
     def _lost(self, life: int) -> None:
         if life == self._life and not self._ended:
             self._tell(False)
-            if self._connected:  # again, before its owner heard that it was not
-                self._tell(True)
-            else:
-                self.connect_soon()
+            self.connect_soon()
 
     def end(self) -> None:
         """Its owner's process has ended."""

@@ -30,6 +30,7 @@ from toystore.core.swim import Swim
 from toystore.sim.actor import SimActor, SimCoordinator, SimStorage
 from toystore.sim.disk import SimDisk
 from toystore.sim.network import Link
+from toystore.sim.promises import Loss
 from toystore.wire import Header
 
 if TYPE_CHECKING:
@@ -64,6 +65,9 @@ class SimNode:
         self.chance = self.world.chance(f"{name}")
         self.disk = self._empty_disk()
         self.paused: set[str] = set()
+        self._stopping = False
+        self._starts_again = False
+        """Somebody has started it while it was stopping."""
 
     # --- its life -----------------------------------------------------------------------
 
@@ -79,6 +83,7 @@ class SimNode:
     def start(self) -> None:
         """Start the process, unless it runs."""
         if self.running:
+            self._starts_again = self._stopping
             return
         if self.disk.full:
             self.world.after(1.0, self.start)  # whoever restarts it will try again
@@ -110,6 +115,7 @@ class SimNode:
         if not self.running:
             return
         self.world.note(self.name, "stops")
+        self._stopping = True
         for role in (GOSSIP, COORDINATOR):
             self.actors[role].tell(Leave(), Peer(self.name, role))
         self._end_when_idle(self.boots, self.world.now + GOODBYE_S)
@@ -117,11 +123,16 @@ class SimNode:
     def _end_when_idle(self, boot: int, at_latest: float) -> None:
         if boot != self.boots or not self.running:
             return
-        gossip, coordinator = self.actors[GOSSIP], self.actors[COORDINATOR]
+        coordinator, storage = self.actors[COORDINATOR], self.actors[STORAGE]
         assert isinstance(coordinator.machine, Coordinator)
-        told = not (gossip.inbox or coordinator.inbox)
-        if (told and coordinator.machine.idle) or self.world.now >= at_latest:
+        assert isinstance(storage, SimStorage)
+        heard = not (self.actors[GOSSIP].inbox or coordinator.inbox)
+        done = heard and coordinator.machine.idle and storage.idle
+        if done or self.world.now >= at_latest:
+            starts_again = self._starts_again
             self._end(after_commit=True)
+            if starts_again:
+                self.start()
         else:
             self.world.after(0.01, partial(self._end_when_idle, boot, at_latest))
 
@@ -146,19 +157,19 @@ class SimNode:
             return
         self.world.note(self.name, "ends")
         if self.disk.crash(power=power, after_commit=after_commit):
-            self.cluster.lossy.add(self.name)
-            self.cluster.forgetful.add(self.name)
+            self.loses(knowing=False)
         self.cluster.unkept |= self._unsettled()
         self.actors = {}
         self.crash_at = ""
-        self.network.host_down(self.name)
+        self._stopping = self._starts_again = False
+        self.network.host_down(self.name, silently=power)
 
-    def _unsettled(self) -> set[bytes]:
-        """The digests of the writes whose copies and hints may not all be on some disk yet."""
+    def _unsettled(self) -> set[tuple[bytes, str]]:
+        """The acknowledged writes whose copies and hints may not all be on some disk yet."""
         coordinator, storage = self.actors[COORDINATOR], self.actors[STORAGE]
         assert isinstance(coordinator, SimCoordinator)
         assert isinstance(storage, SimStorage)
-        return coordinator.writing() | storage.unsafe()
+        return coordinator.unsettled() | storage.unsettled()
 
     def lose_disk(self) -> None:
         """The next start finds nothing.
@@ -168,14 +179,16 @@ class SimNode:
         """
         if not self.running:
             self.disk.wipe()
-            self.cluster.lossy.add(self.name)
-            if self.name in self.cluster.seeds:
-                self.cluster.forgetful.add(self.name)
+            self.loses(knowing=self.name not in self.cluster.seeds)
 
     def rot(self) -> None:
         """One record is not what it was."""
         if self.disk.rot():
-            self.cluster.lossy.add(self.name)
+            self.loses(knowing=True)
+
+    def loses(self, *, knowing: bool) -> None:
+        """Something that was acknowledged is gone from its disk, and it may be ``knowing`` that."""
+        self.cluster.losses.append(Loss(self.name, self.world.now, knowing))
 
     def pause(self, role: str) -> None:
         """Stop one actor, or with "" the process."""

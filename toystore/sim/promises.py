@@ -50,6 +50,16 @@ class Violation(NamedTuple):
         return "\n    ".join(lines + [_told(row) for row in self.rows])
 
 
+class Loss(NamedTuple):
+    """A node has lost something that it had acknowledged."""
+
+    node: str
+    at_s: float | None = None
+    """None: nobody knows when."""
+    knowing: bool = False
+    """Whether it knows, and so does not vote "not found"."""
+
+
 def _told(row: Row) -> str:
     """An operation on one line."""
     value = "" if row.value is None and row.operation != GET else f" {row.value!r}"
@@ -78,11 +88,13 @@ def refusals_are_final(rows: Iterable[Row]) -> list[Violation]:
     """A write whose error was definite is never read."""
     found = []
     for operations in by_key(rows).values():
-        refused = {r.value: r for r in operations if r.operation == PUT and r.outcome == FAIL}
+        refused = [row for row in operations if row.writes and row.outcome == FAIL]
+        values = {write.value: write for write in refused if write.operation == PUT}
+        stamps = {write.stamp: write for write in refused if write.stamp}
         for row in _reads(operations):
-            if row.value in refused:
-                text = f"{row.value!r} was refused for certain, and read"
-                found.append(Violation("refusals_are_final", text, (refused[row.value], row)))
+            if (write := values.get(row.value) or stamps.get(row.stamp)) is not None:
+                text = f"the {write.operation} was refused for certain, and read"
+                found.append(Violation("refusals_are_final", text, (write, row)))
     return found
 
 
@@ -126,7 +138,7 @@ def quorums_are_met(rows: Iterable[Row]) -> list[Violation]:
     ]
 
 
-def quorums_overlap(rows: Iterable[Row], lossy: int = 0, forgetful: int = 0) -> list[Violation]:
+def quorums_overlap(rows: Iterable[Row], losses: Sequence[Loss] = ()) -> list[Violation]:
     """An answer that shares an owner with an earlier write is not older than that write.
 
     An acknowledgement that rests on W owners and a later answer that rests on R owners
@@ -134,11 +146,11 @@ def quorums_overlap(rows: Iterable[Row], lossy: int = 0, forgetful: int = 0) -> 
     The answers say on how many owners they rest, so this holds in every split and crash.
     A later acknowledged write must be *above* it as well.
 
-    ``lossy``: how many nodes have lost something that they had acknowledged; each may be
-    the one in common.  Those that know of it do not vote "not found", so that an answer of
-    that kind rests on none of them; ``forgetful``: how many do not know of it.
+    A node that has lost something since may be the one in common.  If it knows of its loss
+    it does not vote "not found", so that no answer of that kind rests on it.
     """
     found = []
+    forgotten = [loss for loss in losses if not loss.knowing]
     for operations in by_key(rows).values():
         answered = [row for row in operations if row.outcome == OK and row.owners]
         returned = sorted((row for row in answered if row.writes), key=lambda row: row.return_s)
@@ -152,8 +164,8 @@ def quorums_overlap(rows: Iterable[Row], lossy: int = 0, forgetful: int = 0) -> 
                 if best is None or best.stamp < write.stamp:
                     newest[write.owners] = write
             for owners, write in newest.items():
-                may_be_gone = lossy if row.stamp else forgetful
-                shared = owners + row.owners - max(row.n, write.n) - may_be_gone
+                gone = _lost_between(write, row, losses if row.stamp else forgotten)
+                shared = owners + row.owners - max(row.n, write.n) - gone
                 if shared > 0 and row.stamp < write.stamp:
                     text = f"the {row.operation} shares {shared} owners with a newer write"
                     found.append(Violation("quorums_overlap", text, (write, row)))
@@ -183,8 +195,13 @@ def writes_follow(rows: Iterable[Row], minters: Mapping[str, str]) -> list[Viola
 
 
 def nothing_hangs(rows: Iterable[Row], timeout_s: float, slack_s: float) -> list[Violation]:
-    """No operation takes longer than ``timeout_s``, and ``slack_s`` for a busy machine."""
-    late = (row for row in rows if row.return_s - row.invoke_s > timeout_s + slack_s)
+    """No operation takes longer than its timeout, and ``slack_s`` for a busy machine.
+
+    ``timeout_s``: that of rows that do not tell their own.
+    """
+    late = (
+        row for row in rows if row.return_s - row.invoke_s > (row.timeout_s or timeout_s) + slack_s
+    )
     return [
         Violation("nothing_hangs", f"it took {row.return_s - row.invoke_s:.3f} s", (row,))
         for row in late
@@ -194,14 +211,16 @@ def nothing_hangs(rows: Iterable[Row], timeout_s: float, slack_s: float) -> list
 # --- after healing ----------------------------------------------------------------------
 
 
-def nothing_lost(rows: Iterable[Row], healed_s: float, lossy: int = 0) -> list[Violation]:
+def nothing_lost(
+    rows: Iterable[Row], healed_s: float, losses: Sequence[Loss] = ()
+) -> list[Violation]:
     """A read invoked after ``healed_s`` gives the last acknowledged write or a later one.
 
     To be called once every hint has been delivered: from then on all copies of a write are
     at its owners, so that a read of R of them sees it if R and its copies are above N,
     however many of these were hints at first.
 
-    ``lossy``: as in `quorums_overlap`; a write that had no more copies than that may be gone.
+    A write that had no more copies than nodes have lost something since may be gone.
     """
     found = []
     for key, operations in by_key(rows).items():
@@ -213,7 +232,8 @@ def nothing_lost(rows: Iterable[Row], healed_s: float, lossy: int = 0) -> list[V
                 write
                 for write in written
                 if write.return_s < row.invoke_s
-                and write.copies + row.owners - max(row.n, write.n) - lossy > 0
+                and write.copies + row.owners - max(row.n, write.n)
+                > _lost_between(write, row, losses)
             ]
             last = max(owed, key=lambda write: write.stamp, default=None)
             if last is not None and row.stamp < last.stamp:
@@ -240,6 +260,17 @@ ALWAYS: Sequence[Callable[[Iterable[Row]], list[Violation]]] = (
     quorums_are_met,
 )
 """The checks that need to know nothing but the rows."""
+
+
+def _lost_between(write: Row, row: Row, losses: Iterable[Loss]) -> int:
+    """How many nodes may have lost a write before ``row`` was answered."""
+    return len(
+        {
+            loss.node
+            for loss in losses
+            if loss.at_s is None or write.invoke_s <= loss.at_s <= row.return_s
+        }
+    )
 
 
 def _reads(rows: Iterable[Row]) -> Iterable[Row]:

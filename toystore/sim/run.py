@@ -2,12 +2,13 @@
 
     trouble    the nodes start, the clients ask, the faults strike
     healing    every fault is over; membership must agree and hints must drain
-    audit      one client reads every key, of R owners and then of as many as it can, writes
-               some new ones, and overwrites or deletes the others; then the replicas must be
-               equal
+    reading    an auditor reads every key, of R owners and then of as many as it can; after that
+               replicas must be equal
+    writing    it overwrites or deletes every key, and writes new ones; replicas must be equal
     idleness   nobody asks anything, and there must be quiet
     absence    one node is killed, paused, cut off or stopped; all others must call it dead, or
                gone, and serve what they are asked meanwhile; it returns, and all is well
+    reading    once more
 
 The whole history is held to the promises.  A phase that does not end well is the last one,
 and what a machine must never do, such as raise, ends the run at once.
@@ -15,6 +16,7 @@ and what a machine must never do, such as raise, ends the run at once.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,10 +32,14 @@ from toystore.sim.scenario import Scenario
 from toystore.sim.trouble import KINDS, Fault
 from toystore.sim.world import BEGIN_S, Tell
 
+MACHINES = "machines_never_fail"
+"""The promise that whatever raises has broken."""
 HEALS_S = 60.0
 """In this time a cluster must have healed, and in fact does in a few seconds."""
 LOOK_S = 0.1
 AUDIT_S = 60.0
+CONNECTS_S = 1.0
+"""The auditor has found the nodes within this time."""
 SETTLES_S = 2.0
 """A read that was answered repairs what is stale within this time."""
 IDLE_S = 5.0
@@ -72,7 +78,9 @@ def run(scenario: Scenario, tell: Tell | None = None) -> Report:
     try:
         _Run(cluster, report).through()
     except BrokenMachineError as error:
-        report.violations.append(Violation("machines_never_fail", str(error)))
+        report.violations.append(Violation(MACHINES, str(error)))
+    except Exception:
+        report.violations.append(Violation(MACHINES, traceback.format_exc()))
     report.digest = cluster.world.digest()
     report.seconds = cluster.world.now - BEGIN_S
     report.messages = cluster.said.total()
@@ -87,13 +95,19 @@ class _Run:
         self._report = report
         self._healed_s = float("inf")
         self._mended = False
-        self._audited: int | None = None
-        """How many rows there were when the audit was over."""
+        self._auditor = SimClient(cluster, AUDITOR, report.rows)
 
     def through(self) -> None:
         """All of it, or up to the first phase that does not end well."""
-        phases = (self._trouble, self._healing, self._audit, self._idleness, self._absence)
-        for phase in phases:
+        for phase in (
+            self._trouble,
+            self._healing,
+            self._reading,
+            self._writing,
+            self._idleness,
+            self._absence,
+            self._reading,
+        ):
             if not self._report.violations:
                 phase()
         self._judge()
@@ -134,30 +148,38 @@ class _Run:
         self._report.violations += audit.copies_complete(cluster, self._report.rows)
         self._healed_s = cluster.world.now
 
-    def _audit(self) -> None:
-        cluster, scenario = self._cluster, self._cluster.scenario
-        keys = sorted({row.place for row in self._report.rows})
+    def _reading(self) -> None:
+        cluster = self._cluster
+        cluster.world.run(CONNECTS_S)
         asks = []
         for everyone in (False, True):
-            for bucket, key in keys:
+            for bucket, key in self._keys():
                 settings = cluster.coordinator_settings.buckets[bucket]
                 can = max(1, settings.n - len(cluster.lossy))
                 r = can if everyone else min(settings.r, can)
                 asks.append(Ask(GET, bucket, key, quorum=r))
-        asks += [Ask(PUT, "default", f"audit{at}", "new") for at in range(scenario.partitions)]
-        for at, place in enumerate(keys):
+        self._ask(self._auditor, asks)
+        cluster.world.run(SETTLES_S)
+        self._report.violations += audit.replicas_equal(cluster, self._keys())
+
+    def _writing(self) -> None:
+        cluster, scenario = self._cluster, self._cluster.scenario
+        asks = [Ask(PUT, "default", f"audit{at}", "new") for at in range(scenario.partitions)]
+        for at, place in enumerate(self._keys()):
             write = Ask(DELETE, *place) if at % 2 else Ask(PUT, *place, "the last")
             asks += [write, Ask(GET, *place)]
-        cluster.world.run(1.0)
-        self._ask(SimClient(cluster, AUDITOR, self._report.rows), asks)
+        self._ask(self._auditor, asks)
         cluster.world.run(SETTLES_S)
-        self._report.violations += audit.replicas_equal(cluster, keys)
+        self._report.violations += audit.replicas_equal(cluster, self._keys())
         self._report.violations += audit.everything_in_its_place(cluster)
         self._report.violations += audit.lists_distinct(cluster.ring, scenario.n, scenario.names)
 
+    def _keys(self) -> list[tuple[str, str]]:
+        """Bucket and key of all that anybody has asked for."""
+        return sorted({row.place for row in self._report.rows})
+
     def _absence(self) -> None:
         cluster = self._cluster
-        self._audited = len(self._report.rows)
         chance = cluster.world.chance("absence")
         name = chance.choice(cluster.scenario.names)
         what, how = chance.choice(LAST_FAULTS)
@@ -172,8 +194,10 @@ class _Run:
             return
         if status == MemberStatus.DEAD:
             self._report.violations += audit.news_travels(cluster, name)
-        if what == "split":
-            _look_now_and_then(cluster, lambda: audit.calls_all_dead(cluster, name))
+        if what == "split" and not _look_now_and_then(
+            cluster, lambda: audit.calls_all_dead(cluster, name)
+        ):
+            self._broken("the_dead_are_found", f"{name} is cut off, and does not see it")
         cluster.world.note("fault", f"ends: {fault}")
         kind.end(cluster, fault)
         if not _look_now_and_then(cluster, lambda: audit.is_well(cluster)):
@@ -211,14 +235,16 @@ class _Run:
 
     def _judge(self) -> None:
         """Hold the whole history to the promises."""
-        rows, lossy = self._report.rows, len(self._cluster.lossy)
+        rows, losses = self._report.rows, self._cluster.losses
         found = self._report.violations
         for check in promises.ALWAYS:
             found += check(rows)
-        found += promises.quorums_overlap(rows, lossy, len(self._cluster.forgetful))
+        found += promises.quorums_overlap(rows, losses)
         found += promises.writes_follow(rows, self._cluster.minters)
         found += promises.nothing_hangs(rows, TIMEOUT_MAX_S, LATE_S)
-        found += promises.nothing_lost(rows[: self._audited], self._healed_s, lossy)
+        found += promises.nothing_lost(
+            (row for row in rows if row.process != NEWCOMER), self._healed_s, losses
+        )
         found += promises.everything_is_served(rows, self._healed_s)
 
     def _broken(self, promise: str, text: str) -> None:

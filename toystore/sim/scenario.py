@@ -106,11 +106,6 @@ class Scenario:
         """The clients'."""
         return tuple(f"c{number}" for number in range(1, self.clients + 1))
 
-    def without(self, *faults: Fault) -> Scenario:
-        """The same with fewer faults."""
-        kept = tuple(fault for fault in self.faults if fault not in faults)
-        return dataclasses.replace(self, faults=kept)
-
     def to_json(self) -> str:
         """As text that `from_json` reads."""
         return TypeAdapter(Scenario).dump_json(self).decode()

@@ -1,8 +1,8 @@
 """The faults that a simulated cluster can meet, each with how it is drawn, begun and ended.
 
-To add one, write a class with those three methods and put it into `KINDS`.  What ends
-while something else still keeps it up (a node that is killed in a split) stays as it is;
-when a run comes to its end everything is mended, whatever was under way.
+To add one, write a class with those three methods and put it into `KINDS`.  Faults of
+several kinds may strike a node at once; of two that do the same to it, the first to end
+ends both.  In the end of a run everything is mended, whatever was under way.
 
 Some faults lose what a node had acknowledged: another disk, a rotten record, a power cut
 without waiting for the disk.  W nodes have an acknowledged write, so fewer than W may lose
@@ -84,12 +84,12 @@ class Relapse(Kill):
     def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
         """Any node."""
         first = _fault("kill", scenario, chance, (chance.choice(scenario.names),), how="at once")
-        again_s = first.at_s + first.for_s
+        again_s = round(first.at_s + first.for_s + 0.001, 3)  # once it has been started
         return [first, Fault("relapse", again_s, 2.0, first.on, how="at delivery")]
 
 
 class PowerCut(Kill):
-    """A host loses its power, and what was not synced."""
+    """A host loses its power, and what was not synced; a batch under way is kept or lost."""
 
     def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
         """Any node that waits for its disk; otherwise one that may lose something."""
