@@ -53,6 +53,7 @@ class Disk:
         self.saved: list[SaveDisk] = []
         self.settled = False
         self.votes: bool | None = None
+        self.full = False
 
 
 class Host:
@@ -258,8 +259,12 @@ class Network:
         disk = self.disks[name]
         match message:
             case LoadDisks():
-                reply = LoadDisksReply(disk.disk, disk.settled, tuple(disk.known.items()))
+                reply = LoadDisksReply(
+                    disk.disk, disk.settled, bool(disk.votes), tuple(disk.known.items())
+                )
                 self._receive(name, reply, Peer(name, STORAGE))
+            case SaveDisk() | SettleDisk() if disk.full:
+                pass
             case SaveDisk():
                 disk.saved.append(message)
                 disk.known[message.member] = message.disk

@@ -532,7 +532,7 @@ def test_a_name_that_no_key_has_room_for_is_nobodys(disk, name):
 
     assert disk.write(record(), name) == (INTERNAL, None)
     assert disk.take(name) == ()
-    assert disk.ask(SaveDisk(name, "aa"), LoadDisks()) == [LoadDisksReply("", False, ())]
+    assert disk.ask(SaveDisk(name, "aa"), LoadDisks()) == [LoadDisksReply("", False, False, ())]
     assert disk.take() == (hint,)
 
 
@@ -550,19 +550,22 @@ def test_disks_are_remembered(disk):
     disk.engine.begin()
     own = found(disk.engine, cluster="c", node="n1", members_digest=b"d", chance=random.Random(1))
     disk.engine.commit()
-    assert disk.ask(LoadDisks()) == [LoadDisksReply(own, False, ())]
+    assert disk.ask(LoadDisks()) == [LoadDisksReply(own, False, False, ())]
 
     assert disk.ask(SaveDisk("n2", "aa"), SaveDisk("n3", "bb"), SaveDisk("n2", "cc")) == []
     disk.settle(votes=False)
 
-    assert disk.ask(LoadDisks()) == [LoadDisksReply(own, True, (("n2", "cc"), ("n3", "bb")))]
+    known = (("n2", "cc"), ("n3", "bb"))
+    assert disk.ask(LoadDisks()) == [LoadDisksReply(own, True, False, known)]
 
 
 def test_what_has_rotted_of_a_disks_facts_is_told_as_far_as_it_can_be_read(disk):
     disk.plant(b"mdisk", b"\xff")
     disk.plant(b"mpeer:\xff", b"\xff")
 
-    assert disk.ask(LoadDisks()) == [LoadDisksReply("\ufffd", False, (("\ufffd", "\ufffd"),))]
+    assert disk.ask(LoadDisks()) == [
+        LoadDisksReply("\ufffd", False, False, (("\ufffd", "\ufffd"),))
+    ]
 
 
 def test_the_status_tells_of_the_disk_and_the_hints(disk):

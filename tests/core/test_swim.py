@@ -129,8 +129,8 @@ def test_an_update_is_sent_at_most_lambda_log_n_times_by_each_member():
     net.updates_sent.clear()
     net.crash("n7")
     net.run(30)
-    limit = math.ceil(3 * math.log10(10 + 1))
-    assert limit == sends_max(3.0, 10) == 4
+    limit = math.ceil(3 * math.log(10 + 1))
+    assert limit == sends_max(3.0, 10) == 8
     about = {key: sends for key, sends in net.updates_sent.items() if key[1].name == "n7"}
     accusations = {key: n for key, n in about.items() if key[1].status == DEAD}
     assert len(accusations) == 9
@@ -441,7 +441,7 @@ def test_who_leaves_before_it_knows_its_disk_was_never_there():
     machine.on_deadline(Now(10.0, 0))
     machine.receive(Leave(), Peer("n1", GOSSIP), Now(10.1, 0))
     outbox.clear()
-    machine.receive(LoadDisksReply("d1", True, ()), Peer("n1", STORAGE), Now(10.2, 0))
+    machine.receive(LoadDisksReply("d1", True, True, ()), Peer("n1", STORAGE), Now(10.2, 0))
     assert not outbox.sends
     assert machine.next_deadline() is None
 
@@ -520,6 +520,37 @@ def test_a_settled_disk_is_not_asked_about_again():
     assert net.disks["n2"].votes is None
 
 
+def test_what_storage_had_no_room_for_is_told_again_until_it_has():
+    net = Network(3)
+    net.disks["n2"].full = True
+    net.start()
+    net.run(30)
+    assert net.disks["n2"].votes is None
+    assert not net.disks["n2"].known
+
+    net.disks["n2"].full = False
+    net.run(2 * net.settings.exchange_period_s)
+
+    assert net.disks["n2"].votes is True
+    assert sorted(net.disks["n2"].known) == ["n1", "n3"]
+    assert len(net.disks["n2"].saved) == 2
+
+
+def test_that_a_replaced_disk_does_not_vote_is_told_again_too():
+    net = settled_network(3)
+    net.crash("n3")
+    net.disks["n3"].full = True
+    net.disks["n3"].disk, net.disks["n3"].settled = "new-disk", False
+    net.start("n3")
+    net.run(5)
+    assert net.disks["n3"].votes is True
+
+    net.disks["n3"].full = False
+    net.run(2 * net.settings.exchange_period_s)
+
+    assert_replaced(net)
+
+
 def replace_disk(net, name, down_s, *also):
     if name in net.hosts:
         net.crash(name)
@@ -564,7 +595,7 @@ class Alone:
         self.machine = swim("n1", names, outbox=self.outbox)
         self.at = 50.0
         self.pass_to(50.0)
-        self.hear(LoadDisksReply("d1", True, ()), "n1")
+        self.hear(LoadDisksReply("d1", True, True, ()), "n1")
         everyone = tuple(MemberState(name, ALIVE, 0, f"d-{name}") for name in names[1:])
         self.hear(Gossip(everyone), "n2")
         self.take()
@@ -691,7 +722,7 @@ def test_an_exchange_is_answered_with_what_was_known_of_the_asker_before_it_spok
     outbox = Outbox()
     machine = swim("n1", ["n1", "n2"], outbox=outbox)
     machine.on_deadline(Now(1.0, 0))
-    known = LoadDisksReply("d1", True, (("n2", "old"),))
+    known = LoadDisksReply("d1", True, True, (("n2", "old"),))
     machine.receive(known, Peer("n1", "storage"), Now(1.0, 0))
     for expected in (MemberState("n2", DEAD, 0, "old"), MemberState("n2", ALIVE, 0, "new")):
         outbox.clear()

@@ -1,15 +1,24 @@
 """The simulator's own pieces: what the network, the disk and the clocks do, and do not."""
 
 import random
+from dataclasses import replace
+from functools import partial
 
 import pytest
 
+from toystore.core.handoff import Handoff
+from toystore.core.machine import ACTORS
 from toystore.core.store import StoreFullError
 from toystore.engines.base import MapFullError
-from toystore.sim.cluster import SimClock, SimCluster
+from toystore.sim import audit
+from toystore.sim.actor import BrokenMachineError
+from toystore.sim.client import Ask, SimClient
+from toystore.sim.cluster import AUDITOR, SimClock, SimCluster
 from toystore.sim.disk import SimDisk
+from toystore.sim.history import OK, PUT, Row
+from toystore.sim.minimise import smaller
 from toystore.sim.network import QUEUE_MAX, SPLIT_BREAKS_S, Network
-from toystore.sim.scenario import CALM, Rates, draw
+from toystore.sim.scenario import CALM, Rates, Scenario, draw
 from toystore.sim.trouble import KINDS, may_lose
 from toystore.sim.world import World
 
@@ -139,6 +148,31 @@ def test_what_is_under_way_to_a_process_that_ends_is_lost():
     wire.world.run(1.0)
 
     assert wire.arrived == []
+    assert wire.news == [True, False, True]
+
+
+@pytest.mark.parametrize("cause", ["power cut", "split"])
+def test_of_a_host_that_falls_silent_nobody_hears_at_once(cause):
+    wire = Wire()
+    if cause == "split":
+        wire.network.split("b", "a")
+    wire.network.host_down("b", silently=cause == "power cut")
+
+    wire.world.run(SPLIT_BREAKS_S * 0.9)
+    assert wire.link.up
+    wire.world.run(SPLIT_BREAKS_S * 0.2)
+    assert not wire.link.up
+
+
+def test_who_finds_a_silent_host_back_hears_that_the_link_was_lost():
+    wire = Wire()
+    wire.network.host_down("b", silently=True)
+    wire.network.host_up("b")
+
+    wire.world.run(1.0)
+
+    assert wire.news == [True, False, True]
+    wire.world.run(SPLIT_BREAKS_S)
     assert wire.news == [True, False, True]
 
 
@@ -314,9 +348,95 @@ def test_a_fault_can_begin_and_end_at_any_time_and_be_mended(kind):
     assert drawn
 
 
+def a_cluster_at_rest() -> SimCluster:
+    """Three nodes with all three copies of everything, and nothing wrong with them."""
+    calm = replace(draw(1), nodes=3, n=3, r=2, w=2, seeds=2, rates=CALM, faults=())
+    cluster = SimCluster(calm)
+    cluster.start()
+    cluster.world.run(10.0)
+    return cluster
+
+
+def put(cluster: SimCluster, key: str) -> Row:
+    """What became of one put."""
+    rows: list[Row] = []
+    client = SimClient(cluster, AUDITOR, rows)
+    client.ask(Ask(PUT, "default", key, "v"), lambda _: None)
+    assert cluster.world.run_until(lambda: bool(rows), 5.0)
+    return rows[0]
+
+
+def test_who_relapses_dies_over_the_first_hints_that_it_is_brought():
+    cluster = a_cluster_at_rest()
+    relapse = next(
+        faults
+        for seed in range(99)
+        if (faults := KINDS["relapse"].draw(cluster.scenario, random.Random(seed)))[0].for_s > 0.1
+    )
+    node = cluster.nodes[relapse[0].on[0]]
+    for fault in relapse:
+        cluster.world.after(fault.at_s, partial(KINDS[fault.kind].begin, cluster, fault))
+        cluster.world.after(
+            fault.at_s + fault.for_s, partial(KINDS[fault.kind].end, cluster, fault)
+        )
+    assert cluster.world.run_until(lambda: not node.running, 60.0)
+    assert put(cluster, "k").outcome == OK
+
+    assert cluster.world.run_until(lambda: node.running, 60.0)
+    assert cluster.world.run_until(lambda: not node.running, 2.0)
+    assert cluster.world.run_until(lambda: audit.is_well(cluster), 60.0)
+
+
+def test_a_node_that_is_started_while_it_stops_comes_back():
+    cluster = a_cluster_at_rest()
+    node = cluster.nodes["n1"]
+    boots = node.boots
+    node.stop()
+    assert node.running
+
+    node.start()
+
+    assert cluster.world.run_until(lambda: node.boots > boots, 3.0)
+    assert cluster.world.run_until(lambda: audit.is_well(cluster), 60.0)
+
+
+@pytest.mark.parametrize("role", ACTORS)
+def test_machines_that_fail_are_replaced_and_their_nodes_serve_on(role):
+    cluster = a_cluster_at_rest()
+    actors = [node.actors[role] for node in cluster.nodes.values()]
+    machines = [actor.machine for actor in actors]
+    for actor in actors:
+        actor.fails = True
+
+    put(cluster, "k")
+    cluster.world.run(3.0)
+
+    assert machines != [actor.machine for actor in actors]
+    cluster.mend()
+    assert cluster.world.run_until(lambda: audit.is_well(cluster), 60.0)
+    assert put(cluster, "k").outcome == OK
+
+
+def test_a_machine_whose_deadline_stays_in_the_past_has_broken(monkeypatch):
+    cluster = a_cluster_at_rest()
+    monkeypatch.setattr(Handoff, "next_deadline", lambda self: 0.0)
+
+    with pytest.raises(BrokenMachineError, match="turns without end"):
+        cluster.world.run(1.0)
+
+
+def test_what_is_smaller_can_be_written_down_and_run():
+    for seed in range(100):
+        scenario = draw(seed)
+        for change in smaller(scenario):
+            less = replace(scenario, **change)
+            assert Scenario.from_json(less.to_json()) == less
+
+
 def test_fewer_nodes_than_w_may_lose_what_they_had():
     for seed in range(100):
         scenario = draw(seed)
         assert len(may_lose(scenario)) == scenario.w - 1
-        losers = {name for f in scenario.faults if f.kind in ("lost disk", "rot") for name in f.on}
+        losing = {"lost disk", "rot", "power cut" if scenario.durability == "async" else ""}
+        losers = {name for f in scenario.faults if f.kind in losing for name in f.on}
         assert losers <= set(may_lose(scenario))

@@ -15,7 +15,7 @@ it, and a goodbye is not overwritten by a later suspicion.  Because the order is
 it does not matter in which order, or how often, news arrives.
 
 Each change is an update, piggybacked on what is sent anyway: those sent least go first,
-and after ceil(lambda * log10(N + 1)) sends an update has reached everyone with high
+and after ceil(lambda * ln(N + 1)) sends an update has reached everyone with high
 probability and is dropped (SWIM sections 4.1 and 4.3).
 """
 
@@ -130,8 +130,8 @@ class Members:
 
 
 def sends_max(retransmit_mult: float, members: int) -> int:
-    """How often an update is sent by each member: lambda * log(N) (SWIM section 4.1)."""
-    return math.ceil(retransmit_mult * math.log10(members + 1))
+    """How often an update is sent by each member: lambda * ln(N + 1) (SWIM section 4.1)."""
+    return math.ceil(retransmit_mult * math.log(members + 1))
 
 
 def suspicion_s(suspicion_mult: float, members: int, probe_period_s: float) -> float:

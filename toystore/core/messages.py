@@ -295,17 +295,18 @@ class CountHintsReply(NamedTuple):
 
 
 class LoadDisks(NamedTuple):
-    """Gossip asks at its start which disk everyone is known to run on."""
+    """Gossip asks which disk everyone is known to run on; later, whether that has been kept."""
 
 
 class LoadDisksReply(NamedTuple):
     """``own``: this node's disk id.  ``known``: (member, disk id) each.
 
-    ``settled``: this disk has been in the cluster before, and may vote "not found".
+    ``settled``: this disk has been in the cluster before; ``votes``: it votes "not found".
     """
 
     own: str
     settled: bool
+    votes: bool
     known: tuple[tuple[str, str], ...]
 
 

@@ -23,7 +23,7 @@ class SwimSettings:
     suspicion_mult: float = 3.0
     """A suspect is dead after suspicion_mult * max(1, log10(N)) * probe_period_s."""
     retransmit_mult: float = 3.0
-    """Lambda: an update is piggybacked ceil(retransmit_mult * log10(N + 1)) times at most."""
+    """Lambda: an update is piggybacked ceil(retransmit_mult * ln(N + 1)) times at most."""
     updates_per_message_max: int = 16
     """How many updates ride on one datagram."""
     exchange_period_s: float = 10.0

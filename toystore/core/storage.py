@@ -271,7 +271,7 @@ class Storage:
             for key, disk in self._store.scan(_PEER)
         )
         settled = self._store.get(_SETTLED) == _YES
-        self._out.send(sender, LoadDisksReply(self._disk(), settled, known))
+        self._out.send(sender, LoadDisksReply(self._disk(), settled, self._votes(), known))
 
     def _save_disk(self, message: SaveDisk, _sender: Address, _now: Now) -> None:
         if fits_a_key(message.member):

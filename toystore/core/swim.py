@@ -181,6 +181,7 @@ class Swim:
     def _begin(self, reply: LoadDisksReply, now: Now) -> None:
         """This node's disk is known: it exists, and begins to join."""
         if self._timers.pop(self._load_disks, None) is None:
+            self._disks.confirm(reply)
             return
         self._disks.load(reply)
         self._members.put(MemberState(self._node, MemberStatus.ALIVE, 0, reply.own))
@@ -263,10 +264,11 @@ class Swim:
     # --- exchanges ----------------------------------------------------------------------
 
     def _exchange(self, now: Now) -> None:
-        """Compare everything with some member, be it dead or never heard of."""
+        """Compare everything with some member, be it dead or never heard of, and with storage."""
         others = self._members.not_left(self._node)
         if others:
             self._exchange_with(self._chance.choice(others))
+        self._disks.check()
         self._timers[self._exchange] = now.monotonic + self._settings.exchange_period_s
 
     def _exchange_with(self, name: str) -> None:

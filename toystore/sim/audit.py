@@ -64,13 +64,14 @@ def hints_drained(cluster: SimCluster) -> list[Violation]:
 
 
 def is_well(cluster: SimCluster) -> bool:
-    """Whether everybody is connected, agreed and idle, and no hint is left."""
+    """Whether everybody is connected, agreed and idle, no hint is left, and disks are settled."""
     actors = [actor for node in cluster.nodes.values() for actor in node.actors.values()]
     return (
         all(link.up for actor in actors for link in actor.links.values())
         and not membership_agreed(cluster)
         and all(getattr(actor.machine, "idle", True) for actor in actors)
         and not hints_drained(cluster)
+        and all(node.disk.get(b"msettled") for node in cluster.nodes.values())
     )
 
 
@@ -174,13 +175,14 @@ def idle_is_quiet(
 ) -> list[Violation]:
     """``said`` and ``logged`` in ``seconds`` without requests are what they should be.
 
-    Each node pings one other in a probe period, exchanges with one now and then, and asks
-    its storage for hints; each of these is answered, and that is all.
+    Each node pings one other in a probe period, exchanges with one now and then, and then
+    perhaps compares what its storage knows of disks; and it has hints counted.  Each of
+    these is answered, and that is all.
     """
     swim = cluster.swim_settings
     periods = {
         ("Ping", "Ack"): swim.probe_period_s,
-        ("Exchange", "ExchangeReply"): swim.exchange_period_s,
+        ("Exchange", "ExchangeReply", "LoadDisks", "LoadDisksReply"): swim.exchange_period_s,
         ("CountHints", "CountHintsReply"): COUNTS_EARLY * cluster.handoff_settings.retry_s,
     }
     most = {

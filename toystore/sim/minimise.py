@@ -83,12 +83,12 @@ class _Search:
     def _sizes(self) -> bool:
         """Shorten the run, and take clients and keys away."""
         helped = False
-        for change in _smaller(self._best.scenario):
+        for change in smaller(self._best.scenario):
             helped |= self._try(dataclasses.replace(self._best.scenario, **change))
         return helped
 
 
-def _smaller(scenario: Scenario) -> Iterator[dict[str, Any]]:
+def smaller(scenario: Scenario) -> Iterator[dict[str, Any]]:
     """Ways to have less of something."""
     last_s = max((fault.at_s + fault.for_s for fault in scenario.faults), default=0.0)
     if scenario.duration_s > last_s + 1.0:
