@@ -529,7 +529,7 @@ def test_what_storage_had_no_room_for_is_told_again_until_it_has():
     assert not net.disks["n2"].known
 
     net.disks["n2"].full = False
-    net.run(2 * net.settings.exchange_period_s)
+    net.run(3 * net.settings.join_retry_s)
 
     assert net.disks["n2"].votes is True
     assert sorted(net.disks["n2"].known) == ["n1", "n3"]
@@ -546,9 +546,24 @@ def test_that_a_replaced_disk_does_not_vote_is_told_again_too():
     assert net.disks["n3"].votes is True
 
     net.disks["n3"].full = False
-    net.run(2 * net.settings.exchange_period_s)
+    net.run(3 * net.settings.join_retry_s)
 
     assert_replaced(net)
+
+
+def test_the_disks_may_be_told_before_the_first_deadline():
+    """As when storage answers the machine before this one, which has failed."""
+    net = Network(2)
+    net.start("n2")
+    net.run(3)
+    net.start("n1")
+    machine, peer = net.hosts["n1"].machine, Peer("n2", GOSSIP)
+
+    machine.receive(LoadDisksReply("d1", True, True, ()), Peer("n1", STORAGE), Now(net.now, 0))
+    machine.receive(ExchangeReply(1, ()), peer, Now(net.now, 0))
+
+    net.run(3)
+    assert net.events("member.joined")
 
 
 def replace_disk(net, name, down_s, *also):

@@ -178,12 +178,19 @@ class Swim:
         self._disks.ask()
         self._timers[self._load_disks] = now.monotonic + self._settings.join_retry_s
 
+    def _check_disks(self, now: Now) -> None:
+        """See to it, again and again, that storage keeps what it is told of disks."""
+        self._disks.check()
+        self._timers[self._check_disks] = now.monotonic + self._settings.join_retry_s
+
     def _begin(self, reply: LoadDisksReply, now: Now) -> None:
         """This node's disk is known: it exists, and begins to join."""
         if self._timers.pop(self._load_disks, None) is None:
             self._disks.confirm(reply)
             return
         self._disks.load(reply)
+        if self._started is None:  # that was the answer to a machine that failed
+            self._started = now.monotonic
         self._members.put(MemberState(self._node, MemberStatus.ALIVE, 0, reply.own))
         self._changed = True
         self._ask_seed(now)
@@ -216,6 +223,7 @@ class Swim:
         self._detector.start(now)
         first_s = self._chance.uniform(0, self._settings.exchange_period_s)
         self._timers[self._exchange] = now.monotonic + first_s
+        self._check_disks(now)
         for name in sorted(self._links):
             self._on_link_up(name)
 
@@ -264,11 +272,10 @@ class Swim:
     # --- exchanges ----------------------------------------------------------------------
 
     def _exchange(self, now: Now) -> None:
-        """Compare everything with some member, be it dead or never heard of, and with storage."""
+        """Compare everything with some member, be it dead or never heard of."""
         others = self._members.not_left(self._node)
         if others:
             self._exchange_with(self._chance.choice(others))
-        self._disks.check()
         self._timers[self._exchange] = now.monotonic + self._settings.exchange_period_s
 
     def _exchange_with(self, name: str) -> None:

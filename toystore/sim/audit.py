@@ -175,14 +175,15 @@ def idle_is_quiet(
 ) -> list[Violation]:
     """``said`` and ``logged`` in ``seconds`` without requests are what they should be.
 
-    Each node pings one other in a probe period, exchanges with one now and then, and then
-    perhaps compares what its storage knows of disks; and it has hints counted.  Each of
+    Each node pings one other in a probe period, exchanges with one now and then, asks its
+    storage what it has kept of disks if it does not know, and has hints counted.  Each of
     these is answered, and that is all.
     """
     swim = cluster.swim_settings
     periods = {
         ("Ping", "Ack"): swim.probe_period_s,
-        ("Exchange", "ExchangeReply", "LoadDisks", "LoadDisksReply"): swim.exchange_period_s,
+        ("Exchange", "ExchangeReply"): swim.exchange_period_s,
+        ("LoadDisks", "LoadDisksReply"): swim.join_retry_s,
         ("CountHints", "CountHintsReply"): COUNTS_EARLY * cluster.handoff_settings.retry_s,
     }
     most = {
