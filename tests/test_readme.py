@@ -34,6 +34,18 @@ MODULES = {
 }
 
 
+# --- what is shown of the simulator -----------------------------------------------------
+
+
+def test_the_simulated_run_is_the_one_that_is_shown():
+    shown = re.search(r"\$ \.venv/bin/toystore sim run --seed (\d+)\n(.*?)```", README, re.DOTALL)
+    command = [sys.executable, "-m", "toystore.cli", "sim", "run", "--seed", shown[1]]
+
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert told.stdout == shown[2]
+
+
 # --- what is shown, run on three real nodes ---------------------------------------------
 
 

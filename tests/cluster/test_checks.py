@@ -59,7 +59,9 @@ def test_a_write_that_is_not_there_is_lost_and_every_copy_of_it_is_behind(three)
     assert seen
     assert gone, "no tombstone was read: this shows nothing of deletes"
 
-    last = max((row for row in work.rows if row.writes), key=lambda row: row.stamp)
+    # Of a busy machine some answers rest on fallbacks, or never came.
+    sure = [row for row in work.rows if row.writes and row.outcome == OK and row.owners > 1]
+    last = max(sure, key=lambda row: row.stamp)
     above = f"f{last.stamp[1:]}"
     work.rows.append(last._replace(process="liar", value="liar.1", stamp=above))
 

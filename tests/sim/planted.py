@@ -413,14 +413,6 @@ def who_leaves_does_not_say_so(patch: Patch) -> None:
     patch.setattr(Peers, "say_goodbye", lambda self: None)
 
 
-def disks_are_forgotten_over_a_restart(patch: Patch) -> None:
-    def faulty(self: Any, state: Any) -> None:
-        if state.disk:
-            self._known[state.name] = state.disk
-
-    patch.setattr(Disks, "learn", faulty)
-
-
 def suspects_are_never_given_up(patch: Patch) -> None:
     patch.setattr(FailureDetector, "_suspicion_s", lambda self: float("inf"))
 

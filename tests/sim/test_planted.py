@@ -19,7 +19,7 @@ def test_a_planted_fault_is_caught(fault):
 
 
 def test_what_catches_a_fault_is_made_small():
-    fault = "delivered_hints_overwrite_what_is_newer"
+    fault = "an_empty_new_disk_votes_not_found"
     report = run_with(fault, SEEDS[fault])
 
     with pytest.MonkeyPatch.context() as patch:
