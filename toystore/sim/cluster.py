@@ -76,6 +76,8 @@ class SimCluster:
         ).digest()
         self.losses: list[Loss] = []
         """When nodes have lost what they had acknowledged."""
+        self.wiped: set[str] = set()
+        """Those of them that have another disk, and have not been told so."""
         self.unkept: set[tuple[bytes, str]] = set()
         """Digest and stamp, as hex, of the acknowledged writes that an owner may have missed and
         nobody keeps for it: their coordinator ended before it had left the hints, or had no
@@ -153,8 +155,19 @@ class SimCluster:
         fields = " ".join(f"{name}={value}" for name, value in event.fields.items())
         self.world.note(node, f"{actor} {event.name} {fields}")
         self.logged[event.name] += 1
-        if event.name == "member.dead":
-            self.called_dead[node, event.fields["member"]] = self.world.now
+        match event.name:
+            case "member.dead":
+                self.called_dead[node, event.fields["member"]] = self.world.now
+            case "member.joined" if event.fields["cause"] in {node, *self.wiped}:
+                self._joins_unaware(node)
+            case "disk.replaced":
+                self.wiped.discard(node)
+
+    def _joins_unaware(self, node: str) -> None:
+        """Who joins alone, or through one that remembers nothing, does not know of its loss."""
+        if node in self.wiped:
+            mine = [loss for loss in self.losses if loss.node == node]
+            self.losses += [loss._replace(knowing=False) for loss in mine]
 
     # --- healing ------------------------------------------------------------------------
 

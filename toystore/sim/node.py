@@ -172,14 +172,11 @@ class SimNode:
         return coordinator.unsettled() | storage.unsettled()
 
     def lose_disk(self) -> None:
-        """The next start finds nothing.
-
-        The others will tell it; but a seed may come back when nobody is there, and cannot
-        know then that its cluster is not a new one.
-        """
+        """The next start finds nothing; who remembers the disk that was there will tell it."""
         if not self.running:
             self.disk.wipe()
-            self.loses(knowing=self.name not in self.cluster.seeds)
+            self.loses(knowing=True)
+            self.cluster.wiped.add(self.name)
 
     def rot(self) -> None:
         """One record is not what it was."""
