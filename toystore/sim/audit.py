@@ -134,11 +134,11 @@ def copies_complete(cluster: SimCluster, rows: Iterable[Row]) -> list[Violation]
 
 
 def replicas_equal(cluster: SimCluster, keys: Iterable[tuple[str, str]]) -> list[Violation]:
-    """The owners of each (bucket, key) hold the same bytes."""
+    """The owners of each (bucket, key) hold the same bytes, unless all that there is has rotted."""
     found = []
     for bucket, key in keys:
         copies = _copies(cluster, bucket, key)
-        if len(set(copies.values())) > 1:
+        if len(set(copies.values())) > 1 and any(map(_is_sound, copies.values())):
             told = {name: _told(copy) for name, copy in copies.items()}
             found.append(Violation("replicas_equal", f"{bucket}/{key}: {told}"))
     return found
@@ -216,6 +216,11 @@ def _owners(cluster: SimCluster, bucket: str, digest: bytes) -> tuple[str, ...]:
     """The nodes that a key belongs to."""
     n = cluster.coordinator_settings.buckets[bucket].n
     return cluster.ring.order(cluster.ring.partition_of(digest))[:n]
+
+
+def _is_sound(copy: bytes | None) -> bool:
+    """Whether there is a copy that has not rotted."""
+    return copy is not None and _bucket(copy) is not None
 
 
 def _bucket(copy: bytes) -> str | None:
