@@ -3,11 +3,9 @@
 Everything an actor's shell does is here, without sockets and threads (compare
 ``actors/actor.py``): a mailbox that fills, turns that drain it or a part of it, a flush that
 sends one frame to each destination, and news of links and of sends that failed.  Frames
-are those of ``toystore/wire.py``, byte by byte, and storage commits its batches as the real
-one does, by `GroupCommit`.
+are those of ``toystore/wire.py``, byte by byte.  A turn takes no time.
 
-A turn takes no time, but for storage: it is busy until its commit has reached the disk,
-and only then do its answers leave.  A crash in between finds the batch committed or not.
+The coordinator's and storage's shells do a little more (coordinator.py, storage.py).
 """
 
 from __future__ import annotations
@@ -19,8 +17,6 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from toystore.core.admission import no_room
-from toystore.core.coordinator import Coordinator
 from toystore.core.machine import (
     COORDINATOR,
     GOSSIP,
@@ -28,16 +24,12 @@ from toystore.core.machine import (
     STORAGE,
     Address,
     Caller,
-    Machine,
     Now,
     Outbox,
     Peer,
 )
 from toystore.core.messages import (
-    Code,
-    DeliverHints,
     Delivery,
-    ErrorReply,
     Exchange,
     ExchangeReply,
     Leave,
@@ -45,26 +37,16 @@ from toystore.core.messages import (
     LinkUp,
     MembersChanged,
     Message,
-    ReplicaStatus,
     SendFailed,
-    WriteReplica,
-    WriteReplicaReply,
     internal_reply,
     takes,
 )
-from toystore.core.record import stamp_of
-from toystore.core.writing import Write
-from toystore.engines import GroupCommit
 from toystore.sim.network import Link
-from toystore.wire import Header, decode, encode_bounded, request_numbers
+from toystore.wire import Header, decode, encode_bounded
 
 if TYPE_CHECKING:
     from toystore.sim.node import SimNode
 
-SYNC_S = 0.1
-"""How long a settled batch waits for its sync, with durability "async"."""
-PAUSED_S = 0.01
-"""How soon a commit that ends in a pause is looked at again."""
 OVERDUE_MAX = 10
 """In so many turns in a row a machine may still have something due after all that was."""
 
@@ -77,7 +59,7 @@ class BrokenMachineError(Exception):
     """A machine raised, or did what no machine may do; the text says which and what."""
 
 
-class _Letter(NamedTuple):
+class Letter(NamedTuple):
     """A frame in a mailbox."""
 
     frame: bytes
@@ -95,7 +77,7 @@ class SimActor:
         self.role = role
         self.outbox = Outbox()
         self.machine = node.make_machine(role, self.outbox)
-        self.inbox: deque[_Letter | Delivery] = deque()
+        self.inbox: deque[Letter | Delivery] = deque()
         self.links: dict[Peer, Link] = {}
         self.routes: dict[Peer, Link] = {}
         """By whose connection an actor that wrote to this one is answered."""
@@ -144,12 +126,12 @@ class SimActor:
     ) -> None:
         """A frame has come; ``sender`` of None is in its header, ``link`` leads an answer back."""
         self.node.world.note(self.node.name, f"{self.role} gets {len(frame)} bytes", frame)
-        self.inbox.append(_Letter(frame, sender, link))
+        self.inbox.append(Letter(frame, sender, link))
         self.wake(self._sluggishness())
 
-    def opened(self, item: _Letter | Delivery) -> list[Delivery]:
+    def opened(self, item: Letter | Delivery) -> list[Delivery]:
         """The messages of what lay in the mailbox."""
-        if not isinstance(item, _Letter):
+        if not isinstance(item, Letter):
             return [item]
         frame, sender = decode(item.frame), item.sender
         if sender is None:
@@ -342,182 +324,3 @@ class SimActor:
 def _is_watched(to: Peer) -> bool:
     """Whether a machine hears of a link; of those to coordinators it has no use for the news."""
     return to.actor != COORDINATOR
-
-
-class SimCoordinator(SimActor):
-    """The coordinator: clients for whom there is no room are turned away at the door."""
-
-    machine: Coordinator
-
-    def turn(self) -> None:
-        """Look how much room there is, as the real one does once in a turn."""
-        self._room = self.machine.room(self.node.now())
-        super().turn()
-
-    def opened(self, item: _Letter | Delivery) -> list[Delivery]:
-        """The requests of a frame, unless there is no room for them."""
-        deliveries = super().opened(item)
-        if not (isinstance(item, _Letter) and isinstance(item.sender, Caller)):
-            return deliveries
-        if self._room <= 0 and (numbers := request_numbers(item.frame)):
-            text = no_room(self.node.name)
-            for number in numbers:
-                refusal = ErrorReply(number, Code.OVERLOADED, text, True)
-                self.outbox.send(item.sender, refusal)
-            self.machine.turned_away(len(numbers), self.node.now())
-            return []
-        self._room -= len(deliveries)
-        return deliveries
-
-    def feed(self, message: Message, sender: Address, at: Now) -> None:
-        """Remember what gossip says."""
-        if type(message) is MembersChanged:
-            self.node.members = message
-        super().feed(message, sender, at)
-
-    def send(self, address: Address, messages: list[Message]) -> list[Delivery]:
-        """Note the last hints that are left with others: nobody hears whether they are kept."""
-        if address != Peer(self.node.name, STORAGE):
-            self.node.cluster.unkept |= _writes(m for m in messages if self.is_last_hint(m))
-        return super().send(address, messages)
-
-    def is_last_hint(self, message: Message) -> bool:
-        """Whether nobody waits for the answer to a message that leaves a hint."""
-        return (
-            type(message) is WriteReplica
-            and message.hint_owner is not None
-            and message.request not in self.machine._desk.held
-        )
-
-    def unsettled(self) -> set[tuple[bytes, str]]:
-        """The acknowledged writes on the desk."""
-        held = self.machine._desk.held.values()
-        writes = (one for one in held if isinstance(one, Write) and one.answered)
-        return {(write._digest, write.stamp.hex()) for write in writes}
-
-
-def _writes(messages: Iterable[Message]) -> set[tuple[bytes, str]]:
-    """Digest and stamp of each write among messages to storage."""
-    return {
-        (message.digest, stamp_of(message.record).hex())
-        for message in messages
-        if type(message) is WriteReplica
-    }
-
-
-class SimStorage(SimActor):
-    """Storage: it is busy while a commit is on its way to the disk."""
-
-    def __init__(self, node: SimNode, role: str) -> None:
-        super().__init__(node, role)
-        self.group = GroupCommit(node.disk, self.outbox, self._failed)
-        self._busy = False
-        self._batch: list[Delivery] = []
-        """What is on its way to the disk."""
-
-    @property
-    def idle(self) -> bool:
-        """Whether everything that came is on the disk."""
-        return not (self._busy or self.inbox or self.group.waiting)
-
-    def unsettled(self) -> set[tuple[bytes, str]]:
-        """The last hints of this node's own coordinator that are not on the disk yet."""
-        waiting = list(self._batch)
-        for item in self.inbox:
-            waiting += super().opened(item)
-        return self._last_hints(waiting)
-
-    def _last_hints(self, deliveries: Iterable[Delivery]) -> set[tuple[bytes, str]]:
-        own = self.node.actors[COORDINATOR]
-        assert isinstance(own, SimCoordinator)
-        sender = Peer(self.node.name, COORDINATOR)
-        return _writes(m for m, by in deliveries if by == sender and own.is_last_hint(m))
-
-    def may_turn(self) -> bool:
-        """Not before the last commit has come to its end."""
-        return not self._busy and super().may_turn()
-
-    def serve(self, batch: list[Delivery], at: Now) -> None:
-        """Commit a batch; the answers leave when it is on the disk."""
-        node = self.node
-        if node.crash_at == "at delivery" and any(type(m) is DeliverHints for m, _ in batch):
-            node.crash()
-            return
-        machine = _Failing() if self.fails else self.machine
-        if not self.group.serve(machine, batch, at):
-            return
-        self._busy, self._batch = True, batch
-        self._note_refusals()
-        if node.crash_at.endswith("commit"):
-            node.crash()
-            return
-        node.world.after(self._commit_s(), self._committed)
-
-    def _note_refusals(self) -> None:
-        """A last hint for which there is no room is kept nowhere."""
-        own = Peer(self.node.name, COORDINATOR)
-        replies = (m for m in self.outbox.sends.get(own, ()) if type(m) is WriteReplicaReply)
-        refused = {reply.request for reply in replies if reply.status == ReplicaStatus.REFUSED}
-        self.node.cluster.unkept |= self._last_hints(
-            (message, sender)
-            for message, sender in self._batch
-            if type(message) is WriteReplica and message.request in refused
-        )
-
-    def _committed(self) -> None:
-        node = self.node
-        if node.actors.get(self.role) is not self:
-            return
-        if not super().may_turn():
-            node.world.after(PAUSED_S, self._committed)
-            return
-        self._busy, self._batch = False, []
-        node.disk.settle()
-        if node.disk.wants_sync:
-            node.world.after(SYNC_S, self._sync)
-        self.flush(node.now())
-        self.wake_for_more()
-
-    def _sync(self) -> None:
-        if self.node.actors.get(self.role) is self:
-            self.node.disk.sync()
-
-    def wake_for_more(self) -> None:
-        """Background messages may be left over."""
-        if not self._busy:
-            super().wake_for_more()
-            if self.group.waiting:
-                self.wake(0.0001)
-
-    def _commit_s(self) -> float:
-        """How long a commit takes."""
-        usual_s = self.chance.uniform(0.0003, 0.001)
-        if self.chance.random() < self.node.network.rates.slow_commit:
-            usual_s = self.chance.uniform(0.001, 0.1)
-        return max(usual_s, self.node.commit_s)
-
-    def _failed(self, error: Exception, message: Message, _at: Now) -> Machine:
-        if not isinstance(error, PlannedError):
-            what = type(message).__name__
-            raise BrokenMachineError(f"storage of {self.node.name} failed over {what}: {error!r}")
-        self.note_failure(message)
-        # It is shown to nobody else, for it might break them as well (sloppy_quorum.py).
-        self.node.cluster.unkept |= _writes([message])
-        self.machine = self.node.make_machine(STORAGE, self.outbox)
-        return self.machine
-
-
-class _Failing:
-    """In the place of a storage machine: it raises over the first message."""
-
-    def receive(self, message: Message, _sender: Address, _now: Now) -> None:
-        raise PlannedError(type(message).__name__)
-
-    def on_deadline(self, now: Now) -> None:
-        """Storage has none."""
-
-    def next_deadline(self) -> float | None:
-        return None
-
-    def on_failure(self, now: Now) -> None:
-        """Storage holds nothing."""

@@ -27,10 +27,12 @@ from toystore.core.machine import (
 from toystore.core.messages import Leave, MembersChanged
 from toystore.core.storage import Storage, found
 from toystore.core.swim import Swim
-from toystore.sim.actor import SimActor, SimCoordinator, SimStorage
+from toystore.sim.actor import SimActor
+from toystore.sim.coordinator import SimCoordinator
 from toystore.sim.disk import SimDisk
 from toystore.sim.network import Link
 from toystore.sim.promises import Loss
+from toystore.sim.storage import SimStorage
 from toystore.wire import Header
 
 if TYPE_CHECKING:

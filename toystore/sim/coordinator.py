@@ -1,0 +1,87 @@
+"""The coordinator of a simulated node: an actor with a door for clients.
+
+Beside that it keeps account of what an audit must excuse (`SimCluster.unkept`): the
+acknowledged writes that end with their coordinator, and the last hints of which nobody
+hears whether they are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from toystore.core.admission import no_room
+from toystore.core.coordinator import Coordinator
+from toystore.core.machine import STORAGE, Address, Caller, Now, Peer
+from toystore.core.messages import (
+    Code,
+    Delivery,
+    ErrorReply,
+    MembersChanged,
+    Message,
+    WriteReplica,
+)
+from toystore.core.record import stamp_of
+from toystore.core.writing import Write
+from toystore.sim.actor import Letter, SimActor
+from toystore.wire import request_numbers
+
+
+class SimCoordinator(SimActor):
+    """The coordinator: clients for whom there is no room are turned away at the door."""
+
+    machine: Coordinator
+
+    def turn(self) -> None:
+        """Look how much room there is, as the real one does once in a turn."""
+        self._room = self.machine.room(self.node.now())
+        super().turn()
+
+    def opened(self, item: Letter | Delivery) -> list[Delivery]:
+        """The requests of a frame, unless there is no room for them."""
+        deliveries = super().opened(item)
+        if not (isinstance(item, Letter) and isinstance(item.sender, Caller)):
+            return deliveries
+        if self._room <= 0 and (numbers := request_numbers(item.frame)):
+            text = no_room(self.node.name)
+            for number in numbers:
+                refusal = ErrorReply(number, Code.OVERLOADED, text, True)
+                self.outbox.send(item.sender, refusal)
+            self.machine.turned_away(len(numbers), self.node.now())
+            return []
+        self._room -= len(deliveries)
+        return deliveries
+
+    def feed(self, message: Message, sender: Address, at: Now) -> None:
+        """Remember what gossip says."""
+        if type(message) is MembersChanged:
+            self.node.members = message
+        super().feed(message, sender, at)
+
+    def send(self, address: Address, messages: list[Message]) -> list[Delivery]:
+        """Note the last hints that are left with others: nobody hears whether they are kept."""
+        if address != Peer(self.node.name, STORAGE):
+            self.node.cluster.unkept |= writes_in(m for m in messages if self.is_last_hint(m))
+        return super().send(address, messages)
+
+    def is_last_hint(self, message: Message) -> bool:
+        """Whether nobody waits for the answer to a message that leaves a hint."""
+        return (
+            type(message) is WriteReplica
+            and message.hint_owner is not None
+            and message.request not in self.machine._desk.held
+        )
+
+    def unsettled(self) -> set[tuple[bytes, str]]:
+        """The acknowledged writes on the desk."""
+        held = self.machine._desk.held.values()
+        writes = (one for one in held if isinstance(one, Write) and one.answered)
+        return {(write._digest, write.stamp.hex()) for write in writes}
+
+
+def writes_in(messages: Iterable[Message]) -> set[tuple[bytes, str]]:
+    """Digest and stamp of each write among messages to storage."""
+    return {
+        (message.digest, stamp_of(message.record).hex())
+        for message in messages
+        if type(message) is WriteReplica
+    }

@@ -1,0 +1,149 @@
+"""Storage of a simulated node: an actor that commits its batches, by the real `GroupCommit`.
+
+It is busy until its commit has reached the disk, and only then do its answers leave.  A
+crash in between finds the batch committed or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from toystore.core.machine import COORDINATOR, STORAGE, Address, Machine, Now, Peer
+from toystore.core.messages import (
+    DeliverHints,
+    Delivery,
+    Message,
+    ReplicaStatus,
+    WriteReplica,
+    WriteReplicaReply,
+)
+from toystore.engines import GroupCommit
+from toystore.sim.actor import BrokenMachineError, PlannedError, SimActor
+from toystore.sim.coordinator import SimCoordinator, writes_in
+
+if TYPE_CHECKING:
+    from toystore.sim.node import SimNode
+
+SYNC_S = 0.1
+"""How long a settled batch waits for its sync, with durability "async"."""
+PAUSED_S = 0.01
+"""How soon a commit that ends in a pause is looked at again."""
+
+
+class SimStorage(SimActor):
+    """Storage: it is busy while a commit is on its way to the disk."""
+
+    def __init__(self, node: SimNode, role: str) -> None:
+        super().__init__(node, role)
+        self.group = GroupCommit(node.disk, self.outbox, self._failed)
+        self._busy = False
+        self._batch: list[Delivery] = []
+        """What is on its way to the disk."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything that came is on the disk."""
+        return not (self._busy or self.inbox or self.group.waiting)
+
+    def unsettled(self) -> set[tuple[bytes, str]]:
+        """The last hints of this node's own coordinator that are not on the disk yet."""
+        waiting = list(self._batch)
+        for item in self.inbox:
+            waiting += super().opened(item)
+        return self._last_hints(waiting)
+
+    def _last_hints(self, deliveries: Iterable[Delivery]) -> set[tuple[bytes, str]]:
+        own = self.node.actors[COORDINATOR]
+        assert isinstance(own, SimCoordinator)
+        sender = Peer(self.node.name, COORDINATOR)
+        return writes_in(m for m, by in deliveries if by == sender and own.is_last_hint(m))
+
+    def may_turn(self) -> bool:
+        """Not before the last commit has come to its end."""
+        return not self._busy and super().may_turn()
+
+    def serve(self, batch: list[Delivery], at: Now) -> None:
+        """Commit a batch; the answers leave when it is on the disk."""
+        node = self.node
+        if node.crash_at == "at delivery" and any(type(m) is DeliverHints for m, _ in batch):
+            node.crash()
+            return
+        machine = _Failing() if self.fails else self.machine
+        if not self.group.serve(machine, batch, at):
+            return
+        self._busy, self._batch = True, batch
+        self._note_refusals()
+        if node.crash_at.endswith("commit"):
+            node.crash()
+            return
+        node.world.after(self._commit_s(), self._committed)
+
+    def _note_refusals(self) -> None:
+        """A last hint for which there is no room is kept nowhere."""
+        own = Peer(self.node.name, COORDINATOR)
+        replies = (m for m in self.outbox.sends.get(own, ()) if type(m) is WriteReplicaReply)
+        refused = {reply.request for reply in replies if reply.status == ReplicaStatus.REFUSED}
+        self.node.cluster.unkept |= self._last_hints(
+            (message, sender)
+            for message, sender in self._batch
+            if type(message) is WriteReplica and message.request in refused
+        )
+
+    def _committed(self) -> None:
+        node = self.node
+        if node.actors.get(self.role) is not self:
+            return
+        if not super().may_turn():
+            node.world.after(PAUSED_S, self._committed)
+            return
+        self._busy, self._batch = False, []
+        node.disk.settle()
+        if node.disk.wants_sync:
+            node.world.after(SYNC_S, self._sync)
+        self.flush(node.now())
+        self.wake_for_more()
+
+    def _sync(self) -> None:
+        if self.node.actors.get(self.role) is self:
+            self.node.disk.sync()
+
+    def wake_for_more(self) -> None:
+        """Background messages may be left over."""
+        if not self._busy:
+            super().wake_for_more()
+            if self.group.waiting:
+                self.wake(0.0001)
+
+    def _commit_s(self) -> float:
+        """How long a commit takes."""
+        usual_s = self.chance.uniform(0.0003, 0.001)
+        if self.chance.random() < self.node.network.rates.slow_commit:
+            usual_s = self.chance.uniform(0.001, 0.1)
+        return max(usual_s, self.node.commit_s)
+
+    def _failed(self, error: Exception, message: Message, _at: Now) -> Machine:
+        if not isinstance(error, PlannedError):
+            what = type(message).__name__
+            raise BrokenMachineError(f"storage of {self.node.name} failed over {what}: {error!r}")
+        self.note_failure(message)
+        # It is shown to nobody else, for it might break them as well (sloppy_quorum.py).
+        self.node.cluster.unkept |= writes_in([message])
+        self.machine = self.node.make_machine(STORAGE, self.outbox)
+        return self.machine
+
+
+class _Failing:
+    """In the place of a storage machine: it raises over the first message."""
+
+    def receive(self, message: Message, _sender: Address, _now: Now) -> None:
+        raise PlannedError(type(message).__name__)
+
+    def on_deadline(self, now: Now) -> None:
+        """Storage has none."""
+
+    def next_deadline(self) -> float | None:
+        return None
+
+    def on_failure(self, now: Now) -> None:
+        """Storage holds nothing."""
