@@ -55,6 +55,8 @@ CALM = Rates()
 
 
 Count = Annotated[int, Field(ge=1)]
+Hosts = Annotated[int, Field(ge=1, le=100)]
+"""How many of them: each takes memory."""
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -63,13 +65,13 @@ class Scenario:
     """What a run is made of."""
 
     seed: int
-    nodes: Count
-    n: Count
-    r: Count
-    w: Count
+    nodes: Hosts
+    n: Hosts
+    r: Hosts
+    w: Hosts
     durability: Durability
     partitions: Literal[8, 16, 32]
-    seeds: Count
+    seeds: Hosts
     """How many of the nodes are seeds."""
     probe_period_s: Seconds
     exchange_periods: Count
@@ -80,7 +82,7 @@ class Scenario:
     batch_bytes: Count
     retry_s: Seconds
     """How often hints are counted."""
-    clients: Count
+    clients: Hosts
     keys: Count
     """With few there are races; with many the last write of most is long before the end, and
     no later one hides that it was lost."""
