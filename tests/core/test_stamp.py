@@ -3,12 +3,13 @@
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from toystore.core.stamp import (
     NO_STAMP,
     STAMP_BYTES,
+    TIME_US_MAX,
     HybridLogicalClock,
     pack_stamp,
     unpack_stamp,
@@ -78,11 +79,24 @@ def test_a_clock_shown_another_clocks_stamp_mints_above_it_whoever_minted_it(his
     other = clock(minter)
     live(other, history)
     shown = other.mint(0)
+    assume(unpack_stamp(shown).time_us <= TIME_US_MAX)
 
     lagging = clock(bytes(8))
     lagging.merge(shown)
 
     assert lagging.mint(0) > shown
+
+
+def test_the_one_stamp_that_can_be_minted_after_the_end_of_time_is_followed_by_nobody():
+    last = clock()
+    last.merge(pack_stamp(TIME_US_MAX, 2**32 - 1, bytes(8)))
+    shown = last.mint(0)
+    assert unpack_stamp(shown).time_us == TIME_US_MAX + 1
+
+    other = clock()
+    other.merge(shown)
+
+    assert unpack_stamp(other.mint(5)).time_us == 5
 
 
 @given(HISTORIES, STAMPS)

@@ -89,7 +89,7 @@ class HybridLogicalClock:
     def merge(self, stamp: bytes) -> None:
         """Never again mint at or below ``stamp`` (HLC, "receive event").
 
-        A stamp after `TIME_US_MAX` no clock has minted, and none follows it.
+        No clock follows a stamp after `TIME_US_MAX`: above the last there would be none.
         """
         time_us, counter, _ = unpack_stamp(stamp)
         if time_us <= TIME_US_MAX:
