@@ -193,12 +193,18 @@ def test_a_reply_of_the_stamp_before_does_not_acknowledge_the_write_put_anew():
     assert anew.request != first.request
 
 
-def test_a_superseded_write_may_have_been_seen():
+def a_put_anew():
+    """A machine and its put, which was superseded and has been sent again."""
     machine, request = a_machine(), a_put()
     machine.begin(request, 0.0)
     sent(machine, 0, 0.0)
     machine.receive(encode([SupersededReply(request.id, request.stamp)]), 0, 0.1)
     sent(machine, 0, 0.1)
+    return machine, request
+
+
+def test_a_superseded_write_may_have_been_seen():
+    machine, request = a_put_anew()
 
     for endpoint in (0, 1):
         machine.receive(refused(request, Code.UNAVAILABLE), endpoint, 0.2)
@@ -231,11 +237,7 @@ def test_a_write_that_may_still_happen_under_its_stamp_is_not_put_without_one():
 
 
 def test_a_stamp_that_nobody_else_can_have_is_given_up_when_it_is_refused():
-    machine, request = a_machine(), a_put()
-    machine.begin(request, 0.0)
-    sent(machine, 0, 0.0)
-    machine.receive(encode([SupersededReply(request.id, request.stamp)]), 0, 0.1)
-    sent(machine, 0, 0.1)
+    machine, request = a_put_anew()
 
     machine.receive(refused(request, Code.CLOCK_AHEAD), 0, 0.2)
 

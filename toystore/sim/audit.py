@@ -121,8 +121,8 @@ def copies_complete(cluster: SimCluster, rows: Iterable[Row]) -> list[Violation]
     lost_s = max((loss.at_s or 0.0 for loss in cluster.losses), default=0.0)
     last: dict[tuple[str, str], Row] = {}
     for row in rows:
-        kept = (_digest(row), row.stamp) not in cluster.unkept and row.invoke_s > lost_s
-        if row.writes and row.outcome == OK and kept:
+        owed = row.writes and row.outcome == OK and row.invoke_s > lost_s
+        if owed and (_digest(*row.place), row.stamp) not in cluster.unkept:
             last[row.place] = max(row, last.get(row.place, row), key=lambda row: row.stamp)
     found = []
     for place, row in last.items():
@@ -199,15 +199,14 @@ def idle_is_quiet(
     return found
 
 
-def _digest(row: Row) -> bytes:
-    """Where a row's key lies."""
-    bucket, key = row.place
+def _digest(bucket: str, key: str) -> bytes:
+    """Where a key lies."""
     return digest_of(bucket, key.encode())
 
 
 def _copies(cluster: SimCluster, bucket: str, key: str) -> dict[str, bytes | None]:
     """What each owner of a key holds."""
-    digest = digest_of(bucket, key.encode())
+    digest = _digest(bucket, key)
     owners = _owners(cluster, bucket, digest)
     return {name: cluster.nodes[name].disk.get(b"r" + digest) for name in owners}
 

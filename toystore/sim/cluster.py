@@ -117,6 +117,11 @@ class SimCluster:
         )
         self.nodes = {name: SimNode(self, name) for name in scenario.names}
 
+    @property
+    def lossy(self) -> set[str]:
+        """The nodes that have lost something."""
+        return {loss.node for loss in self.losses}
+
     def start(self) -> None:
         """Start every node, one soon after the other."""
         chance = self.world.chance("start")
@@ -139,11 +144,6 @@ class SimCluster:
         node = self.nodes[to.node]
         if node.running:
             node.actors[to.actor].receive(frame)
-
-    @property
-    def lossy(self) -> set[str]:
-        """The nodes that have lost something."""
-        return {loss.node for loss in self.losses}
 
     # --- what is logged -----------------------------------------------------------------
 
