@@ -5,7 +5,7 @@
 `why_behind`   the one case in which a copy may be behind (DESIGN.md section 5): a
                coordinator that died between answering and hinting
 `broken`       every key read back, and the whole history held to what toystore promises
-               (toystore/sim/promises.py), as the simulator's are
+               (toystore/check/promises.py), as the simulator's are
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from toystore.config import ClusterConfig
-from toystore.sim.history import OK, Row
-from toystore.sim.promises import (
+from toystore.check.history import OK, Row
+from toystore.check.promises import (
     ALWAYS,
     Violation,
     everything_is_served,
@@ -25,6 +24,7 @@ from toystore.sim.promises import (
     quorums_overlap,
     writes_follow,
 )
+from toystore.config import ClusterConfig
 
 from .replicas import copies
 from .workload import Workload

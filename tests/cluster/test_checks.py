@@ -2,7 +2,7 @@
 
 import pytest
 
-from toystore.sim.history import GET, OK, PUT, Row
+from toystore.check.history import GET, OK, PUT, Row
 
 from .checks import Behind, Death, behind, broken, unexplained, why_behind
 from .workload import Workload, at_work

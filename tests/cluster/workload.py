@@ -2,7 +2,7 @@
 
 All of them use the same keys, so that which write of a key is the last is for the stamps
 to say.  Every value is written once: ``c3.17`` is the 17th of client ``c3``.  The history
-is a list of rows (toystore/sim/history.py); what must hold of it is checks.py's.
+is a list of rows (toystore/check/history.py); what must hold of it is checks.py's.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from toystore import ToystoreError
+from toystore.check.history import DELETE, FAIL, GET, OK, PUT, UNKNOWN, Row
 from toystore.client.clock import Clock, process_clock
 from toystore.core.stamp import MINTER_BYTES, HybridLogicalClock
-from toystore.sim.history import DELETE, FAIL, GET, OK, PUT, UNKNOWN, Row
 
 from .telling_client import TellingClient, Told
 

@@ -36,11 +36,11 @@ import fuzz_sockets as sockets
 from fuzz_inputs import NotAnInputError
 from mutations import CONTEXT, LINES, MSGPACK, PACK, RECORD, STAMP, YAML, Form
 
+from toystore.check.history import HistoryError
 from toystore.config import ConfigError
 from toystore.core.record import CorruptRecordError
 from toystore.core.storage import ForeignDataError
 from toystore.localcluster.preflight import StartError
-from toystore.sim.history import HistoryError
 from toystore.wire import FrameError
 
 CORPUS = Path(__file__).resolve().parent / "corpus"

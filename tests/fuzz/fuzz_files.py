@@ -14,13 +14,13 @@ from datetime import UTC, datetime
 from fuzz_inputs import CONFIG, file_of
 
 from actors.node import Node as NodeProcess
+from toystore.check.history import Row, read_rows, write_rows
 from toystore.config import ClusterConfig, Step, load
 from toystore.core.ring import Ring
 from toystore.localcluster.cluster import Node
 from toystore.localcluster.preflight import LOCK, held
 from toystore.localcluster.scenario import Played
 from toystore.localcluster.summary import read_logs, summary
-from toystore.sim.history import Row, read_rows, write_rows
 from toystore.sim.scenario import Scenario, draw
 
 # --- the configuration ------------------------------------------------------------------

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from toystore.check.history import OK, PUT, Row
 from toystore.core.handoff import Handoff
 from toystore.core.machine import ACTORS
 from toystore.core.store import StoreFullError
@@ -15,7 +16,6 @@ from toystore.sim.actor import BrokenMachineError
 from toystore.sim.client import Ask, SimClient
 from toystore.sim.cluster import AUDITOR, SimClock, SimCluster
 from toystore.sim.disk import SimDisk
-from toystore.sim.history import OK, PUT, Row
 from toystore.sim.minimise import smaller
 from toystore.sim.network import QUEUE_MAX, SPLIT_BREAKS_S, Network
 from toystore.sim.scenario import CALM, Rates, Scenario, draw

@@ -5,8 +5,8 @@ Rows are written as a client would note them: times in seconds, stamps as letter
 
 import pytest
 
-from toystore.sim import promises
-from toystore.sim.history import (
+from toystore.check import promises
+from toystore.check.history import (
     DELETE,
     FAIL,
     GET,
@@ -18,7 +18,7 @@ from toystore.sim.history import (
     read_rows,
     write_rows,
 )
-from toystore.sim.promises import Loss
+from toystore.check.promises import Loss
 
 
 def did(operation, value, at, *, outcome=OK, stamp="", owners=2, **more):

@@ -5,8 +5,8 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from toystore.check.history import write_rows
 from toystore.cli import main
-from toystore.sim.history import write_rows
 from toystore.sim.run import run
 from toystore.sim.scenario import draw
 

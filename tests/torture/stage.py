@@ -17,8 +17,8 @@ from tests.cluster.harness import Cluster
 from tests.cluster.network import CUT, FAIR, HOLE, Weather
 from tests.cluster.small_disk import small_disk
 from tests.cluster.workload import Workload, at_work
-from toystore.sim.history import OK, Row, write_rows
-from toystore.sim.promises import Violation
+from toystore.check.history import OK, Row, write_rows
+from toystore.check.promises import Violation
 
 from .summary import Result
 

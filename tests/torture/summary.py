@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from toystore.sim.promises import Violation
+from toystore.check.promises import Violation
 
 
 @dataclass

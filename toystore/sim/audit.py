@@ -9,8 +9,8 @@
 `idle_is_quiet`      without requests there is nothing but gossip, and little of that
 `news_travels`       all call a dead node dead at about one time
 
-Each returns violations, like the checks on histories (promises.py).  Anti-entropy, when it
-comes, lets `replicas_equal` be asked without the reads before it.
+Each returns violations, like the checks of histories (``toystore/check/promises.py``).
+Anti-entropy, when it comes, lets `replicas_equal` be asked without the reads before it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from toystore.check.history import OK, Row
+from toystore.check.promises import Violation
 from toystore.core.messages import MemberStatus
 from toystore.core.record import CorruptRecordError, digest_of, stamp_of, unpack_record
 from toystore.core.ring import Ring
 from toystore.sim.cluster import SimCluster
-from toystore.sim.history import OK, Row
-from toystore.sim.promises import Violation
 
 HINTS = (b"h", b"q", b"t")
 """The kinds of keys under which hints leave anything."""

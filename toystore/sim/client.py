@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+from toystore.check.history import DELETE, FAIL, GET, OK, PUT, UNKNOWN, Row
 from toystore.client.answer import Found, Written
 from toystore.client.clock import Clock
 from toystore.client.errors import ToystoreError
@@ -29,7 +30,6 @@ from toystore.core.machine import COORDINATOR, Caller, Peer
 from toystore.core.messages import GetReply
 from toystore.core.stamp import HybridLogicalClock
 from toystore.sim.cluster import SimClock, SimCluster
-from toystore.sim.history import DELETE, FAIL, GET, OK, PUT, UNKNOWN, Row
 from toystore.sim.network import Link
 
 ATTEMPT_S = 0.5

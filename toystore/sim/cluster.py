@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 
+from toystore.check.promises import Loss
 from toystore.core.events import EVENTS
 from toystore.core.machine import COORDINATOR, Caller, Event, Now, Peer
 from toystore.core.ring import Member, Ring
@@ -22,7 +23,6 @@ from toystore.core.settings import (
 from toystore.sim.actor import BrokenMachineError
 from toystore.sim.network import Link, Network
 from toystore.sim.node import SimNode
-from toystore.sim.promises import Loss
 from toystore.sim.scenario import CALM, Scenario
 from toystore.sim.world import BEGIN_S, Tell, World
 

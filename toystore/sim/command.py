@@ -12,10 +12,10 @@ from pathlib import Path
 
 import click
 
-from toystore.sim import promises
-from toystore.sim.history import HistoryError, read_rows
+from toystore.check import promises
+from toystore.check.history import HistoryError, read_rows
+from toystore.check.promises import Loss
 from toystore.sim.minimise import minimise
-from toystore.sim.promises import Loss
 from toystore.sim.run import Report, run
 from toystore.sim.scenario import Scenario, draw
 from toystore.sim.search import search

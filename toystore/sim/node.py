@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from toystore.check.promises import Loss
 from toystore.core.coordinator import Coordinator
 from toystore.core.handoff import Handoff
 from toystore.core.machine import (
@@ -31,7 +32,6 @@ from toystore.sim.actor import SimActor
 from toystore.sim.coordinator import SimCoordinator
 from toystore.sim.disk import SimDisk
 from toystore.sim.network import Link
-from toystore.sim.promises import Loss
 from toystore.sim.storage import SimStorage
 from toystore.wire import Header
 

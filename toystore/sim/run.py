@@ -21,13 +21,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+from toystore.check import promises
+from toystore.check.history import DELETE, GET, PUT, Row
+from toystore.check.promises import Violation
 from toystore.core.messages import MemberStatus
-from toystore.sim import audit, promises
+from toystore.sim import audit
 from toystore.sim.actor import BrokenMachineError
 from toystore.sim.client import Ask, Load, SimClient
 from toystore.sim.cluster import AUDITOR, NEWCOMER, SimCluster
-from toystore.sim.history import DELETE, GET, PUT, Row
-from toystore.sim.promises import Violation
 from toystore.sim.scenario import Scenario
 from toystore.sim.trouble import KINDS, Fault
 from toystore.sim.world import BEGIN_S, Tell

@@ -30,8 +30,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from toystore.check.history import FAIL, GET, OK, PUT, Row, by_key
 from toystore.core.stamp import MINTER_BYTES
-from toystore.sim.history import FAIL, GET, OK, PUT, Row, by_key
 
 _MINTER_HEX = 2 * MINTER_BYTES
 
