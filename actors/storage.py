@@ -50,19 +50,19 @@ class StorageActor(Actor):
         return self.mailbox.send(address, messages)
 
     def patience_s(self) -> float | None:
-        """No wait while background messages are left over; else until the next sync."""
+        """No wait while background messages are left over; else until something is due."""
         if self.group.waiting:
             return 0.0
-        due = self.engine.sync_due_s()
+        due = self.engine.due_s()
         return None if due is None else due - time.monotonic()
 
     def serve(self, inbox: list[Delivery], at: Now) -> None:
         """One turn: commit a batch, answer."""
         self.group.serve(self.machine, inbox, at)
         self.flush(at)
-        due = self.engine.sync_due_s()
+        due = self.engine.due_s()
         if due is not None and due <= at.monotonic:
-            self.engine.sync()
+            self.engine.tend()
 
     def _replace(self, error: Exception, message: Message, at: Now) -> Machine:
         """A fresh machine for one that failed over ``message``, unless there were too many."""

@@ -1,6 +1,8 @@
 """The engines: verbs against a plain oracle, and LMDB against kills and bad disks."""
 
+import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -13,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toystore.engines import EngineError, MapFullError, StoreFullError, open_engine
+from toystore.engines import EngineError, MapFullError, StoreFullError, lmdb_engine, open_engine
 
 ROOT = os.getuid() == 0
 SMALL = 64 * 1024
@@ -192,23 +194,24 @@ def test_what_was_committed_survives_a_kill_and_what_was_not_is_gone(tmp_path, d
     assert all(found[b"%d.9" % batch] == b"%d" % batch for batch in range(committed + 1))
 
 
-def test_only_async_commits_wait_for_a_sync_and_only_if_they_wrote(tmp_path):
+def test_only_async_commits_wait_for_a_sync_and_only_if_they_wrote(tmp_path, monkeypatch):
+    monkeypatch.setattr(lmdb_engine, "_DEAD_S", float("inf"))  # so that nothing else is due
     sync = open_engine("sync", tmp_path / "sync")
     commit(sync, {b"k": b"v"})
-    assert sync.sync_due_s() is None
+    assert sync.due_s() == float("inf")
     sync.close()
 
-    engine = open_engine("async", tmp_path / "async", sync_interval_s=60.0)
-    before = time.monotonic()
+    engine = open_engine("async", tmp_path / "async", sync_interval_s=0.0)
     commit(engine, {})
-    assert engine.sync_due_s() is None
+    assert engine.due_s() == float("inf")
+    before = time.monotonic()
     commit(engine, {b"k": b"v"})
-    due = engine.sync_due_s()
-    assert before + 60.0 <= due <= time.monotonic() + 60.0
+    due = engine.due_s()
+    assert before <= due <= time.monotonic()
     commit(engine, {b"k": b"w"})
-    assert engine.sync_due_s() == due
-    engine.sync()
-    assert engine.sync_due_s() is None
+    assert engine.due_s() == due
+    engine.tend()
+    assert engine.due_s() == float("inf")
     engine.close()
 
 
@@ -302,6 +305,72 @@ def test_a_full_disk_is_said_to_be_full_and_loses_nothing_that_was_committed(
     engine.close()
 
 
+@pytest.mark.parametrize("left_bytes", [0, 3000])
+def test_an_engine_opens_on_a_full_disk_reads_and_writes_once_there_is_room(small_disk, left_bytes):
+    folder, ballast = small_disk / "data", small_disk / "ballast"
+    filled(folder)
+    fill(ballast, left_bytes)
+
+    for _ in range(2):  # as after a crash and after a clean stop
+        engine = open_engine("sync", folder)
+        assert len(content(engine)) == 300
+        with pytest.raises(StoreFullError):
+            commit(engine, {b"more": bytes(10_000)})
+        engine.abort()
+        assert len(content(engine)) == 300
+        engine.close()
+    engine = open_engine("sync", folder)
+    ballast.unlink()
+    commit(engine, {b"more": bytes(10_000)})
+
+    assert len(content(engine)) == 301
+    engine.close()
+
+
+@pytest.mark.parametrize("left_bytes", [0, 4096, 8192, 12_288])
+def test_a_full_disk_cannot_be_begun_on_and_nothing_half_begun_is_left(small_disk, left_bytes):
+    folder, ballast = small_disk / "data", small_disk / "ballast"
+    folder.mkdir()
+    fill(ballast, left_bytes)
+
+    refused(folder, "make room|make some")
+    ballast.unlink()
+
+    engine = open_engine("sync", folder)
+    assert content(engine) == {}
+    engine.close()
+
+
+def test_where_the_map_cannot_be_as_long_as_it_should_it_is_as_long_as_the_file(tmp_path):
+    filled(tmp_path)
+    length = (tmp_path / "data.mdb").stat().st_size
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (length, most[1]))
+    try:
+        engine = open_engine("sync", tmp_path, map_bytes=4 * length)
+        held = content(engine)
+        with pytest.raises(MapFullError):
+            commit(engine, {b"%d" % number: bytes(length // 8) for number in range(8)})
+        engine.abort()
+        with pytest.raises(StoreFullError):
+            engine.grow()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
+
+    assert len(held) == 300
+    engine.close()
+
+
+def fill(ballast, left_bytes):
+    """Leave so many bytes on a disk."""
+    reserved = ballast.with_name("reserved")
+    reserved.write_bytes(bytes(left_bytes))
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    reserved.unlink()
+
+
 def test_an_io_error_on_a_disk_with_room_is_fatal(tmp_path, monkeypatch):
     engine = open_engine("sync", tmp_path)
 
@@ -320,6 +389,97 @@ def test_an_io_error_on_a_disk_with_room_is_fatal(tmp_path, monkeypatch):
         engine.commit()
 
     engine.close()
+
+
+# --- those who look on ------------------------------------------------------------------
+
+LOOK_ON = """
+    import lmdb
+    environment = lmdb.open(sys.argv[1], map_size=1 << 30)
+    readers = [environment.begin() for _ in range(int(sys.argv[2]))]
+    print("reads", flush=True)
+    sys.stdin.read()
+"""
+"""As mdb_copy does."""
+
+
+@contextmanager
+def looker_on(folder, slots=1):
+    with child(LOOK_ON, folder, slots) as process:
+        assert process.stdout.readline() == "reads\n"
+        yield process
+
+
+def all_slots(engine):
+    return engine._env.info()["max_readers"]
+
+
+def overwrite(engine, times):
+    for _ in range(times):
+        commit(engine, {b"%d" % number: os.urandom(4000) for number in range(200)})
+
+
+def used_bytes(folder):
+    return (folder / "data.mdb").stat().st_blocks * 512
+
+
+def test_a_reader_that_was_killed_does_not_make_the_file_grow(tmp_path):
+    engine = open_engine("async", tmp_path)
+    overwrite(engine, 5)
+    before = used_bytes(tmp_path)
+    with looker_on(tmp_path):
+        pass
+
+    overwrite(engine, 40)
+
+    assert used_bytes(tmp_path) < 3 * before
+    engine.close()
+
+
+def test_killed_readers_give_their_slots_back_while_nothing_is_written(tmp_path, monkeypatch):
+    engine = open_engine("sync", tmp_path)
+    with looker_on(tmp_path, all_slots(engine)):
+        pass
+    with child(LOOK_ON, tmp_path, 1) as process:
+        assert process.stdout.readline() == ""  # for want of a slot
+    monkeypatch.setattr(engine, "_dead_due_s", time.monotonic())
+
+    engine.tend()
+
+    with looker_on(tmp_path):
+        pass
+    engine.close()
+
+
+def test_an_engine_opens_though_killed_readers_left_no_slot_and_one_still_reads(tmp_path):
+    engine = open_engine("sync", tmp_path)
+    commit(engine, {b"k": b"v"})
+    with looker_on(tmp_path):  # who keeps LMDB from making its table again
+        with looker_on(tmp_path, all_slots(engine) - 1):
+            engine.close()
+
+        engine = open_engine("sync", tmp_path)
+
+        assert content(engine) == {b"k": b"v"}
+        assert engine._env.readers().count("\n") == 2  # the heading, and who still reads
+        engine.close()
+
+
+# --- who may read -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
+def test_data_is_its_owners_alone_whatever_the_umask(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        open_engine("sync", tmp_path / "made" / "data").close()
+    finally:
+        os.umask(before)
+
+    folder = tmp_path / "made" / "data"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    modes = {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+    assert modes == dict.fromkeys(("data.mdb", "lock.mdb", "lock"), 0o600)
 
 
 # --- folders ----------------------------------------------------------------------------
@@ -425,7 +585,7 @@ def test_a_file_where_the_folder_should_be_is_refused(tmp_path):
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").touch()
 
-    refused(tmp_path / "file" / "data", "cannot be used: Not a directory")
+    refused(tmp_path / "file" / "data", "is a file, or in one")
 
 
 @pytest.mark.skipif(ROOT, reason="root may write anywhere")

@@ -383,10 +383,10 @@ def test_a_sync_that_was_put_off_is_made_when_it_is_due(around):
             super().commit()
             self.due = self.due or time.monotonic() + 0.02
 
-        def sync_due_s(self) -> float | None:
+        def due_s(self) -> float | None:
             return self.due
 
-        def sync(self) -> None:
+        def tend(self) -> None:
             assert self.due is not None
             assert time.monotonic() >= self.due
             self.due = None

@@ -47,11 +47,12 @@ class Engine(Store, Protocol):
         Raises `StoreFullError` if the disk has none.
         """
 
-    def sync_due_s(self) -> float | None:
-        """The monotonic second at which `sync` is due; None while nothing waits for it."""
+    def due_s(self) -> float | None:
+        """The monotonic second at which `tend` is wanted; None if there is nothing to do."""
 
-    def sync(self) -> None:
-        """Bring to the disk what was committed without waiting for it ("async").
+    def tend(self) -> None:
+        """Between transactions, do what has come due: bring to the disk what was committed
+        without waiting for it ("async"), clean up after others.
 
         Raises `EngineError`: after a failed sync nothing can be trusted.
         """

@@ -1,8 +1,4 @@
-"""The LMDB engine: one unnamed database in a folder that belongs to one process.
-
-    FOLDER/data.mdb   the database
-    FOLDER/lock.mdb   LMDB's own, for its readers
-    FOLDER/lock       held with flock for as long as the engine is open; holds our pid
+"""The LMDB engine: one unnamed database in a folder that belongs to one process (folder.py).
 
 No WRITEMAP: the process cannot scribble over the map, and a full disk is an error that
 a write returns instead of a signal (docs/ARCHITECTURE.md).  A commit that wrote nothing
@@ -13,12 +9,17 @@ LMDB alone leaves it shorter than the pages it counts whenever the last of them 
 freed before they were written, which looks just like a file that was cut off; with the
 tail always there, a file shorter than its last page *was* cut off, and is refused at
 the start, where LMDB would run into it later and die of a SIGBUS.
+
+Others may look on: an mdb_copy holds a slot in lock.mdb, and the pages that it reads are not
+used again before it is done.  One that is killed leaves both behind, and the file would grow
+with each write from then on.  So the dead are looked for before the file grows by much, and
+now and then.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -28,13 +29,17 @@ from typing import Any
 import lmdb
 
 from toystore.core.store import StoreFullError
+from toystore.engines import folder as files
 from toystore.engines.base import EngineError, MapFullError
+from toystore.engines.folder import NO_ROOM
 
-_OURS = {"data.mdb", "lock.mdb", "lock", "lost+found"}
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NEARLY_FULL_BYTES = 16 * 1024 * 1024
-_READERS_MAX = 8
-"""For lookers-on such as mdb_stat; the engine itself needs none."""
+_READERS_MAX = 126
+"""For lookers-on such as mdb_stat; the engine itself needs one, while it opens."""
+_DEAD_S = 5.0
+"""How often readers that have died are looked for."""
+_GROWTH_PAGES = 256
+"""And so many pages that the database has grown by."""
 
 
 class LmdbEngine:
@@ -47,18 +52,19 @@ class LmdbEngine:
         that long after it.
         """
         self._folder = folder
-        self._data = folder / "data.mdb"
+        self._data = folder / files.DATA
         self._sync_interval_s = sync_interval_s
         self._sync_due_s: float | None = None
         self._wrote = False
         self._txn: Any = None
-        _make(folder)
-        self._lock = _lock(folder)
+        files.make(folder)
+        self._lock = files.lock(folder)
         try:
             self._env = self._open(map_bytes)
         except BaseException:
             os.close(self._lock)
             raise
+        self._forget_the_dead()
 
     def get(self, key: bytes) -> bytes | None:
         """The value under ``key``, or None."""
@@ -113,8 +119,12 @@ class LmdbEngine:
         except lmdb.Error as error:
             raise self._translated(error) from error
         self._txn = None
-        if self._wrote and self._sync_interval_s is not None and self._sync_due_s is None:
+        if not self._wrote:
+            return
+        if self._sync_interval_s is not None and self._sync_due_s is None:
             self._sync_due_s = time.monotonic() + self._sync_interval_s
+        if self._env.info()["last_pgno"] >= self._pages + _GROWTH_PAGES:
+            self._forget_the_dead()
 
     def abort(self) -> None:
         """Undo the batch, if there is one."""
@@ -124,29 +134,48 @@ class LmdbEngine:
 
     def grow(self) -> int:
         """Double the map, between transactions; returns its new size in bytes."""
+        self._forget_the_dead()
         size: int = 2 * self._env.info()["map_size"]
         try:
             os.truncate(self._data, size)
             self._env.set_mapsize(size)
         except OSError as error:
-            if error.errno in _NO_ROOM:
+            if error.errno in NO_ROOM:
                 raise StoreFullError(f"no room to grow {self._data}: {error.strerror}") from error
             raise EngineError(f"{self._data} cannot grow: {error.strerror}") from error
         except lmdb.Error as error:
             raise EngineError(f"{self._data} cannot be mapped at {size} bytes: {error}") from error
         return size
 
-    def sync_due_s(self) -> float | None:
-        """The monotonic second at which `sync` is due; None while nothing waits for it."""
-        return self._sync_due_s
+    def due_s(self) -> float | None:
+        """The monotonic second at which `tend` is wanted."""
+        return (
+            self._dead_due_s
+            if self._sync_due_s is None
+            else min(self._dead_due_s, self._sync_due_s)
+        )
 
-    def sync(self) -> None:
-        """Bring to the disk what was committed."""
+    def tend(self) -> None:
+        """Bring to the disk what was committed, let go of what dead readers held; if due."""
+        now = time.monotonic()
+        if self._sync_due_s is not None and self._sync_due_s <= now:
+            self._sync()
+        if self._dead_due_s <= now:
+            self._forget_the_dead()
+
+    def _sync(self) -> None:
         try:
             self._env.sync(True)
         except lmdb.Error as error:
             raise EngineError(f"{self._folder} could not be synced: {error}") from error
         self._sync_due_s = None
+
+    def _forget_the_dead(self) -> None:
+        """Give back the slots and the pages of readers whose process has ended."""
+        with contextlib.suppress(lmdb.Error):  # which it then tries again
+            self._env.reader_check()
+        self._pages: int = self._env.info()["last_pgno"]
+        self._dead_due_s = time.monotonic() + _DEAD_S
 
     def close(self) -> None:
         """Abort, sync and let go of the folder."""
@@ -155,7 +184,7 @@ class LmdbEngine:
         self.abort()
         try:
             if self._sync_due_s is not None:
-                self.sync()
+                self._sync()
         finally:
             self._env.close()
             os.close(self._lock)
@@ -163,30 +192,49 @@ class LmdbEngine:
 
     def _open(self, map_bytes: int) -> lmdb.Environment:
         """The environment, its data file whole and as long as its map."""
+        length = self._data.stat().st_size if self._data.exists() else 0
         try:
-            length = self._data.stat().st_size if self._data.exists() else 0
-            env = lmdb.open(
-                str(self._folder),
-                map_size=max(map_bytes, length),
-                max_readers=_READERS_MAX,
-                sync=self._sync_interval_s is None,
-                mode=0o644,
-            )
-        except (lmdb.InvalidError, lmdb.CorruptedError, lmdb.VersionMismatchError) as error:
-            raise EngineError(
-                f"{self._data} is not a sound LMDB file ({error}); {_CURE}"
-            ) from error
-        except (lmdb.Error, OSError) as error:
-            raise EngineError(
-                f"{self._data} cannot be opened ({error}); see that this user may write there, "
-                f"that the disk has room and the process memory. If that is so, {_CURE}"
-            ) from error
+            files.reserve_readers(self._folder)
+            env = self._environment(max(map_bytes, length))
+        except BaseException:
+            if not length:  # half a file would be taken for a damaged one at the next start
+                self._data.unlink(missing_ok=True)
+            raise
         try:
             self._make_whole(env, length)
         except BaseException:
             env.close()
             raise
         return env
+
+    def _environment(self, map_bytes: int) -> lmdb.Environment:
+        """LMDB's environment, even if killed readers have left no slot for us."""
+        try:
+            try:
+                return self._lmdb_open(map_bytes)
+            except lmdb.ReadersFullError:
+                files.lengthen_readers(self._folder)
+                return self._lmdb_open(map_bytes)
+        except (lmdb.InvalidError, lmdb.CorruptedError, lmdb.VersionMismatchError) as error:
+            raise EngineError(
+                f"{self._data} is not a sound LMDB file ({error}); {_CURE}"
+            ) from error
+        except (lmdb.Error, OSError) as error:
+            if self._has_no_room(str(error)):
+                raise EngineError(f"no room to begin {self._data}; make some ({error})") from error
+            raise EngineError(
+                f"{self._data} cannot be opened ({error}); see that this user may write there, "
+                f"that the disk has room and the process memory. If that is so, {_CURE}"
+            ) from error
+
+    def _lmdb_open(self, map_bytes: int) -> lmdb.Environment:
+        return lmdb.open(
+            str(self._folder),
+            map_size=map_bytes,
+            max_readers=_READERS_MAX,
+            sync=self._sync_interval_s is None,
+            mode=files.FILE_MODE,
+        )
 
     def _make_whole(self, env: lmdb.Environment, length: int) -> None:
         """Refuse a data file that was cut off; lengthen a whole one to the size of the map."""
@@ -198,13 +246,22 @@ class LmdbEngine:
             )
         try:
             if length < info["map_size"]:
-                os.truncate(self._data, info["map_size"])
-            _sync_folder(self._folder)
-            _sync_folder(self._folder.parent)
+                self._lengthen(env, length, info["map_size"])
+            files.sync(self._folder)
+            files.sync(self._folder.parent)
         except OSError as error:
             raise EngineError(
                 f"{self._data} cannot be made {info['map_size']} bytes long: {error.strerror}"
             ) from error
+
+    def _lengthen(self, env: lmdb.Environment, length: int, size: int) -> None:
+        """Make the file as long as the map or, where there is no room, the map as short."""
+        try:
+            os.truncate(self._data, size)
+        except OSError as error:
+            if not length or error.errno not in NO_ROOM:
+                raise
+            env.set_mapsize(length)
 
     def _translated(self, error: lmdb.Error) -> Exception:
         """What an error of LMDB's means to whoever uses an engine."""
@@ -222,7 +279,7 @@ class LmdbEngine:
         LMDB calls a write that went in only halfway an I/O error, and that is how most
         disks first turn out to be full; so the disk itself is asked.
         """
-        if any(os.strerror(code) in text for code in _NO_ROOM):
+        if any(os.strerror(code) in text for code in NO_ROOM):
             return True
         if os.strerror(errno.EIO) not in text:
             return False
@@ -231,55 +288,3 @@ class LmdbEngine:
 
 
 _CURE = "restore the folder, or move it away and let the node be rebuilt from its peers"
-
-
-def _make(folder: Path) -> None:
-    """Make the folder if it is not there; do not move in with files that are not ours."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        names = {entry.name for entry in folder.iterdir()}
-    except FileExistsError:
-        raise EngineError(f"{folder} is a file; name a folder for the node's data") from None
-    except OSError as error:
-        raise EngineError(
-            f"folder {folder} cannot be used: {error.strerror}; name one that can be written"
-        ) from error
-    if "data.mdb" not in names and (foreign := sorted(names - _OURS)):
-        raise EngineError(
-            f"folder {folder} holds other files ({', '.join(foreign[:5])}) and no data of a node; "
-            "name an empty folder"
-        )
-
-
-def _lock(folder: Path) -> int:
-    """Hold ``folder`` against other processes; returns the open file that holds it."""
-    try:
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise EngineError(
-            f"folder {folder} cannot be written: {error.strerror}; "
-            "name one that this user may write to"
-        ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, b"%d\n" % os.getpid(), 0)
-    except BlockingIOError:
-        holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
-        os.close(lock)
-        raise EngineError(
-            f"folder {folder} is in use by process {holder}; stop that, or name another folder"
-        ) from None
-    except OSError as error:
-        os.close(lock)
-        raise EngineError(f"folder {folder} cannot be locked: {error.strerror}") from error
-    return lock
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new file's name durable; its data is, once LMDB says so."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -85,11 +85,11 @@ class MemoryEngine:
         """Memory has no map to grow: never wanted, never done."""
         return 0
 
-    def sync_due_s(self) -> float | None:
-        """Nothing ever waits for a sync."""
+    def due_s(self) -> float | None:
+        """Nothing is ever due."""
         return None
 
-    def sync(self) -> None:
+    def tend(self) -> None:
         """Nothing to do."""
 
     def close(self) -> None:
