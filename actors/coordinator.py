@@ -12,6 +12,7 @@ import zmq
 from actors.actor import Actor
 from actors.sockets import ClientPort, Link
 from actors.surroundings import now, tcp
+from toystore import __version__
 from toystore.core.coordinator import Coordinator
 from toystore.core.machine import COORDINATOR, GOSSIP, STORAGE, Address, Caller, Now, Peer
 from toystore.core.messages import Delivery, Message
@@ -56,6 +57,8 @@ class CoordinatorActor(Actor):
         return Coordinator(
             node=self.me,
             cluster=config.cluster,
+            version=__version__,
+            started_s=self.surroundings.started_s,
             ring=Ring(members, config.partitions, config.buckets["default"].n),
             members=[member.name for member in members],
             settings=config.coordinator_settings(),

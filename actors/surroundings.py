@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import zmq
@@ -29,6 +29,8 @@ class Surroundings:
     context: zmq.Context[Any]
     boot: str
     """Random, new at each start: tells this life of the node from its last."""
+    started_s: float = field(default_factory=time.monotonic)
+    """The monotonic second at which this life began."""
 
     def header(self, actor: str) -> Header:
         """What an actor's frames say of their sender."""

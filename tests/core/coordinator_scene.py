@@ -97,6 +97,8 @@ class Scene:
         self.machine = Coordinator(
             node=node,
             cluster="scene",
+            version="1.2.3",
+            started_s=90.0,
             ring=ring or OneOrder(self.members),
             members=self.members,
             settings=CoordinatorSettings(

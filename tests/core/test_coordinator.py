@@ -395,8 +395,14 @@ def test_a_status_tells_members_requests_and_what_storage_has_to_say() -> None:
     assert reply.status == {
         "node": "n1",
         "cluster": "scene",
+        "version": "1.2.3",
+        "uptime_s": 10.0,
         "joined": True,
         "serving": True,
+        "latencies": {
+            "gets": {"count": 0, "p50_ms": None, "p99_ms": None},
+            "puts": {"count": 0, "p50_ms": None, "p99_ms": None},
+        },
         "hints": {"n3": 1},
         "storage": {"records": 5},
         "requests": {
@@ -410,6 +416,31 @@ def test_a_status_tells_members_requests_and_what_storage_has_to_say() -> None:
             "failed": 1,
         },
     }
+
+
+def test_a_status_tells_how_long_the_requests_of_clients_took() -> None:
+    scene = Scene()
+    for took_s in [0.004] * 9 + [0.25]:
+        scene.get()
+        scene.wait(took_s)
+        scene.says("n1", NOT_FOUND)
+        scene.says("n2", NOT_FOUND)
+    scene.put()
+    scene.wait(0.016)
+    scene.says("n1")
+    scene.says("n3")
+    scene.put(forwarded=True)
+    scene.says("n1")
+    scene.says("n3")
+
+    scene.told(Status(1), CLIENT)
+    scene.wait(STATUS_WAIT_S)
+
+    told = scene.answers[-1].status["latencies"]
+    assert (told["gets"]["count"], told["puts"]["count"]) == (10, 1)
+    assert told["gets"]["p50_ms"] == pytest.approx(4.0, rel=0.07)
+    assert told["gets"]["p99_ms"] == pytest.approx(250.0, rel=0.07)
+    assert told["puts"]["p50_ms"] == told["puts"]["p99_ms"] == pytest.approx(16.0, rel=0.07)
 
 
 def test_a_status_is_told_before_the_node_serves_and_names_the_unknown() -> None:

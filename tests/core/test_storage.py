@@ -2,6 +2,7 @@
 
 import random
 from itertools import permutations
+from unittest.mock import ANY
 
 import pytest
 from hypothesis import given
@@ -570,6 +571,7 @@ def test_what_has_rotted_of_a_disks_facts_is_told_as_far_as_it_can_be_read(disk)
 
 def test_the_status_tells_of_the_disk_and_the_hints(disk):
     disk.settle()
+    disk.write(record())
     (hint,) = put_keys(disk, [b"a"])
     disk.wall_us += 2_500_000
 
@@ -579,6 +581,8 @@ def test_the_status_tells_of_the_disk_and_the_hints(disk):
             {
                 "disk": "",
                 "votes": True,
+                "keys": 1,
+                "disk_bytes": ANY,
                 "hints": {"n3": {"count": 1, "bytes": len(hint[1]), "oldest_age_s": 2.5}},
                 "hint_bytes_max": 1000,
             },

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toystore.engines import EngineError, MapFullError, StoreFullError, lmdb_engine, open_engine
+from toystore.engines.memory import MemoryEngine
 
 ROOT = os.getuid() == 0
 SMALL = 64 * 1024
@@ -112,6 +113,19 @@ def test_a_scan_that_is_not_finished_does_not_stand_in_the_way(engine):
     engine.commit()
 
     assert [*content(engine)] == [b"a2", b"b"]
+
+
+def test_the_size_counts_the_keys_of_the_open_batch_and_what_the_disk_gave(engine):
+    commit(engine, {b"a": b"1", b"b": bytes(1_000_000)})
+
+    engine.begin()
+    engine.delete(b"a")
+    size = engine.size()
+    engine.abort()
+
+    assert size.keys == 1
+    in_memory = isinstance(engine, MemoryEngine)
+    assert size.disk_bytes == 0 if in_memory else 1_000_000 < size.disk_bytes < 10_000_000
 
 
 def test_aborting_and_closing_twice_do_no_harm(engine):

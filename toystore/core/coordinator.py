@@ -73,16 +73,24 @@ class Coordinator:
         *,
         node: str,
         cluster: str,
+        version: str,
+        started_s: float,
         ring: Ring,
         members: Sequence[str],
         settings: CoordinatorSettings,
         outbox: Outbox,
         chance: random.Random,
     ) -> None:
-        """``members``: the names of everyone in the ring, ``node`` among them."""
+        """``members``: the names of everyone in the ring, ``node`` among them.
+
+        ``started_s``: the monotonic second at which the node's process began; it and the
+        ``version`` are told in a status.
+        """
         assert node in members
         self._node = node
         self._cluster = cluster
+        self._version = version
+        self._started_s = started_s
         self._ring = ring
         self._settings = settings
         self._out = outbox
@@ -118,10 +126,10 @@ class Coordinator:
             return due
         return self._serve_at if due is None else min(due, self._serve_at)
 
-    def on_failure(self, now: Now) -> None:  # noqa: ARG002 - as every machine has it
+    def on_failure(self, now: Now) -> None:
         """Answer everything still held with an error."""
         for held in list(self._desk.held.values()):
-            held.on_failure()
+            held.on_failure(now)
 
     @property
     def idle(self) -> bool:
@@ -175,7 +183,8 @@ class Coordinator:
         order = self._ring.order(self._ring.partition_of(digest))
         deadline = self._deadline(message.timeout_ms, now)
         r = message.r or min(bucket.r, n)
-        Read(desk, sender, message, deadline, size, digest, order, n, r).start(now)
+        began = now.monotonic
+        Read(desk, sender, message, began, deadline, size, digest, order, n, r).start(now)
 
     def _put(self, message: Put | Delete, sender: Address, now: Now) -> None:
         value = message.value if type(message) is Put else b""
@@ -192,7 +201,10 @@ class Coordinator:
         stamp = self._stamped(message, now)
         minted = message.stamp is None
         deadline = self._deadline(message.timeout_ms, now)
-        write = Write(desk, sender, message, stamp, minted, deadline, size, digest, order, n, w)
+        began = now.monotonic
+        write = Write(
+            desk, sender, message, stamp, minted, began, deadline, size, digest, order, n, w
+        )
         if message.forwarded or self._node in write.owners:
             write.start(now)
         else:
@@ -291,7 +303,7 @@ class Coordinator:
             if isinstance(reply, (WriteReply, SupersededReply, ErrorReply)):
                 held.on_reply(reply, sender.node, now)
         elif type(held) is StatusQuery and type(reply) is StorageStatusReply:
-            held.tell(reply.status)
+            held.tell(reply.status, now)
 
     def _send_failed(self, failed: SendFailed, now: Now) -> None:
         if isinstance(failed.message, _ASKED):
@@ -343,6 +355,8 @@ class Coordinator:
         picture = {
             "node": self._node,
             "cluster": self._cluster,
+            "version": self._version,
+            "uptime_s": round(now.monotonic - self._started_s, 3),
             "joined": self._around.joined,
             "serving": self._serving and not self._leaving,
             "members": self._around.picture(),
@@ -351,6 +365,10 @@ class Coordinator:
                 "settling": len(desk.held) - desk.waiting,
                 "bytes": desk.bytes,
                 **desk.counts,
+            },
+            "latencies": {
+                "gets": desk.read_latencies.summary(now.monotonic),
+                "puts": desk.write_latencies.summary(now.monotonic),
             },
         }
         StatusQuery(desk, sender, message.request, picture, now).start()

@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Sequence
 from heapq import heappop, heappush
 
+from toystore.core.latencies import Latencies
 from toystore.core.machine import COORDINATOR, STORAGE, Address, Now, Outbox, Peer
 from toystore.core.messages import Code, ErrorReply, Message
 from toystore.core.queue_limit import QueueLimit
@@ -32,15 +33,37 @@ _CROWD = 4  # so many times requests_max may lie here when most are answered and
 class Held:
     """One request, from its admission to its end."""
 
-    __slots__ = ("answered", "bytes", "caller", "deadline", "desk", "number", "request")
+    __slots__ = (
+        "answered",
+        "began",
+        "bytes",
+        "caller",
+        "deadline",
+        "desk",
+        "latencies",
+        "number",
+        "request",
+    )
 
     def __init__(
-        self, desk: Desk, caller: Address, request: int, deadline: float, bytes_held: int
+        self,
+        desk: Desk,
+        caller: Address,
+        request: int,
+        began: float,
+        deadline: float,
+        bytes_held: int,
+        latencies: Latencies | None,
     ) -> None:
-        """``request`` is the caller's number for it, ``deadline`` in monotonic seconds."""
+        """``request`` is the caller's number for it; the times are in monotonic seconds.
+
+        ``latencies``: where it is noted how long the answer took, if anywhere.
+        """
         self.desk = desk
         self.caller = caller
         self.request = request
+        self.began = began
+        self.latencies = latencies
         self.deadline = deadline
         self.bytes = bytes_held
         self.number = 0
@@ -59,27 +82,29 @@ class Held:
     def on_unsent(self, node: str, overloaded: bool, now: Now) -> None:
         """What was meant for ``node`` did not leave: its link is down, or its queue is full."""
 
-    def on_failure(self) -> None:
+    def on_failure(self, now: Now) -> None:
         """The machine is about to be replaced: a caller that waits gets an error."""
         if not self.answered:
-            self.fail(Code.INTERNAL, f"{self.desk.node} failed while it held this request")
+            self.fail(Code.INTERNAL, f"{self.desk.node} failed while it held this request", now)
 
     @property
     def definite(self) -> bool:
         """Whether a failure now would mean that nothing was done."""
         return True
 
-    def answer(self, reply: Message) -> None:
+    def answer(self, reply: Message, now: Now) -> None:
         """Answer the caller, once."""
         assert not self.answered
         self.answered = True
         self.desk.waiting -= 1
+        if self.latencies is not None:
+            self.latencies.note(now.monotonic - self.began, now.monotonic)
         self.desk.outbox.send(self.caller, reply)
 
-    def fail(self, code: int, text: str) -> None:
+    def fail(self, code: int, text: str, now: Now) -> None:
         """Answer with an error, and be done."""
         self.desk.counts["failed"] += 1
-        self.answer(ErrorReply(self.request, code, text, self.definite))
+        self.answer(ErrorReply(self.request, code, text, self.definite), now)
         self.end()
 
     def end(self) -> None:
@@ -105,8 +130,10 @@ class Desk:
         "outbox",
         "queue",
         "reachable",
+        "read_latencies",
         "storages",
         "waiting",
+        "write_latencies",
     )
 
     def __init__(
@@ -128,6 +155,9 @@ class Desk:
         """How many of them are not answered yet."""
         self.bytes = 0
         self.counts = dict.fromkeys(("gets", "puts", "deletes", "forwarded", "failed"), 0)
+        self.read_latencies = Latencies()
+        self.write_latencies = Latencies()
+        """Of clients' requests: what another node has forwarded is told by that one."""
         self.queue = QueueLimit(settings.limits.requests_max)
         """How many may wait."""
         self._limits = settings.limits

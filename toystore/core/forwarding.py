@@ -32,7 +32,16 @@ class Forward(Held):
 
     def __init__(self, write: Write) -> None:
         """``write`` is what this node runs itself if nobody else will."""
-        Held.__init__(self, write.desk, write.caller, write.request, write.deadline, write.bytes)
+        Held.__init__(
+            self,
+            write.desk,
+            write.caller,
+            write.request,
+            write.began,
+            write.deadline,
+            write.bytes,
+            write.latencies,
+        )
         self._write = write
         self._asked: list[str] = []
         self._target = ""
@@ -49,17 +58,17 @@ class Forward(Held):
         if node not in self._asked:
             return
         if type(reply) is WriteReply:
-            self.answer(reply._replace(request=self.request))
+            self.answer(reply._replace(request=self.request), now)
             self.end()
         elif type(reply) is SupersededReply:
             self._superseded(reply, now)
         elif type(reply) is ErrorReply and node == self._target:
             self._failed(reply, now)
 
-    def on_deadline(self, now: Now) -> None:  # noqa: ARG002 - as every Held has it
+    def on_deadline(self, now: Now) -> None:
         """It may still happen, but not in time."""
         self._write.indefinite = True
-        self.fail(Code.TIMEOUT, f"{self._target} did not answer in time")
+        self.fail(Code.TIMEOUT, f"{self._target} did not answer in time", now)
 
     def on_silence(self, nodes: Sequence[str], now: Now) -> None:
         """It may be at work on it; try the next."""
@@ -78,10 +87,10 @@ class Forward(Held):
         if node == self._target:
             self._next(now)
 
-    def on_failure(self) -> None:
+    def on_failure(self, now: Now) -> None:
         """Whoever has it goes on with it."""
         self._write.indefinite = True
-        super().on_failure()
+        super().on_failure(now)
 
     @property
     def definite(self) -> bool:
@@ -119,7 +128,7 @@ class Forward(Held):
     def _superseded(self, reply: SupersededReply, now: Now) -> None:
         """Whoever minted the stamp mints a higher one."""
         if not self._write.minted or len(reply.stamp) != STAMP_BYTES:
-            self.answer(reply._replace(request=self.request))
+            self.answer(reply._replace(request=self.request), now)
             self.end()
             return
         self._write.remint(reply.stamp, now)
@@ -133,4 +142,4 @@ class Forward(Held):
         if reply.code in _ASK_ANOTHER:
             self._next(now)
         else:
-            self.fail(reply.code, reply.text)
+            self.fail(reply.code, reply.text, now)

@@ -47,6 +47,7 @@ class Read(SloppyQuorum):
         desk: Desk,
         caller: Address,
         message: Get,
+        began: float,
         deadline: float,
         bytes_held: int,
         digest: bytes,
@@ -55,7 +56,17 @@ class Read(SloppyQuorum):
         r: int,
     ) -> None:
         SloppyQuorum.__init__(
-            self, desk, caller, message.request, deadline, bytes_held, order, n, r
+            self,
+            desk,
+            caller,
+            message.request,
+            began,
+            deadline,
+            bytes_held,
+            desk.read_latencies,
+            order,
+            n,
+            r,
         )
         self._bucket = message.bucket
         self._key = message.key
@@ -102,12 +113,12 @@ class Read(SloppyQuorum):
         self.heard(node)
         self.settle(now)
 
-    def on_deadline(self, now: Now) -> None:  # noqa: ARG002 - as every Held has it
+    def on_deadline(self, now: Now) -> None:
         """Answer with a timeout if it is not answered, and end."""
         if self.answered:
             self.end()
         else:
-            self.fail(Code.TIMEOUT, f"{self.tally()} in time")
+            self.fail(Code.TIMEOUT, f"{self.tally()} in time", now)
 
     # --- what SloppyQuorum asks ---------------------------------------------------------
 
@@ -139,7 +150,7 @@ class Read(SloppyQuorum):
             self.slots = [FALLBACK if state == DEFERRED else state for state in self.slots]
         super().settle(now)
 
-    def succeed(self, now: Now) -> None:  # noqa: ARG002 - a write needs it
+    def succeed(self, now: Now) -> None:
         """Answer with the newest record; a tombstone reads as nothing, but has a context."""
         values: tuple[bytes, ...] = ()
         context = b""
@@ -147,12 +158,12 @@ class Read(SloppyQuorum):
             try:
                 record = self._check(self._newest)
             except CorruptRecordError as error:
-                self.fail(Code.INTERNAL, f"what was read cannot be right: {error}")
+                self.fail(Code.INTERNAL, f"what was read cannot be right: {error}", now)
                 return
             values = () if record.tombstone else (record.value,)
             context = pack_context(record.stamp)
         count = self.slots.count
-        self.answer(GetReply(self.request, values, context, count(OWNER), count(FALLBACK)))
+        self.answer(GetReply(self.request, values, context, count(OWNER), count(FALLBACK)), now)
         if self.desk.crowded():
             self.end()
 

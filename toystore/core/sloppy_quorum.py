@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from toystore.core.desk import Desk, Held
+from toystore.core.latencies import Latencies
 from toystore.core.machine import Address, Now
 from toystore.core.messages import Code, Message
 from toystore.core.quorum import Verdict, verdict
@@ -57,14 +58,16 @@ class SloppyQuorum(Held):
         desk: Desk,
         caller: Address,
         request: int,
+        began: float,
         deadline: float,
         bytes_held: int,
+        latencies: Latencies | None,
         order: tuple[str, ...],
         n: int,
         needed: int,
     ) -> None:
         """``order``: `Ring.order` of the key's partition, of which the first ``n`` are owners."""
-        Held.__init__(self, desk, caller, request, deadline, bytes_held)
+        Held.__init__(self, desk, caller, request, began, deadline, bytes_held, latencies)
         self.order = order
         self.owners = order[:n]
         self.needed = needed
@@ -119,7 +122,7 @@ class SloppyQuorum(Held):
         healthy = min(len(self.owners), sum(node in reachable for node in self.order))
         if healthy < self.needed:
             text = f"only {healthy} of the {self.needed} replicas needed can be reached"
-            self.fail(Code.UNAVAILABLE, text)
+            self.fail(Code.UNAVAILABLE, text, now)
             return
         for slot, owner in enumerate(self.owners):
             if owner in reachable:
@@ -194,7 +197,7 @@ class SloppyQuorum(Held):
             if decided is _MET:
                 self.succeed(now)
             elif decided is _IMPOSSIBLE:
-                self.fail(self.cause, self.tally())
+                self.fail(self.cause, self.tally(), now)
         if self.answered and self.settled():
             self.end()
 

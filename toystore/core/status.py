@@ -21,7 +21,8 @@ class StatusQuery(Held):
         self, desk: Desk, caller: Address, request: int, picture: dict[str, Any], now: Now
     ) -> None:
         """``picture`` is all but what storage has to tell."""
-        Held.__init__(self, desk, caller, request, now.monotonic + STATUS_WAIT_S, 0)
+        began = now.monotonic
+        Held.__init__(self, desk, caller, request, began, began + STATUS_WAIT_S, 0, None)
         self._picture = picture
 
     def start(self) -> None:
@@ -29,14 +30,14 @@ class StatusQuery(Held):
         self.desk.open(self)
         self.desk.outbox.send(self.desk.storages[self.desk.node], StorageStatus(self.number))
 
-    def tell(self, storage: dict[str, Any] | None) -> None:
+    def tell(self, storage: dict[str, Any] | None, now: Now) -> None:
         """Answer, with what storage has told or with None."""
         told = dict(storage or {})
         hints = told.pop("hints", {})
         picture = {**self._picture, "hints": hints, "storage": told or None}
-        self.answer(StatusReply(self.request, picture))
+        self.answer(StatusReply(self.request, picture), now)
         self.end()
 
-    def on_deadline(self, now: Now) -> None:  # noqa: ARG002 - as every Held has it
+    def on_deadline(self, now: Now) -> None:
         """Storage is busy; the rest is worth telling."""
-        self.tell(None)
+        self.tell(None, now)

@@ -21,7 +21,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from toystore.core.hints import Hints
+from toystore.core.hints import Hints, HintTotal
 from toystore.core.machine import Address, Now, Outbox
 from toystore.core.messages import (
     CountHints,
@@ -281,22 +281,34 @@ class Storage:
         self._store.put(_SETTLED, _YES)
         self._store.put(_VOTES, _YES if message.votes else _NO)
 
+    def _facts(self) -> int:
+        return sum(1 for _ in self._store.scan(b"m"))
+
     def _storage_status(self, message: StorageStatus, sender: Address, now: Now) -> None:
+        totals = self._hints.totals()
         hints = {
             owner: {
                 "count": total.hints,
                 "bytes": total.bytes,
                 "oldest_age_s": max(0, now.wall_us - self._hints.oldest_us(owner)) / 1e6,
             }
-            for owner, total in self._hints.totals().items()
+            for owner, total in totals.items()
         }
+        size = self._store.size()
         status = {
             "disk": self._disk(),
             "votes": self._votes(),
+            "keys": max(0, size.keys - self._facts() - sum(map(_keys_of_hints, totals.values()))),
+            "disk_bytes": size.disk_bytes,
             "hints": hints,
             "hint_bytes_max": self._hint_bytes_max,
         }
         self._out.send(sender, StorageStatusReply(message.request, status))
+
+
+def _keys_of_hints(total: HintTotal) -> int:
+    """How many keys of the store the hints for one owner take up, their total among them."""
+    return 2 * total.hints + 1
 
 
 # --- when the disk is full --------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What the storage machine asks of a disk: four verbs over one ordered key space.
+"""What the storage machine asks of a disk: four verbs over one ordered key space, and its size.
 
 The machine never begins and never commits.  Its shell runs
 
@@ -21,7 +21,7 @@ for; those of members, as the configuration has them, are far shorter.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 NAME_BYTES_MAX = 255
 
@@ -33,6 +33,15 @@ def fits_a_key(name: str) -> bool:
 
 class StoreFullError(Exception):
     """The disk has no room for this batch; reads go on, writes are refused."""
+
+
+class StoreSize(NamedTuple):
+    """How much a store holds."""
+
+    keys: int
+    """Keys of every kind."""
+    disk_bytes: int
+    """What it takes up on the disk; 0 if it lives in memory."""
 
 
 class Store(Protocol):
@@ -52,3 +61,6 @@ class Store(Protocol):
 
         Not to be continued across a put or a delete: collect first, then change.
         """
+
+    def size(self) -> StoreSize:
+        """How much there is, in all; costs no scan."""

@@ -51,6 +51,7 @@ class Write(SloppyQuorum):
         message: Put | Delete,
         stamp: bytes,
         minted: bool,
+        began: float,
         deadline: float,
         bytes_held: int,
         digest: bytes,
@@ -60,7 +61,17 @@ class Write(SloppyQuorum):
     ) -> None:
         """``minted``: the stamp is this coordinator's own, and may be minted anew."""
         SloppyQuorum.__init__(
-            self, desk, caller, message.request, deadline, bytes_held, order, n, w
+            self,
+            desk,
+            caller,
+            message.request,
+            began,
+            deadline,
+            bytes_held,
+            None if message.forwarded else desk.write_latencies,
+            order,
+            n,
+            w,
         )
         self.message = message
         self.stamp = stamp
@@ -103,7 +114,7 @@ class Write(SloppyQuorum):
     def on_deadline(self, now: Now) -> None:
         """Unanswered: a timeout.  Answered: a short while longer, then leave hints and end."""
         if not self.answered:
-            self.fail(Code.TIMEOUT, f"{self.tally()} in time")
+            self.fail(Code.TIMEOUT, f"{self.tally()} in time", now)
         elif not self._lingers:
             self._lingers = True
             self.desk.linger(self, now)
@@ -115,11 +126,11 @@ class Write(SloppyQuorum):
         """Once acknowledged, a node that is too busy is replaced like any other."""
         super().on_unsent(node, overloaded and not self.answered, now)
 
-    def on_failure(self) -> None:
+    def on_failure(self, now: Now) -> None:
         """An acknowledged write still leaves its hints."""
         if self.answered:
             self._hold_open()
-        super().on_failure()
+        super().on_failure(now)
 
     @property
     def definite(self) -> bool:
@@ -147,7 +158,7 @@ class Write(SloppyQuorum):
         """W slots have it.  An owner that was too busy gets a hint now: it missed a true write."""
         slots = self.slots
         owners, fallbacks = slots.count(OWNER), slots.count(FALLBACK)
-        self.answer(WriteReply(self.request, self.stamp, owners, fallbacks))
+        self.answer(WriteReply(self.request, self.stamp, owners, fallbacks), now)
         if OVERLOADED in slots:
             for slot, state in enumerate(slots):
                 if state == OVERLOADED:
@@ -185,7 +196,7 @@ class Write(SloppyQuorum):
             self._send(now)
         else:
             self.desk.clock.merge(stamp)
-            self.answer(SupersededReply(self.request, stamp))
+            self.answer(SupersededReply(self.request, stamp), now)
             self.end()
 
     def _hold(self, slot: int) -> None:

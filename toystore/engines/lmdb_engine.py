@@ -28,12 +28,13 @@ from typing import Any
 
 import lmdb
 
-from toystore.core.store import StoreFullError
+from toystore.core.store import StoreFullError, StoreSize
 from toystore.engines import folder as files
 from toystore.engines.base import EngineError, MapFullError
 from toystore.engines.folder import NO_ROOM
 
 _NEARLY_FULL_BYTES = 16 * 1024 * 1024
+_BLOCK_BYTES = 512  # of st_blocks, whatever the file system's own are
 _READERS_MAX = 126
 """For lookers-on such as mdb_stat; the engine itself needs one, while it opens."""
 _DEAD_S = 5.0
@@ -61,6 +62,7 @@ class LmdbEngine:
         self._lock = files.lock(folder)
         try:
             self._env = self._open(map_bytes)
+            self._database = self._env.open_db()
         except BaseException:
             os.close(self._lock)
             raise
@@ -103,6 +105,14 @@ class LmdbEngine:
                     yield key, value
         except lmdb.Error as error:
             raise self._translated(error) from error
+
+    def size(self) -> StoreSize:
+        """How many keys there are, and how much of the sparse file has room on the disk."""
+        try:
+            keys: int = self._txn.stat(self._database)["entries"]
+        except lmdb.Error as error:
+            raise self._translated(error) from error
+        return StoreSize(keys, self._data.stat().st_blocks * _BLOCK_BYTES)
 
     def begin(self) -> None:
         """Open a transaction."""

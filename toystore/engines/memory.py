@@ -10,6 +10,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 
+from toystore.core.store import StoreSize
+
 
 class _Kind:
     """The keys that share a first byte."""
@@ -66,6 +68,10 @@ class MemoryEngine:
                 if not order[at].startswith(prefix):
                     break
                 yield order[at], kind.values[order[at]]
+
+    def size(self) -> StoreSize:
+        """How many keys there are; on no disk."""
+        return StoreSize(sum(len(kind.values) for kind in self._kinds.values()), 0)
 
     def begin(self) -> None:
         """Open a transaction."""

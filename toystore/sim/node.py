@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from toystore import __version__
 from toystore.check.promises import Loss
 from toystore.core.coordinator import Coordinator
 from toystore.core.handoff import Handoff
@@ -60,6 +61,7 @@ class SimNode:
         """What gossip has told the coordinator last."""
         self.callers: dict[Caller, Link] = {}
         self.boots = 0
+        self.started_s = 0.0
         self.machines = 0
         """How many there have been."""
         self.crash_at: str = ""
@@ -91,6 +93,7 @@ class SimNode:
             self.world.after(1.0, self.start)  # whoever restarts it will try again
             return
         self.boots += 1
+        self.started_s = self.now().monotonic
         self.world.note(self.name, "starts")
         self.disk.begin()
         found(
@@ -233,6 +236,8 @@ class SimNode:
                 return Coordinator(
                     node=self.name,
                     cluster="sim",
+                    version=__version__,
+                    started_s=self.started_s,
                     ring=cluster.ring,
                     members=names,
                     settings=cluster.coordinator_settings,
