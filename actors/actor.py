@@ -3,7 +3,7 @@
     poll       wait for a message, or for the machine's next deadline
     drain      take in all that waits, up to a bound
     feed       hand it to the machine, one message at a time
-    flush      send what the machine wrote, one frame to each destination, and log it
+    flush      log what the machine wrote, and send it, one frame to each destination
 
 An actor owns its thread, its sockets and its machine, and shares nothing but the
 process's ZeroMQ context.  Its supervisor (``node.py``) speaks to it over a PAIR of its
@@ -28,7 +28,7 @@ import zmq
 from actors import log
 from actors.sockets import Door, Link, Mailbox
 from actors.surroundings import Surroundings, inproc, now
-from toystore.core.machine import Address, Machine, Now, Outbox, Peer
+from toystore.core.machine import Address, Event, Machine, Now, Outbox, Peer
 from toystore.core.messages import (
     Delivery,
     Leave,
@@ -166,11 +166,12 @@ class Actor(threading.Thread):
                 self._members = message
 
     def flush(self, at: Now) -> None:
-        """Send and log what the machine wrote, until it has nothing more to say."""
-        self.outbox.flush(self.deliver, self.feed, at)
-        if self.outbox.events:
-            events, self.outbox.events = self.outbox.events, []
-            log.write(events, self.role)
+        """Log and send what the machine wrote, until it has nothing more to say."""
+        self.outbox.flush(self.deliver, self.feed, self.write, at)
+
+    def write(self, events: list[Event], at: Now) -> None:
+        """Log what the machine noted at ``at``."""
+        log.write(events, self.role, at)
 
     def deliver(self, address: Address, messages: list[Message]) -> list[Delivery]:
         """Send ``messages`` through the right door; returns what the machine must hear of it."""
@@ -219,6 +220,7 @@ class Actor(threading.Thread):
             if reply is not None:
                 self.outbox.send(sender, reply)
         if not self.may_restart(at):
+            self.outbox.write_events(self.write, at)
             for address, messages in self.outbox.sends.items():
                 self.deliver(address, messages)
             raise error

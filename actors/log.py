@@ -17,7 +17,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterable, Mapping, MutableMapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, cast
@@ -27,11 +27,14 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from toystore.core.events import EVENTS
-from toystore.core.machine import Event
+from toystore.core.machine import Event, Now
 
 _LINES = logging.getLogger("toystore")
 _NAMES = ("debug", "info", "warning", "error", "critical")
 _LEVELS = {name: logging.getLevelNamesMapping()[name.upper()] for name in _NAMES}
+_WALL_US = "_wall_us"
+"""The field that says when it happened, if that was not just now."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LEVEL_OF = {name: _LEVELS[kind.level] for name, kind in EVENTS.items()}
 
 
@@ -74,10 +77,10 @@ def event(actor: str, name: str, /, **fields: Any) -> None:
     logger(actor).log(_LEVEL_OF.get(name, logging.WARNING), name, **fields)
 
 
-def write(events: Iterable[Event], actor: str) -> None:
-    """Log what a machine left in its outbox."""
+def write(events: Iterable[Event], actor: str, at: Now) -> None:
+    """Log what a machine noted at ``at``, which is the time that the lines show."""
     for name, fields in events:
-        event(actor, name, **fields)
+        event(actor, name, **{_WALL_US: at.wall_us}, **fields)
 
 
 def close() -> None:
@@ -97,9 +100,8 @@ class _Line:
     def __call__(
         self, _: Any, level: str, fields: MutableMapping[str, Any]
     ) -> tuple[tuple[str], dict[str, Any]]:
-        moment = datetime.now(UTC).isoformat(timespec="microseconds")
         line = {
-            "timestamp": moment.removesuffix("+00:00") + "Z",
+            "timestamp": _timestamp(fields.pop(_WALL_US, None)),
             "level": level,
             "event": fields.pop("event"),
             "node": self._node,
@@ -107,6 +109,12 @@ class _Line:
             **fields,
         }
         return (_render(line),), {"extra": {"line": line}}
+
+
+def _timestamp(wall_us: int | None) -> str:
+    """A moment, or now, in UTC and ISO 8601."""
+    moment = datetime.now(UTC) if wall_us is None else _EPOCH + timedelta(microseconds=wall_us)
+    return moment.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def _render(line: Mapping[str, Any]) -> str:

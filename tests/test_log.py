@@ -8,14 +8,16 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from actors import log
-from toystore.core.machine import Event, Outbox
+from toystore.core.machine import Event, Now, Outbox
 
+AT = Now(100.0, 1_700_000_000_000_123)
 STARTED = Event("handoff.started", {"owner": "n2", "hints": 3, "bytes": 300})
 LINK_UP = Event("link.up", {"member": "n2"})
 LINK_LOST = Event("link.lost", {"member": "n2"})
@@ -47,11 +49,11 @@ def test_an_event_is_one_json_line_with_its_fields_in_order(configure: Configure
     path = configure()
     outbox = Outbox()
     outbox.log("handoff.started", owner="n2", hints=3, bytes=300)
-    log.write(outbox.events, "handoff")
+    log.write(outbox.events, "handoff", AT)
     [line] = lines(path)
     assert list(line) == ["timestamp", "level", "event", "node", "actor", "owner", "hints", "bytes"]
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", line.pop("timestamp"))
     assert line == {
+        "timestamp": "2023-11-14T22:13:20.000123Z",  # when it was noted, not when it is written
         "level": "info",
         "event": "handoff.started",
         "node": "n1",
@@ -60,6 +62,15 @@ def test_an_event_is_one_json_line_with_its_fields_in_order(configure: Configure
         "hints": 3,
         "bytes": 300,
     }
+
+
+def test_what_no_machine_noted_shows_when_it_was_logged(configure: Configure) -> None:
+    path = configure()
+    before = datetime.now(UTC)
+    log.event("node", "node.stopping", reason="SIGTERM")
+    [line] = lines(path)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", line["timestamp"])
+    assert before <= datetime.fromisoformat(line["timestamp"]) <= datetime.now(UTC)
 
 
 def test_fields_keep_their_types_and_bytes_are_hex(configure: Configure) -> None:
@@ -89,7 +100,7 @@ def test_no_field_can_break_a_line(configure: Configure, value: Any, logged: Any
 def test_events_are_logged_at_the_levels_of_the_vocabulary(configure: Configure) -> None:
     path = configure(level="debug")
     aged = Event("hint.aged", {"owner": "n2", "hints": 3, "bytes": 300, "age_s": 1.5})
-    log.write([LINK_UP, STARTED, aged], "handoff")
+    log.write([LINK_UP, STARTED, aged], "handoff", AT)
     assert [line["level"] for line in lines(path)] == ["debug", "info", "warning"]
 
 
@@ -105,7 +116,7 @@ def test_a_disabled_level_costs_no_rendering(configure: Configure) -> None:
             raise AssertionError("rendered")
 
     path = configure(level="warning")
-    log.write([Event("link.up", {"member": Costly()}), STARTED], "handoff")
+    log.write([Event("link.up", {"member": Costly()}), STARTED], "handoff", AT)
     assert lines(path) == []
 
 
@@ -121,7 +132,7 @@ def test_a_file_that_cannot_be_opened_says_so(configure: Configure, tmp_path: Pa
 
 def test_the_file_is_rotated_and_old_ones_go(configure: Configure, tmp_path: Path) -> None:
     configure(rotate_bytes=1000, rotate_files=2)
-    log.write([STARTED] * 100, "handoff")
+    log.write([STARTED] * 100, "handoff", AT)
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["log.jsonl", "log.jsonl.1", "log.jsonl.2"]
     assert all(path.stat().st_size <= 1000 for path in tmp_path.iterdir())
@@ -151,9 +162,9 @@ def test_errors_are_told_on_stderr_in_one_plain_line(
     configure: Configure, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = configure()
-    log.write([STARTED], "handoff")
+    log.write([STARTED], "handoff", AT)
     failed = {"error": "boom\nbang", "traceback": "a\nb\nc", "message": "Get", "restarts": 1}
-    log.write([Event("actor.failed", failed)], "storage")
+    log.write([Event("actor.failed", failed)], "storage", AT)
     told = capsys.readouterr().err
     assert told.count("\n") == 1
     assert told.endswith(
@@ -166,7 +177,7 @@ def test_without_a_path_only_errors_are_told(
     configure: Configure, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = configure(None)
-    log.write([STARTED], "handoff")
+    log.write([STARTED], "handoff", AT)
     log.event("node", "node.failed", error="no")
     assert not path.exists()
     assert "critical n1 node node.failed error='no'" in capsys.readouterr().err
@@ -191,8 +202,8 @@ def test_writes_that_fail_are_swallowed_and_counted_in_the_log_when_there_is_roo
 
     with monkeypatch.context() as full:
         full.setattr(logging.StreamHandler, "flush", no_room)
-        log.write([STARTED, STARTED], "handoff")
-    log.write([LINK_LOST, LINK_LOST], "coordinator")
+        log.write([STARTED, STARTED], "handoff", AT)
+    log.write([LINK_LOST, LINK_LOST], "coordinator", AT)
     *_, first, told, last = lines(path)
     assert first["event"] == last["event"] == "link.lost"
     assert (told["event"], told["level"], told["lines"]) == ("log.lost", "warning", 2)
@@ -203,6 +214,6 @@ def test_writes_that_fail_are_swallowed_and_counted_in_the_log_when_there_is_roo
 def test_a_full_disk_stops_nobody(configure: Configure, capsys: pytest.CaptureFixture[str]) -> None:
     configure(Path("/dev/full"))
     for _ in range(200):
-        log.write([STARTED], "handoff")
+        log.write([STARTED], "handoff", AT)
     log.close()
     assert capsys.readouterr().err == ""

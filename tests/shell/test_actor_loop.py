@@ -103,6 +103,32 @@ def echoing(puppet):
 # --- poll, feed, flush ------------------------------------------------------------------
 
 
+def test_what_happened_is_logged_before_anybody_is_told(around, log_path):
+    """Also what comes of a send that failed, in the same turn."""
+    stood: list[tuple[type, list[str]]] = []
+
+    class Watched(Stage):
+        def deliver(self, address, messages):
+            members = [line["member"] for line in logged(log_path, "link.lost")]
+            stood.extend((type(message), members) for message in messages)
+            return super().deliver(address, messages)
+
+    def accuse(puppet, message, sender):
+        if type(message) is Status:
+            puppet.outbox.send(N2, CountHints())  # The link to n2 is down.
+            puppet.outbox.log("link.lost", member="n2")
+        elif type(message) is SendFailed:
+            puppet.outbox.send(NEIGHBOUR, StatusReply(1, {}))
+            puppet.outbox.log("link.lost", member="n3")
+
+    with Supervised(Watched(around, lambda puppet: setattr(puppet, "do", accuse))):
+        asker = neighbour(around)
+        asker.send(Status(1))
+        asker.frame()
+
+    assert stood == [(CountHints, ["n2"]), (StatusReply, ["n2", "n3"])]
+
+
 def test_messages_are_fed_one_by_one_in_order_and_the_answers_leave_in_one_frame(around):
     with Supervised(Stage(around, echoing)):
         asker = neighbour(around)

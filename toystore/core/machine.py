@@ -69,7 +69,7 @@ class Event(NamedTuple):
 
 
 class Outbox:
-    """What a machine wants sent and logged; the shell empties it after each turn."""
+    """What a machine wants logged and sent; the shell empties it after each turn."""
 
     __slots__ = ("events", "sends")
 
@@ -93,19 +93,30 @@ class Outbox:
         self,
         deliver: Callable[[Address, list[Message]], list[Delivery]],
         feed: Callable[[Message, Address, Now], None],
+        write: Callable[[list[Event], Now], None],
         at: Now,
     ) -> None:
-        """Have all that is queued delivered, until the machine has nothing more to say.
+        """Have all that is queued logged and delivered, until the machine has nothing more to say.
 
         ``deliver`` sends, and returns what the machine must hear of it; ``feed`` tells it.
+        ``write`` logs: before anything leaves that may tell of it, so that no other node's
+        log speaks of what stands in none yet.
         """
         for _ in range(FLUSH_ROUNDS_MAX):
+            self.write_events(write, at)
             if not self.sends:
                 break
             sends, self.sends = self.sends, {}
             for address, messages in sends.items():
                 for message, sender in deliver(address, messages):
                     feed(message, sender, at)
+        self.write_events(write, at)
+
+    def write_events(self, write: Callable[[list[Event], Now], None], at: Now) -> None:
+        """Have what happened at ``at`` logged, if anything did."""
+        if self.events:
+            events, self.events = self.events, []
+            write(events, at)
 
     def clear(self) -> None:
         """Forget everything: what was written rested on a batch that was not committed."""

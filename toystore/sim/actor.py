@@ -24,6 +24,7 @@ from toystore.core.machine import (
     STORAGE,
     Address,
     Caller,
+    Event,
     Now,
     Outbox,
     Peer,
@@ -256,13 +257,14 @@ class SimActor:
     # --- out ----------------------------------------------------------------------------
 
     def flush(self, at: Now) -> None:
-        """Send what the machine wrote, until it has nothing more to say; keep what it logged."""
-        self.outbox.flush(self.send, self.feed, at)
+        """Log and send what the machine wrote, until it has nothing more to say."""
+        self.outbox.flush(self.send, self.feed, self._write, at)
         if self.outbox.sends:
             self.wake(0.0)
-        for event in self.outbox.events:
+
+    def _write(self, events: list[Event], _at: Now) -> None:
+        for event in events:
             self.node.cluster.log(self.node.name, self.role, event)
-        self.outbox.events.clear()
 
     def send(self, address: Address, messages: list[Message]) -> list[Delivery]:
         """Send through the door that leads there; returns what the machine must hear of it."""
