@@ -2,7 +2,8 @@
 
 Datagrams take 1 to 5 ms and may be lost; exchanges are not lost, but do not cross a
 split.  As in the real shell, a message for one's own node arrives at once, links that
-break and mend are reported, and a paused node's messages wait for it.
+break and mend are reported, a paused node's messages wait for it, and what is sent to a
+node that is linked late comes back.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from toystore.core.messages import (
     MemberState,
     MemberStatus,
     SaveDisk,
+    SendFailed,
     SettleDisk,
 )
 from toystore.core.settings import SwimSettings
@@ -95,12 +97,14 @@ class Network:
         self.updates_sent: Counter[tuple[str, MemberState]] = Counter()
         self.traffic: list[tuple[float, str, str, Any]] = []
         self._side: dict[str, int] = defaultdict(int)
+        self._linked_at: dict[tuple[str, str], float] = {}
         self._flight: list[tuple[float, int, str, Any, Peer]] = []
         self._number = 0
 
     # --- what is done to nodes ---
 
-    def start(self, *names: str) -> None:
+    def start(self, *names: str, linked_in_s: float = 0.0) -> None:
+        """``linked_in_s``: how long it takes the others, at most, to be linked to them."""
         for name in names or self.names:
             outbox = Outbox()
             machine = Swim(
@@ -113,7 +117,8 @@ class Network:
             )
             self.hosts[name] = Host(machine, outbox)
             for other in self.hosts:
-                self._link(name, other, LinkUp)
+                late_s = self.chance.uniform(0, linked_in_s) if linked_in_s else 0.0
+                self._link(name, other, LinkUp, late_s)
 
     def crash(self, name: str) -> None:
         del self.hosts[name]
@@ -281,6 +286,10 @@ class Network:
     def _send(self, sender: str, to: str, message: Any) -> None:
         self.traffic.append((self.now, sender, to, message))
         reliable = isinstance(message, Exchange | ExchangeReply)
+        if not reliable and self._linked_at.get((sender, to), 0.0) > self.now:
+            failed = SendFailed(to, GOSSIP, message, False)
+            self._put(self.now, sender, failed, Peer(to, GOSSIP))
+            return
         if not reliable:
             self.sent[sender] += 1
             self.updates_sent.update((sender, update) for update in message.updates)
@@ -299,11 +308,15 @@ class Network:
                 if other not in away:
                     self._link(one, other, news)
 
-    def _link(self, one: str, other: str, news: type[LinkUp] | type[LinkLost]) -> None:
+    def _link(
+        self, one: str, other: str, news: type[LinkUp] | type[LinkLost], late_s: float = 0.0
+    ) -> None:
+        """Both ways; that from ``other``, which waits for a port to open, may be ``late_s``."""
         if one != other:
+            self._linked_at[other, one] = self.now + late_s
             self._tell_link(one, news(other))
-            self._tell_link(other, news(one))
+            self._tell_link(other, news(one), late_s)
 
-    def _tell_link(self, to: str, news: LinkUp | LinkLost) -> None:
+    def _tell_link(self, to: str, news: LinkUp | LinkLost, late_s: float = 0.0) -> None:
         if self.links:
-            self._put(self.now + 0.001, to, news, Peer(news.node, GOSSIP))
+            self._put(self.now + late_s + 0.001, to, news, Peer(news.node, GOSSIP))

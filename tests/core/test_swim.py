@@ -25,6 +25,7 @@ from toystore.core.messages import (
     Refused,
     SendFailed,
 )
+from toystore.core.probing import LINKING_S
 from toystore.core.settings import SwimSettings
 from toystore.core.swim import Swim
 
@@ -739,7 +740,7 @@ def test_an_exchange_is_answered_with_what_was_known_of_the_asker_before_it_spok
     machine.on_deadline(Now(1.0, 0))
     known = LoadDisksReply("d1", True, True, (("n2", "old"),))
     machine.receive(known, Peer("n1", "storage"), Now(1.0, 0))
-    for expected in (MemberState("n2", DEAD, 0, "old"), MemberState("n2", ALIVE, 0, "new")):
+    for expected in (MemberState("n2", ALIVE, 0, "old"), MemberState("n2", ALIVE, 0, "new")):
         outbox.clear()
         own = MemberState("n2", ALIVE, 0, "new")
         machine.receive(Exchange(1, (own,)), Peer("n2", GOSSIP), Now(1.0, 0))
@@ -864,3 +865,142 @@ def test_after_any_mix_of_troubles_all_agree_again(seed):
     assert net.run_until(net.settled, 120) < 120
     net.run(10)
     assert {net.state(seer, "n2") for seer in net.names} == {net.state("n2", "n2")}
+
+
+# --- coming back ------------------------------------------------------------------------
+
+QUICK = SwimSettings(probe_period_s=0.5, probe_timeout_s=0.2)
+"""As in configs/three_nodes.yaml."""
+
+
+@pytest.mark.parametrize("count", [2, 3, 10])
+@pytest.mark.parametrize("away_s", [0.5, 4])
+def test_nobody_is_accused_over_a_restart_however_late_the_others_are_linked(count, away_s):
+    for seed in range(20):
+        net = settled_network(count, seed=seed, seeds=("n1", "n2"), settings=QUICK)
+        net.crash("n2")
+        net.run(away_s)
+        net.start("n2", linked_in_s=0.4)
+        net.log.clear()
+        net.run(3)
+        causes = [e.fields["cause"] for e in net.log if e.name == "member.suspect"]
+        assert "missed ping" not in causes
+        assert net.settled()
+
+
+@pytest.mark.parametrize("linked_in_s", [0, 0.4, 100])
+@pytest.mark.parametrize("lives_s", [0.1, 0.3, 0.6, 1.5])
+@pytest.mark.parametrize("links", [True, False])
+def test_who_dies_soon_after_its_return_is_found(linked_in_s, lives_s, links):
+    net = settled_network(3, seeds=("n1", "n2"), settings=QUICK)
+    net.crash("n2")
+    net.run_until(lambda: net.all_see("n2", DEAD), 10)
+    net.start("n2", linked_in_s=linked_in_s)
+    net.run_until(lambda: net.all_see("n2", ALIVE), 10)
+    net.run(lives_s)
+    net.links = links
+    net.crash("n2")
+    periods = 2 * 3 - 1 + 1 + QUICK.suspicion_mult
+    took_s = net.run_until(lambda: net.all_see("n2", DEAD), 60)
+    assert took_s <= LINKING_S + periods * QUICK.probe_period_s + 0.1
+
+
+def test_a_link_lost_again_takes_the_time_to_be_linked_away():
+    alone = Alone()
+    alone.hear(Gossip((MemberState("n3", DEAD, 0, "d-n3"),)), "n2")
+    alone.hear(Gossip((MemberState("n3", ALIVE, 1, "d-n3"),)), "n3")
+    alone.hear(LinkUp("n3"))
+    alone.hear(LinkLost("n3"))
+    lost_at = alone.at
+    while not any(event.name == "member.suspect" for event in alone.outbox.events):
+        alone.next()
+    assert alone.at <= lost_at + 0.61
+
+
+def test_a_ping_that_could_not_leave_does_when_the_link_is_there():
+    alone = Alone()
+    alone.hear(LinkLost("n3"))
+    [(_, ping)] = alone.take(Ping)
+    alone.hear(SendFailed("n3", GOSSIP, ping, False))
+    alone.take()
+    alone.hear(LinkUp("n3"))
+    [(to, again)] = alone.take(Ping)
+    assert (to, again.sequence) == ("n3", ping.sequence)
+    alone.hear(Ack(ping.sequence, "n3", ()), "n3")
+    alone.hear(LinkUp("n3"))
+    assert alone.take(Ping) == []
+
+
+def test_a_ping_for_another_that_could_not_leave_does_when_the_link_is_there():
+    alone = Alone()
+    alone.hear(PingReq(43, "n3", ()), "n2")
+    [(_, ping)] = alone.take(Ping)
+    alone.hear(SendFailed("n3", GOSSIP, ping, False))
+    assert alone.take() == []
+    alone.hear(LinkUp("n3"))
+    [(to, again)] = alone.take(Ping)
+    assert (to, again.sequence) == ("n3", ping.sequence)
+
+
+@pytest.mark.parametrize(("late_s", "acks"), [(0.5, [42]), (5, [])])
+def test_an_ack_that_could_not_leave_does_when_the_link_is_there_if_it_is_waited_for(late_s, acks):
+    alone = Alone()
+    alone.hear(Ping(42, ()), "n3")
+    [(_, ack)] = alone.take(Ack)
+    alone.hear(SendFailed("n3", GOSSIP, ack, False))
+    alone.at += late_s
+    for _ in range(2):
+        alone.hear(LinkUp("n3"))
+    assert [(to, again.sequence) for to, again in alone.take(Ack)] == [("n3", s) for s in acks]
+
+
+@pytest.mark.parametrize("down", [("n1",), ("n2",), ("n3", "n1"), ("n1", "n2", "n3")])
+def test_who_remembers_a_disk_accuses_nobody_of_having_been_away(down):
+    net = settled_network(3, seeds=("n1", "n2"))
+    net.run(5)
+    for name in down:
+        net.leave(name)
+    net.run(1)
+    for name in down:
+        del net.hosts[name]
+    net.log.clear()
+    net.start(*down)
+    assert net.run_until(net.settled, 20) < 20
+    net.run(5)
+    assert {event.node for event in net.events("member.refuted")} <= set(down)
+    assert nobody_accused(net)
+    if len(down) == 3:
+        assert not net.events("member.refuted")
+        assert {net.state("n1", name).incarnation for name in net.names} == {0}
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whoever_is_said_to_have_told_has_logged_it_before(seed):
+    """Each "told by n1", and what a node refutes, is in n1's own log, not later."""
+    net = settled_network(6, seed=seed, seeds=("n1", "n4"), loss=0.1, links=seed % 2 == 0)
+    for _ in range(15):
+        one = net.chance.choice(net.names)
+        if one not in net.hosts:
+            net.start(one, linked_in_s=0.4)
+        elif net.hosts[one].paused:
+            net.resume(one, deadline_first=net.chance.random() < 0.5)
+        else:
+            net.chance.choice((net.crash, net.pause, net.split))(one)
+        net.run(net.chance.uniform(0.01, 4))
+        if net.chance.random() < 0.4:
+            net.heal()
+
+    said = set()
+    for event in net.log:
+        what, _, teller = event.fields.get("cause", "").partition("told by ")
+        about = event.fields.get("member", event.node)
+        incarnation = event.fields.get("incarnation")
+        if event.name == "member.refuted":
+            assert (teller, f"member.{what[:-2]}", about, incarnation - 1) in said
+        elif teller and event.name == "member.suspect":
+            assert {
+                (teller, s, about, incarnation) for s in ("member.suspect", "member.dead")
+            } & said
+        elif teller and event.name == "member.dead":
+            assert (teller, "member.dead", about, incarnation) in said
+        said.add((event.node, event.name, about, incarnation))

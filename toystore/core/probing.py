@@ -10,7 +10,11 @@ is suspected, and what is suspect for too long is dead:
      '--- an ack ends the probe -------------'    '- a refutation ends it -'
 
 A lost link starts such a probe at once, and a quicker one.  A ping that could not even be
-sent is not waited for.
+sent is not waited for: others are asked at once.
+
+A member that has just come (back) has links that are still to be made, in both directions:
+what cannot leave for want of one is sent when it comes up, and for `LINKING_S` the member
+is not suspected.  If its link is lost again it is treated like any other.
 
 The detector only accuses: what comes of that, and what others say, is the membership's
 business (`Swim`), which lets it `follow` every change.
@@ -31,6 +35,9 @@ from toystore.core.members import LIVING, Members, suspicion_s
 from toystore.core.messages import Ack, MemberState, MemberStatus, Ping, PingReq, SendFailed
 from toystore.core.peers import Peers
 from toystore.core.settings import SwimSettings
+
+LINKING_S = 1.0
+"""How long it may take, at most, until all can reach a member that has just come (back)."""
 
 
 class Accuse(Protocol):
@@ -58,10 +65,10 @@ class _Probe:
     asked: bool = False
 
 
-class _Relay(NamedTuple):
-    """A ping sent for another node, whose ack goes on to it."""
+class _OwedAck(NamedTuple):
+    """An ack that another node waits for: that ``target``, or this node, is there."""
 
-    origin: str
+    to: str
     sequence: int
     target: str
     expires: float
@@ -91,8 +98,13 @@ class FailureDetector:
         self._next_tick: float | None = None
         self._round: list[str] = []
         self._probes: dict[str, _Probe] = {}
-        self._relays: dict[int, _Relay] = {}
+        self._relays: dict[int, _OwedAck] = {}
+        """By the number of the ping that was sent for another node."""
+        self._unsent: list[_OwedAck] = []
+        """Those that could not leave."""
         self._suspicions: dict[str, float] = {}
+        self._linking: dict[str, float] = {}
+        """Who came (back) a moment ago, and until when it is not suspected."""
 
     # --- time ---------------------------------------------------------------------------
 
@@ -133,6 +145,8 @@ class FailureDetector:
         """A probe period begins: ping the next member of the round."""
         self._next_tick = self._period_end(now)
         self._relays = {s: r for s, r in self._relays.items() if r.expires > now.monotonic}
+        self._unsent = [ack for ack in self._unsent if ack.expires > now.monotonic]
+        self._linking = {n: until for n, until in self._linking.items() if until > now.monotonic}
         target = self._next_target()
         if target is not None and target not in self._probes:
             self._probe(target, "missed ping", now, self._period_end(now))
@@ -155,7 +169,7 @@ class FailureDetector:
             cause,
             started=now.monotonic,
             due=now.monotonic + self._settings.probe_timeout_s,
-            ends=ends,
+            ends=max(ends, self._linking.get(target, 0.0)),
         )
         self._probes[target] = probe
         self._ping(target, probe.sequence)
@@ -189,7 +203,7 @@ class FailureDetector:
             case Ping(sequence):
                 self._ack(peer, sequence, self._node)
             case PingReq(sequence, target):
-                self._relay(_Relay(peer, sequence, target, self._period_end(now)))
+                self._relay(_OwedAck(peer, sequence, target, self._patience_end(now)))
             case Ack(sequence, target):
                 self._on_ack(sequence, target)
 
@@ -197,35 +211,56 @@ class FailureDetector:
         """Answer a ping or a ping-req: ``target`` is there."""
         self._peers.send(to, Ack(sequence, target, self._peers.updates_for(to)))
 
-    def _relay(self, relay: _Relay) -> None:
+    def _relay(self, owed: _OwedAck) -> None:
         """Ping a member for another node."""
-        if self._members.listed(relay.target) and relay.target != self._node:
+        if self._members.listed(owed.target) and owed.target != self._node:
             sequence = self._next_sequence()
-            self._relays[sequence] = relay
-            self._ping(relay.target, sequence)
+            self._relays[sequence] = owed
+            self._ping(owed.target, sequence)
 
     def _on_ack(self, sequence: int, target: str) -> None:
         """The target is there: end the probe, or tell whoever asked."""
         probe = self._probes.get(target)
         if probe is not None and probe.sequence == sequence:
             del self._probes[target]
-        relay = self._relays.get(sequence)
-        if relay is not None and relay.target == target:
+        owed = self._relays.get(sequence)
+        if owed is not None and owed.target == target:
             del self._relays[sequence]
-            self._ack(relay.origin, relay.sequence, target)
+            self._ack(owed.to, owed.sequence, target)
+
+    # --- links --------------------------------------------------------------------------
 
     def on_link_lost(self, name: str, now: Now) -> None:
         """Probe at once, unless that is being done."""
+        if self._linking.pop(name, 0.0) > now.monotonic:
+            self._probes.pop(name, None)  # It would be given time in which to be linked.
         if self._members.is_alive(name) and name not in self._probes:
             self._probe(name, "lost link", now, now.monotonic)
 
+    def on_link_up(self, name: str, now: Now) -> None:
+        """Say what could not be said to a member before, if it is still waited for."""
+        pings = [s for s, owed in self._relays.items() if owed.target == name]
+        if name in self._probes:
+            pings.append(self._probes[name].sequence)
+        for sequence in pings:
+            self._ping(name, sequence)
+        for ack in self._unsent:
+            if ack.to == name and ack.expires > now.monotonic:
+                self._ack(name, ack.sequence, ack.target)
+        self._unsent = [ack for ack in self._unsent if ack.to != name]
+
     def on_send_failed(self, failed: SendFailed, now: Now) -> None:
-        """A ping that could not leave is not waited for; the others are asked at once."""
-        probe = self._probes.get(failed.node)
-        if probe is None or probe.asked or failed.overloaded:
+        """A ping that could not leave is not waited for: the others are asked at once."""
+        if failed.overloaded:
             return
-        if isinstance(failed.message, Ping) and failed.message.sequence == probe.sequence:
-            self._ask_others(probe, now)
+        match failed.message:
+            case Ping(sequence):
+                probe = self._probes.get(failed.node)
+                if probe is not None and probe.sequence == sequence and not probe.asked:
+                    self._ask_others(probe, now)
+            case Ack(sequence, target):
+                ack = _OwedAck(failed.node, sequence, target, self._patience_end(now))
+                self._unsent.append(ack)
 
     def follow(self, held: MemberState | None, state: MemberState, now: Now) -> None:
         """A member's state was ``held`` and now is ``state``; time the suspect, probe the new.
@@ -233,6 +268,8 @@ class FailureDetector:
         A newcomer takes a random place in the round that is under way (SWIM section 4.3).
         """
         name = state.name
+        if state.status == MemberStatus.ALIVE and (held is None or held.status != state.status):
+            self._linking[name] = now.monotonic + LINKING_S
         if state.status != MemberStatus.SUSPECT:
             self._suspicions.pop(name, None)
         elif held is None or (held.status, held.incarnation) != (state.status, state.incarnation):
@@ -250,6 +287,10 @@ class FailureDetector:
 
     def _period_end(self, now: Now) -> float:
         return now.monotonic + self._settings.probe_period_s
+
+    def _patience_end(self, now: Now) -> float:
+        """Until when whoever asks now may wait for an ack."""
+        return now.monotonic + max(self._settings.probe_period_s, LINKING_S)
 
     def _next_sequence(self) -> int:
         self._sequence += 1

@@ -33,7 +33,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from toystore.core.disks import Disks
 from toystore.core.machine import COORDINATOR, HANDOFF, Address, Now, Outbox, Peer
-from toystore.core.members import Members, merge
+from toystore.core.members import Members, beats, merge
 from toystore.core.messages import (
     Ack,
     Exchange,
@@ -123,7 +123,7 @@ class Swim:
             case LoadDisksReply():
                 self._begin(message, now)
             case LinkUp(node):
-                self._on_link_up(node)
+                self._on_link_up(node, now)
             case LinkLost(node):
                 self._on_link_lost(node, now)
             case SendFailed():
@@ -225,7 +225,7 @@ class Swim:
         self._timers[self._exchange] = now.monotonic + first_s
         self._check_disks(now)
         for name in sorted(self._links):
-            self._on_link_up(name)
+            self._on_link_up(name, now)
 
     def _leave(self, now: Now) -> None:
         """Say goodbye; a node that does not know its disk yet was never there."""
@@ -298,26 +298,28 @@ class Swim:
 
     def _learn_exchanged(self, members: tuple[MemberState, ...], peer: str, now: Now) -> None:
         """Learn a whole table.  Who is dead there is suspect here, and so may refute."""
-        self._learn_all(
-            (
-                s._replace(status=MemberStatus.SUSPECT) if s.status == MemberStatus.DEAD else s
-                for s in members
-            ),
-            peer,
-            now,
-        )
+        self._learn_all(map(self._reprieved, members), peer, now)
+
+    def _reprieved(self, state: MemberState) -> MemberState:
+        """A suspect for a dead member; this node knows of itself what to think of it."""
+        if state.status == MemberStatus.DEAD and state.name != self._node:
+            return state._replace(status=MemberStatus.SUSPECT)
+        return state
 
     def _knowledge_of(self, name: str) -> tuple[MemberState, ...]:
-        """What is known of one member, if only the disk it had in an earlier life."""
+        """What is known of one member, if only the disk it had in an earlier life.
+
+        That is no accusation: if it is the disk that it has now, there is nothing to refute.
+        """
         state = self._members.get(name)
         if state is not None:
             return (state,)
         disk = self._disks.known(name)
-        return (MemberState(name, MemberStatus.DEAD, 0, disk),) if disk else ()
+        return (MemberState(name, MemberStatus.ALIVE, 0, disk),) if disk else ()
 
     # --- links --------------------------------------------------------------------------
 
-    def _on_link_up(self, node: str) -> None:
+    def _on_link_up(self, node: str, now: Now) -> None:
         """Exchange with who is doubted or unknown: it was away, or this node was."""
         if not self._members.listed(node) or node == self._node:
             return
@@ -326,6 +328,7 @@ class Swim:
             return
         if not self._members.is_alive(node) if self._joined else node in self._seeds:
             self._exchange_with(node)
+        self._detector.on_link_up(node, now)
 
     def _on_link_lost(self, node: str, now: Now) -> None:
         """A member may have gone: have it probed at once."""
@@ -371,11 +374,16 @@ class Swim:
         self._changed = True
         self._disks.learn(state)
         self._detector.follow(held, state, now)
-        if held is None or held.status != state.status:
+        doubted = state.status != MemberStatus.ALIVE
+        if held is None or held.status != state.status or (doubted and beats(state, held)):
             self._note(state, cause, now, took_s)
 
     def _note(self, state: MemberState, cause: str, now: Now, took_s: float | None = None) -> None:
-        """Log a change of status, with how long the member was doubted before it."""
+        """Log a change of status, with how long the member was doubted before it.
+
+        What is said against a new incarnation is logged too, though the status is the same:
+        no node tells anybody what is not in its own log.
+        """
         doubted_at = self._doubted_at.get(state.name)
         if took_s is None and doubted_at is not None:
             took_s = now.monotonic - doubted_at
