@@ -35,12 +35,12 @@ class Datagrams(Door):
         me = surroundings.me
         self.linked: set[str] = set()
         self.inbox = surroundings.context.socket(zmq.SUB)
-        tuned(self.inbox, surroundings, INBOX_FRAMES_MAX)
+        tuned(self.inbox, INBOX_FRAMES_MAX)
         self.inbox.subscribe(topic(me.name))
         self.inbox.subscribe(EVERYONE)
         bind(self.inbox, tcp(me.bind, me.gossip_port))
         self.outlet = surroundings.context.socket(zmq.XPUB)
-        tuned(self.outlet, surroundings, INBOX_FRAMES_MAX)
+        tuned(self.outlet, INBOX_FRAMES_MAX)
         self.monitor = monitored(self.outlet)
         self._node_at = {
             tcp(other.host, other.gossip_port): other.name for other in surroundings.others()

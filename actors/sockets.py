@@ -13,6 +13,11 @@ Every queue is bounded, in bytes too: a ZeroMQ pipe holds at most its high-water
 frames, and a frame is at most ``frame_bytes_max`` (one large message aside).  When one is
 full, a `Link` says `SendFailed` to its machine, a `Mailbox` drops the reply and counts it,
 and a `ClientPort` holds up to `HELD_BYTES_MAX` for a client that reads slowly.
+
+Every socket takes the largest frame that any node may send (`wire.FRAME_BYTES_MAX`), whatever
+this node's own limits are: a peer may have stored under higher ones, or forward what it took
+under them.  What a client may put is for the coordinator to judge, which answers; a frame that
+ZeroMQ finds too large cuts the connection, and whoever waits for an answer learns nothing.
 """
 
 from __future__ import annotations
@@ -45,14 +50,17 @@ from toystore.core.messages import (
     RingLoad,
     SendFailed,
     Status,
+    error_instead,
     takes,
 )
 from toystore.wire import (
+    FRAME_BYTES_MAX,
     Frame,
     FrameError,
     Header,
     VersionError,
     decode,
+    encode,
     encode_bounded,
     request_numbers,
 )
@@ -69,10 +77,8 @@ CLIENT_FRAMES_MAX = 32
 """High-water mark towards one client."""
 CLIENT_BACKLOG = 256
 """And from it: what waits here is refused in time if need be, what waits before it is not."""
-CLIENT_INDULGENCE = 4
-"""A client's frame this many times over the limit is still read, and answered `BAD_REQUEST`."""
 HELD_BYTES_MAX = 4 * 1024 * 1024
-"""Replies held for one client beyond its high-water mark."""
+"""Replies held for one client beyond its high-water mark; one is held whatever its size."""
 SILENT_S_MAX = 3
 """A host that TCP has not heard from for about this long is gone, and its link lost."""
 HELD_OVERHEAD_BYTES = 256
@@ -119,8 +125,26 @@ class Door:
             socket.close()
 
     def frames(self, messages: list[Message]) -> Iterable[tuple[bytes, list[Message]]]:
-        """The frames that carry ``messages``, each with those that it carries."""
-        return encode_bounded(messages, self.speaks_as, self.surroundings.frame_bytes_max)
+        """The frames that carry ``messages``, each with those that it carries.
+
+        A message too large for any receiver, which no limits allow, is not among them, or
+        there is an error in its place.
+        """
+        for body, carried in encode_bounded(
+            messages, self.speaks_as, self.surroundings.frame_bytes_max
+        ):
+            if len(body) <= FRAME_BYTES_MAX:
+                yield body, carried
+            elif (error := self._oversized(carried[0], len(body))) is not None:
+                yield encode([error], self.speaks_as), carried
+
+    def _oversized(self, message: Message, size: int) -> Message | None:
+        """Log a message that cannot be sent, and say what its receiver is told instead."""
+        kind = type(message).__name__
+        if kind not in self._logged:
+            self._logged.add(kind)
+            log.event(self.actor, "message.oversized", port=self.port, message=kind, bytes=size)
+        return error_instead(message, f"the answer has {size} bytes; at most {FRAME_BYTES_MAX}")
 
     def opened(self, body: bytes, sender: object) -> Frame | None:
         """Decode a frame; a misfit is counted and logged, and None comes back."""
@@ -248,7 +272,6 @@ class ClientPort(Door):
             surroundings,
             CLIENT_FRAMES_MAX,
             (address,),
-            indulgence=CLIENT_INDULGENCE,
             backlog=CLIENT_BACKLOG,
         )
         self._held: dict[bytes, deque[tuple[Caller, bytes]]] = {}
@@ -339,8 +362,9 @@ class ClientPort(Door):
     def _hold(self, caller: Caller, body: bytes, messages: int) -> None:
         """Hold a reply until its client's pipe, which is its identity's, has room again."""
         identity = caller.envelope[0]
-        weight = self._held_bytes.get(identity, 0) + _weight(caller, body)
-        if weight > HELD_BYTES_MAX:
+        held = self._held_bytes.get(identity, 0)
+        weight = held + _weight(caller, body)
+        if held and weight > HELD_BYTES_MAX:
             self.drop(messages)
             return
         self._held_bytes[identity] = weight
@@ -366,7 +390,7 @@ class Link(Door):
         self.up = address.startswith("inproc:")
         self.socket = surroundings.context.socket(zmq.DEALER)
         self.socket.identity = surroundings.identity(actor)
-        tuned(self.socket, surroundings, PEER_FRAMES_MAX)
+        tuned(self.socket, PEER_FRAMES_MAX)
         self.monitor = None if self.up else monitored(self.socket)
         self.watched = watch and self.monitor is not None
         self.socket.connect(address)
@@ -472,12 +496,12 @@ def sent(socket: zmq.Socket[bytes], parts: tuple[bytes, ...], *, gone: bool = Fa
     return True
 
 
-def tuned(socket: zmq.Socket[bytes], surroundings: Surroundings, frames_max: int) -> None:
+def tuned(socket: zmq.Socket[bytes], frames_max: int) -> None:
     """The options that every socket of a node has."""
     socket.set_hwm(frames_max)
     socket.linger = 0
     socket.setsockopt(zmq.IMMEDIATE, 1)
-    socket.setsockopt(zmq.MAXMSGSIZE, surroundings.message_bytes_max)
+    socket.setsockopt(zmq.MAXMSGSIZE, FRAME_BYTES_MAX)
     # A host that is cut off is found by TCP itself.  ZMTP's heartbeats would find it too, but
     # with them libzmq 4.3.5 aborts the process when a peer fills a queue and goes away.
     socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
@@ -495,18 +519,14 @@ def bound_router(
     addresses: Iterable[str],
     *,
     backlog: int | None = None,
-    indulgence: int = 1,
 ) -> zmq.Socket[bytes]:
     """A ROUTER bound to each address.  Raises `PortError`.
 
     ``frames_max``, ``backlog``: high-water marks each way; without a backlog they are one.
-    ``indulgence``: how many times the largest frame is still received, to be answered
-    with an error; beyond it the link is cut.
     """
     socket: zmq.Socket[bytes] = surroundings.context.socket(zmq.ROUTER)
-    tuned(socket, surroundings, frames_max)
+    tuned(socket, frames_max)
     socket.setsockopt(zmq.RCVHWM, backlog or frames_max)
-    socket.setsockopt(zmq.MAXMSGSIZE, indulgence * surroundings.message_bytes_max)
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
     socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
     for address in addresses:

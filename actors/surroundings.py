@@ -16,9 +16,6 @@ from toystore.config import ClusterConfig, MemberConfig
 from toystore.core.machine import Now, Peer
 from toystore.wire import Header
 
-OVERHEAD_BYTES = 64 * 1024
-"""What a largest message may need beside its key and value."""
-
 
 @dataclass(frozen=True)
 class Surroundings:
@@ -52,13 +49,6 @@ class Surroundings:
     def frame_bytes_max(self) -> int:
         """Where frames are cut."""
         return self.config.limits.frame_bytes_max
-
-    @property
-    def message_bytes_max(self) -> int:
-        """A full frame and the largest message; what has more cuts the link."""
-        limits = self.config.limits
-        largest = limits.key_bytes_max + limits.value_bytes_max + OVERHEAD_BYTES
-        return limits.frame_bytes_max + largest
 
 
 def now() -> Now:

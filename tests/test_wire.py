@@ -1,5 +1,6 @@
 """The wire: what is sent arrives, and what is not a frame raises `FrameError` and nothing else."""
 
+import tracemalloc
 import types
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from toystore.core.machine import Peer
 from toystore.core.messages import (
     WIRE,
+    DeliverHints,
     Exchange,
     Get,
     GetReply,
@@ -23,6 +25,8 @@ from toystore.core.messages import (
     WriteReplica,
 )
 from toystore.wire import (
+    ARRAYS_MAX,
+    FRAME_MESSAGES_MAX,
     VERSION,
     Frame,
     FrameError,
@@ -109,6 +113,50 @@ def test_frames_are_cut_at_the_bound_but_for_lone_messages(messages, header, byt
     assert all(len(data) <= bytes_max or len(carried) == 1 for data, carried in frames)
     assert all(decode(data) == Frame(carried, header) for data, carried in frames)
     assert [message for _, carried in frames for message in carried] == messages
+
+
+def test_no_frame_has_more_messages_than_one_may():
+    count = FRAME_MESSAGES_MAX + 1
+
+    frames = list(encode_bounded([Status(1)] * count, None, 2**30))
+
+    assert sum(len(decode(data).messages) for data, _ in frames) == count
+    assert len(frames) == 2
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\x92\x01\xdd" + (2**20).to_bytes(4, "big") + bytes(2**20),
+        b"\x92\x01\xdc\xff\xff" + (b"\xdc\xff\xff" + b"\x80" * 65535) * 20,
+        b"\x92\x01\xdf" + (2**20).to_bytes(4, "big") + bytes(2**21),
+    ],
+    ids=["a long array", "many maps", "a large map"],
+)
+def test_what_would_take_up_many_times_its_size_in_memory_is_no_frame(body):
+    tracemalloc.start()
+    try:
+        with pytest.raises(FrameError, match="not msgpack"):
+            decode(body)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert most < 100 * ARRAYS_MAX
+    assert request_numbers(body) is None
+
+
+@pytest.mark.parametrize("count", [ARRAYS_MAX // 17, ARRAYS_MAX // 17 + 10])
+def test_of_a_large_frame_the_arrays_are_counted(count):
+    """Sixteen hints to a message, each an array, and the message itself."""
+    hints = ((bytes(16), b""),) * 15
+    data = encode([DeliverHints(1, hints)] * count)
+
+    if count * 17 < ARRAYS_MAX:
+        assert len(decode(data).messages) == count
+    else:
+        with pytest.raises(FrameError):
+            decode(data)
 
 
 def test_what_fits_leaves_in_one_frame():

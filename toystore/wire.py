@@ -9,6 +9,10 @@ and a message is ``[tag, ...fields]``.  Several messages for one destination sha
 frame.  What arrives is checked against the message's own annotations: the types of its
 fields by one set lookup, what is nested in them by a walk.  Anything that does not fit
 raises `FrameError`, and nothing else is ever raised.
+
+How large a frame is follows from who sent it: several messages share one up to the limit of
+their sender, and a lone message may be larger.  Whoever receives has to take all that any
+sender's limits allow, `FRAME_BYTES_MAX`.
 """
 
 from __future__ import annotations
@@ -23,8 +27,15 @@ import msgpack
 
 from toystore.core.machine import Peer
 from toystore.core.messages import ROUTE_BY_TAG, ROUTE_OF, Delete, Get, Message, Put
+from toystore.core.settings import KEY_BYTES_CAP, VALUE_BYTES_CAP
 
 VERSION = 1
+FRAME_BYTES_MAX = VALUE_BYTES_CAP + KEY_BYTES_CAP + 64 * 1024
+"""The largest frame that there is: the largest value, its key, and what stands beside them."""
+FRAME_MESSAGES_MAX = ARRAY_ITEMS_MAX = 2**16
+"""No array or map in a frame is longer, that of its messages included."""
+ARRAYS_MAX = 2**20
+"""And a frame has no more of them.  Empty ones take a byte each, and in memory 64."""
 
 
 class FrameError(Exception):
@@ -66,10 +77,11 @@ def encode_bounded(
     messages: list[Message], header: Header | None, bytes_max: int
 ) -> Iterable[tuple[bytes, list[Message]]]:
     """Frames of at most ``bytes_max`` (a lone message may be larger), and what each carries."""
-    frame = encode(messages, header)
-    if len(frame) <= bytes_max or len(messages) <= 1:
-        yield frame, messages
-        return
+    if len(messages) <= FRAME_MESSAGES_MAX:
+        frame = encode(messages, header)
+        if len(frame) <= bytes_max or len(messages) <= 1:
+            yield frame, messages
+            return
     half = len(messages) // 2
     yield from encode_bounded(messages[:half], header, bytes_max)
     yield from encode_bounded(messages[half:], header, bytes_max)
@@ -83,7 +95,7 @@ def decode(data: bytes) -> Frame:
         FrameError: it is not a frame, or a message in it is not as its type says.
     """
     try:
-        parts = msgpack.unpackb(data, use_list=False)
+        parts = _unpacked(data)
     except Exception as error:  # msgpack raises half a dozen unrelated types
         raise FrameError(f"not msgpack: {type(error).__name__}: {error}") from None
     if type(parts) is not tuple or len(parts) < 2 or type(parts[0]) is not int:
@@ -106,11 +118,41 @@ def request_numbers(data: bytes) -> list[int] | None:
     That costs a quarter of `decode`.  None if there is anything else in the frame.
     """
     try:
-        version, messages = msgpack.unpackb(data, use_list=False)
+        version, messages = _unpacked(data)
         numbers = [raw[1] for raw in messages if raw[0] in _REFUSED_UNREAD and type(raw[1]) is int]
     except Exception:  # whatever it is, `decode` has a name for it
         return None
     return numbers if version == VERSION and len(numbers) == len(messages) else None
+
+
+def _unpacked(data: bytes) -> Any:
+    """The values in a frame.  Raises whatever msgpack raises, and ValueError over its bounds.
+
+    A frame of fewer bytes than that cannot have too many arrays, so most are not counted.
+    """
+    count = None if len(data) <= ARRAYS_MAX else _Count().one_more
+    return msgpack.unpackb(
+        data,
+        use_list=False,
+        max_array_len=ARRAY_ITEMS_MAX,
+        max_map_len=ARRAY_ITEMS_MAX,
+        list_hook=count,
+        object_hook=count,
+    )
+
+
+class _Count:
+    """Counts the arrays and maps of a frame as they are made."""
+
+    def __init__(self) -> None:
+        self._room = ARRAYS_MAX
+
+    def one_more(self, made: Any) -> Any:
+        """Let one pass, or raise ValueError."""
+        self._room -= 1
+        if self._room < 0:
+            raise ValueError(f"more than {ARRAYS_MAX} arrays and maps")
+        return made
 
 
 # --- checking, compiled once from the annotations ---------------------------------------

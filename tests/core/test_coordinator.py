@@ -147,8 +147,8 @@ def test_a_machine_that_is_replaced_leaves_the_hints_of_what_it_acknowledged() -
 @pytest.mark.parametrize(
     ("fields", "hint"),
     [
-        ({"key": b""}, "1 to 1024"),
-        ({"key": bytes(1025)}, "1 to 1024"),
+        ({"key": b""}, "1 to 65535"),
+        ({"key": bytes(65536)}, "1 to 65535"),
         ({"bucket": "carts"}, "default, single"),
         ({"n": 0}, "1 to 3"),
         ({"n": 4}, "1 to 3"),
@@ -168,10 +168,22 @@ def test_a_bad_get_is_refused_with_what_would_be_right(fields: Any, hint: str) -
     assert hint in scene.sole_answer().text
 
 
+def test_what_was_put_under_a_longer_limit_can_be_read_deleted_and_placed() -> None:
+    scene = Scene()
+    key = bytes(1025)
+
+    scene.get(key=key)
+    scene.delete(key=key)
+    scene.told(Owners(9, "default", key), CLIENT)
+
+    assert not [answer for answer in scene.answers if type(answer) is ErrorReply]
+
+
 @pytest.mark.parametrize(
     ("fields", "hint"),
     [
         ({"key": b""}, "1 to 1024"),
+        ({"key": bytes(1025)}, "1 to 1024"),
         ({"value": bytes(1024 * 1024 + 1)}, "at most 1048576"),
         ({"bucket": "carts"}, "default, single"),
         ({"w": 4}, "1 to 3"),

@@ -23,7 +23,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 from actors import sockets
 from actors.datagrams import EVERYONE, Datagrams, topic
-from actors.sockets import CLIENT_INDULGENCE, ClientPort, Link, Mailbox, PortError
+from actors.sockets import ClientPort, Link, Mailbox, PortError
 from actors.surroundings import tcp
 from toystore.core.machine import COORDINATOR, GOSSIP, STORAGE, Caller, Peer
 from toystore.core.messages import (
@@ -37,7 +37,11 @@ from toystore.core.messages import (
     LinkLost,
     LinkUp,
     Ping,
+    Put,
+    ReadReplicaReply,
     Refused,
+    RepairReplica,
+    ReplicaStatus,
     SendFailed,
     Status,
     StatusReply,
@@ -236,6 +240,81 @@ def test_a_slow_reader_keeps_no_other_client_waiting(around, clients):
 
     assert decode(other.recv()).messages == [StatusReply(5, {})]
     assert not deaf.closed
+
+
+def test_one_reply_is_held_for_a_slow_reader_however_large_it_is(around, clients, monkeypatch):
+    monkeypatch.setattr(sockets, "HELD_BYTES_MAX", FRAME_MAX // 4)
+    client, caller = deaf_client(around, clients)
+    count = answer_until(clients, caller, lambda: clients.holding)
+    clients.send(caller, [large_reply(count)])
+    assert clients.dropped == 1
+
+    taken = []
+    while len(taken) < count:
+        clients.retry()
+        if client.poll(1):
+            taken += [reply.request for reply in decode(client.recv()).messages]
+
+    assert taken == list(range(count))
+
+
+def test_a_message_that_no_receiver_takes_is_not_sent_but_an_error_or_nothing(
+    around, clients, log_path, monkeypatch
+):
+    monkeypatch.setattr(sockets, "FRAME_BYTES_MAX", FRAME_MAX)
+    client = connected(around.context, zmq.DEALER, client_address(around))
+    link = Link(around, COORDINATOR, Peer("n2", COORDINATOR), client_address(around), watch=False)
+    wait_until(lambda: link.drain() == [] and link.up)
+    large, small = a_put(1, FRAME_MAX), a_put(2, 1)
+    link.send(link.to, [large, small])
+    client.send(encode([Status(0)]))
+    callers = {message.request: caller for message, caller in arrivals(clients, 2)}
+
+    assert 1 not in callers
+    clients.send(callers[0], [GetReply(0, (bytes(FRAME_MAX),), b"", 1, 0), StatusReply(3, {})])
+
+    error, status = [*decode(client.recv()).messages, *decode(client.recv()).messages]
+    assert (error.request, error.code, error.definite) == (0, Code.INTERNAL, True)
+    assert status == StatusReply(3, {})
+    assert [line["message"] for line in logged(log_path, "message.oversized")] == [
+        "Put",
+        "GetReply",
+    ]
+    link.close()
+
+
+def a_put(number, size):
+    return Put(number, "default", b"k", bytes(size), None, b"", None, None, 1000, False)
+
+
+def test_what_a_peer_took_under_higher_limits_is_delivered_whatever_the_limits_are_here(
+    around, clients, mailbox
+):
+    """Both ways: over a link to a port, and back; each door's own limits are far lower."""
+    size = 20 * FRAME_MAX
+    put, reply = a_put(1, size), GetReply(1, (bytes(size),), b"", 1, 0)
+    n2 = surroundings(around.config, "n2", around.context)
+    forwards = Link(n2, COORDINATOR, Peer("n1", COORDINATOR), client_address(around))
+    replicas = Link(
+        n2, COORDINATOR, Peer("n1", STORAGE), tcp("127.0.0.1", around.me.peer_port), watch=False
+    )
+    arrivals(forwards)
+    wait_until(lambda: replicas.drain() == [] and replicas.up)
+    repair = RepairReplica(bytes(16), bytes(size))
+
+    forwards.send(forwards.to, [put])
+    replicas.send(replicas.to, [repair, StorageStatus(1)])
+    [(asked, caller)] = arrivals(clients)
+    (repaired, _), (_, sender) = arrivals(mailbox, 2)
+    clients.send(caller, [reply])
+    record = ReadReplicaReply(1, int(ReplicaStatus.OK), bytes(size))
+    mailbox.send(sender, [record])
+
+    assert (asked, repaired) == (put, repair)
+    assert arrivals(forwards) == [(reply, forwards.to)]
+    assert arrivals(replicas) == [(record, replicas.to)]
+    forwards.close()
+    replicas.close()
 
 
 def test_what_was_held_for_a_client_that_went_away_is_forgotten(around, clients):
@@ -478,7 +557,8 @@ def test_what_is_for_another_actor_is_dropped_and_logged_once_per_sender(around,
 
 
 @pytest.mark.parametrize("make", [Mailbox, ClientPort], ids=["mailbox", "client port"])
-def test_a_frame_beyond_the_limit_cuts_its_link_and_the_door_lives_on(around, make):
+def test_a_frame_beyond_all_limits_cuts_its_link_and_the_door_lives_on(around, make, monkeypatch):
+    monkeypatch.setattr(sockets, "FRAME_BYTES_MAX", FRAME_MAX)
     address = tcp("127.0.0.1", around.me.peer_port)
     if make is Mailbox:
         door = Mailbox(around, STORAGE, address)
@@ -488,7 +568,7 @@ def test_a_frame_beyond_the_limit_cuts_its_link_and_the_door_lives_on(around, ma
     monitor = huge.get_monitor_socket(zmq.Event.DISCONNECTED)
     monitor.rcvtimeo = 10_000
 
-    huge.send(bytes(CLIENT_INDULGENCE * around.message_bytes_max + 1))
+    huge.send(bytes(FRAME_MAX + 1))
 
     assert recv_monitor_message(monitor)["event"] == zmq.Event.DISCONNECTED
     huge.disable_monitor()

@@ -2,19 +2,23 @@
 
 Pure checks, made once, where the request enters the cluster.  Whatever is wrong is said
 in a text for the one who asked: what was given, and what would be right.
+
+A put is held to the limits of this node.  What is there already may have been put under
+higher ones: it can be read and deleted all the same.
 """
 
 from __future__ import annotations
 
 from toystore.core.context import unpack_context
 from toystore.core.messages import Delete, Get, Put
-from toystore.core.settings import CoordinatorSettings
+from toystore.core.settings import KEY_BYTES_CAP, CoordinatorSettings
 from toystore.core.stamp import STAMP_BYTES, TIME_US_MAX, unpack_stamp
 
 
 def fault_in(request: Get | Put | Delete, settings: CoordinatorSettings) -> str | None:
     """What is wrong with ``request``, or None if it can be run."""
-    fault = place_fault(request.bucket, request.key, settings)
+    key_bytes_max = settings.limits.key_bytes_max if type(request) is Put else KEY_BYTES_CAP
+    fault = place_fault(request.bucket, request.key, settings, key_bytes_max)
     if fault is not None:
         return fault
     n_max = settings.buckets[request.bucket].n
@@ -28,13 +32,14 @@ def fault_in(request: Get | Put | Delete, settings: CoordinatorSettings) -> str 
     return _quorum_fault("w", request.w, n) or _write_fault(request, settings)
 
 
-def place_fault(bucket: str, key: bytes, settings: CoordinatorSettings) -> str | None:
+def place_fault(
+    bucket: str, key: bytes, settings: CoordinatorSettings, key_bytes_max: int = KEY_BYTES_CAP
+) -> str | None:
     """What is wrong with a key's whereabouts, or None."""
     if bucket not in settings.buckets:
         return f"no bucket {bucket!r:.80}; there are {', '.join(sorted(settings.buckets))}"
-    limit = settings.limits.key_bytes_max
-    if not 0 < len(key) <= limit:
-        return f"a key of {len(key)} bytes; 1 to {limit} are taken"
+    if not 0 < len(key) <= key_bytes_max:
+        return f"a key of {len(key)} bytes; 1 to {key_bytes_max} are taken"
     return None
 
 

@@ -69,6 +69,11 @@ EVENTS: dict[str, EventKind] = {
     "frame.rejected": EventKind(
         "warning", ("port", "reason", "sender"), "A malformed or foreign frame; logged once."
     ),
+    "message.oversized": EventKind(
+        "error",
+        ("port", "message", "bytes"),
+        "A message was too large for any receiver, and not sent; logged once per kind.",
+    ),
     "reply.dropped": EventKind(
         "warning", ("port", "count"), "Replies could not be delivered: somebody does not read."
     ),

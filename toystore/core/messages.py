@@ -559,6 +559,17 @@ def takes(actor: str, message_type: type[Any]) -> bool:
     return to in (actor, ANYONE) or (actor == COORDINATOR and message_type in FORWARD_REPLIES)
 
 
+def error_instead(message: Message, text: str) -> Message | None:
+    """What to answer in the place of a reply that cannot be sent; None if it has no errors."""
+    match message:
+        case GetReply() | StatusReply() | OwnersReply() | RingLoadReply():
+            return ErrorReply(message.request, Code.INTERNAL, text, True)
+        case ReadReplicaReply():
+            return ReadReplicaReply(message.request, ReplicaStatus.INTERNAL, None)
+        case _:
+            return None
+
+
 def internal_reply(message: Message, text: str) -> Message | None:
     """What to answer to a message over which a machine failed; None if it wants no answer."""
     match message:

@@ -2,12 +2,23 @@
 
 ``toystore/config.py`` reads them from YAML and checks them; the machines take them as
 they are.
+
+Limits say what a node lets in: what its clients may put, and where its queues end.  They do
+not say what it takes from other nodes, whose limits may be higher, or were when they stored
+what they send.  What every node takes from every other follows from the ``_CAP``s alone,
+above which no limit can be set.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+KEY_BYTES_CAP = 2**16 - 1
+"""A record gives the length of its key two bytes."""
+VALUE_BYTES_CAP = 2**30
+FRAME_BYTES_CAP = 2**24
+"""The same for a batch of hints, which crosses the wire as one message."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,104 @@
+"""Limits that are lowered by a rolling restart: what was stored before is served, and moved."""
+
+import os
+
+import pytest
+import yaml
+import zmq
+
+from toystore import BadRequest
+from toystore.core.machine import COORDINATOR, Peer
+from toystore.core.messages import ReplicaStatus, WriteReplica, WriteReplicaReply
+from toystore.core.record import digest_of, pack_record
+from toystore.core.stamp import pack_stamp
+from toystore.wire import Header, decode, encode
+
+from .replicas import copies, owners_of
+
+pytestmark = pytest.mark.cluster
+
+MB = 1_000_000
+HIGH = {"value_bytes_max": 16 * 1024 * 1024, "key_bytes_max": 4096}
+LONG_KEY = "long" * 1000
+
+
+def a_key(cluster, name, *, owned):
+    """A key that a node owns, or does not."""
+    keys = [f"large{number}" for number in range(100)]
+    owners = owners_of(cluster.config, keys)
+    return next(key for key in keys if (name in owners[key]) is owned)
+
+
+def write_one_copy(cluster, key, value):
+    """One owner alone holds a record: the others are to be repaired."""
+    owner = cluster.config.member(owners_of(cluster.config, [key])[key][0])
+    digest, stamp = digest_of("default", key.encode()), pack_stamp(1, 0, b"minter__")
+    write = WriteReplica(1, digest, pack_record(stamp, "default", key.encode(), value), None)
+    config = cluster.config
+    header = Header(Peer("checker", COORDINATOR), config.cluster, config.members_digest())
+    with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+        socket.linger = 0
+        socket.connect(f"tcp://{owner.host}:{owner.peer_port}")
+        socket.send(encode([write], header))
+        assert socket.poll(30_000)
+        assert decode(socket.recv()).messages == [WriteReplicaReply(1, ReplicaStatus.OK, None)]
+
+
+def lower(cluster, *names):
+    """Restart nodes, one after the other, with the limits that a file has by default."""
+    path = cluster.config_path.with_name("lowered.yaml")
+    raw = yaml.safe_load(cluster.config_path.read_text())
+    path.write_text(yaml.safe_dump(raw | {"limits": {}}))
+    for name in names:
+        if cluster.nodes[name] in cluster.running():
+            cluster.stop(name)
+        cluster.set_fault(name, config=str(path))
+        cluster.start(name)
+
+
+def test_what_was_stored_under_higher_limits_is_served_repaired_and_handed_off_under_lower_ones(
+    make_cluster,
+):
+    cluster = make_cluster(4, limits=HIGH)
+    hinted = a_key(cluster, "n3", owned=True)
+    forwarded = a_key(cluster, "n4", owned=False)
+    value = os.urandom(8 * MB)
+    with cluster.client("n1", "n2", "n4") as store:
+        cluster.stop("n3")
+        cluster.until_seen("left", "n3")
+        assert store.put(hinted, value).fallbacks <= 1
+        store.put(LONG_KEY, b"x")
+    write_one_copy(cluster, "torn", value)
+
+    lower(cluster, "n1", "n2", "n3")
+    with cluster.client("n4") as store, pytest.raises(BadRequest, match="at most 1048576") as told:
+        store.put(forwarded, bytes(15 * MB))
+    lower(cluster, "n4")
+    cluster.until_drained()
+
+    assert told.value.definite
+    for name in cluster.names:
+        with cluster.client(name, attempt_timeout=10) as store:
+            assert store.get(hinted).value == value
+            assert store.get("torn", r=3).value == value
+            assert store.get(LONG_KEY).value == b"x"
+            with pytest.raises(BadRequest):
+                store.put(hinted, bytes(8 * MB))
+            assert store.put(name, b"small", w=3).owners == 3
+    with cluster.client() as store:
+        store.delete(LONG_KEY)
+
+    def all_have_it():
+        held = copies(cluster.config, [hinted, "torn"])
+        return all(
+            record and record.value == value for row in held.values() for record in row.values()
+        )
+
+    cluster.until(all_have_it, "every owner has its copy")
+    lost = {
+        (name, line["member"]): line["timestamp"]
+        for name in cluster.names
+        for line in cluster.events(name, "link.lost")
+    }
+    restarted = {name: list(cluster.events(name, "node.started"))[-1] for name in cluster.names}
+    assert all(when < restarted["n4"]["timestamp"] for when in lost.values()), lost
