@@ -157,13 +157,13 @@ class _Sender:
             self._answers.append(Answer(kind, due, now - due))
 
     def _draw(self) -> list[Callable[[bytes, bytes], bytes]]:
-        """Requests for random keys, packed, to be numbered and stamped."""
+        """A request for every key, in random order, packed, to be numbered and stamped."""
         load, chance = self._load, self._chance
         value = chance.randbytes(load.value_bytes)
         timeout_ms = int(load.timeout_s * 1000)
         requests: list[Callable[[bytes, bytes], bytes]] = []
-        for _ in range(load.keys):
-            key = f"key:{chance.randrange(load.keys)}".encode()
+        for number in chance.sample(range(load.keys), load.keys):
+            key = f"key:{number}".encode()
             if chance.random() < load.put_share:
                 put = Put(_ID, "default", key, value, _STAMP, b"", None, None, timeout_ms, False)
                 requests.append(_packed(put))

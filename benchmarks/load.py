@@ -36,8 +36,8 @@ from toystore import AsyncClient, ToystoreError
 from toystore.config import load as load_config
 
 LATENCY_US_MAX = 120_000_000
-KEYS_DRAWN = 65_536
-"""Keys are drawn before the clock starts, this many, and used over and over."""
+KEYS_AT_ONCE = 64
+"""Keys are drawn so many at a time: cheaper than one by one, and too few to hold anything up."""
 PERCENTILES = {"p50_ms": 50.0, "p99_ms": 99.0, "p999_ms": 99.9}
 
 
@@ -100,7 +100,7 @@ class Load:
         self._options = options
         self._chance = random.Random(seed)
         self._value = self._chance.randbytes(options.value_bytes)
-        self._keys = itertools.cycle(draw_keys(self._chance, options.keys, options.zipf))
+        self._keys = draw_keys(self._chance, options.keys, options.zipf)
         self._latencies_us = HdrHistogram(1, LATENCY_US_MAX, 3)
         self._failed: Counter[str] = Counter()
         self._done = 0
@@ -185,10 +185,12 @@ class Load:
         self._latencies_us.record_value(min(latency_us, LATENCY_US_MAX), count)
 
 
-def draw_keys(chance: random.Random, keys: int, zipf: float) -> list[str]:
-    """Keys to use in turn: the k-th most popular one with a weight of 1 / k**zipf."""
-    weights = [1 / rank**zipf for rank in range(1, keys + 1)]
-    return [f"key:{key}" for key in chance.choices(range(keys), weights, k=KEYS_DRAWN)]
+def draw_keys(chance: random.Random, keys: int, zipf: float) -> Iterator[str]:
+    """Keys without end: the k-th most popular one has a weight of 1 / k**zipf."""
+    weights = list(itertools.accumulate(1 / rank**zipf for rank in range(1, keys + 1)))
+    while True:
+        for key in chance.choices(range(keys), cum_weights=weights, k=KEYS_AT_ONCE):
+            yield f"key:{key}"
 
 
 def _options() -> argparse.Namespace:

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import importlib.util
+import itertools
 import random
 from collections import Counter
 from pathlib import Path
@@ -122,8 +123,18 @@ def test_a_timetable_that_cannot_be_kept_is_given_up_and_the_rest_counted_as_fai
 
 
 def test_a_zipfian_key_is_as_popular_as_its_rank_says(load):
-    drawn = Counter(load.draw_keys(random.Random(1), 1000, zipf=1.0))
-    uniform = Counter(load.draw_keys(random.Random(1), 1000, zipf=0.0))
+    drawn, uniform = (
+        Counter(itertools.islice(load.draw_keys(random.Random(1), 1000, zipf), 65_536))
+        for zipf in (1.0, 0.0)
+    )
 
     assert drawn["key:0"] / drawn["key:9"] == pytest.approx(10, rel=0.25)
     assert uniform["key:0"] / uniform["key:9"] == pytest.approx(1, rel=0.5)
+
+
+def test_as_many_different_keys_are_drawn_as_were_asked_for(load):
+    keys, draws = 100_000, 300_000
+    drawn = set(itertools.islice(load.draw_keys(random.Random(1), keys, zipf=0.0), draws))
+
+    # Of so many draws, a share of e**(-draws / keys) of all keys is expected to be missed: 5%.
+    assert 0.94 * keys < len(drawn) <= keys
