@@ -136,7 +136,7 @@ def _cluster() -> Iterator[list[str]]:
             for endpoint in endpoints:
                 wait = ["status", "--wait", str(READY_S_MAX), "--endpoint", endpoint]
                 subprocess.run(
-                    [sys.executable, "-m", "toystore.cli", *wait],
+                    [sys.executable, "-m", "toystore", *wait],
                     stdout=subprocess.DEVNULL,
                     check=True,
                 )

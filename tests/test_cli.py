@@ -1,26 +1,38 @@
 """The `toystore` command: against a client that never leaves this process, and a real node."""
 
 import base64
+import fcntl
 import json
 import os
+import random
+import shlex
 import signal
 import subprocess
 import sys
+import termios
+import time
 
 import pytest
 from click.testing import CliRunner
 from ports import reserve_ports
 
+import toystore
 from toystore import (
     BadRequest,
     Conflict,
+    Found,
     Internal,
     Overloaded,
     Timeout,
     Unavailable,
-    cli,
+    Written,
 )
-from toystore.client import Found, Load, Placement, RingTable
+from toystore.cli.commands import commands
+from toystore.client import Load, Placement, RingTable
+from toystore.core.context import pack_context
+
+STAMP = bytes(range(20))
+CONTEXT = pack_context(STAMP)
 
 ALIVE = {"name": "n1", "status": "alive", "incarnation": 2}
 SUSPECT = {"name": "n2", "status": "suspect", "incarnation": 0}
@@ -66,15 +78,17 @@ class FakeClient:
     def put(self, key, value, **options):
         self._ask("put", key, value, **options)
         self.values[key] = value
+        return Written(CONTEXT, STAMP, 2, 1)
 
     def get(self, key, **options):
         self._ask("get", key, **options)
         value = self.values.get(key)
-        return None if value is None else Found(value, (value,), b"seen", 2, 0)
+        return None if value is None else Found(value, (value,), CONTEXT, 2, 0)
 
     def delete(self, key, **options):
         self._ask("delete", key, **options)
         self.values.pop(key, None)
+        return Written(CONTEXT, STAMP, 2, 1)
 
     def status(self, timeout=None):
         self._ask("status")
@@ -95,13 +109,13 @@ class FakeClient:
 @pytest.fixture
 def client(monkeypatch):
     fake = FakeClient()
-    monkeypatch.setattr(cli, "Client", fake)
+    monkeypatch.setattr(toystore, "Client", fake)
     monkeypatch.delenv("TOYSTORE_ENDPOINTS", raising=False)
     return fake
 
 
 def run(*arguments, stdin=None):
-    return CliRunner().invoke(cli.main, arguments, input=stdin)
+    return CliRunner().invoke(commands, arguments, input=stdin)
 
 
 # --- values -----------------------------------------------------------------------------
@@ -147,8 +161,17 @@ def test_a_get_in_json_carries_bytes_as_base64_and_text_where_they_are_text(clie
 
     assert text["values"] == [{"text": "hello", "base64": base64.b64encode(b"hello").decode()}]
     assert odd["values"] == [{"text": None, "base64": base64.b64encode(b"\xff").decode()}]
-    assert base64.b64decode(text["context"]) == b"seen"
     assert missing == {"found": False}
+
+
+def test_a_get_in_json_says_what_it_rests_on(client):
+    client.values = {b"k": b"v"}
+
+    found = json.loads(run("get", "k", "--json").stdout)
+
+    assert base64.b64decode(found.pop("context")) == CONTEXT
+    assert found.pop("values")
+    assert found == {"found": True, "stamp": STAMP.hex(), "owners": 2, "fallbacks": 0}
 
 
 def test_the_context_of_a_get_goes_with_the_put_and_the_delete_that_follow(client):
@@ -160,9 +183,16 @@ def test_the_context_of_a_get_goes_with_the_put_and_the_delete_that_follow(clien
     assert [asked[-1] for asked in client.asked] == [{"context": b"seen"}] * 2
 
 
-def test_a_delete_says_so_in_json_only(client):
-    assert run("delete", "k").output == ""
-    assert json.loads(run("delete", "k", "--json").stdout) == {"done": True}
+@pytest.mark.parametrize("command", [("put", "k", "v"), ("delete", "k")], ids=" ".join)
+def test_a_write_says_in_json_only_what_it_was_acknowledged_with(client, command):
+    assert run(*command).output == ""
+    assert json.loads(run(*command, "--json").stdout) == {
+        "done": True,
+        "context": base64.b64encode(CONTEXT).decode(),
+        "stamp": STAMP.hex(),
+        "owners": 2,
+        "fallbacks": 1,
+    }
 
 
 # --- options ----------------------------------------------------------------------------
@@ -332,19 +362,24 @@ def test_a_ring_without_a_key_shows_the_load(client):
     }
 
 
-def test_a_ring_with_a_key_shows_its_owners(client):
+def test_a_ring_with_a_key_shows_its_owners_and_marks_who_is_not_alive(client):
+    client.statuses = [status_of(ALIVE, SUSPECT)]
+
     rows = [line.split() for line in run("ring", "k").stdout.splitlines()]
 
-    assert ["owners", "n1", "n2"] in rows
+    assert ["owners", "n1", "n2(suspect)"] in rows
+    assert ["fallbacks", "n3(unknown)"] in rows
     assert json.loads(run("ring", "k", "--json").stdout) == {
         "partition": 7,
         "owners": ["n1", "n2"],
         "fallbacks": ["n3"],
+        "not_alive": {"n2": "suspect", "n3": "unknown"},
     }
 
 
 def test_a_table_that_is_piped_is_not_cut_at_any_width(client, monkeypatch):
     owners = tuple(f"a-long-name-of-a-node-{number}" for number in range(20))
+    client.statuses = [status_of(*(ALIVE | {"name": owner} for owner in owners))]
     monkeypatch.setattr(client, "owners", lambda key: Placement(7, owners, ()), raising=False)
 
     assert " ".join(owners) in run("ring", "k").stdout
@@ -354,7 +389,7 @@ def test_node_becomes_the_node_program(monkeypatch, tmp_path):
     config = tmp_path / "cluster.yaml"
     config.write_text("cluster: demo\n")
     became = []
-    monkeypatch.setattr(cli.os, "execv", lambda path, arguments: became.append((path, arguments)))
+    monkeypatch.setattr(os, "execv", lambda path, arguments: became.append((path, arguments)))
 
     run("node", str(config), "n1")
     run("node", str(config), "n1", "--data-dir", str(tmp_path))
@@ -369,19 +404,32 @@ def test_node_becomes_the_node_program(monkeypatch, tmp_path):
 # --- a real node ------------------------------------------------------------------------
 
 
-@pytest.fixture
-def lone_node(tmp_path, monkeypatch):
+TOYSTORE = (sys.executable, "-m", "toystore")
+
+
+@pytest.fixture(scope="module")
+def lone_node(tmp_path_factory):
     """A cluster of one, run by `toystore node`; the other commands ask it by default."""
+    folder = tmp_path_factory.mktemp("lone")
     guard, base_port = reserve_ports(1)
-    config = tmp_path / "one.yaml"
+    config = folder / "one.yaml"
     bucket = {"default": {"n": 1, "r": 1, "w": 1}}
     raw = {"cluster": "one", "base_port": base_port, "members": ["n1"], "buckets": bucket}
     config.write_text(json.dumps(raw))
-    monkeypatch.setenv("TOYSTORE_ENDPOINTS", f"tcp://127.0.0.1:{base_port}")
-    command = [sys.executable, "-m", "toystore.cli", "node", str(config), "n1"]
-    with guard, subprocess.Popen([*command, "--data-dir", str(tmp_path)]) as process:
-        yield process
-        process.kill()
+    command = [*TOYSTORE, "node", str(config), "n1", "--data-dir", str(folder)]
+    with (
+        pytest.MonkeyPatch.context() as environment,
+        guard,
+        subprocess.Popen(command) as process,
+    ):
+        environment.setenv("TOYSTORE_ENDPOINTS", f"tcp://127.0.0.1:{base_port}")
+        try:
+            assert run("status", "--wait", "30").exit_code == 0
+            yield process
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=30) == 0
+        finally:
+            process.kill()
 
 
 @pytest.mark.cluster
@@ -395,10 +443,115 @@ def test_the_commands_work_on_a_real_node_which_stops_when_told(lone_node):
     deleted = run("delete", "k")
     missing = run("get", "k")
     placed = run("ring", "k", "--json")
-    lone_node.send_signal(signal.SIGTERM)
 
     assert [member["status"] for member in json.loads(waited.stdout)["members"]] == ["alive"]
     assert (stored.exit_code, found.exit_code, found.stdout_bytes) == (0, 0, value)
     assert (refused.exit_code, deleted.exit_code, missing.exit_code) == (2, 0, 1)
     assert json.loads(placed.stdout)["owners"] == ["n1"]
-    assert lone_node.wait(timeout=30) == 0
+
+
+# --- standard streams that are closed, full, or read by nobody --------------------------
+
+
+def shell(command):
+    """What a shell says of ``toystore`` with these arguments and redirections."""
+    return subprocess.run(
+        ["bash", "-c", f"exec {shlex.join(TOYSTORE)} {command}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("put k v --json > /dev/full", 5),
+        ("get k > /dev/full", 5),
+        ("--json get k > /dev/full", 5),
+        ("--json get nothing > /dev/full", 5),
+        ("status > /dev/full", 5),
+        ("--help > /dev/full", 5),
+        ("get k >&-", 5),
+        ("put k v --json <&- >&- 2>&-", 5),
+        ("put k v >&-", 0),
+        ("get k 2>&-", 0),
+        ("put k - <&-", 2),
+        ("gett 2> /dev/full", 2),
+        ("--json put k v -w 2 > /dev/full", 2),
+        ("--json get k -e tcp://127.0.0.1:1 --timeout 0.1 > /dev/full", 3),
+    ],
+)
+def test_a_stream_that_cannot_be_used_has_an_exit_code_of_its_own(lone_node, command, code):
+    run("put", "k", "value")
+
+    told = shell(command)
+
+    assert told.returncode == code
+    assert "Traceback" not in told.stderr
+    assert "Exception ignored" not in told.stderr
+    if code == 5 and "2>&-" not in command:
+        assert told.stderr.startswith("toystore: standard output cannot be written: ")
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("get", "k"),
+        ("put", "k", "v", "--json"),
+        ("ring",),
+        ("sim", "run", "--seed", "7", "--trace"),
+    ],
+    ids=" ".join,
+)
+def test_who_writes_to_a_pipe_that_nobody_reads_ends_by_sigpipe(lone_node, arguments):
+    run("put", "k", "value")
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "wb") as nobody:
+        told = subprocess.run(
+            [*TOYSTORE, *arguments], stdout=nobody, stderr=subprocess.PIPE, check=False
+        )
+
+    assert (told.returncode, told.stderr) == (-signal.SIGPIPE, b"")
+
+
+@pytest.mark.cluster
+def test_a_value_is_whole_though_its_streams_are_non_blocking(lone_node):
+    """A parent that shares its terminal or pipe with us may have made it so."""
+    first, rest = random.Random(1).randbytes(1000), random.Random(2).randbytes(300_000)
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    with (
+        open(writer, "wb", buffering=0) as feed,
+        subprocess.Popen([*TOYSTORE, "put", "large", "-"], stdin=reader) as storing,
+    ):
+        feed.write(first)
+        wait_until(lambda: waiting_in(reader) == 0)
+        os.close(reader)
+        feed.write(rest)
+        feed.close()
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with subprocess.Popen([*TOYSTORE, "get", "large"], stdout=writer) as finding:
+        os.close(writer)
+        wait_until(lambda: waiting_in(reader) >= 60_000)
+        with open(reader, "rb") as output:
+            found = output.read()
+
+    assert (storing.returncode, finding.returncode) == (0, 0)
+    assert found == first + rest
+
+
+def waiting_in(pipe):
+    """How many bytes wait to be read."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
+def wait_until(condition, patience_s=20.0):
+    give_up = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < give_up, "it did not come to pass"
+        time.sleep(0.01)

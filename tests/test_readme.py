@@ -39,7 +39,7 @@ MODULES = {
 
 def test_the_simulated_run_is_the_one_that_is_shown():
     shown = re.search(r"\$ \.venv/bin/toystore sim run --seed (\d+)\n(.*?)```", README, re.DOTALL)
-    command = [sys.executable, "-m", "toystore.cli", "sim", "run", "--seed", shown[1]]
+    command = [sys.executable, "-m", "toystore", "sim", "run", "--seed", shown[1]]
 
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
 
@@ -128,7 +128,7 @@ def sessions():
 
 
 def printed_by(command, endpoint):
-    python = f"{shlex.quote(sys.executable)} -m toystore.cli"
+    python = f"{shlex.quote(sys.executable)} -m toystore"
     done = subprocess.run(
         ["bash", "-c", f'toystore() {{ {python} "$@"; }}\n{command}'],
         cwd=ROOT,

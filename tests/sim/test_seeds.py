@@ -27,7 +27,7 @@ def test_the_seeds_meet_every_kind_of_fault():
 
 def digest_in_a_process(seed: int, hash_seed: str) -> str:
     told = subprocess.run(
-        [sys.executable, "-m", "toystore.cli", "sim", "run", "--seed", str(seed), "--json"],
+        [sys.executable, "-m", "toystore", "sim", "run", "--seed", str(seed), "--json"],
         env={**os.environ, "PYTHONHASHSEED": hash_seed},
         capture_output=True,
         check=True,

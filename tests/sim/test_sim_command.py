@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from toystore.check.history import write_rows
-from toystore.cli import main
+from toystore.cli.commands import commands
 from toystore.sim.run import run
 from toystore.sim.scenario import draw
 
@@ -15,7 +15,7 @@ from .planted import PLANTED
 
 
 def sim(*arguments: object):
-    return CliRunner().invoke(main, ["sim", *map(str, arguments)])
+    return CliRunner().invoke(commands, ["sim", *map(str, arguments)])
 
 
 def test_a_seed_that_keeps_every_promise_exits_with_0_and_says_so():

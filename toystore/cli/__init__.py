@@ -1,0 +1,80 @@
+"""The `toystore` command: the client library at a shell's prompt.
+
+Values come from the command line or, for ``-``, from standard input, and go to standard
+output, byte for byte.  With ``--json`` everything that a program may read is one JSON
+object on standard output, errors too; bytes are in it as base64, and as text where they
+are UTF-8.  Endpoints, bucket, timeout and ``--json`` may stand before or after the
+command's name.  An error is one line on standard error, and an exit code:
+
+    0    done; `get` has found a value
+    1    `get` has found nothing
+    2    bad use: of the command line, of standard input, or a request that can never
+         succeed as it is; nothing was done
+    3    not served: unavailable, overloaded, late or in conflict; asked again, it may be.
+         The line says whether it certainly did not happen (definite) or may have
+         (indefinite).  Also `status --wait`, when the wait was in vain.
+    4    internal: a fault in toystore itself
+    5    what was asked for was done (a put is stored), but standard output could not be
+         written
+    130  interrupted
+    141  as 5, because nobody reads standard output any more; the process ends by SIGPIPE
+
+    commands.py   every command's name, and what errors become
+    options.py    the options that commands share
+    output.py     JSON and tables
+    values.py     put, get, delete
+    status.py     status        ring.py   ring        node.py   node
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+from toystore import streams
+
+BAD_USE = 2
+
+
+class OutputLostError(BaseException):
+    """Standard output cannot be written.
+
+    It comes up wherever something is printed, as an interruption does, and like one it must
+    not be taken there for a fault of what was at work (the simulator's machines, say).
+    """
+
+    def __init__(self, why: OSError) -> None:
+        super().__init__(str(why))
+        self.why = why
+
+
+def main() -> None:
+    """Run the command line that this process was given."""
+    streams.take_over(_lose)
+    try:
+        from toystore.cli.commands import commands  # noqa: PLC0415 - its packages may be missing
+
+        code = commands.main()
+    except ModuleNotFoundError as error:
+        code = _explain(error)
+    except KeyboardInterrupt:
+        code = 130
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what remains is to exit with this code
+    sys.exit(code)
+
+
+def _lose(why: OSError) -> None:
+    raise OutputLostError(why)
+
+
+def _explain(error: ModuleNotFoundError) -> int:
+    """Say how to come by a package that only nodes and the command line need."""
+    package = (error.name or "").partition(".")[0]
+    if package in ("", "toystore", "actors"):
+        raise error
+    streams.complain(
+        f"toystore: the package {package} is missing. The client library needs none such, but the "
+        "command line does: install toystore with its extra 'node', "
+        "as in pip install '.[node]' in a clone, or pip install 'WHEEL[node]'"
+    )
+    return BAD_USE

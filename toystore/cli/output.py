@@ -1,0 +1,37 @@
+"""What is printed: one line of JSON for programs, tables for people."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+WIDTH_PIPED = 1000
+COLOURS = {"alive": "green", "suspect": "yellow", "dead": "red", "left": "dim"}
+
+
+def print_json(value: Any) -> None:
+    """One line of JSON; bytes that hide in it are shown as hexadecimal digits."""
+    click.echo(json.dumps(value, default=lambda odd: odd.hex()))
+
+
+def base64_of(data: bytes) -> str:
+    """Bytes as text that JSON can carry."""
+    return base64.b64encode(data).decode()
+
+
+def print_table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    """A table for people, as wide as it needs to be where there is no terminal to fit."""
+    from rich.console import Console  # noqa: PLC0415 - only who prints a table waits for it
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(*columns, box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for row in rows:
+        cells = [str(cell) for cell in row]
+        table.add_row(*cells, style=next((COLOURS[c] for c in cells if c in COLOURS), None))
+    width = None if sys.stdout.isatty() else WIDTH_PIPED
+    Console(markup=False, highlight=False, width=width).print(table)
