@@ -3,22 +3,20 @@
     {"timestamp":"2024-05-01T12:00:00.000123Z","level":"warning","event":"member.suspect",
      "node":"n1","actor":"gossip","member":"n4","incarnation":2,"cause":"missed ping",...}
 
-structlog filters by level before anything is built and hands on what is left; the standard
-library's rotating file writes it under its lock, so that actors' threads may all log.
+structlog filters by level before anything is built and hands on what is left; a handler
+of the standard library's writes it under its lock, so that actors' threads may all log.
 Errors go to stderr as well, as one plain line each, for whoever watches the process.
-A log that cannot be written (the disk is full) is no reason for a node to stop: what was
-lost is counted and let go, and the first line that is written again tells how much.
+A log that cannot be written (the disk is full) is no reason for a node to stop
+(logfile.py).
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import sys
 from collections.abc import Iterable, Mapping, MutableMapping
 from datetime import UTC, datetime, timedelta
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +24,7 @@ import orjson
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+from actors.logfile import LogFile
 from toystore.core.events import EVENTS
 from toystore.core.machine import Event, Now
 
@@ -48,13 +47,21 @@ def configure(
 
     Raises:
         ValueError: ``level`` is not debug, info, warning, error or critical.
-        OSError: the file cannot be opened.
+        OSError: the file cannot be opened, and not for want of room.
     """
     if level not in _LEVELS:
         raise ValueError(f"log level {level!r}; it is one of {', '.join(_NAMES)}")
     handlers: list[logging.Handler] = [_Stderr()]
     if path is not None:
-        handlers.append(_File(path, rotate_bytes, rotate_files))
+        handlers.append(
+            LogFile(
+                path,
+                rotate_bytes=rotate_bytes,
+                rotate_files=rotate_files,
+                tell_lost=lambda lines: event("node", "log.lost", lines=lines),
+                tell_reopened=lambda cause: event("node", "log.reopened", cause=cause),
+            )
+        )
     close()
     for handler in handlers:
         _LINES.addHandler(handler)
@@ -83,12 +90,18 @@ def write(events: Iterable[Event], actor: str, at: Now) -> None:
         event(actor, name, **{_WALL_US: at.wall_us}, **fields)
 
 
+def reopen(cause: str) -> None:
+    """Go on in the file that is at the path now: the one before may have been moved."""
+    for handler in _LINES.handlers:
+        if isinstance(handler, LogFile):
+            handler.reopen(cause)
+
+
 def close() -> None:
     """Close the file; what is logged from here on is dropped until `configure`."""
     for handler in list(_LINES.handlers):
         _LINES.removeHandler(handler)
-        with contextlib.suppress(OSError):  # closing writes what a full disk would not take
-            handler.close()
+        handler.close()
 
 
 class _Line:
@@ -128,26 +141,6 @@ def _render(line: Mapping[str, Any]) -> str:
 def _plain(value: Any) -> str:
     """Bytes in hex, and whatever else JSON does not have as its ``repr``."""
     return value.hex() if isinstance(value, bytes | bytearray | memoryview) else repr(value)
-
-
-class _File(RotatingFileHandler):
-    """Counts the lines that it fails to write, and goes on."""
-
-    def __init__(self, path: Path, rotate_bytes: int, rotate_files: int) -> None:
-        super().__init__(path, maxBytes=rotate_bytes, backupCount=rotate_files, encoding="utf-8")
-        self._lost = 0
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write a line and, if it is the first after some that were lost, one about those."""
-        before = self._lost
-        super().emit(record)
-        if 0 < before == self._lost:
-            self._lost = 0
-            event("node", "log.lost", lines=before)
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, ARG002
-        """Count a line that could not be written."""
-        self._lost += 1
 
 
 class _Stderr(logging.StreamHandler[Any]):

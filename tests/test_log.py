@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import json
-import logging
+import os
 import re
+import resource
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -192,22 +194,133 @@ def test_configuring_again_moves_the_log(configure: Configure, tmp_path: Path) -
     assert [line["node"] for line in lines(tmp_path / "other.jsonl")] == ["n9"]
 
 
+@contextmanager
+def no_file_longer_than(size_bytes: int) -> Iterator[None]:
+    """As on a full disk, a write that goes beyond is cut short or refused."""
+    usual, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (usual, most))
+
+
+@pytest.mark.parametrize("left_bytes", [0, 10])
 def test_writes_that_fail_are_swallowed_and_counted_in_the_log_when_there_is_room_again(
-    configure: Configure, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    configure: Configure, capsys: pytest.CaptureFixture[str], left_bytes: int
 ) -> None:
     path = configure()
+    log.write([STARTED], "handoff", AT)
 
-    def no_room(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as full:
-        full.setattr(logging.StreamHandler, "flush", no_room)
+    with no_file_longer_than(path.stat().st_size + left_bytes):
         log.write([STARTED, STARTED], "handoff", AT)
     log.write([LINK_LOST, LINK_LOST], "coordinator", AT)
-    *_, first, told, last = lines(path)
+
+    _, first, told, last = lines(path)
     assert first["event"] == last["event"] == "link.lost"
     assert (told["event"], told["level"], told["lines"]) == ("log.lost", "warning", 2)
     assert capsys.readouterr().err == ""
+
+
+def test_a_file_that_cannot_be_begun_for_want_of_room_is_begun_later(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*_: object) -> None:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "open", no_room)
+        path = configure()
+        log.write([STARTED], "handoff", AT)
+    log.write([LINK_LOST], "coordinator", AT)
+
+    assert [line["event"] for line in lines(path)] == ["link.lost", "log.lost"]
+
+
+# --- a file that is moved ---------------------------------------------------------------
+
+
+def move(path: Path) -> Path:
+    return path.rename(path.with_name("moved"))
+
+
+def remove_folder(path: Path) -> None:
+    folder = path.parent.rename(path.parent.with_name("gone"))
+    log.write([LINK_LOST], "coordinator", AT)  # nowhere to put that
+    path.parent.mkdir()
+    folder.joinpath(path.name).unlink()
+
+
+@pytest.mark.parametrize("away", [move, Path.unlink, remove_folder])
+def test_a_log_goes_on_where_it_belongs_when_its_file_is_taken_away(
+    configure: Configure, tmp_path: Path, away: Callable[[Path], object]
+) -> None:
+    path = tmp_path / "n1" / "log.jsonl"
+    path.parent.mkdir()
+    configure(path)
+    log.write([STARTED], "handoff", AT)
+
+    away(path)
+    log.write([LINK_LOST], "coordinator", AT)
+
+    told, line = lines(path)
+    assert (told["event"], told["cause"]) == ("log.reopened", "moved away")
+    assert line["event"] == "link.lost"
+
+
+def test_a_log_whose_file_was_moved_stays_with_it_while_no_other_can_be_begun(
+    configure: Configure, tmp_path: Path
+) -> None:
+    path = configure()
+    moved = move(path)
+    path.mkdir()
+    log.write([STARTED], "handoff", AT)
+    path.rmdir()
+    log.write([LINK_LOST], "coordinator", AT)
+
+    assert [line["event"] for line in lines(moved)] == ["handoff.started"]
+    assert [line["event"] for line in lines(path)] == ["log.reopened", "link.lost"]
+
+
+def test_a_log_is_reopened_when_it_is_told_to(configure: Configure) -> None:
+    path = configure()
+    moved = move(path)
+    log.reopen("SIGHUP")
+
+    assert moved.read_text() == ""
+    assert [(line["event"], line["cause"]) for line in lines(path)] == [("log.reopened", "SIGHUP")]
+
+
+def test_a_file_that_was_emptied_is_gone_on_with(configure: Configure) -> None:
+    path = configure()
+    log.write([STARTED], "handoff", AT)
+    path.write_text("")
+    log.write([LINK_LOST], "coordinator", AT)
+
+    assert [line["event"] for line in lines(path)] == ["link.lost"]
+
+
+def test_a_log_that_cannot_be_set_aside_grows_on(configure: Configure, tmp_path: Path) -> None:
+    path = configure(rotate_bytes=1000, rotate_files=1)
+    (tmp_path / "log.jsonl.1" / "full").mkdir(parents=True)
+    log.write([STARTED] * 100, "handoff", AT)
+
+    assert len(lines(path)) == 100
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o277])
+def test_a_log_is_its_owners_alone_and_stays_so_when_it_is_set_aside(
+    configure: Configure, tmp_path: Path, mask: int
+) -> None:
+    (tmp_path / "log.jsonl").touch(0o644)
+    before = os.umask(mask)
+    try:
+        configure(rotate_bytes=1000)
+        log.write([STARTED] * 20, "handoff", AT)
+    finally:
+        os.umask(before)
+
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's always full device")

@@ -40,6 +40,9 @@ EVENTS: dict[str, EventKind] = {
         ("lines",),
         "The log could not be written for a while; at most so many lines are gone.",
     ),
+    "log.reopened": EventKind(
+        "info", ("cause",), "The log goes on in this file: SIGHUP, or the one before was moved."
+    ),
     # membership
     "member.joined": EventKind(
         "info", ("members", "took_s", "cause"), "This node has joined; cause says through whom."

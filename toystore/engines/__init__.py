@@ -13,11 +13,20 @@ from pathlib import Path
 
 from toystore.core.store import StoreFullError
 from toystore.engines.base import Engine, EngineError, MapFullError
+from toystore.engines.folder import NO_ROOM
 from toystore.engines.group_commit import GroupCommit
 from toystore.engines.lmdb_engine import LmdbEngine
 from toystore.engines.memory import MemoryEngine
 
-__all__ = ["Engine", "EngineError", "GroupCommit", "MapFullError", "StoreFullError", "open_engine"]
+__all__ = [
+    "NO_ROOM",
+    "Engine",
+    "EngineError",
+    "GroupCommit",
+    "MapFullError",
+    "StoreFullError",
+    "open_engine",
+]
 
 MAP_BYTES = 64 * 1024 * 1024
 

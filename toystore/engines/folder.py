@@ -20,6 +20,7 @@ from pathlib import Path
 from toystore.engines.base import EngineError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""The system's errors that say that a disk, a quota or a limit has been used up."""
 DATA, READERS, LOCK = "data.mdb", "lock.mdb", "lock"
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
