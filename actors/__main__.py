@@ -7,26 +7,30 @@ a clean stop (SIGTERM, SIGINT), 1 if the node failed while it ran, 2 if it could
 from __future__ import annotations
 
 import argparse
-import errno
 import faulthandler
 import os
 import resource
+import signal
 import sys
 import threading
 from pathlib import Path
 
 from actors import log
-from actors.node import Node, NodeFailedError, StartupError
+from actors.folder import Folder, FolderError
+from actors.node import Node, NodeFailedError, StartupError, disk_of
 from toystore.config import ClusterConfig, ConfigError, load
 
 STARTUP_FAILED = 2
 NODE_FAILED = 1
 SWITCH_INTERVAL_S = 0.001
 """How long a thread may keep the interpreter from another that wants it."""
+PRIVATE = 0o077
+"""What nobody but this user may do with the files that are made here."""
 
 
 def main() -> int:
     """Parse the command line, run the node, return its exit code."""
+    fill_standard_streams()
     parser = argparse.ArgumentParser(prog="python -m actors", description="Run one toystore node.")
     parser.add_argument("config", type=Path, help="the cluster's YAML file")
     parser.add_argument("node", help="which of its members to run")
@@ -35,30 +39,36 @@ def main() -> int:
         "--stop-on-eof", action="store_true", help="stop when standard input ends (for a parent)"
     )
     options = parser.parse_args()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is a log to be reopened
     faulthandler.enable()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    os.umask(PRIVATE)
     raise_file_limit()
     try:
         config = load(options.config)
         config.member(options.node)
-        folder = (options.data_dir or Path("data") / config.cluster) / options.node
-        make_folder(folder)
-        open_log(folder / "log.jsonl", config, options.node)
-        return run(config, options.node, folder, [0] if options.stop_on_eof else [])
-    except (StartupError, ConfigError) as error:
+        path = (options.data_dir or Path("data") / config.cluster) / options.node
+        with Folder(path) as folder:
+            return run(config, options.node, folder, [0] if options.stop_on_eof else [])
+    except (StartupError, FolderError, ConfigError) as error:
         print(f"{options.node}: {error}", file=sys.stderr)
         return STARTUP_FAILED
 
 
-def run(config: ClusterConfig, name: str, folder: Path, watched: list[int]) -> int:
+def run(config: ClusterConfig, name: str, folder: Folder, watched: list[int]) -> int:
     """Run the node until it stops or fails."""
+    logging = False
     try:
-        Node(config, name, folder).run(watched)
-    except NodeFailedError as error:
-        log.event("node", "node.failed", error=str(error))
-        return NODE_FAILED
-    except StartupError as error:
-        log.event("node", "node.failed", error=str(error))
+        with disk_of(config, name, folder.data) as (engine, disk):
+            folder.claim()
+            open_log(folder.log, config, name)
+            logging = True
+            Node(config, name, folder).run(engine, disk, watched)
+    except (StartupError, NodeFailedError) as error:
+        if logging:
+            log.event("node", "node.failed", error=str(error))
+        if isinstance(error, NodeFailedError):
+            return NODE_FAILED
         raise
     return 0
 
@@ -78,14 +88,17 @@ def open_log(path: Path, config: ClusterConfig, node: str) -> None:
         raise StartupError(f"cannot write {path}: {error.strerror}") from None
 
 
-def make_folder(folder: Path) -> None:
-    """Make the node's folder.  Raises `StartupError` if it cannot be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    except OSError as error:
-        raise StartupError(f"cannot write to {folder}: {error.strerror}") from None
+def fill_standard_streams() -> None:
+    """Put the null device where a standard stream was closed.
+
+    Or else the next file that is opened would be in its place, and take what is written there.
+    """
+    for descriptor, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest that is free
+            setattr(sys, name, os.fdopen(descriptor, "r" if descriptor == 0 else "w"))
 
 
 def raise_file_limit() -> None:

@@ -17,6 +17,7 @@ import random
 import signal
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ import zmq
 from actors import log
 from actors.actor import Actor, Command, Report
 from actors.coordinator import CoordinatorActor
+from actors.folder import Folder
 from actors.gossip import GossipActor
 from actors.handoff import HandoffActor
 from actors.storage import StorageActor
@@ -41,6 +43,9 @@ GOODBYE_S = 2.0
 STOP_S = 5.0
 """How long an actor may take to stop."""
 SOCKETS_MAX = 16_384
+MARK_AGAIN_MS = 1000
+"""How soon a node whose folder had no room for its pid tries again to leave it there."""
+STDOUT = 1
 
 
 class StartupError(Exception):
@@ -54,19 +59,18 @@ class NodeFailedError(Exception):
 class Node:
     """A node from start to stop; `run` returns once it has stopped cleanly."""
 
-    def __init__(self, config: ClusterConfig, name: str, folder: Path) -> None:
-        """``folder``: this node's own."""
+    def __init__(self, config: ClusterConfig, name: str, folder: Folder) -> None:
+        """``folder``: this node's own, held by it."""
         self.config = config
         self.me = config.member(name)
         self.folder = folder
-        self.pid_file = folder / "pid"
         self.context: zmq.Context[Any] = zmq.Context()
         self.context.set(zmq.MAX_SOCKETS, SOCKETS_MAX)
         self.poller = zmq.Poller()
         self.actors: dict[str, Actor] = {}
         self.controls: dict[str, zmq.Socket[bytes]] = {}
 
-    def run(self, watched: list[int]) -> None:
+    def run(self, engine: Engine, disk: str, watched: list[int]) -> None:
         """Start, run until a signal or until one of the file descriptors ends, stop.
 
         Raises:
@@ -74,10 +78,8 @@ class Node:
             NodeFailedError: an actor gave up later.
         """
         with WakeUp() as wake_up:
-            engine, disk = self._open_disk()
             try:
                 self._start(engine)
-                self.pid_file.write_text(f"{os.getpid()}\n")
                 log.event(
                     "node",
                     "node.started",
@@ -86,40 +88,12 @@ class Node:
                     client_port=self.me.client_port,
                     members=len(self.config.members),
                 )
+                say(self._where())
                 self._stop(self._watch([wake_up.fileno(), *watched]))
             finally:
                 self._end()
-                engine.close()
-                self._remove_pid_file()
 
     # --- start --------------------------------------------------------------------------
-
-    def _open_disk(self) -> tuple[Engine, str]:
-        """Open the data folder and hold what is on it against the configuration."""
-        config = self.config
-        try:
-            engine = open_engine(
-                config.durability,
-                self.folder / "data",
-                sync_interval_s=config.sync_interval_ms / 1000,
-            )
-        except EngineError as error:
-            raise StartupError(str(error)) from None
-        try:
-            engine.begin()
-            disk = found(
-                engine,
-                cluster=config.cluster,
-                node=self.me.name,
-                members_digest=config.members_digest(),
-                chance=random.SystemRandom(),
-            )
-            engine.commit()
-        except (ForeignDataError, EngineError, StoreFullError) as error:
-            engine.abort()
-            engine.close()
-            raise StartupError(str(error)) from None
-        return engine, disk
 
     def _start(self, engine: Engine) -> None:
         """Start each actor and wait until its sockets are open."""
@@ -148,6 +122,16 @@ class Node:
             if not ready:
                 raise StartupError(f"{actor.role} has not opened its sockets in {START_S:g} s")
 
+    def _where(self) -> str:
+        """Where to find this node and what it keeps, in one line."""
+        me, folder = self.me, self.folder
+        data = "in memory" if self.config.durability == "memory" else folder.data
+        return (
+            f"{me.name} of {self.config.cluster}: {me.bind}, client port {me.client_port}, "
+            f"peer {me.peer_port}, gossip {me.gossip_port}, exchange {me.exchange_port}; "
+            f"data {data}, log {folder.log}, pid {os.getpid()}"
+        )
+
     # --- watch --------------------------------------------------------------------------
 
     def _watch(self, descriptors: list[int]) -> str:
@@ -158,13 +142,18 @@ class Node:
         for descriptor in descriptors:
             self.poller.register(descriptor, zmq.POLLIN)
         while True:
-            for ready, _ in self.poller.poll():
+            for ready, _ in self.poller.poll(None if self.folder.marked else MARK_AGAIN_MS):
                 if isinstance(ready, zmq.Socket):
                     self._hear(ready)
                 elif ready == descriptors[0]:
-                    return signal.Signals(os.read(ready, 1)[0]).name
+                    number = signal.Signals(os.read(ready, 1)[0])
+                    if number != signal.SIGHUP:
+                        return number.name
+                    log.reopen(number.name)
                 elif not os.read(ready, 4096):
                     return "parent gone"
+            if not self.folder.marked:
+                self.folder.mark()
 
     def _hear(self, control: zmq.Socket[bytes]) -> Report:
         """Take in one report; a failure ends the node."""
@@ -209,16 +198,60 @@ class Node:
         if not any(actor.is_alive() for actor in self.actors.values()):
             self.context.term()
 
-    def _remove_pid_file(self) -> None:
-        """Unless another process has put its own there."""
-        if self.pid_file.exists() and self.pid_file.read_bytes() == b"%d\n" % os.getpid():
-            self.pid_file.unlink()
+
+@contextlib.contextmanager
+def disk_of(config: ClusterConfig, name: str, folder: Path) -> Iterator[tuple[Engine, str]]:
+    """The engine of a data folder that is this node's, and the id of its disk.
+
+    An empty folder becomes this node's.
+
+    Raises:
+        StartupError: it is another's, or cannot be used.
+        NodeFailedError: it could not be closed.
+    """
+    try:
+        engine = open_engine(
+            config.durability, folder, sync_interval_s=config.sync_interval_ms / 1000
+        )
+    except EngineError as error:
+        raise StartupError(str(error)) from None
+    try:
+        try:
+            disk = _found(config, name, engine)
+        except (ForeignDataError, EngineError, StoreFullError) as error:
+            raise StartupError(str(error)) from None
+        yield engine, disk
+    finally:
+        try:
+            engine.close()
+        except EngineError as error:
+            raise NodeFailedError(str(error)) from None
+
+
+def _found(config: ClusterConfig, name: str, engine: Engine) -> str:
+    """Hold what is on a disk against the configuration, in a transaction of its own."""
+    engine.begin()
+    disk = found(
+        engine,
+        cluster=config.cluster,
+        node=name,
+        members_digest=config.members_digest(),
+        chance=random.SystemRandom(),
+    )
+    engine.commit()
+    return disk
+
+
+def say(line: str) -> None:
+    """Write a line to standard output, if anybody is there."""
+    with contextlib.suppress(OSError):
+        os.write(STDOUT, f"{line}\n".encode())
 
 
 class WakeUp:
-    """SIGTERM and SIGINT as bytes on a socket, so that a poll can wait for them too."""
+    """Signals as bytes on a socket, so that a poll can wait for them too."""
 
-    SIGNALS = (signal.SIGTERM, signal.SIGINT)
+    SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
     def __enter__(self) -> WakeUp:
         self._read, self._write = socket.socketpair()

@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from toystore import ToystoreError
+
 from .checks import behind, broken
 from .harness import PATIENCE_S, POLL_S
 from .replicas import copies
@@ -87,6 +89,37 @@ def test_a_node_whose_disk_is_full_refuses_and_others_stand_in_until_there_is_ro
         key: held for key, held in copies(cluster.config, large).items() if None in held.values()
     }
     assert not missing
+
+
+def test_a_node_started_on_a_full_disk_serves_reads_and_takes_writes_once_there_is_room(
+    small_disks, tmp_path, make_cluster
+):
+    folder = tmp_path / "data" / "n1"
+    try:
+        small_disks.enter_context(small_disk(folder, 4 * MIB))
+    except NotPermittedError as why:
+        pytest.skip(str(why))
+    cluster = make_cluster(1, n=1)
+    keys = [f"k{number}" for number in range(100)]
+    with cluster.client("n1") as store:
+        store.put_many(dict.fromkeys(keys, bytes(2000)))
+    ballast = folder / "ballast"
+
+    for end in (cluster.kill, cluster.stop):
+        end("n1")
+        for name in ("log.jsonl", "pid"):  # which there is no room to make again
+            (folder / name).unlink(missing_ok=True)
+        fill(ballast)
+        cluster.start("n1")
+        with cluster.client("n1") as store:
+            held = store.get_many(keys)
+            with pytest.raises(ToystoreError):
+                store.put("more", bytes(2000), timeout=1.0)
+            ballast.unlink()
+            store.put("more", bytes(2000))
+        assert all(found and found.value == bytes(2000) for found in held.values())
+        assert list(cluster.events("n1", "disk.writable"))
+        cluster.until((folder / "pid").exists, "n1 has left its pid")
 
 
 def test_a_node_with_a_slow_disk_is_waited_for_and_not_called_dead(make_cluster):

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import types
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from fuzz_inputs import CONFIG, file_of
 
-from actors.node import Node as NodeProcess
+from actors.folder import PID_BYTES_MAX, Folder, FolderError
 from toystore.check.history import Row, read_rows, write_rows
 from toystore.config import ClusterConfig, Step, load
 from toystore.core.ring import Ring
@@ -121,17 +120,31 @@ def lock_seeds() -> Iterable[bytes]:
     return ()
 
 
-def read_pid(data: bytes) -> tuple[bytes, bool]:
-    """The pid file of a node that ends, and whether it left it there."""
+def read_pid(data: bytes) -> tuple[bytes, bool, str]:
+    """The pid file of a node's folder: whether a node that ends left it there, and what a
+    second one is told that finds the folder in use."""
     file = file_of("pid", data)
-    NodeProcess._remove_pid_file(types.SimpleNamespace(pid_file=file))
-    return data, file.exists()
+    with Folder(file.parent) as folder:
+        told = ""
+        try:
+            Folder(folder.path).__enter__()
+        except FolderError as error:
+            told = str(error)
+    return data, file.exists(), told
 
 
-def check_pid(read: tuple[bytes, bool]) -> None:
-    """It removes its own, and no other."""
-    data, left = read
-    assert left == (data != b"%d\n" % os.getpid())
+def check_pid(read: tuple[bytes, bool, str]) -> None:
+    """It removes its own, and no other; and the second is kept out."""
+    data, left, told = read
+    assert left == (_pid_in(data) != os.getpid())
+    assert "is in use by " in told
+
+
+def _pid_in(data: bytes) -> int | None:
+    try:
+        return int(data[:PID_BYTES_MAX])
+    except ValueError:
+        return None
 
 
 def pid_seeds() -> Iterable[bytes]:

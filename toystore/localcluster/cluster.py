@@ -194,7 +194,7 @@ class LocalCluster:
             cwd=ROOT,
             env=os.environ | {"PYTHONPATH": path},
             stdin=subprocess.PIPE,
-            stdout=node.stderr,
+            stdout=subprocess.DEVNULL,  # a line that we know; its last words are on the other
             stderr=node.stderr,
             process_group=0,
         )
