@@ -26,10 +26,11 @@ from toystore.config import ClusterConfig, ConfigError, load
 from toystore.localcluster import preflight
 from toystore.localcluster.cluster import LocalCluster
 from toystore.localcluster.load import Load, report
+from toystore.localcluster.notices import read_logs
 from toystore.localcluster.preflight import StartError
 from toystore.localcluster.scenario import Played, play
 from toystore.localcluster.screen import Screen, make_screen
-from toystore.localcluster.summary import read_logs, summary
+from toystore.localcluster.summary import summary
 
 T = TypeVar("T")
 
@@ -127,7 +128,8 @@ async def demonstrate(cluster: LocalCluster, screen: Screen, stop: asyncio.Event
         await load.close()
         lines += report(load, took_s, lost)
     if played:
-        lines += summary(played, read_logs(cluster.folder, cluster.nodes, since))
+        notices = read_logs(cluster.folder, cluster.nodes, since)
+        lines += summary(played, notices, cluster.died)
     return lines
 
 

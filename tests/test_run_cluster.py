@@ -24,9 +24,10 @@ from toystore.localcluster import cluster as cluster_module
 from toystore.localcluster import preflight
 from toystore.localcluster.cluster import LocalCluster, State
 from toystore.localcluster.load import Tally
+from toystore.localcluster.notices import Notice, read_logs
 from toystore.localcluster.preflight import StartError
 from toystore.localcluster.scenario import Played, play
-from toystore.localcluster.summary import read_logs, summary
+from toystore.localcluster.summary import summary
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("n1", "n2", "n3")
@@ -227,7 +228,7 @@ def test_a_death_is_told_once_with_the_signal_and_the_last_error_of_the_log(conf
     cluster = asyncio.run(lose_one())
 
     assert told == ["n3 died (killed by SIGKILL: node.failed: out of luck)"]
-    assert cluster.died == ["n3"]
+    assert list(cluster.died) == ["n3"]
 
 
 def test_a_node_whose_storage_is_too_busy_to_say_is_not_taken_for_one_without_hints(config_path):
@@ -266,7 +267,7 @@ def test_what_the_scenario_kills_has_not_died_and_can_be_restarted(config_path, 
     cluster, states = asyncio.run(run())
 
     assert states == [State.STARTING, State.STOPPED, State.RUNNING]
-    assert cluster.died == []
+    assert not cluster.died
     assert [str(step) for step in played] == [
         "kill n1",
         "pause n3 for 0.1 s",
@@ -324,7 +325,7 @@ def test_what_is_no_line_of_a_log_is_passed_over(tmp_path):
 
     notices = read_logs(tmp_path, ["n1"], since=BEGAN)
 
-    assert list(summary([], notices))[1:] == ["accused without cause: nobody"]
+    assert list(summary([], notices, {}))[1:] == ["accused without cause: nobody"]
     assert node.last_words() == ""
 
 
@@ -352,7 +353,7 @@ def test_the_summary_tells_for_each_step_who_noticed_what_first_and_last(tmp_pat
         Played(Step(at=8, do="restart", node="n3"), BEGAN + timedelta(seconds=8)),
     ]
 
-    told = "\n".join(summary(played, read_logs(tmp_path, NAMES, since=BEGAN)))
+    told = "\n".join(summary(played, read_logs(tmp_path, NAMES, since=BEGAN), {}))
 
     assert told == (
         "what was noticed              by   first           last            why the first did\n"
@@ -367,6 +368,72 @@ def test_the_summary_tells_for_each_step_who_noticed_what_first_and_last(tmp_pat
         "        handoff.finished       1   n1     700 ms   n1     700 ms   1,200 hints delivered\n"
         "accused without cause: suspect n2 by 1"
     )
+
+
+def at(seconds: float) -> datetime:
+    return BEGAN + timedelta(seconds=seconds)
+
+
+def step(seconds: float, do: str, node: str, **more: float) -> Played:
+    return Played(Step.model_validate({"at": seconds, "do": do, "node": node} | more), at(seconds))
+
+
+def noticed(seconds: float, kind: str, by: str, about: str) -> Notice:
+    return Notice(at(seconds), f"member.{kind}", by, about, "", 0)
+
+
+KILLED = (step(5, "kill", "n3"), step(8, "restart", "n3"))
+PAUSED = (step(5, "pause", "n3", **{"for": 3}),)
+BACK = (noticed(8.4, "joined", "n3", "n3"),)
+SEEN = (*BACK, noticed(8.5, "alive", "n1", "n3"))
+
+
+@pytest.mark.parametrize(
+    ("played", "others", "suspected_at", "has_cause"),
+    [
+        (KILLED, BACK, 4.9, False),
+        (KILLED, BACK, 5.2, True),
+        (KILLED, (), 60, True),  # it never came back
+        (KILLED[:1], (), 60, True),
+        (KILLED, SEEN, 8.45, True),
+        (KILLED, SEEN, 8.6, False),  # n1 knew
+        (KILLED, BACK, 9.3, True),  # n1 may not have heard yet
+        (KILLED, BACK, 9.5, False),
+        (KILLED[1:], SEEN, 8.2, True),  # a restart stops who runs
+        (KILLED[1:], SEEN, 9.83, False),
+        ((step(5, "stop", "n3"), step(8, "restart", "n3")), SEEN, 9.83, False),
+        (PAUSED, (), 7, True),
+        (PAUSED, (), 8.9, True),
+        (PAUSED, (), 9.1, False),
+        ((*PAUSED, step(6, "resume", "n3")), (), 7.5, False),
+        ((*KILLED, step(20, "kill", "n3")), SEEN, 15, False),
+        ((*KILLED, step(20, "kill", "n3")), SEEN, 21, True),
+        ((step(5, "kill", "n2"),), (), 6, False),  # another was killed
+        ((*KILLED, step(5, "pause", "n1", **{"for": 7})), BACK, 12.5, True),  # n1 was away too
+        ((*KILLED, step(5, "pause", "n1", **{"for": 7})), BACK, 13.5, False),
+    ],
+)
+def test_an_accusation_is_excused_only_while_the_scenario_gives_cause(
+    played, others, suspected_at, has_cause
+):
+    notices = sorted([*others, noticed(suspected_at, "suspect", "n1", "n3")])
+
+    *_, told = summary(played, notices, {})
+
+    accused = "nobody" if has_cause else "suspect n3 by 1"
+    assert told == f"accused without cause: {accused}"
+
+
+def test_who_came_back_has_no_more_cause_to_accuse_than_others_have():
+    notices = [*SEEN, noticed(9, "suspect", "n3", "n1")]
+
+    assert [*summary(KILLED, notices, {})][-1] == "accused without cause: suspect n1 by 1"
+
+
+def test_a_node_that_died_by_itself_is_accused_with_cause():
+    notices = [noticed(4, "suspect", "n1", "n3"), noticed(5.2, "dead", "n1", "n3")]
+
+    assert [*summary([], notices, {"n3": at(5)})][-1] == "accused without cause: suspect n3 by 1"
 
 
 # --- whole clusters ---------------------------------------------------------------------

@@ -5,7 +5,9 @@
     scenario.py    the timed failures of the YAML file
     load.py        a small load, and whether what was acknowledged is still there
     screen.py      a live table on a terminal, plain lines elsewhere
-    summary.py     who noticed what, and when: from the nodes' own logs
+    notices.py     what the nodes' own logs say of each other
+    absences.py    who was away when, and so may have been accused
+    summary.py     who noticed what, and when, and who was accused without cause
 
 It is a client of the nodes like any other: it starts them as processes, sends signals,
 asks for their status over the client port and reads their logs.

@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from typing import IO, Any, Self
@@ -165,8 +166,9 @@ class LocalCluster:
         self.nodes = {
             member.name: Node(member, self.folder / member.name) for member in config.members
         }
-        self.died: list[str] = []
-        """Who died without being told to."""
+        self.died: dict[str, datetime] = {}
+        """Who died without being told to, and when it was last seen to run."""
+        self._reaped = datetime.now(UTC)
         self._tell = tell
         self._command = command
         self._seen_alive: dict[str, bool] = {}
@@ -291,19 +293,21 @@ class LocalCluster:
 
     def reap(self) -> None:
         """Note every process that has ended."""
+        looked = datetime.now(UTC)
         for node in self.nodes.values():
             if node.process is None or node.process.poll() is None:
                 continue
             # One that is told to stop before it can listen ends by the signal itself.
             clean = node.process.returncode in (0, -signal.SIGTERM)
             if node.state is not State.KILLED and not (node.state is State.STOPPING and clean):
-                self.died.append(node.name)
+                self.died[node.name] = self._reaped
                 node.state = State.DIED
                 self._tell(f"{node.name} died ({node.why_it_ended()})")
             elif node.state is State.STOPPING:
                 node.state = State.STOPPED
             node.status = {}
             node.release()
+        self._reaped = looked
 
     async def _watch_views(self) -> None:
         while True:

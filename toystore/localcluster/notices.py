@@ -1,0 +1,75 @@
+"""What the nodes' own logs say of the members: the lines that tell the story of a failure.
+
+{"timestamp":"...","event":"member.dead","node":"n2","member":"n4",...}
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from toystore.localcluster.cluster import NO_LOG_LINE
+
+KINDS = (
+    "link.lost",
+    "member.suspect",
+    "member.dead",
+    "member.left",
+    "hint.stored",
+    "member.joined",
+    "member.refuted",
+    "member.alive",
+    "handoff.finished",
+)
+"""In the order in which they tell the story."""
+OF_ITSELF = ("member.joined", "member.refuted")
+"""What a node logs of itself."""
+ACCUSATIONS = ("member.suspect", "member.dead")
+
+
+class Notice(NamedTuple):
+    """A line of a log that is about a node."""
+
+    when: datetime
+    kind: str
+    by: str
+    about: str
+    cause: str
+    hints: int
+
+
+def read_logs(folder: Path, names: Iterable[str], since: datetime) -> list[Notice]:
+    """What the nodes noticed ``since`` then, in order; lines cut short are skipped."""
+    found = [
+        notice
+        for name in names
+        for path in (folder / name).glob("log.jsonl*")
+        for notice in _read(path)
+        if notice.when >= since
+    ]
+    return sorted(found)
+
+
+def _read(path: Path) -> Iterator[Notice]:
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            with contextlib.suppress(*NO_LOG_LINE):
+                entry = json.loads(line)
+                if entry["event"] in KINDS:
+                    yield _notice(entry)
+
+
+def _notice(entry: dict[str, Any]) -> Notice:
+    """What a line says of a node.  Raises one of `NO_LOG_LINE` if it says nothing."""
+    when = datetime.fromisoformat(entry["timestamp"])
+    if when.tzinfo is None:
+        raise ValueError(f"{when} is nowhere's time")
+    kind, by = entry["event"], str(entry["node"])
+    about = by if kind in OF_ITSELF else str(entry.get("member") or entry.get("owner"))
+    hints = entry.get("hints", 0)
+    cause = str(entry.get("cause") or "")
+    return Notice(when, kind, by, about, cause, hints if type(hints) is int else 0)
