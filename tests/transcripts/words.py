@@ -1,0 +1,113 @@
+"""What messages and events look like in a transcript: their own names, and the fields that matter.
+
+A field that only pairs a reply with its question is left out, and so is one that is not set;
+an empty list is shown in replies alone.  Keys stand for their digests.  A stamp is its minter
+and the time on the minter's clock, in seconds since the story began: ``ann@0.0000``.  A member is
+its name, status and incarnation: ``n3:SUSPECT/1``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from toystore.core import context, messages, record
+from toystore.core.machine import Event
+from toystore.core.stamp import unpack_stamp
+
+PAIRING = ("request", "sequence", "bucket", "timeout_ms", "bytes_max")
+
+
+class Words:
+    """The words of one story."""
+
+    def __init__(self) -> None:
+        self.wall_us = 0
+        """What right clocks said when the story began."""
+        self._keys: dict[bytes, str] = {}
+        self._shown: dict[str, Callable[[Any], str]] = {
+            "code": lambda code: messages.Code(code).name,
+            "context": lambda packed: self.stamp(context.unpack_context(packed)),
+            "delivered": lambda pairs: listed(f"{self.key(d)} {self.stamp(s)}" for d, s in pairs),
+            "digest": self.key,
+            "hints": lambda pairs: listed(f"{self.key(d)} {self.record(r)}" for d, r in pairs),
+            "key": bytes.decode,
+            "members": lambda states: listed(map(member, states)),
+            "record": self.record,
+            "stamp": self.stamp,
+            "status": replica_status,
+            "statuses": lambda statuses: listed(map(replica_status, statuses)),
+            "updates": lambda states: listed(map(member, states)),
+            "value": quoted,
+            "values": lambda values: listed(map(quoted, values)),
+        }
+
+    def digest(self, key: str) -> bytes:
+        """The digest of a key, which is shown as that key from now on."""
+        digest = record.digest_of("default", key.encode())
+        self._keys[digest] = key
+        return digest
+
+    def message(self, message: Any) -> str:
+        """A message: its type and its fields."""
+        kind = type(message).__name__
+        texts = (
+            f"{name}={self._shown.get(name, plain)(given)}"
+            for name, given in message._asdict().items()
+            if name not in PAIRING and (is_set(given) or (given == () and kind.endswith("Reply")))
+        )
+        return " ".join((kind, *texts))
+
+    def event(self, event: Event) -> str:
+        """An event of the log: its name and its fields."""
+        fields = ((name, given) for name, given in event.fields.items() if given is not None)
+        return " ".join((event.name, *(f"{name}={plain(given)}" for name, given in fields)))
+
+    def key(self, digest: bytes) -> str:
+        """The key of a digest."""
+        return self._keys.get(digest) or digest.hex()
+
+    def stamp(self, stamp: bytes) -> str:
+        """Who minted a stamp, and when."""
+        time_us, counter, minter = unpack_stamp(stamp)
+        since_s = (time_us - self.wall_us) / 1e6
+        return f"{minter.rstrip(b'.').decode()}@{since_s:.4f}" + f"+{counter}" * bool(counter)
+
+    def record(self, packed: bytes) -> str:
+        """A value, or that it was deleted, and its stamp."""
+        one = record.unpack_record(packed)
+        return f"{'deleted' if one.tombstone else quoted(one.value)} {self.stamp(one.stamp)}"
+
+
+def is_set(given: Any) -> bool:
+    """Whether a field has anything in it; 0 is a number like any other."""
+    return type(given) is int or bool(given)
+
+
+def plain(given: Any) -> str:
+    """Whatever needs no words of its own."""
+    if isinstance(given, tuple):
+        return listed(map(plain, given))
+    if isinstance(given, float):
+        return f"{given:.4f}"
+    return f'"{given}"' if " " in str(given) else str(given)
+
+
+def quoted(value: bytes) -> str:
+    """A value as it stands in a command."""
+    return f'"{value.decode()}"'
+
+
+def replica_status(status: int) -> str:
+    """What a replica says."""
+    return messages.ReplicaStatus(status).name
+
+
+def member(state: messages.MemberState) -> str:
+    """What gossip says of a member."""
+    return f"{state.name}:{messages.MemberStatus(state.status).name}/{state.incarnation}"
+
+
+def listed(texts: Iterable[str]) -> str:
+    """Several, in the order in which they were given."""
+    return f"({', '.join(texts)})"
