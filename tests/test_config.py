@@ -276,6 +276,37 @@ def test_every_fault_of_a_file_is_told_at_once_with_its_path(tmp_path):
             {"load": {"value_bytes": 2000000}},
             "load: value_bytes is 2000000; should be up to limits.value_bytes_max, 1048576",
         ),
+        (
+            {"load": {"keys": 10**6}, "limits": {"key_bytes_max": 10}},
+            "load: keys is 1000000, and the last has 11 bytes; should be up to "
+            "limits.key_bytes_max, 10",
+        ),
+        (
+            {"limits": {"value_bytes_max": 2**30 + 1}},
+            "limits: value_bytes_max is 1073741825; should be up to 1073741824",
+        ),
+        (
+            {"limits": {"frame_bytes_max": 2**24 + 1}},
+            "limits: frame_bytes_max is 16777217; should be up to 16777216",
+        ),
+        (
+            {"limits": {"request_bytes_max": 1000}},
+            "limits: request_bytes_max is 1000, value_bytes_max 1048576 and key_bytes_max 1024; "
+            "request_bytes_max should be at least 1049600: a put has as many",
+        ),
+        (
+            {"limits": {"hint_bytes_max": 2**20}},
+            "limits: hint_bytes_max is 1048576, value_bytes_max 1048576 and key_bytes_max 1024; "
+            "hint_bytes_max should be at least 1049706: a hint has as many",
+        ),
+        (
+            {"handoff": {"batch_bytes": 2**24 + 1}},
+            "handoff: batch_bytes is 16777217; should be up to 16777216, as limits.frame_bytes_max",
+        ),
+        (
+            {"requests": {"replica_timeout_s": 2, "timeout_max_s": 1}},
+            "requests: replica_timeout_s is 2.0 and timeout_max_s 1.0; the first should be the ",
+        ),
         ({"cluster": None}, "cluster: missing; there is no default"),
         ({"members": None}, "members: missing or empty; should list one at least"),
         ({"handoff": {"stall_s": 1}}, "handoff.stall_s: unknown key; the keys here are "),
@@ -286,6 +317,38 @@ def test_a_fault_says_what_was_given_and_what_would_be_right(change, fault):
     lines = faults_of({"cluster": "carts", "members": ["n1", "n2", "n3"], **change})
 
     assert any(line.startswith(fault) for line in lines), lines
+
+
+def test_every_limit_that_contradicts_another_is_told_at_once():
+    lines = faults_of(
+        {
+            "cluster": "carts",
+            "members": ["n1", "n2", "n3"],
+            "limits": {"key_bytes_max": 70000, "value_bytes_max": 2**28, "hint_bytes_max": 1},
+            "handoff": {"batch_bytes": 2**30},
+            "load": {"value_bytes": 64, "keys": 1},
+        }
+    )
+
+    told = [line.partition(" is ")[0] for line in lines]
+    assert told == [
+        "limits: key_bytes_max",
+        "limits: request_bytes_max",
+        "limits: hint_bytes_max",
+        "handoff: batch_bytes",
+    ]
+
+
+def test_limits_at_their_edges_are_sound():
+    limits = {
+        "key_bytes_max": 65535,
+        "value_bytes_max": 2**30,
+        "frame_bytes_max": 2**24,
+        "request_bytes_max": 2**30 + 65535,
+        "hint_bytes_max": 2**30 + 65535 + 42 + 64,
+    }
+
+    assert three(limits=limits, handoff={"batch_bytes": 2**24}).limits == LimitSettings(**limits)
 
 
 @pytest.mark.parametrize("name", ["..", ".lock", "", "a/b", "n 1", "n\0", "*", "x" * 65, "ä"])

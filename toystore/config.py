@@ -43,8 +43,12 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, ErrorDetails, core_schema
 
+from toystore.core.record import HEADER_BYTES
 from toystore.core.ring import Member
 from toystore.core.settings import (
+    FRAME_BYTES_CAP,
+    KEY_BYTES_CAP,
+    VALUE_BYTES_CAP,
     BucketSettings,
     CoordinatorSettings,
     HandoffSettings,
@@ -57,8 +61,7 @@ PORTS = ("client_port", "peer_port", "gossip_port", "exchange_port")
 _PORTS_APART = 10
 _SEEDS = 3
 _PARTITIONS_MAX = 2**16
-_KEY_BYTES_MAX = 2**16 - 1  # a record gives the length of its key two bytes
-_VALUE_BYTES_MAX = 2**30
+_NAME_MAX = 64
 _SECONDS_MAX = 1e9
 _FILE_BYTES_MAX = 2**20
 _TOO_LARGE = f"more than {_FILE_BYTES_MAX:,} bytes"
@@ -74,6 +77,14 @@ class ConfigError(Exception):
     def __init__(self, *faults: str) -> None:
         super().__init__("\n".join(faults))
         self.faults = faults
+
+
+class _FaultsError(ValueError):
+    """What is wrong with a section, if that may be more than one thing."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self.texts = tuple(texts)
+        super().__init__("; ".join(self.texts))
 
 
 def load(path: str | Path) -> ClusterConfig:
@@ -92,7 +103,8 @@ def parse(raw: object, faults: Iterable[str] = ()) -> ClusterConfig:
     try:
         config = ClusterConfig.model_validate(whole, context=_names(whole["members"]))
     except ValidationError as error:
-        found += [_described(fault) for fault in error.errors(include_url=False)]
+        for fault in error.errors(include_url=False):
+            found += _described(fault)
     if found:
         raise ConfigError(*found)
     return config
@@ -109,9 +121,9 @@ class _Section(BaseModel):
 
 def _name(value: str) -> str:
     """Names are folders, topics and parts of log lines; this is safe in all of them."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", value):
+    if not re.fullmatch(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{_NAME_MAX - 1}}}", value):
         raise ValueError(
-            f"{value!r:.80} given; a name is up to 64 letters, digits, '.', '_' and '-', "
+            f"{value!r:.80} given; a name is up to {_NAME_MAX} letters, digits, '.', '_' and '-', "
             "and begins with a letter or digit"
         )
     return value
@@ -197,6 +209,10 @@ class Step(_Section):
     def ends_at(self) -> float:
         """Seconds after ready at which the step is over."""
         return self.at + (self.for_s or 0.0)
+
+
+LOAD_KEY = "load:{}"
+"""What the load calls its keys, from number 0 on."""
 
 
 class LoadConfig(_Section):
@@ -344,26 +360,85 @@ class ClusterConfig(_Section):
             )
         return value
 
+    @field_validator("requests")
+    @classmethod
+    def _notices_silence_in_time(cls, value: CoordinatorSettings) -> CoordinatorSettings:
+        if value.replica_timeout_s >= value.timeout_max_s:
+            raise ValueError(
+                f"replica_timeout_s is {value.replica_timeout_s} and timeout_max_s "
+                f"{value.timeout_max_s}; the first should be the shorter, "
+                "to leave a request time for a fallback"
+            )
+        return value
+
     @field_validator("limits")
     @classmethod
-    def _fits_a_record(cls, value: LimitSettings) -> LimitSettings:
-        if value.key_bytes_max > _KEY_BYTES_MAX or value.value_bytes_max > _VALUE_BYTES_MAX:
+    def _let_in_what_they_allow(cls, value: LimitSettings) -> LimitSettings:
+        faults = [*_beyond_caps(value), *_too_low_for_one_write(value)]
+        if faults:
+            raise _FaultsError(faults)
+        return value
+
+    @field_validator("handoff")
+    @classmethod
+    def _fits_a_message(cls, value: HandoffSettings) -> HandoffSettings:
+        if value.batch_bytes > FRAME_BYTES_CAP:
             raise ValueError(
-                f"key_bytes_max is {value.key_bytes_max} and value_bytes_max "
-                f"{value.value_bytes_max}; should be up to {_KEY_BYTES_MAX} and {_VALUE_BYTES_MAX}"
+                f"batch_bytes is {value.batch_bytes}; should be up to {FRAME_BYTES_CAP}, "
+                "as limits.frame_bytes_max (a larger hint is a batch of its own)"
             )
         return value
 
     @field_validator("load")
     @classmethod
-    def _fits_the_limits(cls, value: LoadConfig | None, info: ValidationInfo) -> LoadConfig | None:
+    def _is_within_limits(cls, value: LoadConfig | None, info: ValidationInfo) -> LoadConfig | None:
         limits = info.data.get("limits")
-        if value and limits and value.value_bytes > limits.value_bytes_max:
-            raise ValueError(
-                f"value_bytes is {value.value_bytes}; should be up to "
-                f"limits.value_bytes_max, {limits.value_bytes_max}"
-            )
+        faults = list(_over_limits(value, limits)) if value and limits else []
+        if faults:
+            raise _FaultsError(faults)
         return value
+
+
+def _beyond_caps(limits: LimitSettings) -> Iterator[str]:
+    """A fault for each limit above what no node takes from another."""
+    for name, cap in (
+        ("key_bytes_max", KEY_BYTES_CAP),
+        ("value_bytes_max", VALUE_BYTES_CAP),
+        ("frame_bytes_max", FRAME_BYTES_CAP),
+    ):
+        given = getattr(limits, name)
+        if given > cap:
+            yield f"{name} is {given}; should be up to {cap}"
+
+
+def _too_low_for_one_write(limits: LimitSettings) -> Iterator[str]:
+    """A fault for each limit below what a single write needs: that could never succeed."""
+    largest = limits.key_bytes_max + limits.value_bytes_max
+    for name, least, why in (
+        ("request_bytes_max", largest, "a put has as many"),
+        ("hint_bytes_max", largest + HEADER_BYTES + _NAME_MAX, "a hint has as many"),
+    ):
+        given = getattr(limits, name)
+        if given < least:
+            yield (
+                f"{name} is {given}, value_bytes_max {limits.value_bytes_max} and "
+                f"key_bytes_max {limits.key_bytes_max}; {name} should be at least {least}: {why}"
+            )
+
+
+def _over_limits(load: LoadConfig, limits: LimitSettings) -> Iterator[str]:
+    """A fault for each thing that the load puts and no node takes."""
+    if load.value_bytes > limits.value_bytes_max:
+        yield (
+            f"value_bytes is {load.value_bytes}; should be up to "
+            f"limits.value_bytes_max, {limits.value_bytes_max}"
+        )
+    longest = len(LOAD_KEY.format(load.keys - 1))
+    if longest > limits.key_bytes_max:
+        yield (
+            f"keys is {load.keys}, and the last has {longest} bytes; should be up to "
+            f"limits.key_bytes_max, {limits.key_bytes_max}"
+        )
 
 
 SECTIONS: dict[str, type[BaseModel]] = {
@@ -540,8 +615,8 @@ def _shared(members: object) -> Iterator[str]:
 # --- how faults are told ----------------------------------------------------------------
 
 
-def _described(fault: ErrorDetails) -> str:
-    """A line for a fault that pydantic found."""
+def _described(fault: ErrorDetails) -> list[str]:
+    """A line for a fault that pydantic found, or some if our own check found several."""
     path = tuple(part for part in fault["loc"] if part != "[key]")
     given = f"{fault['input']!r:.60} given"
     match fault["type"]:
@@ -549,6 +624,8 @@ def _described(fault: ErrorDetails) -> str:
             text = "missing; there is no default"
         case "extra_forbidden":
             text = f"unknown key; {_advice(path)}"
+        case "value_error" if isinstance(fault["ctx"]["error"], _FaultsError):
+            return [f"{_dotted(path)}: {text}" for text in fault["ctx"]["error"].texts]
         case "value_error":
             text = str(fault["ctx"]["error"])
         case "too_short":
@@ -559,7 +636,7 @@ def _described(fault: ErrorDetails) -> str:
             text = f"{given}; should be a list"
         case _:
             text = f"{given}; {fault['msg'].removeprefix('Input ')}"
-    return f"{_dotted(path)}: {text}"
+    return [f"{_dotted(path)}: {text}"]
 
 
 def _advice(path: Sequence[str | int]) -> str:

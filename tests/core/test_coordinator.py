@@ -346,6 +346,17 @@ def test_past_so_many_bytes_the_next_is_overload_until_some_are_let_go() -> None
     assert len(scene.writes()) == 6
 
 
+def test_one_request_larger_than_the_bound_is_taken_on_when_nothing_else_is_held() -> None:
+    """Such as a get of a long key, put under higher limits: it would be refused for ever."""
+    scene = Scene(limits=LimitSettings(request_bytes_max=250))
+
+    scene.get(key=bytes(300))
+    assert not scene.answers
+    scene.get(key=bytes(300))
+
+    assert scene.error() == (Code.OVERLOADED, True)
+
+
 def test_requests_that_only_settle_are_bounded_too() -> None:
     scene = Scene(limits=LimitSettings(requests_max=2))
 

@@ -371,6 +371,22 @@ def test_what_waits_in_the_background_is_bounded_in_bytes_too(around, engine):
     assert actor.group.waiting <= 256
 
 
+def test_a_repair_larger_than_all_that_may_wait_is_served_when_its_turn_comes(
+    asker, engine, monkeypatch
+):
+    """It was stored under a higher limit, and comes again whenever it is dropped."""
+    size = len(a_record(0)[1])
+    monkeypatch.setattr(group_commit, "BACKGROUND_BYTES_MAX", size - 1)
+
+    asker.send(repair(0), repair(1), write(2))
+    asker.take(1)
+    wait_until(lambda: len(engine.records) == 2)
+    asker.send(DeliverHints(1, (a_record(3), a_record(4))))
+
+    assert asker.take(1) == [DeliverHintsReply(1, (ReplicaStatus.OK, ReplicaStatus.OK))]
+    assert engine.records == {a_record(number)[0] for number in (0, 2, 3, 4)}
+
+
 # --- syncs and stops --------------------------------------------------------------------
 
 

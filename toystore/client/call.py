@@ -28,13 +28,14 @@ from toystore.client.request import (
     Terms,
 )
 from toystore.core.context import unpack_context
+from toystore.core.settings import VALUE_BYTES_CAP
 
 Key = str | bytes
 Value = str | bytes
 
 ATTEMPT_S_MIN = 0.1
-VALUE_BYTES_MAX = 64 * 1024 * 1024
-"""More is not even sent.  What a cluster accepts is its own setting, and far lower."""
+VALUE_BYTES_MAX = VALUE_BYTES_CAP
+"""More is not even sent.  What a cluster accepts is its own setting, and mostly far lower."""
 _QUORUM_MAX = 2**16
 _TIMEOUT_S_MAX = 1e6
 

@@ -170,11 +170,15 @@ class Desk:
     # --- what lies on it ----------------------------------------------------------------
 
     def has_room(self, bytes_more: int) -> bool:
-        """Whether one more request of so many bytes can be taken on."""
+        """Whether one more request of so many bytes can be taken on.
+
+        Where nothing is held a single one can be, whatever its size: it was admitted, and to
+        wait would not make it smaller.
+        """
         limits = self._limits
         return (
             self.waiting < limits.requests_max
-            and self.bytes + bytes_more <= limits.request_bytes_max
+            and (not self.bytes or self.bytes + bytes_more <= limits.request_bytes_max)
             and len(self.held) < _CROWD * limits.requests_max
         )
 

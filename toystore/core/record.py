@@ -32,6 +32,8 @@ TOMBSTONE = 1
 DIGEST_BYTES = 16
 
 _HEADER = struct.Struct(">BBI20sQHHI")
+HEADER_BYTES = _HEADER.size
+"""What a record has beside its bucket, key, versions and value."""
 _BODY_AT = 6  # what the checksum covers begins here
 _STAMP = slice(_BODY_AT, _BODY_AT + STAMP_BYTES)
 _LENGTHS = slice(34, 38)  # of bucket and key

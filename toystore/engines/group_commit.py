@@ -39,7 +39,7 @@ BACKGROUND_ALONE = 256
 BACKGROUND_MAX = 4096
 """Background messages that wait; more are dropped, and their senders try again."""
 BACKGROUND_BYTES_MAX = 16 * 1024 * 1024
-"""And the bytes of their records."""
+"""And the bytes of their records; one that has more waits alone."""
 ROOMY = (WriteReplica, DeliverHints)
 """What needs room on the disk: once one of these is committed, there is some again."""
 
@@ -104,9 +104,9 @@ class GroupCommit:
     def _put_off(self, delivery: Delivery) -> None:
         """Let a background message wait, if there is room; else its sender tries again."""
         size = _size(delivery[0])
-        if (
-            len(self._background) < BACKGROUND_MAX
-            and self._background_bytes + size <= BACKGROUND_BYTES_MAX
+        before = self._background_bytes
+        if len(self._background) < BACKGROUND_MAX and (
+            not before or before + size <= BACKGROUND_BYTES_MAX
         ):
             self._background.append(delivery)
             self._background_bytes += size

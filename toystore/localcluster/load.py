@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from toystore.client import AsyncClient, Found, ToystoreError
-from toystore.config import LoadConfig
+from toystore.config import LOAD_KEY, LoadConfig
 
 GET, PUT = "get", "put"
 TIMEOUT_S = 2.0
@@ -62,7 +62,7 @@ class Load:
         ]
         # Data of an earlier run may still be there: only values of this one count.
         self._mark = b"%08x" % chance.getrandbits(32)
-        self._keys = [f"load:{number}" for number in range(settings.keys)]
+        self._keys = [LOAD_KEY.format(number) for number in range(settings.keys)]
         self._writing: set[str] = set()
         self._acknowledged: dict[str, int] = {}
         self._stopped = False
