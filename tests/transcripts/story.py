@@ -88,13 +88,14 @@ def replay(text: str) -> str:
         patch.setattr(SimActor, "send", _sent_aloud(SimActor.send))
         for at, paragraph in enumerate(paragraphs):
             if paragraph.startswith("> "):
-                command = paragraph.splitlines()[0]
+                command, told = paragraph.splitlines()[0], []
                 if begin := re.fullmatch(r"> start (\d+) nodes", command):
                     story = Story(int(begin[1]))
                 elif story is None:
                     raise ValueError(f"a story begins with '> start 5 nodes', not {command!r}")
                 else:
-                    paragraphs[at] = "\n".join((command, *story.run(command[2:])))
+                    told = story.run(command[2:])
+                paragraphs[at] = "\n".join((command, *told))
     return "\n\n".join(paragraphs) + "\n"
 
 
