@@ -7,10 +7,10 @@ check anything again, or raises a `ConfigError` that lists every fault in it:
     swim.probe_perod_s: unknown key; did you mean probe_period_s?
     scenario[0].node: 'n99' is not a member; the members are n1, n2, n3
 
-A file goes through four steps: YAML to plain values (keys given twice are found here),
-short forms spelled out (a member's name becomes a mapping with its ports), whatever two
-members must not share, and then the types, with what ties one section to another.  The
-faults of all four are reported together.  Defaults are those of the dataclasses in
+A file goes through four steps: YAML to plain values (`toystore/plain_yaml.py`), short forms
+spelled out (a member's name becomes a mapping with its ports), whatever two members must
+not share, and then the types, with what ties one section to another.  The faults of all
+four are reported together.  Defaults are those of the dataclasses in
 ``toystore/core/settings.py``; docs/CONFIGURATION.md describes every key.
 """
 
@@ -19,6 +19,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import hashlib
+import itertools
 import json
 import re
 import typing
@@ -26,7 +27,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -55,6 +55,7 @@ from toystore.core.settings import (
     LimitSettings,
     SwimSettings,
 )
+from toystore.plain_yaml import UnreadableError, dotted, read
 
 PORTS = ("client_port", "peer_port", "gossip_port", "exchange_port")
 """A member's ports; without being given they are counted up from the base port."""
@@ -63,10 +64,6 @@ _SEEDS = 3
 _PARTITIONS_MAX = 2**16
 _NAME_MAX = 64
 _SECONDS_MAX = 1e9
-_FILE_BYTES_MAX = 2**20
-_TOO_LARGE = f"more than {_FILE_BYTES_MAX:,} bytes"
-_DEPTH_MAX = 32
-_TOO_DEEP = f"nested deeper than {_DEPTH_MAX} levels"
 _NAMES_TOLD_MAX = 30
 _EVERYWHERE = ("*", "0.0.0.0", "::", "[::]")
 
@@ -89,22 +86,26 @@ class _FaultsError(ValueError):
 
 def load(path: str | Path) -> ClusterConfig:
     """The configuration in the YAML file at ``path``.  Raises `ConfigError`."""
-    raw, twice = _read(Path(path))
-    return parse(raw, twice)
+    try:
+        raw, faults = read(Path(path))
+    except UnreadableError as error:
+        raise ConfigError(str(error)) from None
+    return parse(raw, faults)
 
 
-def parse(raw: object, faults: Iterable[str] = ()) -> ClusterConfig:
+def parse(raw: object, faults: Sequence[str] = ()) -> ClusterConfig:
     """The configuration in plain values; ``faults`` are already known.  Raises `ConfigError`."""
     if not isinstance(raw, dict):
         kind = "nothing" if raw is None else type(raw).__name__
         raise ConfigError(*faults, f"the file: holds {kind}; should be a mapping of keys to values")
     whole = _spelled_out(raw)
     found = [*faults, *_shared(whole["members"])]
+    told = {_path_of(fault) for fault in faults}
     try:
         config = ClusterConfig.model_validate(whole, context=_names(whole["members"]))
     except ValidationError as error:
-        for fault in error.errors(include_url=False):
-            found += _described(fault)
+        lines = itertools.chain.from_iterable(map(_described, error.errors(include_url=False)))
+        found += [line for line in lines if _path_of(line) not in told]
     if found:
         raise ConfigError(*found)
     return config
@@ -464,95 +465,7 @@ def keys_of(section: str) -> dict[str, Any]:
     }
 
 
-# --- the file ---------------------------------------------------------------------------
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads plain values, no deeper than any configuration is, and integers of 64 bits."""
-
-    depth = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """What stands next in the file, with all that is in it."""
-        self.depth += 1
-        if self.depth > _DEPTH_MAX:
-            raise ValueError(_TOO_DEEP)
-        node = super().compose_node(parent, index)
-        self.depth -= 1
-        return node
-
-    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
-        """An integer.  Longer ones cannot even be told, nor be made numbers with a point."""
-        value: int = super().construct_yaml_int(node)
-        if not -(2**63) <= value < 2**63:
-            raise ValueError(f"an integer of more than 64 bits in line {node.start_mark.line + 1}")
-        return value
-
-
-_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
-
-
-def _read(path: Path) -> tuple[object, list[str]]:
-    """The plain values in a YAML file, and a fault for each key given twice."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(_FILE_BYTES_MAX + 1)
-        if len(data) > _FILE_BYTES_MAX:
-            raise ConfigError(f"{path}: cannot be read: it has {_TOO_LARGE}")
-        text = data.decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
-    try:
-        loader = _Loader(text)
-        root = loader.get_single_node()
-        if root is None:
-            return None, []
-        if _size(root, {}) > _FILE_BYTES_MAX:
-            raise ValueError(f"its aliases written out, it has {_TOO_LARGE}")
-        twice = list(_given_twice(root, ()))
-        return loader.construct_document(root), twice
-    except (yaml.YAMLError, ValueError) as error:  # a date such as 2024-99-99 is a ValueError
-        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    except RecursionError:
-        raise ConfigError(f"{path}: not YAML: an alias stands for what it is a part of") from None
-    except Exception:  # such as a KeyError, over !!bool perhaps
-        raise ConfigError(f"{path}: not YAML: a value is not what its tag says") from None
-
-
-def _size(node: yaml.Node, known: dict[int, int]) -> int:
-    """How many characters a node is, each alias as many as what it stands for.
-
-    Raises RecursionError if that is something that it is a part of.
-    """
-    size = known.get(id(node), 0)
-    if size:
-        return size
-    if isinstance(node, yaml.MappingNode):
-        size = sum(_size(key, known) + _size(value, known) for key, value in node.value)
-    elif isinstance(node, yaml.SequenceNode):
-        size = sum(_size(item, known) for item in node.value)
-    else:
-        size = len(node.value)
-    known[id(node)] = size + 1
-    return size + 1
-
-
-def _given_twice(node: yaml.Node, path: tuple[str | int, ...]) -> Iterator[str]:
-    """A fault for each key that stands twice in one mapping; plain YAML lets the last win."""
-    if len(path) > _DEPTH_MAX:
-        raise ValueError(_TOO_DEEP)
-    if isinstance(node, yaml.SequenceNode):
-        for at, item in enumerate(node.value):
-            yield from _given_twice(item, (*path, at))
-    elif isinstance(node, yaml.MappingNode):
-        line_of: dict[str, int] = {}
-        for key, value in node.value:
-            name, line = str(key.value), key.start_mark.line + 1
-            if name in line_of:
-                lines = f"line {line_of[name]} and line {line}"
-                yield f"{_dotted((*path, name))}: given twice, in {lines}; should stand once"
-            line_of[name] = line
-            yield from _given_twice(value, (*path, name))
+# --- the file -----------------------------------------------------------------------------
 
 
 def _spelled_out(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -607,7 +520,7 @@ def _shared(members: object) -> Iterator[str]:
         claims = {"name": ("name", str(member.get("name", f"[{at}]")).lower())}
         claims |= {port: (str(member["host"]), str(member[port])) for port in PORTS}
         for key, claim in claims.items():
-            here = _dotted(("members", at, key))
+            here = dotted(("members", at, key))
             if taken.setdefault(claim, here) != here:
                 yield f"{here}: {member[key]!r} is already that of {taken[claim]}; should differ"
 
@@ -618,25 +531,37 @@ def _shared(members: object) -> Iterator[str]:
 def _described(fault: ErrorDetails) -> list[str]:
     """A line for a fault that pydantic found, or some if our own check found several."""
     path = tuple(part for part in fault["loc"] if part != "[key]")
-    given = f"{fault['input']!r:.60} given"
+    value = fault["input"]
+    given = "nothing given" if value is None else f"{value!r:.60} given"
     match fault["type"]:
         case "missing":
-            text = "missing; there is no default"
+            text = "missing; there is no default (null and ~ are nothing, unless in quotes)"
         case "extra_forbidden":
             text = f"unknown key; {_advice(path)}"
         case "value_error" if isinstance(fault["ctx"]["error"], _FaultsError):
-            return [f"{_dotted(path)}: {text}" for text in fault["ctx"]["error"].texts]
+            return [f"{dotted(path)}: {text}" for text in fault["ctx"]["error"].texts]
         case "value_error":
             text = str(fault["ctx"]["error"])
         case "too_short":
             text = "missing or empty; should list one at least"
+        case "string_type" | "invalid_key" if isinstance(value, int | float):
+            text = f"{given}; should be text: write it in quotes"
+        case "string_type" if isinstance(value, list):
+            text = f"{given}, as brackets make it a list; should be text: write it in quotes"
+        case "model_type" if path[0] == "members" and isinstance(value, int | float):
+            text = f"{given}; should be a name, so write it in quotes, or a mapping"
         case "model_type" | "model_attributes_type" | "dict_type":
             text = f"{given}; should be a mapping of keys to values"
         case "tuple_type":
             text = f"{given}; should be a list"
         case _:
             text = f"{given}; {fault['msg'].removeprefix('Input ')}"
-    return [f"{_dotted(path)}: {text}"]
+    return [f"{dotted(path)}: {text}"]
+
+
+def _path_of(fault: str) -> str:
+    """Where a fault is."""
+    return fault.partition(": ")[0]
 
 
 def _advice(path: Sequence[str | int]) -> str:
@@ -645,9 +570,3 @@ def _advice(path: Sequence[str | int]) -> str:
     keys = list(keys_of(section))
     close = difflib.get_close_matches(str(path[-1]), keys, n=1)
     return f"did you mean {close[0]}?" if close else f"the keys here are {', '.join(keys)}"
-
-
-def _dotted(path: Sequence[str | int]) -> str:
-    """``("members", 2, "name")`` as ``members[2].name``."""
-    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
-    return "".join(steps).removeprefix(".")
