@@ -17,9 +17,10 @@ from toystore.check.history import Row, read_rows, write_rows
 from toystore.config import ClusterConfig, Step, load
 from toystore.core.ring import Ring
 from toystore.localcluster.cluster import Node
+from toystore.localcluster.notices import read_logs
 from toystore.localcluster.preflight import LOCK, held
 from toystore.localcluster.scenario import Played
-from toystore.localcluster.summary import read_logs, summary
+from toystore.localcluster.summary import summary
 from toystore.sim.scenario import Scenario, draw
 
 # --- the configuration ------------------------------------------------------------------
@@ -82,7 +83,7 @@ def read_log(data: bytes) -> list[str]:
     folder = file_of("n1/log.jsonl", data).parent
     notices = read_logs(folder.parent, ["n1"], STARTED)
     played = Played(Step.model_validate({"at": 1, "do": "kill", "node": "n4"}), STARTED)
-    return [*summary([played], notices), Node(CONFIG.member("n1"), folder).last_words()]
+    return [*summary([played], notices, {}), Node(CONFIG.member("n1"), folder).last_words()]
 
 
 def check_log(told: list[str]) -> None:
