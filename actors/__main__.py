@@ -17,6 +17,7 @@ from pathlib import Path
 
 from actors import log
 from actors.folder import Folder, FolderError
+from actors.life import CLEAN, FAILED
 from actors.node import Node, NodeFailedError, StartupError, disk_of
 from toystore.config import ClusterConfig, ConfigError, load
 
@@ -64,10 +65,12 @@ def run(config: ClusterConfig, name: str, folder: Folder, watched: list[int]) ->
             open_log(folder.log, config, name)
             logging = True
             Node(config, name, folder).run(engine, disk, watched)
+        folder.life.end(CLEAN)
     except (StartupError, NodeFailedError) as error:
         if logging:
             log.event("node", "node.failed", error=str(error))
         if isinstance(error, NodeFailedError):
+            folder.life.end(f"{FAILED}{error}")
             return NODE_FAILED
         raise
     return 0

@@ -3,6 +3,7 @@
     DIR/NODE/data        what is stored (toystore/engines/folder.py)
     DIR/NODE/log.jsonl   the log (logfile.py)
     DIR/NODE/pid         this process, while it runs
+    DIR/NODE/life        how the last life ended (life.py)
 
 What is locked is the folder itself, so that a process that is kept out has not touched
 anything in it.  Nor does one that got in, before it knows that the data are its own: then
@@ -20,10 +21,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
+from actors.life import Life
 from toystore.engines import NO_ROOM
 
 PID_BYTES_MAX = 32
-_HERE = ("", "data", "data/data.mdb", "data/lock.mdb", "data/lock", "pid")
+_HERE = ("", "data", "data/data.mdb", "data/lock.mdb", "data/lock", "pid", "life")
 
 
 class FolderError(Exception):
@@ -38,6 +40,9 @@ class Folder:
         self.data = path / "data"
         self.log = path / "log.jsonl"
         self.pid = path / "pid"
+        self.life = Life(path / "life")
+        self.new = False
+        """Whether nothing was stored in it before."""
         self.marked = False
         """Whether our pid is in the folder: a full disk may have no room for it."""
 
@@ -60,6 +65,7 @@ class Folder:
         except OSError as error:
             os.close(self._held)
             raise FolderError(self._why_not_held(error)) from None
+        self.new = not self.data.exists()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -80,6 +86,8 @@ class Folder:
                 if mode & 0o077 and (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                     path.chmod(stat.S_IMODE(mode) & ~0o077)
         self.mark()
+        if self.new:
+            self.life.prepare()
 
     def mark(self) -> None:
         """Write the pid over another that was left; where there is no room leave none.

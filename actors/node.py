@@ -29,8 +29,10 @@ from actors.coordinator import CoordinatorActor
 from actors.folder import Folder
 from actors.gossip import GossipActor
 from actors.handoff import HandoffActor
+from actors.life import BEAT_MS
 from actors.storage import StorageActor
 from actors.surroundings import Surroundings, inproc
+from toystore import __version__
 from toystore.config import ClusterConfig
 from toystore.core.machine import COORDINATOR, GOSSIP, HANDOFF, STORAGE
 from toystore.core.storage import ForeignDataError, found
@@ -83,6 +85,8 @@ class Node:
                 log.event(
                     "node",
                     "node.started",
+                    version=__version__,
+                    before=self.folder.life.begin(),
                     pid=os.getpid(),
                     disk=disk,
                     client_port=self.me.client_port,
@@ -142,7 +146,8 @@ class Node:
         for descriptor in descriptors:
             self.poller.register(descriptor, zmq.POLLIN)
         while True:
-            for ready, _ in self.poller.poll(None if self.folder.marked else MARK_AGAIN_MS):
+            self.folder.life.beat()
+            for ready, _ in self.poller.poll(BEAT_MS if self.folder.marked else MARK_AGAIN_MS):
                 if isinstance(ready, zmq.Socket):
                     self._hear(ready)
                 elif ready == descriptors[0]:

@@ -92,6 +92,7 @@ DECODERS = (
     row("log", LINES, where=files),
     row("lock", LINES, StartError, where=files),
     row("pid", LINES, where=files),
+    row("life", LINES, where=files),
     row("history", LINES, HistoryError, where=files),
     row("scenario", LINES, ValueError, where=files),
     # Backup files, as soon as there are any.

@@ -1,4 +1,4 @@
-"""What is in files: the configuration, a node's log, lock and pid, a kept history and scenario.
+"""What is in files: the configuration, a node's log, lock, pid and life, a history, a scenario.
 
 The three functions of each decoder are described in fuzz_sockets.py.
 """
@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from fuzz_inputs import CONFIG, file_of
 
 from actors.folder import PID_BYTES_MAX, Folder, FolderError
+from actors.life import BYTES as LIFE_BYTES
+from actors.life import CLEAN, FAILED, Life
 from toystore.check.history import Row, read_rows, write_rows
 from toystore.config import ClusterConfig, Step, load
 from toystore.core.ring import Ring
@@ -150,6 +152,21 @@ def _pid_in(data: bytes) -> int | None:
 
 def pid_seeds() -> Iterable[bytes]:
     return b"1\n", b"%d\n" % os.getpid()
+
+
+def read_life(data: bytes) -> str:
+    """How the last life of a node ended, by a file that may be anything."""
+    return Life(file_of("life", data)).begin()
+
+
+def check_life(told: str) -> None:
+    """It is one of the things that it can be, in a few words."""
+    assert told.startswith(("first start", CLEAN, FAILED, "killed or crashed", "not known: "))
+    assert len(told) <= LIFE_BYTES
+
+
+def life_seeds() -> Iterable[bytes]:
+    return b"new\n", b"running\n", f"{CLEAN}\n".encode(), f"{FAILED}gossip: no\n".encode()
 
 
 # --- the simulator's files --------------------------------------------------------------

@@ -17,6 +17,7 @@ import yaml
 from ports import reserve_ports
 from shell_scene import wait_until
 
+from toystore import __version__
 from toystore.config import PORTS
 
 pytestmark = pytest.mark.cluster
@@ -124,17 +125,21 @@ def running(config_path, data, redirect=""):
         told = process.stdout.readline()
         wait_until(lambda: "node.started" in events(data) or process.poll() is not None)
         yield process, told
-        process.terminate()
-        assert process.wait(PATIENCE_S) == 0
+        if process.poll() is None:
+            process.terminate()
+            assert process.wait(PATIENCE_S) == 0
     finally:
         process.kill()
         process.communicate()
 
 
-def events(data):
+def logged(data):
     log = data / "n1" / "log.jsonl"
-    lines = log.read_text().splitlines() if log.exists() else ()
-    return [json.loads(line)["event"] for line in lines]
+    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def events(data):
+    return [line["event"] for line in logged(data)]
 
 
 def everything_in(folder):
@@ -163,7 +168,7 @@ def test_a_node_tells_where_it_is_keeps_its_folder_to_itself_and_reopens_its_log
             assert word in told
         assert all(str(member[port]) in told for port in PORTS)
         modes = {path.name: path.stat().st_mode & 0o777 for path in folder.rglob("*")}
-        files = ("log.jsonl", "log.jsonl.1", "pid", "data.mdb", "lock.mdb", "lock")
+        files = ("log.jsonl", "log.jsonl.1", "pid", "life", "data.mdb", "lock.mdb", "lock")
         assert modes == {"data": 0o700} | dict.fromkeys(files, 0o600)
         assert folder.stat().st_mode & 0o777 == 0o700
         assert data.stat().st_mode == parent_mode
@@ -180,6 +185,22 @@ def test_a_node_tells_where_it_is_keeps_its_folder_to_itself_and_reopens_its_log
         assert "node.started" in log.read_text()
     assert events(data) == ["log.reopened", "node.stopping", "member.left", "node.stopped"]
     assert not (folder / "pid").exists()
+
+
+def test_a_node_tells_its_version_and_how_its_last_life_ended(config_path, tmp_path):
+    for kills in (True, False, False):
+        with running(config_path, tmp_path / "data") as (process, _):
+            if kills:
+                process.kill()
+                process.wait(PATIENCE_S)
+
+    started = [line for line in logged(tmp_path / "data") if line["event"] == "node.started"]
+    assert {line["version"] for line in started} == {__version__}
+    assert [line["before"].split(", ")[0] for line in started] == [
+        "first start",
+        "killed or crashed",
+        "clean stop",
+    ]
 
 
 BROKEN_STREAMS = (

@@ -22,7 +22,9 @@ class EventKind(NamedTuple):
 EVENTS: dict[str, EventKind] = {
     # the node and its actors
     "node.started": EventKind(
-        "info", ("pid", "disk", "client_port", "members"), "The node runs; it may not have joined."
+        "info",
+        ("version", "before", "pid", "disk", "client_port", "members"),
+        "The node runs; it may not have joined.  before says how its last life ended.",
     ),
     "node.stopping": EventKind("info", ("reason",), "A clean stop has begun."),
     "node.stopped": EventKind("info", ("took_s",), "A clean stop has ended."),

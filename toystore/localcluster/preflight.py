@@ -18,7 +18,7 @@ from pathlib import Path
 from toystore.config import PORTS, ClusterConfig, MemberConfig
 
 LOCK = ".lock"
-_OURS = ("data", "pid", "log.jsonl")
+_OURS = ("data", "pid", "life", "log.jsonl")
 
 
 class StartError(Exception):
