@@ -118,7 +118,7 @@ class Folder:
             return f"{self.path} cannot be locked: {error.strerror}"
         holder = self._holder()
         who = "another process" if holder is None else f"process {holder}"
-        return f"{self.path} is in use by {who}; stop that, or give another --data-dir"
+        return f"{self.data} is in use by {who}; stop that, or give another --data-dir"
 
     def _holder(self) -> int | None:
         """The pid that is in the folder; None if none is."""
