@@ -7,6 +7,7 @@ import itertools
 import random
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hdrh.histogram import HdrHistogram
@@ -16,29 +17,59 @@ from toystore import Unavailable
 SCRIPT = Path(__file__).resolve().parent.parent / "benchmarks" / "load.py"
 
 
+class Clock:
+    """Time that passes only while something is waited for, however busy the machine is."""
+
+    def __init__(self):
+        self.now_s = 0.0
+
+    def perf_counter(self):
+        return self.now_s
+
+    async def sleep(self, seconds):
+        self.now_s += seconds
+        await asyncio.sleep(0)
+
+
 @pytest.fixture(scope="module")
-def load():
+def load_module():
     spec = importlib.util.spec_from_file_location("load_generator", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-class FakeStore:
-    """Answers at once, but for what a test makes it do."""
+@pytest.fixture
+def clock():
+    return Clock()
 
-    def __init__(self, failing=(), first_takes_s=0.0):
+
+@pytest.fixture
+def load(load_module, clock, monkeypatch):
+    """The generator, on a clock of the test's own."""
+    monkeypatch.setattr(load_module, "time", clock)
+    names = ("gather", "TaskGroup")
+    waits = {name: getattr(asyncio, name) for name in names} | {"sleep": clock.sleep}
+    monkeypatch.setattr(load_module, "asyncio", SimpleNamespace(**waits))
+    return load_module
+
+
+class FakeStore:
+    """Answers in a millisecond, but for what a test makes it do."""
+
+    def __init__(self, clock, failing=(), first_takes_s=0.001):
+        self._clock = clock
         self.asked = Counter()
         self.going = self.going_most = 0
         self._failing = failing
         self._first_takes_s = first_takes_s
 
     async def _answer(self, verb, count=1):
-        takes_s = 0.0 if self.asked else self._first_takes_s
+        takes_s = 0.001 if self.asked else self._first_takes_s
         self.asked[verb] += count
         self.going += count
         self.going_most = max(self.going_most, self.going)
-        await asyncio.sleep(takes_s)
+        await self._clock.sleep(takes_s)
         self.going -= count
 
     async def put(self, key, value, **_):
@@ -74,8 +105,8 @@ def latencies_of(load, measured):
     return histogram
 
 
-def test_the_closed_loop_keeps_just_so_many_operations_going(load):
-    store = FakeStore()
+def test_the_closed_loop_keeps_just_so_many_operations_going(load, clock):
+    store = FakeStore(clock)
 
     measured = run(load, store, in_flight=8)
 
@@ -83,8 +114,8 @@ def test_the_closed_loop_keeps_just_so_many_operations_going(load):
     assert measured.done == store.asked.total() > 8
 
 
-def test_batches_leave_together_and_mix_puts_and_gets(load):
-    store = FakeStore()
+def test_batches_leave_together_and_mix_puts_and_gets(load, clock):
+    store = FakeStore(clock)
 
     measured = run(load, store, in_flight=64, batch=16)
 
@@ -94,8 +125,8 @@ def test_batches_leave_together_and_mix_puts_and_gets(load):
 
 
 @pytest.mark.parametrize("batch", [1, 16])
-def test_failures_are_counted_by_kind_and_apart_from_latencies(load, batch):
-    store = FakeStore(failing=("put",))
+def test_failures_are_counted_by_kind_and_apart_from_latencies(load, clock, batch):
+    store = FakeStore(clock, failing=("put",))
 
     measured = run(load, store, batch=batch)
 
@@ -104,8 +135,8 @@ def test_failures_are_counted_by_kind_and_apart_from_latencies(load, batch):
     assert latencies_of(load, measured).get_total_count() == measured.done
 
 
-def test_at_a_fixed_rate_a_stall_is_held_against_all_that_was_due_meanwhile(load):
-    store = FakeStore(first_takes_s=0.2)
+def test_at_a_fixed_rate_a_stall_is_held_against_all_that_was_due_meanwhile(load, clock):
+    store = FakeStore(clock, first_takes_s=0.2)
 
     measured = run(load, store, in_flight=1, rate=100.0, seconds=0.2)
 
@@ -114,8 +145,8 @@ def test_at_a_fixed_rate_a_stall_is_held_against_all_that_was_due_meanwhile(load
     assert latencies_of(load, measured).get_value_at_percentile(50) > 90_000
 
 
-def test_a_timetable_that_cannot_be_kept_is_given_up_and_the_rest_counted_as_failed(load):
-    store = FakeStore(first_takes_s=0.3)
+def test_a_timetable_that_cannot_be_kept_is_given_up_and_the_rest_counted_as_failed(load, clock):
+    store = FakeStore(clock, first_takes_s=0.3)
 
     measured = run(load, store, in_flight=1, rate=100.0, seconds=0.1)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import zmq
+from ports import reserve_ports
 
 from toystore import AsyncClient, Client
 
@@ -35,10 +35,17 @@ def fake(make_fake: Callable[..., Fake]) -> Fake:
 
 
 @pytest.fixture
-def dead_endpoint() -> str:
+def free_port() -> Iterator[int]:
+    """A port that nobody takes, also while nobody listens there."""
+    guard, port = reserve_ports(1)
+    with guard:
+        yield port
+
+
+@pytest.fixture
+def dead_endpoint(free_port: int) -> str:
     """An endpoint where nobody listens."""
-    with zmq.Context() as context, context.socket(zmq.ROUTER) as socket:
-        return f"tcp://127.0.0.1:{socket.bind_to_random_port('tcp://127.0.0.1')}"
+    return f"tcp://127.0.0.1:{free_port}"
 
 
 class Awaited:

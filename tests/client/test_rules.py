@@ -365,13 +365,13 @@ def test_a_coordinator_that_dies_mid_request_costs_its_client_nothing(connect, m
     assert second.of(Put)
 
 
-def test_a_coordinator_that_comes_back_is_found_again(connect, make_fake):
-    first = make_fake()
+def test_a_coordinator_that_comes_back_is_found_again(connect, make_fake, free_port):
+    first = make_fake(port=free_port)
     store = connect(first, timeout=60, attempt_timeout=0.2)
     store.put("key", "value")
     first.die()
 
-    make_fake(port=int(first.endpoint.rpartition(":")[2]), store=first.store)
+    make_fake(port=free_port, store=first.store)
 
     assert store.get("key").value == b"value"
 

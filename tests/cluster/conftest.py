@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .harness import Cluster
+from .harness import UNHURRIED, Cluster
 
 
 @pytest.fixture
@@ -24,6 +24,9 @@ def make_cluster(tmp_path) -> Iterator[Callable[..., Cluster]]:
 
 @pytest.fixture(scope="module")
 def three(tmp_path_factory) -> Iterator[Cluster]:
-    """Three nodes for the tests of a module that leave them as they are."""
-    with Cluster(tmp_path_factory.mktemp("three"), 3) as cluster:
+    """Three nodes for the tests of a module that leave them as they are.
+
+    Nobody dies, and on a busy machine nobody must seem to.
+    """
+    with Cluster(tmp_path_factory.mktemp("three"), 3, swim=UNHURRIED) as cluster:
         yield cluster

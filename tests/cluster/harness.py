@@ -28,6 +28,8 @@ from .network import Network
 PATIENCE_S = 60.0
 """Nothing takes this long; a machine that is busy with other things may make it seem so."""
 POLL_S = 0.05
+UNHURRIED = {"probe_period_s": 1.5, "probe_timeout_s": 0.7}
+"""SWIM's settings where nobody must be called dead: a busy machine is slow to answer too."""
 LAUNCHER = Path(__file__).with_name("faulty_node.py")
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from toystore.check.history import GET, OK, PUT, Row
+from toystore.check.history import DELETE, GET, OK, PUT, Row
 
 from .checks import Behind, Death, behind, broken, unexplained, why_behind
 from .workload import Workload, at_work
@@ -50,14 +50,18 @@ def test_a_write_that_is_not_there_is_lost_and_every_copy_of_it_is_behind(three)
     work = Workload(three.endpoints(), clients=3, keys=6, name="checked")
     with at_work(work) as load:
         load.go_on(60)
+    there, gone, *_ = work.every_key
+    work.do(PUT, there, "put last")
+    work.do(GET, there)
+    work.do(DELETE, gone)
+    work.do(GET, gone)
     three.until_drained()
 
     assert not behind(three.config, work.rows)[1]
     assert not broken(work)
-    seen = [row for row in work.rows if row.operation == GET and row.value and row.stamp]
-    gone = [row for row in work.rows if row.operation == GET and row.stamp and not row.value]
-    assert seen
-    assert gone, "no tombstone was read: this shows nothing of deletes"
+    read = {row.key: row for row in work.rows if row.operation == GET}
+    assert (read[f"default/{there}"].value, read[f"default/{gone}"].value) == ("put last", None)
+    assert read[f"default/{gone}"].stamp, "a tombstone has one, and what was never there has none"
 
     # Of a busy machine some answers rest on fallbacks, or never came.
     sure = [row for row in work.rows if row.writes and row.outcome == OK and row.owners > 1]

@@ -11,7 +11,7 @@ import pytest
 from toystore import ToystoreError
 
 from .checks import behind, broken
-from .harness import PATIENCE_S, POLL_S
+from .harness import PATIENCE_S, POLL_S, UNHURRIED
 from .replicas import copies
 from .small_disk import NotPermittedError, fill, small_disk
 from .workload import Workload, at_work
@@ -21,8 +21,6 @@ pytestmark = pytest.mark.cluster
 A_WHILE = 60
 """So many operations of the load."""
 MIB = 1024 * 1024
-UNHURRIED = {"probe_period_s": 1.5, "probe_timeout_s": 0.7}
-"""SWIM's settings where nobody must be called dead: a busy machine is slow to answer too."""
 FLOOD = 80
 """Connections that somebody opens, and never uses."""
 

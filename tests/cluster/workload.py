@@ -68,6 +68,17 @@ class Workload:
 
         asyncio.run(read_all())
 
+    def do(self, operation: str, key: str, value: str | None = None) -> None:
+        """One operation more, as the first of the clients; none of them may be at work."""
+
+        async def one() -> None:
+            chance = random.Random(self.seed)
+            async with self._connected(chance, self.clocks[0], spread=False) as client:
+                call = client.read(key) if operation == GET else client.write(key, value)
+                await self._note(f"{self.name}0", operation, key, value, call)
+
+        asyncio.run(one())
+
     @property
     def every_key(self) -> list[str]:
         """Whatever may have been written."""

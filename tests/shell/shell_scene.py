@@ -25,7 +25,7 @@ from toystore.core.machine import Address, Now, Outbox, Peer
 from toystore.core.messages import Message
 from toystore.wire import Header, decode, encode
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 FRAME_MAX = 64 * 1024
 
 

@@ -26,8 +26,6 @@ FILE_MODE = 0o600
 FOLDER_MODE = 0o700
 _OURS = {DATA, READERS, LOCK, "lost+found"}
 _PAGE = 4096
-_READERS_BYTES = 2 * _PAGE
-"""Of a table with room for 126 readers, LMDB's own default."""
 
 
 def make(folder: Path) -> None:
@@ -80,12 +78,12 @@ def reserve_readers(folder: Path) -> None:
     """Give LMDB's table of readers its blocks, before LMDB maps it into memory and writes.
 
     A page that the disk then had no room for would be a SIGBUS.  The first is all that the
-    engine needs; the rest is for lookers-on.  Raises `EngineError`.
+    engine needs; others, if there are any, are for lookers-on.  Raises `EngineError`.
     """
     with _readers(folder) as table:
         _allocate(table, 0, _PAGE)
         with contextlib.suppress(OSError):
-            _allocate(table, 0, max(os.fstat(table).st_size, _READERS_BYTES))
+            _allocate(table, 0, os.fstat(table).st_size)
 
 
 def lengthen_readers(folder: Path) -> None:

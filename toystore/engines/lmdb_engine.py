@@ -35,9 +35,10 @@ from toystore.engines.folder import NO_ROOM
 
 _NEARLY_FULL_BYTES = 16 * 1024 * 1024
 _BLOCK_BYTES = 512  # of st_blocks, whatever the file system's own are
-_READERS_MAX = 126
-"""For lookers-on such as mdb_stat; the engine itself needs one, while it opens."""
-_DEAD_S = 5.0
+_READERS_MAX = 60
+"""For lookers-on such as mdb_stat: as many as a page has room for.  The engine itself needs
+one, while it opens."""
+_DEAD_S = 1.0
 """How often readers that have died are looked for."""
 _GROWTH_PAGES = 256
 """And so many pages that the database has grown by."""
