@@ -165,9 +165,10 @@ class Load:
                 puts[key] = self._value
             else:
                 gets[key] = None
+        n, r, w = self._options.n, self._options.r, self._options.w
         answers = await asyncio.gather(
-            self._store.put_many(puts, n=self._options.n, w=self._options.w),
-            self._store.get_many(gets, n=self._options.n, r=self._options.r),
+            self._store.put_many(puts, n=n, w=w, errors="return"),
+            self._store.get_many(gets, n=n, r=r, errors="return"),
         )
         failures = [
             type(answer).__name__

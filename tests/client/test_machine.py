@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toystore.client.call import Calls
+from toystore.client.endpoints import SHUN_S
 from toystore.client.errors import Timeout, ToystoreError, Unavailable
-from toystore.client.machine import CONNECT_S, PAUSE_S, SHUN_S, ClientMachine
+from toystore.client.machine import CONNECT_S, PAUSE_S, ClientMachine
 from toystore.client.request import DONE, PAUSED, SENT, WAITING, GetRequest, PutRequest, Terms
 from toystore.core.messages import (
     Code,
@@ -326,7 +327,7 @@ def test_closing_ends_every_request_and_says_which_may_have_happened():
         machine.begin(request, 0.0)
     sent(machine, 0, 0.0)
 
-    machine.close(0.1)
+    machine.end("the client was closed", 0.1)
 
     assert machine.finished == requests
     assert [request.outcome.definite for request in requests] == [False, True, True]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import socket
 import threading
 import time
@@ -9,9 +10,12 @@ import time
 import pytest
 
 from toystore import (
+    AsyncClient,
     BadRequest,
+    Client,
     Conflict,
     Internal,
+    ManyFailed,
     Overloaded,
     Timeout,
     ToystoreError,
@@ -148,6 +152,14 @@ def test_the_status_of_one_node_is_asked_of_no_other(connect, fake, dead_endpoin
         (lambda store: store.get("key", timeout=float("nan")), "timeout"),
         (lambda store: store.get("key", timeout=float("inf")), "timeout"),
         (lambda store: store.get("key", timeout="2"), "timeout"),
+        (lambda store: store.get("key", timeout=True), "not True"),
+        (lambda store: store.get("key", timeout=-1), "above 0"),
+        (lambda store: store.get("key", timeout=1e9), "up to 1,000,000"),
+        (lambda store: store.get("key", n=70_000), "from 1 to 65,535"),
+        (lambda store: store.put("key", "value", w=2.0), "not 2.0"),
+        (lambda store: store.get_many([("key", [])]), "tuple"),
+        (lambda store: store.get_many(["key"], errors="ignore"), "'ignore'"),
+        (lambda store: store.put_many({}, errors=None), "None"),
         (lambda store: store.get_many("key"), "str"),
         (lambda store: store.get_many(7), "int"),
         (lambda store: store.get_many([["key"]]), "list"),
@@ -182,16 +194,36 @@ def test_a_callers_mistake_is_told_and_not_sent(connect, fake, call, told):
     ],
 )
 def test_endpoints_that_cannot_be_are_refused(endpoints):
-    from toystore import AsyncClient, Client
-
     for client in (Client, AsyncClient):
         with pytest.raises(BadRequest):
             client(endpoints)
 
 
-def test_one_endpoint_may_be_given_as_a_string(fake):
-    from toystore import Client
+@pytest.mark.parametrize("bound", [0, -1, "5", 1.5, True, None])
+def test_a_bound_of_requests_in_flight_is_checked_where_it_is_given(bound):
+    with pytest.raises(BadRequest, match="max_in_flight is a number of requests from 1 up, not"):
+        AsyncClient("tcp://127.0.0.1:7400", max_in_flight=bound)
 
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize(
+    ("argument", "told"),
+    [
+        ({"timeout": None}, "not None"),
+        ({"timeout": 1e9}, "up to 1,000,000, not 1000000000.0"),
+        ({"attempt_timeout": 0}, "attempt_timeout"),
+        ({"attempt_timeout": "1"}, "attempt_timeout"),
+        ({"bucket": None}, "NoneType"),
+        ({"clock": 7}, "a clock is an object with the methods mint and merge, not 7"),
+        ({"clock": SkewedClock}, "a clock is an object"),
+    ],
+)
+def test_a_client_is_told_at_once_what_is_wrong_with_it(kind, argument, told):
+    with pytest.raises(BadRequest, match=told):
+        kind("tcp://127.0.0.1:7400", **argument)
+
+
+def test_one_endpoint_may_be_given_as_a_string(fake):
     with Client(fake.endpoint, timeout=60) as store:
         assert store.get("key") is None
 
@@ -499,6 +531,38 @@ def test_what_a_client_has_read_its_writes_come_after(connect, fake):
     assert len(fake.of(Put)) == 2, "the first stamp was good"
 
 
+class BrokenClock(SkewedClock):
+    """A clock that fails in one of its methods, or mints no stamps."""
+
+    def __init__(self, fails: str) -> None:
+        super().__init__(0)
+        self._fails = fails
+
+    def mint(self) -> bytes:
+        if self._fails == "mint":
+            raise ZeroDivisionError("tick")
+        return b"no stamp" if self._fails == "stamp" else super().mint()
+
+    def merge(self, stamp: bytes) -> None:
+        if self._fails == "merge":
+            raise ValueError("tock")
+        super().merge(stamp)
+
+
+@pytest.mark.parametrize(
+    ("fails", "told"),
+    [("mint", "ZeroDivisionError: tick"), ("stamp", "20 bytes"), ("merge", "tock")],
+)
+def test_a_clock_that_fails_is_told_of_to_whoever_it_concerns(connect, fake, fails, told):
+    store = connect(fake, clock=BrokenClock(fails))
+
+    with pytest.raises(ToystoreError, match=told) as raised:
+        store.put("key", "value")
+
+    assert raised.value.definite is not bool(fake.seen)
+    assert store.get("other") is None
+
+
 def test_a_context_puts_the_write_above_what_it_has_seen(connect, fake):
     seen = connect(fake).put("other", "value").context
 
@@ -524,8 +588,8 @@ def test_all_clients_of_a_process_stamp_in_order(connect, fake):
 def test_many_are_answered_key_by_key(connect, fake):
     store = connect(fake)
 
-    written = store.put_many({"a": "1", b"b": b"2", "bad": 3, "": "4", 5: "x"})
-    found = store.get_many(["a", b"b", "missing", 7, "a", ""])
+    written = store.put_many({"a": "1", b"b": b"2", "bad": 3, "": "4", 5: "x"}, errors="return")
+    found = store.get_many(["a", b"b", "missing", 7, "a", ""], errors="return")
 
     assert list(written) == ["a", b"b", "bad", "", 5]
     assert isinstance(written["a"], Written)
@@ -551,7 +615,7 @@ def test_one_keys_error_does_not_spoil_the_rest(connect, fake):
         else fake.usual(message)
     )
 
-    written = connect(fake).put_many({str(key): "value" for key in range(10)})
+    written = connect(fake).put_many({str(key): "value" for key in range(10)}, errors="return")
 
     assert isinstance(written.pop("3"), Unavailable)
     assert all(isinstance(answer, Written) for answer in written.values())
@@ -591,23 +655,71 @@ def test_many_are_retried_each_with_its_own_stamp(connect, make_fake):
     silent.script = SILENT
     store = connect(silent, second, attempt_timeout=1, timeout=60)
 
-    written = store.put_many({str(key): "value" for key in range(600)})
+    written = store.put_many({str(key): "value" for key in range(60)})
 
     assert all(isinstance(answer, Written) for answer in written.values())
     stamps = {message.key: message.stamp for message in silent.seen}
-    assert len(set(stamps.values())) == 600
+    assert len(set(stamps.values())) == 60
     assert {message.key: message.stamp for message in second.seen} == stamps
 
 
 def test_a_timeout_of_many_is_each_keys_own(connect, fake):
     fake.script = lambda message: None if message.key == b"3" else fake.usual(message)
 
-    found = connect(fake, timeout=0.4).get_many([str(key) for key in range(10)])
+    found = connect(fake, timeout=0.4).get_many([str(key) for key in range(10)], errors="return")
 
     assert isinstance(found.pop("3"), Timeout)
     assert set(found.values()) == {None}
 
 
 def test_a_dead_cluster_answers_many_too(connect, dead_endpoint):
-    found = connect(dead_endpoint, timeout=0.3).get_many(["a", "b"])
+    found = connect(dead_endpoint, timeout=0.3).get_many(["a", "b"], errors="return")
     assert [type(answer) for answer in found.values()] == [Timeout, Timeout]
+
+
+@pytest.mark.parametrize("call", ["get_many", "put_many"])
+def test_every_key_is_tried_and_then_one_error_holds_all_answers(connect, fake, call):
+    fake.script = lambda message: (
+        ErrorReply(message.request, Code.UNAVAILABLE, "cut off", False)
+        if message.key == b"3"
+        else fake.usual(message)
+    )
+    items = {str(key): "value" for key in range(10)}
+
+    with pytest.raises(
+        ManyFailed, match="1 of 10 keys failed: '3': Unavailable: cut off"
+    ) as raised:
+        getattr(connect(fake), call)(items)
+
+    assert raised.value.definite is (call == "get_many")
+    assert list(raised.value.answers) == list(items)
+    assert [type(error) for error in raised.value.errors.values()] == [Unavailable]
+    assert len(fake.seen) == 10
+    again = pickle.loads(pickle.dumps(raised.value))
+    assert (str(again), again.answers.keys()) == (str(raised.value), items.keys())
+
+
+def test_many_keys_that_stand_in_line_have_their_time_from_their_turn(connect, fake):
+    def script(message):
+        time.sleep(0.0003)
+        return fake.usual(message)
+
+    fake.script = script
+    store = connect(fake, timeout=0.5)
+
+    assert len(store.put_many({f"key{number}": "value" for number in range(2500)})) == 2500
+
+
+def test_keys_that_stand_in_line_end_when_nothing_is_answered(connect, fake):
+    fake.script = SILENT
+    store = connect(fake, timeout=0.5)
+    began = time.monotonic()
+
+    with pytest.raises(ManyFailed) as raised:
+        store.put_many({f"key{number}": "value" for number in range(5000)})
+
+    assert time.monotonic() - began < 20
+    errors = raised.value.errors.values()
+    assert {type(error) for error in errors} == {Timeout}
+    sent = {message.key for message in fake.seen}
+    assert sum(error.definite for error in errors) == 5000 - len(sent), "what was never sent"

@@ -128,7 +128,7 @@ def test_puts_in_the_queue_of_a_paused_coordinator_do_not_overtake_what_came_aft
         before = runner.run(slow.status(n1))["requests"]["puts"]
 
         cluster.pause("n1")
-        answers = runner.run(slow.put_many(dict.fromkeys(keys, "1")))
+        answers = runner.run(slow.put_many(dict.fromkeys(keys, "1"), errors="return"))
         with cluster.client("n2", "n3") as others:
             others.put_many(dict.fromkeys(keys, "2"))
         cluster.resume("n1")

@@ -72,7 +72,8 @@ def test_a_node_whose_disk_is_full_refuses_and_others_stand_in_until_there_is_ro
         load.go_on(A_WHILE)
         fill(ballast)
         with cluster.client("n1", "n2") as store:
-            large = store.put_many({f"large{number}": bytes(4096) for number in range(200)})
+            items = {f"large{number}": bytes(4096) for number in range(200)}
+            large = store.put_many(items, errors="return")
         load.go_on(A_WHILE)
         assert list(cluster.events("n3", "disk.full"))
         cluster.until(lambda: any(map(is_refused, others)), "hints are offered, and refused")
@@ -174,7 +175,8 @@ def test_a_node_out_of_memory_says_so_and_costs_no_acknowledged_write(make_clust
 
     with at_work(work) as load:
         with cluster.client("n3", "n1", timeout=5.0) as store:
-            store.put_many({f"large{number}": bytes(MIB - 1) for number in range(20)})
+            items = {f"large{number}": bytes(MIB - 1) for number in range(20)}
+            store.put_many(items, errors="return")
         why = what_it_lacked(cluster, "n3")
         cluster.kill("n3")
         load.go_on(A_WHILE)

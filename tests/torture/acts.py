@@ -97,9 +97,9 @@ def coordinator_stopped(stage: Stage) -> None:
         with stage.load(cluster) as work:
             time.sleep(3)
             stage.pause(stopped)
-            older = runner.run(slow.put_many(dict.fromkeys(keys, "older")))
+            older = runner.run(slow.put_many(dict.fromkeys(keys, "older"), errors="return"))
             with cluster.client(other) as elsewhere:
-                newer = elsewhere.put_many(dict.fromkeys(keys, "newer"))
+                newer = elsewhere.put_many(dict.fromkeys(keys, "newer"), errors="return")
             time.sleep(2)
             stage.resume(stopped)
             # This waits behind the puts in the queue, on the same connection.
@@ -160,7 +160,7 @@ def three_nodes(stage: Stage) -> None:
             began = time.monotonic()
             refused = [_error(store.put, key, "0") for key in keys]
             each_ms = (time.monotonic() - began) * 1e3 / len(keys)
-            found = store.get_many(keys, r=1)
+            found = store.get_many(keys, r=1, errors="return")
         kinds = Counter("no error" if e is None else type(e).__name__ for e in refused)
         definite = sum(e.definite for e in refused if e is not None)
         stage.must(
@@ -250,7 +250,8 @@ def full_disk(stage: Stage) -> None:
             fill(ballast)
             stage.note("full disk", full)
             with cluster.client("n1", "n2") as store:
-                large = store.put_many({f"large{number}": bytes(8192) for number in range(1000)})
+                items = {f"large{number}": bytes(8192) for number in range(1000)}
+                large = store.put_many(items, errors="return")
             time.sleep(10)
             cluster.look()
             hints = sum(
@@ -331,7 +332,8 @@ def little_memory(stage: Stage) -> None:
         with stage.load(cluster, *others) as work:
             time.sleep(2)
             with cluster.client(little, *others[:2], timeout=10.0) as store:
-                store.put_many({f"large{number}": bytes(MIB - 1) for number in range(80)})
+                items = {f"large{number}": bytes(MIB - 1) for number in range(80)}
+                store.put_many(items, errors="return")
             stage.note("little memory", little)
             ended = process is not None and process.poll() is not None
             what = cluster.nodes[little].why_it_ended() if ended else "lives"

@@ -5,8 +5,10 @@ One call's way through it:
     blocking.py, asynchronous.py   the shells: sockets, waiting, threads or event loop
          |  a Request                            ^  its outcome
          v                                       |
-    request.py   what is asked: arguments checked, message made, reply read
+    call.py      the arguments, checked
+    request.py   what is asked: message made, reply read
     machine.py   how it is asked: attempts, retries, clocks, errors; no I/O, told the time
+                 (backlog.py: whose turn it is; endpoints.py: whom to ask)
 
 `Client` and `AsyncClient` share everything but the waiting.
 """
@@ -19,6 +21,7 @@ from toystore.client.errors import (
     BadRequest,
     Conflict,
     Internal,
+    ManyFailed,
     Overloaded,
     Timeout,
     ToystoreError,
@@ -34,6 +37,7 @@ __all__ = [
     "Found",
     "Internal",
     "Load",
+    "ManyFailed",
     "Overloaded",
     "Placement",
     "ProcessClock",

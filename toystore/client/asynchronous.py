@@ -11,16 +11,17 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
-from typing import Any, Self
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial, wraps
+from typing import Any, Literal, Self, TypeVarTuple, Unpack, overload
 
 import zmq
 
 from toystore.client.answer import Found, Placement, RingTable, Written
-from toystore.client.call import Calls, Key, Many, Value
+from toystore.client.call import IN_FLIGHT_MAX, Calls, Key, KeyT, Many, Value, in_flight
 from toystore.client.clock import Clock
-from toystore.client.errors import ToystoreError
+from toystore.client.errors import Internal, ToystoreError
 from toystore.client.machine import ClientMachine
 from toystore.client.request import Answer, Request
 from toystore.client.sockets import (
@@ -31,10 +32,29 @@ from toystore.client.sockets import (
     offer,
     open_dealer,
     ready_for,
+    told,
 )
 
 _DRAIN_FRAMES_MAX = 64
 """Frames taken from one socket before the loop's other callbacks have their turn."""
+_NEVER = float("inf")
+
+_Args = TypeVarTuple("_Args")
+
+
+def _guarded(
+    callback: Callable[[AsyncClient, Unpack[_Args]], None],
+) -> Callable[[AsyncClient, Unpack[_Args]], None]:
+    """A callback of the loop, which would log what it raises, and nobody would be told."""
+
+    @wraps(callback)
+    def guarded(self: AsyncClient, *args: *_Args) -> None:
+        try:
+            callback(self, *args)
+        except Exception as error:
+            self._fail(error)
+
+    return guarded
 
 
 class AsyncClient:
@@ -52,7 +72,7 @@ class AsyncClient:
         attempt_timeout: float | None = None,
         bucket: str = "default",
         clock: Clock | None = None,
-        max_in_flight: int = 1024,
+        max_in_flight: int = IN_FLIGHT_MAX,
         spread: bool = False,
     ) -> None:
         """Connects to nothing yet.  Arguments as of `Client`, and two more.
@@ -67,7 +87,7 @@ class AsyncClient:
             spread: use the endpoints in turn, rather than the first until it fails.
         """
         self._calls = Calls(endpoints, timeout, attempt_timeout, bucket, clock)
-        self._in_flight_max = max_in_flight
+        self._in_flight_max = in_flight(max_in_flight)
         self._spread = spread
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -119,33 +139,84 @@ class AsyncClient:
         calls = self._calls
         return await self._ask(calls.delete(calls.terms(bucket, n, w, timeout), key, context))
 
+    @overload
     async def get_many(
         self,
-        keys: Iterable[Key],
+        keys: Iterable[KeyT],
         *,
         bucket: str | None = None,
         n: int | None = None,
         r: int | None = None,
         timeout: float | None = None,
-    ) -> dict[Key, Found | ToystoreError | None]:
-        """As `Client.get_many`."""
-        calls = self._calls
-        return await self._ask_many(calls.get_many(calls.terms(bucket, n, r, timeout), keys))
+        errors: Literal["raise"] = "raise",
+    ) -> dict[KeyT, Found | None]: ...
 
+    @overload
+    async def get_many(
+        self,
+        keys: Iterable[KeyT],
+        *,
+        bucket: str | None = None,
+        n: int | None = None,
+        r: int | None = None,
+        timeout: float | None = None,
+        errors: Literal["return"],
+    ) -> dict[KeyT, Found | ToystoreError | None]: ...
+
+    async def get_many(
+        self,
+        keys: Iterable[KeyT],
+        *,
+        bucket: str | None = None,
+        n: int | None = None,
+        r: int | None = None,
+        timeout: float | None = None,
+        errors: Literal["raise", "return"] = "raise",
+    ) -> Mapping[KeyT, Found | ToystoreError | None]:
+        """As `Client.get_many`."""
+        terms = self._calls.terms(bucket, n, r, timeout)
+        return await self._ask_many(self._calls.get_many(terms, keys, errors))
+
+    @overload
     async def put_many(
         self,
-        items: Mapping[Key, Value],
+        items: Mapping[KeyT, Value],
         *,
         bucket: str | None = None,
         n: int | None = None,
         w: int | None = None,
         timeout: float | None = None,
         ttl: float | None = None,
-    ) -> dict[Key, Written | ToystoreError]:
+        errors: Literal["raise"] = "raise",
+    ) -> dict[KeyT, Written]: ...
+
+    @overload
+    async def put_many(
+        self,
+        items: Mapping[KeyT, Value],
+        *,
+        bucket: str | None = None,
+        n: int | None = None,
+        w: int | None = None,
+        timeout: float | None = None,
+        ttl: float | None = None,
+        errors: Literal["return"],
+    ) -> dict[KeyT, Written | ToystoreError]: ...
+
+    async def put_many(
+        self,
+        items: Mapping[KeyT, Value],
+        *,
+        bucket: str | None = None,
+        n: int | None = None,
+        w: int | None = None,
+        timeout: float | None = None,
+        ttl: float | None = None,
+        errors: Literal["raise", "return"] = "raise",
+    ) -> Mapping[KeyT, Written | ToystoreError]:
         """As `Client.put_many`."""
-        calls = self._calls
-        terms = calls.terms(bucket, n, w, timeout)
-        return await self._ask_many(calls.put_many(terms, items, ttl))
+        terms = self._calls.terms(bucket, n, w, timeout)
+        return await self._ask_many(self._calls.put_many(terms, items, ttl, errors))
 
     async def status(
         self, endpoint: str | None = None, *, timeout: float | None = None
@@ -170,7 +241,7 @@ class AsyncClient:
         """Close the sockets; what is awaited ends with an error.  May be called again."""
         self._check_process()
         self._closed = True
-        self._machine.close(time.monotonic())
+        self._machine.end("the client was closed", time.monotonic())
         self._settle()
         self._release()
 
@@ -184,10 +255,12 @@ class AsyncClient:
 
     async def _ask(self, request: Request[Answer]) -> Answer:
         """See one request through."""
-        self._check_loop()
-        future = self._begin(request)
+        loop = self._check_loop()
+        request.waiter = loop.create_future()
+        self._machine.begin(request, time.monotonic())
+        self._begun(loop)
         try:
-            outcome = await future
+            outcome: Answer | ToystoreError = await request.waiter
         except asyncio.CancelledError:
             self._abandon(request)
             raise
@@ -195,31 +268,32 @@ class AsyncClient:
             raise outcome
         return outcome
 
-    async def _ask_many(self, many: Many[Answer]) -> dict[Key, Answer | ToystoreError]:
+    async def _ask_many(self, many: Many[KeyT, Answer]) -> Mapping[KeyT, Answer | ToystoreError]:
         """See the requests of a call about many keys through."""
-        self._check_loop()
-        futures = [self._begin(request) for request in many.requests.values()]
+        loop = self._check_loop()
+        requests = many.requests.values()
+        for request in requests:
+            request.waiter = loop.create_future()
+        self._machine.begin_many(requests, many.timeout_s, time.monotonic())
+        self._begun(loop)
         try:
-            for future in futures:
-                await future
+            for request in requests:
+                await request.waiter
         except asyncio.CancelledError:
-            for request in many.requests.values():
+            for request in requests:
                 self._abandon(request)
             raise
         return many.answers()
 
-    def _begin(self, request: Request[Answer]) -> asyncio.Future[Answer | ToystoreError]:
-        """Take on a request, to leave when this turn of the loop is over."""
-        assert self._loop is not None
-        request.waiter = future = self._loop.create_future()
-        self._machine.begin(request, time.monotonic())
-        self._flush_soon(self._loop)
-        return future
+    def _begun(self, loop: asyncio.AbstractEventLoop) -> None:
+        """A request was taken on, to leave when this turn of the loop is over."""
+        self._set_timer()  # First of all: whatever fails from here on, it ends in time.
+        self._flush_soon(loop)
 
     def _abandon(self, request: Request[Any]) -> None:
         """Nobody awaits it any more; its place may go to another."""
         self._machine.abandon(request, time.monotonic())
-        if self._loop is not None and not self._closed:
+        if self._loop is not None and not self._closed and not self._loop.is_closed():
             self._flush_soon(self._loop)
 
     # --- sockets and the loop -------------------------------------------------------------
@@ -228,7 +302,30 @@ class AsyncClient:
         """Send what waits when this turn of the loop is over."""
         if not self._flush_comes:
             self._flush_comes = True
-            loop.call_soon(self._flush)
+            loop.call_soon(self._on_turn)
+
+    @_guarded
+    def _on_turn(self) -> None:
+        """This turn's requests are all there."""
+        self._flush()
+
+    @_guarded
+    def _on_ready(self, at: int) -> None:
+        """Something about this socket has changed."""
+        self._looks_come.discard(at)
+        if at in self._dealers:
+            with self._mishaps(at):
+                for frame in drain(self._dealers[at], _DRAIN_FRAMES_MAX):
+                    self._machine.receive(frame, at, time.monotonic())
+            self._flush()
+            self._look_again(at)
+
+    @_guarded
+    def _on_timer(self) -> None:
+        """Some request may be due."""
+        self._timer, self._timer_due = None, _NEVER
+        self._machine.on_deadline(time.monotonic())
+        self._flush()
 
     def _flush(self) -> None:
         """Send what waits, wherever there is a connection."""
@@ -242,27 +339,20 @@ class AsyncClient:
 
     def _send(self, at: int) -> None:
         """Send what waits for this endpoint, if it is connected."""
-        socket = self._dealers.get(at) or self._open(at)
-        if ready_for(socket) & zmq.POLLOUT:
-            self._machine.flush(at, partial(offer, socket), time.monotonic())
-        self._look_again(at, socket)
+        with self._mishaps(at):
+            socket = self._dealers.get(at) or self._open(at)
+            if ready_for(socket) & zmq.POLLOUT:
+                self._machine.flush(at, partial(offer, socket), time.monotonic())
+        self._look_again(at)
 
-    def _on_ready(self, at: int) -> None:
-        """Something about this socket has changed."""
-        self._looks_come.discard(at)
-        socket = self._dealers.get(at)
-        if socket is not None:
-            for frame in drain(socket, _DRAIN_FRAMES_MAX):
-                self._machine.receive(frame, at, time.monotonic())
-            self._flush()
-            self._look_again(at, socket)
-
-    def _look_again(self, at: int, socket: Socket) -> None:
+    def _look_again(self, at: int) -> None:
         """Whatever touches a socket may take the descriptor's news with it: ask the socket."""
+        socket = self._dealers.get(at)
+        if socket is None or self._loop is None:
+            return
         events = ready_for(socket)
         wanted = events & zmq.POLLIN or (events & zmq.POLLOUT and self._machine.waiting[at])
         if wanted and at not in self._looks_come:
-            assert self._loop is not None
             self._looks_come.add(at)
             self._loop.call_soon(self._on_ready, at)
 
@@ -273,18 +363,16 @@ class AsyncClient:
             if not request.waiter.done():
                 request.waiter.set_result(request.outcome)
         finished.clear()
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        """Be called when something is due."""
         due = self._machine.next_deadline()
         if due is not None and due < self._timer_due and self._loop is not None:
             if self._timer is not None:
                 self._timer.cancel()
             self._timer_due = due
             self._timer = self._loop.call_later(due - time.monotonic(), self._on_timer)
-
-    def _on_timer(self) -> None:
-        """Some request may be due."""
-        self._timer, self._timer_due = None, float("inf")
-        self._machine.on_deadline(time.monotonic())
-        self._flush()
 
     def _open(self, at: int) -> Socket:
         """Connect to an endpoint, and have the loop watch the socket."""
@@ -293,6 +381,33 @@ class AsyncClient:
         self._loop.add_reader(descriptor(socket), self._on_ready, at)
         return socket
 
+    # --- when something goes wrong --------------------------------------------------------
+
+    @contextmanager
+    def _mishaps(self, at: int) -> Iterator[None]:
+        """What the system refuses us costs the connection to an endpoint."""
+        try:
+            yield
+        except zmq.ZMQError as error:
+            self._drop(at)
+            self._machine.on_disconnected(at, told(error), time.monotonic(), certain=True)
+
+    def _drop(self, at: int) -> None:
+        """Let go of a socket."""
+        socket = self._dealers.pop(at, None)
+        if socket is not None:
+            if self._loop is not None and not self._loop.is_closed():
+                self._loop.remove_reader(descriptor(socket))
+            socket.close()
+
+    def _fail(self, error: Exception) -> None:
+        """A callback has failed: nobody knows how far it came, so begin with nothing asked."""
+        text = f"the client failed: {type(error).__name__}: {error}"
+        self._machine.end(text, time.monotonic(), error=Internal)
+        self._settle()
+        self._release()
+        self._start()
+
     # --- which process, which loop --------------------------------------------------------
 
     def _start(self) -> None:
@@ -300,22 +415,23 @@ class AsyncClient:
         self._machine = ClientMachine(self._calls.endpoints, self._calls.clock, self._in_flight_max)
         self._flush_comes = False
         self._looks_come = set()
-        self._timer_due = float("inf")
+        self._timer_due = _NEVER
         self._pid = os.getpid()
 
-    def _check_loop(self) -> None:
-        """Find out if we were closed, forked, or moved to another event loop."""
+    def _check_loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that runs; find out if we were closed, forked, or moved to another one."""
         if self._closed:
             raise ToystoreError("this client is closed")
         self._check_process()
         loop = asyncio.get_running_loop()
         if loop is self._loop:
-            return
+            return loop
         if self._loop is not None and not self._loop.is_closed():
             raise ToystoreError("this client belongs to another event loop: make one for each")
         self._release()
         self._start()
         self._loop = loop
+        return loop
 
     def _check_process(self) -> None:
         """We may have been forked: then what is open is the parent's."""
@@ -329,8 +445,5 @@ class AsyncClient:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self._dealers:
-            socket = self._dealers.popitem()[1]
-            if self._loop is not None and not self._loop.is_closed():
-                self._loop.remove_reader(descriptor(socket))
-            socket.close()
+        for at in list(self._dealers):
+            self._drop(at)

@@ -1,8 +1,9 @@
 """The blocking client.
 
-A single request goes over a REQ socket, to one endpoint at a time; an attempt that stays
-without an answer costs the socket, and the next is made with a fresh one, at the next
-endpoint (the Lazy Pirate of the ZMQ Guide, chapter 4).  `get_many` and `put_many` are
+A single request goes over a REQ socket, to one endpoint at a time; after an attempt that
+stays without an answer the next is made over a fresh one, at the next endpoint (the Lazy
+Pirate of the ZMQ Guide, chapter 4).  The sockets of earlier attempts are kept until the
+request ends, as their answers may be late and are still good.  `get_many` and `put_many` are
 answered in several frames, which REQ cannot take, and go over a DEALER to an endpoint.
 When to ask whom is `ClientMachine`'s to say; this is its shell: it waits, sends, receives.
 """
@@ -15,24 +16,34 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self
+from typing import Any, Literal, Self, overload
 
 import zmq
 
 from toystore.client.answer import Found, Placement, RingTable, Written
-from toystore.client.call import Calls, Key, Many, Value
+from toystore.client.call import IN_FLIGHT_MAX, Calls, Key, KeyT, Many, Value
 from toystore.client.clock import Clock
 from toystore.client.errors import Timeout, ToystoreError
 from toystore.client.machine import ClientMachine
 from toystore.client.request import DONE, WAITING, Answer, Request
-from toystore.client.sockets import Socket, drain, inherited, offer, open_dealer, open_req
+from toystore.client.sockets import Socket, drain, inherited, offer, open_dealer, open_req, told
 
-BULK_IN_FLIGHT_MAX = 1024
 _DRAIN_FRAMES_MAX = 1000
 _POLL_S_MAX = 60.0
 
 _fork_lock = threading.Lock()
+
+
+@dataclass
+class _Req:
+    """A REQ socket, connected to an endpoint."""
+
+    socket: Socket
+    at: int
+    asked: bool = False
+    """Whether it awaits a reply, and can ask nothing else."""
 
 
 class Client:
@@ -134,38 +145,113 @@ class Client:
         calls = self._calls
         return self._ask(calls.delete(calls.terms(bucket, n, w, timeout), key, context))
 
+    @overload
     def get_many(
         self,
-        keys: Iterable[Key],
+        keys: Iterable[KeyT],
         *,
         bucket: str | None = None,
         n: int | None = None,
         r: int | None = None,
         timeout: float | None = None,
-    ) -> dict[Key, Found | ToystoreError | None]:
-        """Read many keys at once: for each what `get` would return or raise.
+        errors: Literal["raise"] = "raise",
+    ) -> dict[KeyT, Found | None]: ...
 
-        ``timeout`` is for all of them together.  Raises only what concerns them all.
+    @overload
+    def get_many(
+        self,
+        keys: Iterable[KeyT],
+        *,
+        bucket: str | None = None,
+        n: int | None = None,
+        r: int | None = None,
+        timeout: float | None = None,
+        errors: Literal["return"],
+    ) -> dict[KeyT, Found | ToystoreError | None]: ...
+
+    def get_many(
+        self,
+        keys: Iterable[KeyT],
+        *,
+        bucket: str | None = None,
+        n: int | None = None,
+        r: int | None = None,
+        timeout: float | None = None,
+        errors: Literal["raise", "return"] = "raise",
+    ) -> Mapping[KeyT, Found | ToystoreError | None]:
+        """Read many keys at once: for each what `get` would return.
+
+        Args:
+            keys: each as of `get`; one that occurs twice is asked for once.
+            bucket: as of `get`.
+            n: as of `get`.
+            r: as of `get`.
+            timeout: seconds for each key, from when it is sent.  So many are under way at
+                once, the others wait for their turn; if nothing is answered for as long as
+                this, all of them end.
+            errors: "raise", or "return" to have a key's error for its answer.
+
+        Raises:
+            ManyFailed: some keys failed; it holds the answers of all.
+            ToystoreError: what concerns them all, such as a client that is closed.
         """
         terms = self._calls.terms(bucket, n, r, timeout)
-        return self._ask_many(self._calls.get_many(terms, keys), terms.timeout_s)
+        return self._ask_many(self._calls.get_many(terms, keys, errors))
 
+    @overload
     def put_many(
         self,
-        items: Mapping[Key, Value],
+        items: Mapping[KeyT, Value],
         *,
         bucket: str | None = None,
         n: int | None = None,
         w: int | None = None,
         timeout: float | None = None,
         ttl: float | None = None,
-    ) -> dict[Key, Written | ToystoreError]:
-        """Write many keys at once: for each what `put` would return or raise.
+        errors: Literal["raise"] = "raise",
+    ) -> dict[KeyT, Written]: ...
 
-        ``timeout`` is for all of them together.  Raises only what concerns them all.
+    @overload
+    def put_many(
+        self,
+        items: Mapping[KeyT, Value],
+        *,
+        bucket: str | None = None,
+        n: int | None = None,
+        w: int | None = None,
+        timeout: float | None = None,
+        ttl: float | None = None,
+        errors: Literal["return"],
+    ) -> dict[KeyT, Written | ToystoreError]: ...
+
+    def put_many(
+        self,
+        items: Mapping[KeyT, Value],
+        *,
+        bucket: str | None = None,
+        n: int | None = None,
+        w: int | None = None,
+        timeout: float | None = None,
+        ttl: float | None = None,
+        errors: Literal["raise", "return"] = "raise",
+    ) -> Mapping[KeyT, Written | ToystoreError]:
+        """Write many keys at once: for each what `put` would return.
+
+        Args:
+            items: keys and values, each as of `put`.
+            bucket: as of `put`.
+            n: as of `put`.
+            w: as of `put`.
+            timeout: as of `get_many`.
+            ttl: not supported yet.
+            errors: as of `get_many`.
+
+        Raises:
+            ManyFailed: some keys failed; it holds the answers of all.
+            ToystoreError: what concerns them all, such as a client that is closed.
         """
         terms = self._calls.terms(bucket, n, w, timeout)
-        return self._ask_many(self._calls.put_many(terms, items, ttl), terms.timeout_s)
+        return self._ask_many(self._calls.put_many(terms, items, ttl, errors))
 
     def status(
         self, endpoint: str | None = None, *, timeout: float | None = None
@@ -192,10 +278,8 @@ class Client:
             self._restart()
         with self._lock:
             self._closed = True
-            self._machine.close(time.monotonic())
-            self._drop_req()
-            while self._dealers:
-                self._dealers.popitem()[1].close()
+            self._machine.end("the client was closed", time.monotonic())
+            self._close_sockets()
 
     def __enter__(self) -> Self:
         return self
@@ -208,10 +292,8 @@ class Client:
     def _start(self) -> None:
         """Begin with nothing open."""
         self._lock = threading.Lock()
-        self._machine = ClientMachine(self._calls.endpoints, self._calls.clock, BULK_IN_FLIGHT_MAX)
-        self._req: Socket | None = None
-        self._req_at = 0
-        self._req_asked = False
+        self._machine = ClientMachine(self._calls.endpoints, self._calls.clock, IN_FLIGHT_MAX)
+        self._reqs: list[_Req] = []
         self._dealers: dict[int, Socket] = {}
         self._pid = os.getpid()
 
@@ -219,7 +301,7 @@ class Client:
         """We were forked: what is open is the parent's, and the lock may be held for ever."""
         with _fork_lock:
             if os.getpid() != self._pid:
-                inherited.extend((self._req, self._dealers))
+                inherited.extend((self._reqs, self._dealers))
                 self._start()
 
     @contextmanager
@@ -232,9 +314,29 @@ class Client:
         try:
             if self._closed:
                 raise ToystoreError("this client is closed")
-            yield self._machine
+            with self._tidied():
+                yield self._machine
         finally:
             self._lock.release()
+
+    @contextmanager
+    def _tidied(self) -> Iterator[None]:
+        """However a call ends, its requests end with it."""
+        try:
+            yield
+        except zmq.ZMQError as error:
+            self._machine.end(told(error), time.monotonic())
+            self._close_sockets()
+        finally:
+            self._machine.end("interrupted", time.monotonic())
+            self._machine.finished.clear()
+            self._forget_attempts()
+
+    def _close_sockets(self) -> None:
+        """Close them all."""
+        self._drop_reqs()
+        while self._dealers:
+            self._dealers.popitem()[1].close()
 
     # --- one request, over REQ ------------------------------------------------------------
 
@@ -242,95 +344,117 @@ class Client:
         """See one request through."""
         with self._turn(request.deadline) as machine:
             machine.begin(request, time.monotonic())
-            try:
-                while request.stage != DONE:
-                    self._step(request)
-            finally:
-                machine.abandon(request, time.monotonic())
-                machine.finished.clear()
+            while request.stage != DONE:
+                self._step(request)
         outcome = request.outcome
         if isinstance(outcome, ToystoreError):
             raise outcome
         return outcome
 
     def _step(self, request: Request[Any]) -> None:
-        """Send if there is something to send, then wait for what comes next."""
-        machine = self._machine
+        """Send if there is something to send, then wait for what comes next, from any attempt."""
+        machine, poller = self._machine, zmq.Poller()
         if request.stage == WAITING:
-            self._send(request.endpoint)
-        socket = self._req_to(request.endpoint)
-        wanted = zmq.POLLOUT if request.stage == WAITING else zmq.POLLIN
-        if socket.poll(_wait_ms(machine), wanted) & zmq.POLLIN:
-            self._take(socket)
+            with self._mishaps(request.endpoint):
+                self._send(request.endpoint)
+        for req in self._reqs:
+            wants = req.at == request.endpoint and request.stage == WAITING and not req.asked
+            poller.register(req.socket, zmq.POLLIN | (zmq.POLLOUT if wants else 0))
+        ready = dict(poller.poll(_wait_ms(machine))) if request.stage != DONE else {}
+        for req in self._reqs:
+            if ready.get(req.socket, 0) & zmq.POLLIN:
+                with self._mishaps(req.at):
+                    self._take(req)
         machine.on_deadline(time.monotonic())
 
     def _send(self, endpoint: int) -> None:
         """Send what waits for this endpoint, if it is connected."""
-        if self._req_asked:  # An attempt without an answer: it never comes to this socket.
-            self._drop_req()
-        socket = self._req_to(endpoint)
+        req = self._req_to(endpoint)
 
         def send(frame: bytes) -> bool:
-            self._req_asked = offer(socket, frame)
-            return self._req_asked
+            req.asked = offer(req.socket, frame)
+            return req.asked
 
         self._machine.flush(endpoint, send, time.monotonic())
 
-    def _take(self, socket: Socket) -> None:
+    def _take(self, req: _Req) -> None:
         """Receive what seems to be the reply; if it is another one's, there is nothing."""
         try:
-            frames = socket.recv_multipart(zmq.NOBLOCK)
+            frames = req.socket.recv_multipart(zmq.NOBLOCK)
         except zmq.Again:
             return
-        self._req_asked = False
-        self._machine.receive(frames[-1], self._req_at, time.monotonic())
+        req.asked = False
+        self._machine.receive(frames[-1], req.at, time.monotonic())
 
-    def _req_to(self, endpoint: int) -> Socket:
-        """The REQ socket, connected to this endpoint."""
-        if self._req is not None and self._req_at != endpoint:
-            self._drop_req()
-        if self._req is None:
-            self._req, self._req_at = open_req(self._calls.endpoints[endpoint]), endpoint
-        return self._req
+    def _req_to(self, endpoint: int) -> _Req:
+        """A REQ socket that is connected to this endpoint, and awaits nothing."""
+        for req in self._reqs:
+            if req.at == endpoint and not req.asked:
+                return req
+        self._reqs.append(_Req(open_req(self._calls.endpoints[endpoint]), endpoint))
+        return self._reqs[-1]
 
-    def _drop_req(self) -> None:
-        """Close the REQ socket, and with it what it still awaits."""
-        if self._req is not None:
-            self._req.close()
-        self._req, self._req_asked = None, False
+    def _forget_attempts(self) -> None:
+        """Keep a socket for the next request, and none that still awaits its reply."""
+        kept = next(
+            (r for r in self._reqs if r.at == self._machine.preferred and not r.asked), None
+        )
+        self._drop_reqs(kept)
+
+    def _drop_reqs(self, kept: _Req | None = None) -> None:
+        """Close the REQ sockets but one, and with them what they still await."""
+        while self._reqs:
+            req = self._reqs.pop()
+            if req is not kept:
+                req.socket.close()
+        if kept is not None:
+            self._reqs.append(kept)
+
+    @contextmanager
+    def _mishaps(self, at: int) -> Iterator[None]:
+        """What the system refuses us costs the connections to an endpoint."""
+        try:
+            yield
+        except zmq.ZMQError as error:
+            for req in [req for req in self._reqs if req.at == at]:
+                self._reqs.remove(req)
+                req.socket.close()
+            if at in self._dealers:
+                self._dealers.pop(at).close()
+            self._machine.on_disconnected(at, told(error), time.monotonic(), certain=True)
 
     # --- many requests, over DEALER -------------------------------------------------------
 
-    def _ask_many(self, many: Many[Answer], timeout_s: float) -> dict[Key, Answer | ToystoreError]:
+    def _ask_many(self, many: Many[KeyT, Answer]) -> Mapping[KeyT, Answer | ToystoreError]:
         """See the requests of a call about many keys through."""
-        with self._turn(time.monotonic() + timeout_s) as machine:
-            try:
-                for request in many.requests.values():
-                    machine.begin(request, time.monotonic())
-                while machine.busy:
-                    self._step_many()
-            finally:
-                for request in many.requests.values():
-                    machine.abandon(request, time.monotonic())
-                machine.finished.clear()
+        with self._turn(time.monotonic() + many.timeout_s) as machine:
+            machine.begin_many(many.requests.values(), many.timeout_s, time.monotonic())
+            while machine.busy:
+                self._step_many()
         return many.answers()
 
     def _step_many(self) -> None:
         """Send what can be sent, then wait for what comes next."""
         machine, poller = self._machine, zmq.Poller()
         for at, waiting in enumerate(machine.waiting):
-            if waiting and at not in self._dealers:
-                self._dealers[at] = open_dealer(self._calls.endpoints[at])
+            if waiting:
+                with self._mishaps(at):
+                    self._send_many(at)
         for at, socket in self._dealers.items():
-            machine.flush(at, partial(offer, socket), time.monotonic())
             poller.register(socket, zmq.POLLIN | (zmq.POLLOUT if machine.waiting[at] else 0))
-        ready = dict(poller.poll(_wait_ms(machine)))
-        now = time.monotonic()
-        for at, socket in self._dealers.items():
+        ready = dict(poller.poll(_wait_ms(machine))) if machine.busy else {}
+        for at, socket in list(self._dealers.items()):
             if ready.get(socket, 0) & zmq.POLLIN:
-                for frame in drain(socket, _DRAIN_FRAMES_MAX):
-                    machine.receive(frame, at, now)
-        machine.on_deadline(now)
+                with self._mishaps(at):
+                    for frame in drain(socket, _DRAIN_FRAMES_MAX):
+                        machine.receive(frame, at, time.monotonic())
+        machine.on_deadline(time.monotonic())
+
+    def _send_many(self, at: int) -> None:
+        """Send what waits for an endpoint, if it is connected."""
+        if at not in self._dealers:
+            self._dealers[at] = open_dealer(self._calls.endpoints[at])
+        self._machine.flush(at, partial(offer, self._dealers[at]), time.monotonic())
 
 
 def _wait_ms(machine: ClientMachine) -> int:

@@ -11,11 +11,11 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Generic
+from typing import Generic, TypeVar, cast
 
 from toystore.client.answer import Found, Written
-from toystore.client.clock import Clock, process_clock
-from toystore.client.errors import BadRequest, ToystoreError
+from toystore.client.clock import CheckedClock, Clock, process_clock
+from toystore.client.errors import BadRequest, ManyFailed, ToystoreError
 from toystore.client.request import (
     Answer,
     DeleteRequest,
@@ -32,31 +32,48 @@ from toystore.core.settings import VALUE_BYTES_CAP
 
 Key = str | bytes
 Value = str | bytes
+KeyT = TypeVar("KeyT", bound=Key)
 
 ATTEMPT_S_MIN = 0.1
 VALUE_BYTES_MAX = VALUE_BYTES_CAP
 """More is not even sent.  What a cluster accepts is its own setting, and mostly far lower."""
+IN_FLIGHT_MAX = 1024
 _QUORUM_MAX = 2**16
-_TIMEOUT_S_MAX = 1e6
+_TIMEOUT_S_MAX = 1_000_000
 
 
-class Many(Generic[Answer]):
+class Many(Generic[KeyT, Answer]):
     """The requests of a call about many keys; a bad key has its error instead of one."""
 
-    def __init__(self, keys: list[Key], make: Callable[[Key], Request[Answer]]) -> None:
-        self.requests: dict[Key, Request[Answer]] = {}
-        self._errors: dict[Key, ToystoreError] = {}
+    def __init__(
+        self, keys: list[KeyT], make: Callable[[KeyT], Request[Answer]], terms: Terms, errors: str
+    ) -> None:
+        """``errors``: "raise" or "return"."""
+        if errors not in ("raise", "return"):
+            raise BadRequest(f'errors is "raise" or "return", not {errors!r:.80}')
+        self.timeout_s = terms.timeout_s
+        self.requests: dict[KeyT, Request[Answer]] = {}
+        self._refused: dict[KeyT, ToystoreError] = {}
         self._keys = keys
+        self._raises = errors == "raise"
         for key in dict.fromkeys(keys):
             try:
                 self.requests[key] = make(key)
             except BadRequest as error:
-                self._errors[key] = error
+                self._refused[key] = error
 
-    def answers(self) -> dict[Key, Answer | ToystoreError]:
-        """What became of each key, once every request is done; in the order of the keys."""
-        errors, requests = self._errors, self.requests
-        return {key: errors[key] if key in errors else requests[key].outcome for key in self._keys}
+    def answers(self) -> dict[KeyT, Answer | ToystoreError]:
+        """What became of each key, once every request is done; in the order of the keys.
+
+        Raises `ManyFailed` if that is an error of any, unless errors are to be returned.
+        """
+        refused, requests = self._refused, self.requests
+        answers = {
+            key: refused[key] if key in refused else requests[key].outcome for key in self._keys
+        }
+        if self._raises and any(isinstance(each, ToystoreError) for each in answers.values()):
+            raise ManyFailed.of(answers)
+        return answers
 
 
 class Calls:
@@ -68,10 +85,10 @@ class Calls:
         timeout: object,
         attempt_timeout: object,
         bucket: object,
-        clock: Clock | None,
+        clock: object,
     ) -> None:
         self.endpoints = endpoint_list(endpoints)
-        self.clock = clock or process_clock
+        self.clock = process_clock if clock is None else CheckedClock(clock_like(clock))
         self._attempt_s = attempt_timeout
         self._defaults = make_terms(bucket, None, None, timeout, attempt_timeout)
 
@@ -106,16 +123,18 @@ class Calls:
         named, seen = key_bytes(key), context_bytes(context)
         return DeleteRequest(terms, time.monotonic(), named, context=seen, clock=self.clock)
 
-    def get_many(self, terms: Terms, keys: object) -> Many[Found | None]:
+    def get_many(self, terms: Terms, keys: Iterable[KeyT], errors: str) -> Many[KeyT, Found | None]:
         """Read many keys."""
-        return Many(key_list(keys), lambda key: self.get(terms, key))
+        return Many(key_list(keys), lambda key: self.get(terms, key), terms, errors)
 
-    def put_many(self, terms: Terms, items: object, ttl: object) -> Many[Written]:
+    def put_many(
+        self, terms: Terms, items: Mapping[KeyT, Value], ttl: object, errors: str
+    ) -> Many[KeyT, Written]:
         """Write many keys."""
         refuse_ttl(ttl)
         if not isinstance(items, Mapping):
             raise BadRequest(f"items are a mapping of keys to values, not {type(items).__name__}")
-        return Many(list(items), lambda key: self.put(terms, key, items[key]))
+        return Many(list(items), lambda key: self.put(terms, key, items[key]), terms, errors)
 
     def status(self, terms: Terms, endpoint: object) -> StatusRequest:
         """How the cluster looks from the node at ``endpoint``, or from any."""
@@ -168,15 +187,32 @@ def context_bytes(context: object) -> bytes:
     return context
 
 
-def key_list(keys: object) -> list[Any]:
+def key_list(keys: Iterable[KeyT]) -> list[KeyT]:
     """The keys of a call about many; each may still be a bad one.  Raises `BadRequest`."""
     if isinstance(keys, (str, bytes)) or not isinstance(keys, Iterable):
         raise BadRequest(f"keys come as a list or another iterable, not {type(keys).__name__}")
     listed = list(keys)
     for key in listed:
-        if not isinstance(key, (str, bytes)) and type(key).__hash__ is None:
-            raise BadRequest(f"a key is str or bytes, not {type(key).__name__}")
+        try:
+            hash(key)
+        except TypeError:
+            raise BadRequest(f"a key is str or bytes, not {type(key).__name__}") from None
     return listed
+
+
+def clock_like(clock: object) -> Clock:
+    """A clock to stamp by.  Raises `BadRequest` if it is none."""
+    methods = (getattr(clock, method, None) for method in ("mint", "merge"))
+    if isinstance(clock, type) or not all(map(callable, methods)):
+        raise BadRequest(f"a clock is an object with the methods mint and merge, not {clock!r:.80}")
+    return cast(Clock, clock)
+
+
+def in_flight(bound: object) -> int:
+    """How many requests may be under way at once.  Raises `BadRequest`."""
+    if not isinstance(bound, int) or isinstance(bound, bool) or bound < 1:
+        raise BadRequest(f"max_in_flight is a number of requests from 1 up, not {bound!r:.80}")
+    return bound
 
 
 def refuse_ttl(ttl: object) -> None:
@@ -234,7 +270,9 @@ def _count(given: object, what: str) -> int | None:
     if given is None:
         return None
     if not isinstance(given, int) or isinstance(given, bool) or not 0 < given < _QUORUM_MAX:
-        raise BadRequest(f"{what} is a number of replicas from 1 up, not {given!r:.80}")
+        raise BadRequest(
+            f"{what} is a number of replicas from 1 to {_QUORUM_MAX - 1:,}, not {given!r:.80}"
+        )
     return given
 
 
@@ -246,5 +284,7 @@ def _seconds(given: object, what: str) -> float:
         or not math.isfinite(given)
         or not 0 < given <= _TIMEOUT_S_MAX
     ):
-        raise BadRequest(f"{what} is a number of seconds above 0, not {given!r:.80}")
+        raise BadRequest(
+            f"{what} is a number of seconds above 0 and up to {_TIMEOUT_S_MAX:,}, not {given!r:.80}"
+        )
     return float(given)

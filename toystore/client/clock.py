@@ -15,7 +15,8 @@ import threading
 import time
 from typing import Protocol
 
-from toystore.core.stamp import HybridLogicalClock
+from toystore.client.errors import ToystoreError
+from toystore.core.stamp import HybridLogicalClock, unpack_stamp
 
 
 class Clock(Protocol):
@@ -51,6 +52,35 @@ class ProcessClock:
         self._lock = threading.Lock()
         self._clock = HybridLogicalClock.drawn(random.SystemRandom())
         self._clock.merge(seen)
+
+
+class CheckedClock:
+    """A caller's own clock, whose failures become errors of the request that they concern."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def mint(self) -> bytes:
+        """A stamp of the clock.  Raises `ToystoreError` if it gives none."""
+        try:
+            stamp = self._clock.mint()
+            unpack_stamp(stamp)
+        except Exception as error:
+            raise _failed("mint", error) from error
+        return stamp
+
+    def merge(self, stamp: bytes) -> None:
+        """Show the clock a stamp, if it is one.  Raises `ToystoreError` if that fails."""
+        unpack_stamp(stamp)
+        try:
+            self._clock.merge(stamp)
+        except Exception as error:
+            raise _failed("merge", error) from error
+
+
+def _failed(method: str, error: Exception) -> ToystoreError:
+    text = f"the clock that this client was given failed in {method}()"
+    return ToystoreError(f"{text}: {type(error).__name__}: {error}")
 
 
 process_clock = ProcessClock()

@@ -6,7 +6,8 @@
     ├── Overloaded           the store has no room for this request now
     ├── Timeout              no answer in time
     ├── Conflict             the request contradicts what is stored
-    └── Internal             the store failed over this request; trying again will not help
+    ├── Internal             the store failed over this request; trying again will not help
+    └── ManyFailed           some keys of a get_many or put_many; holds every key's answer
 
 Each knows whether it is ``definite``: True says that the request did not happen and
 will not; False says that a write may have happened, or may still happen.  Errors of
@@ -15,7 +16,12 @@ reads are always definite.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Self
+
 from toystore.core.messages import Code
+
+_SHOWN = 3
 
 
 class ToystoreError(Exception):
@@ -50,6 +56,36 @@ class Conflict(ToystoreError):  # noqa: N818
 
 class Internal(ToystoreError):  # noqa: N818
     """The store failed over this request; its log says more."""
+
+
+class ManyFailed(ToystoreError):  # noqa: N818
+    """Some keys of a `get_many` or `put_many` failed; every key was tried.
+
+    It is definite if the errors of all keys are.
+    """
+
+    answers: Mapping[Any, Any] = {}
+    """What became of each key: what `get` or `put` would have returned, or its error."""
+
+    @classmethod
+    def of(cls, answers: Mapping[Any, Any]) -> Self:
+        """The error over these answers."""
+        errors = {key: each for key, each in answers.items() if isinstance(each, ToystoreError)}
+        told = [f"{key!r:.80}: {type(each).__name__}: {each}" for key, each in errors.items()]
+        more = ["..."] if len(told) > _SHOWN else []
+        text = f"{len(errors):,} of {len(answers):,} keys failed: "
+        error = cls(
+            text + "; ".join(told[:_SHOWN] + more),
+            definite=all(each.definite for each in errors.values()),
+        )
+        error.answers = answers
+        return error
+
+    @property
+    def errors(self) -> dict[Any, ToystoreError]:
+        """The keys that failed, and why."""
+        answers = self.answers.items()
+        return {key: each for key, each in answers if isinstance(each, ToystoreError)}
 
 
 ERROR_OF: dict[int, type[ToystoreError]] = {

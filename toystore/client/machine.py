@@ -6,15 +6,17 @@ endpoint at a time, and from stage to stage until it has an outcome:
     BACKLOG --room--> WAITING --sent--> SENT --reply----------------------------> DONE
                        ^  |              |  ^
                        |  no connection  |  late reply of an earlier attempt
-                       |  in time        |
-                       +--<-- next ------+  silent, NOT_SERVING, `_SPARED_BY` (once)
+                       |  (in time)      |
+                       +--<-- next ------+  silent, connection lost, NOT_SERVING,
+                       |                 |  `_SPARED_BY` (once)
                        +--<-- anew ------+  Superseded (above it), CLOCK_AHEAD (unstamped)
                        +--<-- PAUSED ----+  every endpoint said NOT_SERVING
 
-and from any stage to DONE when its deadline passes.  This is the Lazy Pirate of the ZMQ
-Guide (chapter 4) for many requests at once: a retry has the id and the stamp of the first
-attempt, so that a late reply is as good as a prompt one, and a write happens once.  A put
-*anew* is another write and has another id, lest the old one's reply be taken for its own.
+and from any stage to DONE when its deadline passes, or when no endpoint can be reached and
+none was asked.  This is the Lazy Pirate of the ZMQ Guide (chapter 4) for many requests at
+once: a retry has the id and the stamp of the first attempt, so that a late reply is as good
+as a prompt one, and a write happens once.  A put *anew* is another write and has another
+id: the old one's reply must not be taken for its own.
 
 A write whose stamp is refused is put anew without one, unless it may still happen under
 that stamp: then it would come back above what followed it, so other endpoints are asked.
@@ -22,18 +24,29 @@ A write without a stamp is not idempotent: once sent, it waits for its reply and
 put to another endpoint, where it could come to be stamped above what followed it.
 
 The shell calls `begin`, `flush` when an endpoint can be written to, `receive` for what
-arrives and `on_deadline` when `next_deadline` has come; it finds the outcomes in
-`finished`.  ``now`` is monotonic seconds.
+arrives, `on_connected` and `on_disconnected` for what it learns of connections, and
+`on_deadline` when `next_deadline` has come; it finds the outcomes in `finished`.
+``now`` is monotonic seconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from toystore.client.backlog import SWEEP_S_MIN, Backlog, Batch
 from toystore.client.clock import Clock
-from toystore.client.errors import ERROR_OF, Internal, Timeout, ToystoreError, Unavailable
+from toystore.client.endpoints import Endpoints
+from toystore.client.errors import (
+    ERROR_OF,
+    BadRequest,
+    Internal,
+    Timeout,
+    ToystoreError,
+    Unavailable,
+)
 from toystore.client.request import BACKLOG, DONE, PAUSED, SENT, WAITING, Request, WriteRequest
+from toystore.client.window import Window
 from toystore.core.messages import (
     Code,
     ErrorReply,
@@ -50,12 +63,10 @@ CONNECT_S = 0.15
 """How long to wait for a connection while there are endpoints not yet tried."""
 PAUSE_S = 0.05
 """How long to wait when every endpoint said that it is not serving."""
-SHUN_S = 1.0
-"""How long an endpoint that failed a request is passed over, while there are others."""
-SWEEP_S_MIN = 0.002
-"""Sweeps over all open requests for those that are due are at least this far apart."""
 FRAME_MESSAGES_MAX = 256
 FRAME_BYTES_MAX = 512 * 1024
+CUTS_MAX = 2
+"""A large request whose connection is lost this often is taken for the cause."""
 
 _NEVER = float("inf")
 _SPARED_BY = (Code.OVERLOADED, Code.UNAVAILABLE)
@@ -70,37 +81,41 @@ class ClientMachine:
 
     def __init__(self, endpoints: Sequence[str], clock: Clock, in_flight_max: int) -> None:
         """``in_flight_max``: requests beyond it wait in a backlog for room."""
-        self.preferred = 0
-        """The endpoint that new requests are put to: the last that did not fail one."""
         self.waiting: list[dict[int, Request[Any]]] = [{} for _ in endpoints]
         """For each endpoint what is to be sent there, by id."""
         self.finished: list[Request[Any]] = []
         """What has an outcome; the shell empties it."""
-        self._endpoints = endpoints
+        self._endpoints = Endpoints(endpoints)
         self._clock = clock
         self._in_flight_max = in_flight_max
         self._last_id = 0
         self._open: dict[int, Request[Any]] = {}
-        self._backlog: dict[int, Request[Any]] = {}
-        self._shunned: dict[int, float] = {}
-        # No request is due before these; they may be early, as what they came from is over.
+        self._backlog = Backlog()
+        self._window = Window(in_flight_max)
+        self._filling = False
         self._due = _NEVER
-        self._backlog_due = _NEVER
+        """No open request is due before; it may be early, as what it came from is over."""
 
     @property
     def busy(self) -> bool:
         """Whether any request is without an outcome."""
         return bool(self._open)
 
+    @property
+    def preferred(self) -> int:
+        """The endpoint that new requests are put to."""
+        return self._endpoints.preferred
+
     def begin(self, request: Request[Any], now: float) -> None:
         """Take on a request."""
-        self._last_id += 1
-        request.id = self._last_id
-        if len(self._open) < self._in_flight_max:
-            self._admit(request, now)
-        else:
-            self._backlog[request.id] = request
-            self._backlog_due = min(self._backlog_due, request.due)
+        self._enter(request, now)
+
+    def begin_many(self, requests: Iterable[Request[Any]], timeout_s: float, now: float) -> None:
+        """Take on the requests of a call about many keys; the time of each starts in its turn."""
+        batch = Batch(timeout_s, now)
+        for request in requests:
+            request.batch = batch
+            self._enter(request, now)
 
     def flush(self, endpoint: int, send: Callable[[bytes], bool], now: float) -> None:
         """Hand frames for ``endpoint`` to ``send`` until none is left or it returns False."""
@@ -112,6 +127,7 @@ class ClientMachine:
             for request in batch:
                 del waiting[request.id]
                 request.stage = SENT
+                request.sent_at = now
                 last = request.deadline
                 if request.idempotent:
                     last = min(last, now + request.terms.attempt_s)
@@ -123,60 +139,113 @@ class ClientMachine:
             messages = decode(frame).messages
         except FrameError:
             return
-        if self._shunned:
-            self._shunned.pop(endpoint, None)
+        self._endpoints.heard_from(endpoint)
         for message in messages:
             if isinstance(message, _Reply):
                 request = self._open.get(message.request)
                 if request is not None:
                     self._on_reply(request, message, endpoint, now)
 
+    def on_connected(self, endpoint: int) -> None:
+        """There is a connection to it."""
+        self._endpoints.connected(endpoint)
+
+    def on_disconnected(self, endpoint: int, why: str, now: float, *, certain: bool) -> None:
+        """There is no connection to it, or no longer; ``certain``: it was refused just now.
+
+        What was to be sent there goes elsewhere, and so does what awaits a reply from there:
+        a reply comes over the connection that the request was sent by, or never.
+        """
+        self._endpoints.disconnected(endpoint, why, now if certain else None)
+        self._endpoints.prefer_another_than(endpoint, now)
+        there = [request for request in self._open.values() if request.endpoint == endpoint]
+        asked = [request for request in there if request.stage == SENT]
+        if asked:
+            max(asked, key=lambda request: request.size).cuts += 1
+        for request in asked:
+            self._on_cut(request, why, now)
+        for request in list(self.waiting[endpoint].values()):
+            self._on_unreachable(request, now)
+
     def next_deadline(self) -> float | None:
         """When `on_deadline` is wanted at the latest, or None."""
-        due = min(self._due, self._backlog_due)
+        due = min(self._due, self._backlog.next_deadline())
         return None if due == _NEVER else due
 
     def on_deadline(self, now: float) -> None:
         """Give up, or put to another endpoint, whatever has waited long enough."""
-        if now >= self._backlog_due:
-            for request in [held for held in self._backlog.values() if held.due <= now]:
+        if now >= self._backlog.next_deadline():
+            for request in self._backlog.overdue(now):
                 self._give_up(request, now)
-            self._backlog_due = self._next_sweep(self._backlog, now)
         if now >= self._due:
             for request in [held for held in self._open.values() if held.due <= now]:
                 self._on_due(request, now)
-            self._due = self._next_sweep(self._open, now)
+            due = min((request.due for request in self._open.values()), default=_NEVER)
+            self._due = max(due, now + SWEEP_S_MIN)
 
     def rotate(self, now: float) -> None:
-        """Put new requests to the next endpoint that is not shunned."""
-        self.preferred = self._after(self.preferred, now)
+        """Put new requests to the next endpoint that is fit to be asked."""
+        self._endpoints.rotate(now)
 
     def abandon(self, request: Request[Any], now: float) -> None:
         """Forget a request whose caller has gone away."""
         if request.stage != DONE:
             self._remove(request, now)
 
-    def close(self, now: float) -> None:
-        """End every request with an error."""
-        self._in_flight_max = 0
-        for request in [*self._open.values(), *self._backlog.values()]:
-            error = ToystoreError("the client was closed", definite=_is_definite(request))
-            self._finish(request, error, now)
+    def end(self, text: str, now: float, *, error: type[ToystoreError] = ToystoreError) -> None:
+        """End every request with an error; one that may have happened is not definite."""
+        room, self._in_flight_max = self._in_flight_max, 0
+        for request in [*self._open.values(), *self._backlog]:
+            self._finish(request, error(text, definite=_is_definite(request)), now)
+        self._in_flight_max = room
 
     # --- a request's way from stage to stage ----------------------------------------------
 
+    def _enter(self, request: Request[Any], now: float) -> None:
+        """At the end of the line, which may be its beginning."""
+        self._last_id += 1
+        request.id = self._last_id
+        self._backlog.add(request)
+        self._fill(now)
+
+    def _fill(self, now: float) -> None:
+        """Take on from the backlog what there is room for."""
+        if self._filling:  # One that is taken on may end at once, and make room for the next.
+            return
+        self._filling = True
+        while len(self._open) < self._in_flight_max:
+            request = self._backlog.take(self._fits)
+            if request is None:
+                break
+            self._admit(request, now)
+        self._filling = False
+
+    def _fits(self, request: Request[Any]) -> bool:
+        """Whether one of many may be under way."""
+        return self._window.fits(self._cost(request))
+
+    def _cost(self, request: Request[Any]) -> int:
+        """About how many bytes it and its reply will take."""
+        return request.size + (int(self._window.read_bytes) if request.reply is GetReply else 0)
+
     def _admit(self, request: Request[Any], now: float) -> None:
         """There is room: put the request to an endpoint."""
+        if request.batch is not None:
+            request.start(now)
+            request.cost = self._cost(request)
+            self._window.enter(request.cost)
         self._open[request.id] = request
         if not request.pinned:
-            request.endpoint = self.preferred
+            request.endpoint = self._endpoints.preferred
         self._wait(request, now)
+        if self._is_out_of_reach(request):
+            self._on_unreachable(request, now)
 
     def _wait(self, request: Request[Any], now: float) -> None:
         """To be sent, as soon as there is a connection to its endpoint."""
         request.stage = WAITING
         self.waiting[request.endpoint][request.id] = request
-        others = 1 if request.pinned else len(self._endpoints)
+        others = len(self._choice(request))
         if others == 1:
             patience_s = _NEVER
         elif request.moves < others:
@@ -199,13 +268,44 @@ class ClientMachine:
         else:
             if request.stage == SENT:
                 request.silent = request.astray = True
-            self._shun(request, now)
+                self._learn(request, now)
+            self._endpoints.shun(request.endpoint, now)
             self._move(request, now)
+
+    def _on_cut(self, request: Request[Any], why: str, now: float) -> None:
+        """The connection that its reply would come by is lost."""
+        request.silent = request.astray = True
+        name = self._endpoints.name(request.endpoint)
+        if request.cuts >= CUTS_MAX and request.size > FRAME_BYTES_MAX:
+            text = (
+                f"the connection was cut {request.cuts} times while these {request.size:,} bytes "
+                f"were sent, at last by {name}: that is probably more than the cluster takes"
+            )
+            self._fail(request, BadRequest, text, now)
+        elif request.idempotent and not self._is_out_of_reach(request):
+            self._move(request, now)
+        else:
+            text = f"the connection to {name} was lost before it answered: {why}"
+            self._fail(request, Unavailable, text, now)
+
+    def _on_unreachable(self, request: Request[Any], now: float) -> None:
+        """Its endpoint has no connection: another one, unless there is certainly no other."""
+        if not request.silent and self._is_out_of_reach(request):
+            self._fail(request, Unavailable, f"cannot reach {self._reasons(request)}", now)
+        elif len(self._choice(request)) > 1:
+            self._move(request, now)
+
+    def _is_out_of_reach(self, request: Request[Any]) -> bool:
+        """Whether each endpoint that it may be put to has turned out to be, since it began."""
+        return self._endpoints.failed_since(request.began, self._choice(request))
 
     def _on_reply(self, request: Request[Any], reply: Any, endpoint: int, now: float) -> None:
         """A reply to this request, or to an earlier attempt of it."""
         try:
             if type(reply) is request.reply:
+                self._learn(request, now)
+                if isinstance(reply, GetReply):
+                    self._window.learn_size(sum(map(len, reply.values)))
                 self._finish(request, request.answer(reply, self._clock), now)
             elif isinstance(reply, SupersededReply) and isinstance(request, WriteRequest):
                 self._on_superseded(request, reply, now)
@@ -216,6 +316,15 @@ class ClientMachine:
                 self._on_error(request, reply, now)
         except ValueError:
             return  # A reply with an impossible stamp is as good as none.
+        except ToystoreError as error:  # The caller's clock has failed.
+            self._fail(request, type(error), str(error), now)
+        if request.stage == DONE and request.batch is not None:
+            request.batch.progressed_at = now
+
+    def _learn(self, request: Request[Any], now: float) -> None:
+        """How long its answer took tells how many of the many may be under way."""
+        if request.batch is not None and request.stage == SENT:
+            self._window.learn(now - request.sent_at, request.terms.attempt_s, now)
 
     def _on_superseded(self, request: WriteRequest, reply: SupersededReply, now: float) -> None:
         """Some replica holds something newer: put anew, above it.
@@ -240,7 +349,7 @@ class ClientMachine:
             request.spared = True
             if not reply.definite:
                 request.silent = request.astray = True
-            self._shun(request, now)
+            self._endpoints.shun(request.endpoint, now)
             self._move(request, now)
         else:
             definite = not request.writes or (reply.definite and not request.silent)
@@ -249,18 +358,18 @@ class ClientMachine:
 
     def _may_spare(self, request: Request[Any], reply: ErrorReply) -> bool:
         """Whether a request that one endpoint had no room or no replicas for may try another."""
-        others = len(self._endpoints) > 1 and not request.pinned
+        others = len(self._choice(request)) > 1
         return others and not request.spared and (reply.definite or request.idempotent)
 
     def _on_refusal(self, request: Request[Any], now: float) -> None:
         """Nothing was done here: ask the next at once, or all of them again after a pause."""
         request.refusals += 1
-        self._shun(request, now)
-        if request.refusals % (1 if request.pinned else len(self._endpoints)):
+        self._endpoints.shun(request.endpoint, now)
+        if request.refusals % len(self._choice(request)):
             self._move(request, now)
             return
         if not request.pinned:
-            request.endpoint = self._after(request.endpoint, now)
+            request.endpoint = self._endpoints.after(request.endpoint, now)
         request.stage = PAUSED
         self._arm(request, now + PAUSE_S)
 
@@ -273,43 +382,40 @@ class ClientMachine:
         self._open[request.id] = request
         self._wait(request, now)
 
-    def _shun(self, request: Request[Any], now: float) -> None:
-        """The request's endpoint failed it: let others go elsewhere for a while."""
-        at = request.endpoint
-        self._shunned[at] = now + SHUN_S
-        if self.preferred == at:
-            self.preferred = self._after(at, now)
-
     def _move(self, request: Request[Any], now: float) -> None:
         """Put the request to the next endpoint."""
         self._leave_queue(request)
         request.moves += 1
         if not request.pinned:
-            request.endpoint = self._after(request.endpoint, now)
+            request.endpoint = self._endpoints.after(request.endpoint, now)
         self._wait(request, now)
 
-    def _after(self, endpoint: int, now: float) -> int:
-        """The next endpoint that is not shunned; if all are, simply the next."""
-        count = len(self._endpoints)
-        for step in range(1, count + 1):
-            candidate = (endpoint + step) % count
-            if self._shunned.get(candidate, now) <= now:
-                return candidate
-        return (endpoint + 1) % count
+    def _choice(self, request: Request[Any]) -> Sequence[int]:
+        """The endpoints that it may be put to."""
+        return (request.endpoint,) if request.pinned else range(len(self._endpoints))
 
     # --- endings --------------------------------------------------------------------------
 
     def _give_up(self, request: Request[Any], now: float) -> None:
         """The caller's patience is at an end."""
         error: type[ToystoreError] = Timeout
-        asked = f"{self._endpoints[request.endpoint]} was asked last"
+        told = f"{self._endpoints.name(request.endpoint)} was asked last"
         if request.stage == BACKLOG:
-            asked = "there was no room to send it"
+            told = f"there was no room to send it, {len(self._open)} others were under way"
         elif request.stage != SENT and request.refusals:
-            error, asked = Unavailable, "no endpoint would take it"
+            error, told = Unavailable, "no endpoint would take it"
         elif request.stage != SENT and not request.silent:
-            asked = f"there was no connection to {', '.join(self._endpoints)}"
-        text = f"no answer within {request.terms.timeout_s:g} s: {asked}"
+            told = f"there was no connection to {self._reasons(request)}"
+        self._fail(request, error, f"no answer within {request.terms.timeout_s:g} s: {told}", now)
+
+    def _reasons(self, request: Request[Any]) -> str:
+        """Whom it could be put to, and why they cannot be reached."""
+        return self._endpoints.reasons(self._choice(request))
+
+    def _fail(
+        self, request: Request[Any], error: type[ToystoreError], text: str, now: float
+    ) -> None:
+        """It ends with an error of this client's own."""
         self._finish(request, error(text, definite=_is_definite(request)), now)
 
     def _finish(self, request: Request[Any], outcome: Any, now: float) -> None:
@@ -320,25 +426,21 @@ class ClientMachine:
 
     def _remove(self, request: Request[Any], now: float) -> None:
         """Let go of the request; its place goes to the first of the backlog."""
-        if request.stage == BACKLOG:
-            del self._backlog[request.id]
-        else:
-            self._leave_queue(request)
-            del self._open[request.id]
-            if self._backlog and len(self._open) < self._in_flight_max:
-                self._admit(self._backlog.pop(next(iter(self._backlog))), now)
-        request.stage = DONE
+        stage, request.stage = request.stage, DONE
+        if stage == BACKLOG:
+            self._backlog.remove(request)
+            return
+        if stage == WAITING:
+            del self.waiting[request.endpoint][request.id]
+        del self._open[request.id]
+        if request.batch is not None:
+            self._window.leave(request.cost)
+        self._fill(now)
 
     def _leave_queue(self, request: Request[Any]) -> None:
         """If it still waits to be sent, it does so no more."""
         if request.stage == WAITING:
             del self.waiting[request.endpoint][request.id]
-
-    @staticmethod
-    def _next_sweep(held: dict[int, Request[Any]], now: float) -> float:
-        """When the first of them is due, but not at once again."""
-        due = min((request.due for request in held.values()), default=_NEVER)
-        return max(due, now + SWEEP_S_MIN)
 
 
 def _batch(waiting: dict[int, Request[Any]]) -> list[Request[Any]]:

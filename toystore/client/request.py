@@ -7,7 +7,7 @@ call have in common, such as the bucket, is their `Terms`.
 from __future__ import annotations
 
 import contextlib
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from toystore.client.answer import Found, Load, Placement, RingTable, Written
 from toystore.client.clock import Clock
@@ -27,6 +27,9 @@ from toystore.core.messages import (
     StatusReply,
     WriteReply,
 )
+
+if TYPE_CHECKING:
+    from toystore.client.backlog import Batch
 
 Answer = TypeVar("Answer")
 
@@ -51,6 +54,10 @@ class Request(Generic[Answer]):
 
     __slots__ = (
         "astray",
+        "batch",
+        "began",
+        "cost",
+        "cuts",
         "deadline",
         "due",
         "endpoint",
@@ -60,6 +67,7 @@ class Request(Generic[Answer]):
         "outcome",
         "pinned",
         "refusals",
+        "sent_at",
         "silent",
         "size",
         "spared",
@@ -76,13 +84,17 @@ class Request(Generic[Answer]):
         self.key = key
         self.size = len(key)
         """About how many bytes it takes in a frame."""
-        self.deadline = now + terms.timeout_s
+        self.cost = 0
+        """About how many bytes it and its reply take, if it is one of many."""
         self.waiter: Any = None
         """The future of whoever awaits it, if somebody does."""
+        self.batch: Batch | None = None
+        """The call about many keys that it belongs to, if it does."""
         self.id = 0
         self.stage = BACKLOG
-        self.due = self.deadline
-        """When its stage is over, whatever happens."""
+        self.start(now)
+        self.sent_at = 0.0
+        """When it was last sent."""
         self.endpoint = 0
         self.pinned = False
         """To be asked at its endpoint and no other."""
@@ -90,12 +102,21 @@ class Request(Generic[Answer]):
         """How often it was put to another endpoint."""
         self.refusals = 0
         """How often it was refused, and nothing was done."""
+        self.cuts = 0
+        """How often the connection was lost while nothing larger than this was on its way."""
         self.silent = False
         """An earlier attempt may still happen."""
         self.astray = False
         """And under the very stamp that the request has now."""
         self.spared = False
         """Its node had no room, or reached too few; it has been put to another endpoint once."""
+
+    def start(self, now: float) -> None:
+        """The caller's patience runs from now on."""
+        self.began = now
+        self.deadline = now + self.terms.timeout_s
+        self.due = self.deadline
+        """When its stage is over, whatever happens."""
 
     @property
     def idempotent(self) -> bool:

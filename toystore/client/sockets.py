@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import cast
 
 import zmq
 
 _SILENCE_S = 5
-_RECONNECT_MS_MAX = 1000
+_RECONNECT_MS = 100
+_RECONNECT_MS_MAX = 200
+_CONTEXT_DESCRIPTORS = 16
+"""As many as a context and its first socket take, and some."""
 
 Socket = zmq.Socket[bytes]
 Context = zmq.Context[Socket]
@@ -39,7 +44,6 @@ def open_dealer(endpoint: str) -> Socket:
     socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 1)
     socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, _SILENCE_S)
     socket.setsockopt(zmq.TCP_MAXRT, 1000 * _SILENCE_S)
-    socket.setsockopt(zmq.RECONNECT_IVL_MAX, _RECONNECT_MS_MAX)
     return _connected(socket, endpoint)
 
 
@@ -71,19 +75,42 @@ def ready_for(socket: Socket) -> int:
     return cast(int, socket.getsockopt(zmq.EVENTS))
 
 
+def told(error: Exception) -> str:
+    """What the system refused us, in words for the caller."""
+    number = getattr(error, "errno", None)
+    if number in (errno.EMFILE, errno.ENFILE):
+        return "this process has too many files and sockets open (ulimit -n)"
+    return f"the socket failed: {error}"
+
+
 def _open(kind: int) -> Socket:
     """A socket of this process's own context: a forked child has another."""
     pid = os.getpid()
     context = _contexts.get(pid)
-    if context is None:
-        context = _contexts.setdefault(pid, zmq.Context())
+    if context is None or context.closed:
+        context = _contexts[pid] = _new_context()
     return context.socket(kind)
+
+
+def _new_context() -> Context:
+    """A context with room for as many sockets as libzmq allows."""
+    try:
+        with ExitStack() as stack:  # libzmq aborts the process if it gets no descriptors here.
+            for _ in range(_CONTEXT_DESCRIPTORS):
+                stack.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        raise zmq.ZMQError(error.errno) from error
+    context: Context = zmq.Context()
+    context.set(zmq.MAX_SOCKETS, context.get(zmq.SOCKET_LIMIT))
+    return context
 
 
 def _connected(socket: Socket, endpoint: str) -> Socket:
     """Nothing queues where there is no connection, nothing lingers after a close."""
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.IMMEDIATE, 1)
+    socket.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, _RECONNECT_MS_MAX)
     if "[" in endpoint:
         socket.setsockopt(zmq.IPV6, 1)
     socket.connect(endpoint)

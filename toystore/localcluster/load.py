@@ -90,7 +90,8 @@ class Load:
 
     async def lost(self) -> list[str]:
         """The keys of which an acknowledged put cannot be read back."""
-        found = await self._clients[0].get_many(self._acknowledged, timeout=READ_BACK_S)
+        reader = self._clients[0]
+        found = await reader.get_many(self._acknowledged, timeout=READ_BACK_S, errors="return")
         return [key for key, put in self._acknowledged.items() if self._put_of(found[key]) < put]
 
     @property
