@@ -13,15 +13,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import os
 import random
 import signal
 import sys
 import time
 from collections.abc import Coroutine
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from actors import log
+from toystore import __version__
 from toystore.config import ClusterConfig, ConfigError, load
 from toystore.localcluster import preflight
 from toystore.localcluster.cluster import LocalCluster
@@ -56,30 +60,70 @@ def main() -> int:
             preflight.check(config, folder)
             if options.fresh:
                 preflight.remove(config, folder)
+            open_log(folder / "run.jsonl", config)
             return asyncio.run(run(config, options.config, folder, options.duration))
     except (ConfigError, StartError) as error:
         print(error, file=sys.stderr)
         return NOT_STARTED
 
 
+def open_log(path: Path, config: ClusterConfig) -> None:
+    """Log what is done to the nodes, as they log what they do.  Raises `StartError`."""
+    settings = config.log
+    try:
+        log.configure(
+            path,
+            node="run_cluster",
+            level=settings.level,
+            rotate_bytes=settings.rotate_bytes,
+            rotate_files=settings.rotate_files,
+            aloud=False,
+        )
+    except OSError as error:
+        raise StartError(f"cannot write {path}: {error.strerror}") from None
+
+
+class Stop(asyncio.Event):
+    """Set once it is time to stop."""
+
+    reason = "all is done"
+
+    def because(self, reason: str) -> None:
+        """It is time to stop, for this reason."""
+        self.reason = reason
+        self.set()
+
+
 async def run(
     config: ClusterConfig, config_path: Path, folder: Path, duration_s: float | None
 ) -> int:
     """Start, watch and stop the cluster; the exit code.  Raises `StartError`."""
-    stop = asyncio.Event()
+    stop = Stop()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stop.because, number.name)
     screen = make_screen()
-    screen.tell(f"starting {len(config.members)} nodes of {config.cluster}; data in {folder}")
-    async with LocalCluster(config, config_path, folder, screen.tell) as cluster:
-        took_s = await unless(stop, cluster.ready())
-        if took_s is not None:
-            nodes = len(cluster.nodes)
-            screen.tell(f"ready: {nodes}/{nodes} nodes in {took_s:.1f} s")
-            if duration_s is not None:
-                loop.call_later(duration_s, stop.set)
-            await attend(cluster, screen, stop)
+    nodes = len(config.members)
+    screen.tell(f"starting {nodes} nodes of {config.cluster}; data in {folder}")
+    log_event = partial(log.event, "runner")
+    log_event(
+        "run.started", version=__version__, pid=os.getpid(), config=str(config_path), nodes=nodes
+    )
+    cluster = LocalCluster(config, config_path, folder, screen.tell, log=log_event)
+    try:
+        async with cluster:
+            took_s = await unless(stop, cluster.ready())
+            if took_s is not None:
+                log_event("run.ready", took_s=round(took_s, 3))
+                screen.tell(f"ready: {nodes}/{nodes} nodes in {took_s:.1f} s")
+                if duration_s is not None:
+                    loop.call_later(duration_s, stop.because, "the duration is over")
+                await attend(cluster, screen, stop)
+            log_event("run.stopping", reason=stop.reason)
+    except StartError as error:
+        log_event("run.failed", error=str(error))
+        raise
+    log_event("run.stopped", died=sorted(cluster.died))
     screen.tell("stopped")
     return NODE_DIED if cluster.died else CLEAN
 

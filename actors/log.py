@@ -38,9 +38,15 @@ _LEVEL_OF = {name: _LEVELS[kind.level] for name, kind in EVENTS.items()}
 
 
 def configure(
-    path: Path | None, *, node: str, level: str, rotate_bytes: int, rotate_files: int
+    path: Path | None,
+    *,
+    node: str,
+    level: str,
+    rotate_bytes: int,
+    rotate_files: int,
+    aloud: bool = True,
 ) -> None:
-    """Log this process's events to ``path``, and its errors to stderr too.
+    """Log this process's events to ``path`` and, ``aloud``, its errors to stderr too.
 
     Without a path there is no file: errors alone are told.  At ``rotate_bytes`` the file
     is set aside; ``rotate_files`` (at least 1) of the old ones are kept.
@@ -51,7 +57,7 @@ def configure(
     """
     if level not in _LEVELS:
         raise ValueError(f"log level {level!r}; it is one of {', '.join(_NAMES)}")
-    handlers: list[logging.Handler] = [_Stderr()]
+    handlers: list[logging.Handler] = [_Stderr()] if aloud else []
     if path is not None:
         handlers.append(
             LogFile(

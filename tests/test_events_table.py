@@ -12,7 +12,7 @@ from toystore.core.events import EVENTS
 ROOT = Path(__file__).resolve().parent.parent
 ROW = re.compile(r"^\| `([a-z]+\.[a-z]+)` \| (\w+) \| (.*?) \| (.*?) \|$", re.MULTILINE)
 LOGS = re.compile(r"_?(event|log|log_\w+)")
-"""`Outbox.log` and what wraps it in the core; `actors.log.event` in the shell."""
+"""`Outbox.log` and what wraps it in the core; `actors.log.event` in the shell and the runner."""
 DOTTED_NOUN = re.compile(r"[a-z]+\.[a-z_]+")
 
 
@@ -61,10 +61,11 @@ def logged_in(source, where):
 
 
 def everything_logged():
-    """What the core, the engines and the actors log."""
-    for folder in ("toystore/core", "toystore/engines", "actors"):
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            yield from logged_in(path.read_text(), path.relative_to(ROOT))
+    """What the core, the engines, the actors and the runner of a local cluster log."""
+    folders = ("toystore/core", "toystore/engines", "toystore/localcluster", "actors")
+    paths = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+    for path in (*paths, ROOT / "run_cluster.py"):
+        yield from logged_in(path.read_text(), path.relative_to(ROOT))
 
 
 def test_the_scan_sees_every_way_of_logging():

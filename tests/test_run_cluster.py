@@ -468,6 +468,10 @@ class Run:
         self.lines += self.process.stdout.read().splitlines()
         return self.process.wait()
 
+    def logged(self) -> list[dict]:
+        """What the runner has logged itself."""
+        return [json.loads(line) for line in (self.folder / "run.jsonl").read_text().splitlines()]
+
     def pid(self, name: str) -> int:
         return int((self.folder / name / "pid").read_text())
 
@@ -521,6 +525,13 @@ def test_a_node_that_dies_is_told_and_the_others_go_on(config_path, tmp_path):
         run.process.terminate()
         assert run.end() == 1
 
+    [died] = [line for line in run.logged() if line["event"] == "process.died"]
+    assert (died["level"], died["member"], died["exit_code"]) == ("error", "n2", None)
+    assert died["signal"] == "SIGKILL"
+    *_, stopping, stopped = [line for line in run.logged() if line["event"].startswith("run.")]
+    assert (stopping["reason"], stopped["died"]) == ("SIGTERM", ["n2"])
+    assert not [line for line in run.lines if "process.died" in line]  # it is told in words
+
 
 @pytest.mark.cluster
 def test_no_node_outlives_a_run_cluster_that_is_killed_not_even_a_paused_one(config_path, tmp_path):
@@ -550,6 +561,8 @@ def test_a_node_that_fails_at_its_start_leaves_nothing_running(config_path, tmp_
 
     with Run(config_path, folder, "--fresh", "--duration", "0") as run:
         assert run.end() == 0
+    ends = [x.get("reason") or x["event"] for x in run.logged() if x["event"] in RUN_ENDS]
+    assert ends == ["the duration is over", "run.failed", "the duration is over"]  # all in one
 
 
 @pytest.mark.cluster
@@ -572,6 +585,42 @@ def test_a_scenario_under_load_ends_by_itself_with_a_summary(config_path, tmp_pa
     assert re.search(r"^read back \d+ keys: no acknowledged write is missing$", told, re.M), told
     assert re.search(r"kill n3\n        link.lost +2 ", told), told
     assert re.search(r"handoff.finished +\d .* hints delivered$", told, re.M), told
+    assert "accused without cause: nobody" in run.lines
+    assert [what_was_done(line) for line in run.logged()] == [
+        "run.started",
+        *(f"process.started {name}" for name in NAMES),
+        "run.ready",
+        "scenario.step n3 kill",
+        "process.signalled n3 SIGKILL",
+        "process.ended n3 SIGKILL",
+        "scenario.step n3 restart",
+        "process.started n3",
+        "run.stopping",
+        *(f"process.signalled {name} SIGTERM" for name in NAMES),
+        *(f"process.ended {name}" for name in NAMES),
+        "run.stopped",
+    ]
+    [noticed, *_] = sorted(
+        line["timestamp"]
+        for name in ("n1", "n2")
+        for line in map(json.loads, (run.folder / name / "log.jsonl").open())
+        if line["event"] == "link.lost"
+    )
+    assert noticed > next(x["timestamp"] for x in run.logged() if x["event"] == "scenario.step")
+    starts = [
+        line["before"].split(", ")[0]
+        for line in map(json.loads, (run.folder / "n3" / "log.jsonl").open())
+        if line["event"] == "node.started"
+    ]
+    assert starts == ["first start", "killed or crashed"]
+
+
+RUN_ENDS = ("run.stopping", "run.failed")
+
+
+def what_was_done(line: dict) -> str:
+    words = (line["event"], *(line.get(field) for field in ("member", "do", "signal")))
+    return " ".join(filter(None, words))
 
 
 def test_a_bad_file_starts_nothing_and_every_fault_is_told(tmp_path):

@@ -118,4 +118,33 @@ EVENTS: dict[str, EventKind] = {
     "clock.refused": EventKind(
         "warning", ("ahead_s",), "A client's stamp was too far ahead of this node's clock."
     ),
+    # the runner of a local cluster, in DIR/run.jsonl
+    "run.started": EventKind(
+        "info", ("version", "pid", "config", "nodes"), "run_cluster.py starts so many nodes."
+    ),
+    "run.ready": EventKind("info", ("took_s",), "Every node sees every other alive."),
+    "run.failed": EventKind("error", ("error",), "The cluster could not be started."),
+    "run.stopping": EventKind(
+        "info",
+        ("reason",),
+        "All are stopped: by a signal, as the duration is over, or all is done.",
+    ),
+    "run.stopped": EventKind(
+        "info", ("died",), "No process is left; died names those that nobody here had ended."
+    ),
+    "scenario.step": EventKind(
+        "info", ("at_s", "do", "member", "for_s"), "A step of the scenario is taken."
+    ),
+    "process.started": EventKind("info", ("member", "pid"), "A node's process was started."),
+    "process.signalled": EventKind(
+        "info", ("member", "pid", "signal"), "A node's process is sent a signal."
+    ),
+    "process.ended": EventKind(
+        "info", ("member", "pid", "exit_code", "signal"), "A node's process has ended as wanted."
+    ),
+    "process.died": EventKind(
+        "error",
+        ("member", "pid", "exit_code", "signal", "last_words"),
+        "A node's process has ended, and nobody here had wanted it to.",
+    ),
 }

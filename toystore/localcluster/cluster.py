@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, Protocol, Self
 
 import toystore
 from toystore.client import AsyncClient, ToystoreError
@@ -47,6 +47,17 @@ NO_LOG_LINE = (ValueError, TypeError, KeyError, RecursionError)
 """What is raised over a line that is none of a log: a node that was killed may leave half a one."""
 
 Tell = Callable[[str], None]
+
+
+class Log(Protocol):
+    """Writes an event of the vocabulary (toystore/core/events.py) to the runner's own log."""
+
+    def __call__(self, event: str, /, **fields: Any) -> None:
+        """Log it now."""
+
+
+def no_log(event: str, /, **fields: Any) -> None:
+    """For those who keep no log."""
 
 
 class State(Enum):
@@ -112,6 +123,12 @@ class Node:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(number)
 
+    def ending(self) -> tuple[int, int | None, str | None]:
+        """The pid, and the exit code or the signal's name, of a process that has ended."""
+        assert self.process is not None
+        pid, code = self.process.pid, self.process.returncode
+        return (pid, code, None) if code >= 0 else (pid, None, signal.Signals(-code).name)
+
     def why_it_ended(self) -> str:
         """The exit code or signal, and the last thing it had to say."""
         code = self.process.returncode if self.process else 0
@@ -158,9 +175,11 @@ class LocalCluster:
         tell: Tell,
         *,
         command: Sequence[str] = COMMAND,
+        log: Log = no_log,
     ) -> None:
-        """``tell`` is called with a line for whatever happens."""
+        """``tell`` is called with a line for whatever happens, ``log`` before it is done."""
         self.config = config
+        self.log = log
         self.config_path = config_path.resolve()
         self.folder = folder.resolve()
         self.nodes = {
@@ -201,6 +220,7 @@ class LocalCluster:
             process_group=0,
         )
         node.state = State.STARTING
+        self.log("process.started", member=name, pid=node.process.pid)
 
     def kill(self, name: str) -> None:
         """Kill -9."""
@@ -234,7 +254,32 @@ class LocalCluster:
         node = self.nodes[name]
         if node.state in if_in:
             node.state, node.status = becomes, {}
+            self._log_signal(node, number)
             node.signal(number)
+
+    def _log_signal(self, node: Node, number: signal.Signals) -> None:
+        """Log what is about to be sent, so that no node's log tells of its effect earlier."""
+        if node.process is not None and node.process.poll() is None:
+            pid = node.process.pid
+            self.log("process.signalled", member=node.name, pid=pid, signal=number.name)
+
+    def _log_end(self, node: Node) -> None:
+        """A process has ended as it was meant to."""
+        pid, code, number = node.ending()
+        self.log("process.ended", member=node.name, pid=pid, exit_code=code, signal=number)
+
+    def _note_death(self, node: Node) -> None:
+        """A process has ended, and nobody here had wanted it to."""
+        node.state = State.DIED
+        pid, code, number = node.ending()
+        self.log(
+            "process.died",
+            member=node.name,
+            pid=pid,
+            exit_code=code,
+            signal=number,
+            last_words=node.last_words(),
+        )
 
     # --- all of them --------------------------------------------------------------------
 
@@ -261,7 +306,7 @@ class LocalCluster:
             await asyncio.sleep(STATUS_STARTING_S)
             if node.process is not None and node.process.poll() is not None:
                 why = node.why_it_ended()
-                node.state = State.DIED
+                self._note_death(node)
                 node.release()
                 raise StartError(f"{node.name} could not start ({why})")
             await self._ask(node)
@@ -301,10 +346,12 @@ class LocalCluster:
             clean = node.process.returncode in (0, -signal.SIGTERM)
             if node.state is not State.KILLED and not (node.state is State.STOPPING and clean):
                 self.died[node.name] = self._reaped
-                node.state = State.DIED
+                self._note_death(node)
                 self._tell(f"{node.name} died ({node.why_it_ended()})")
-            elif node.state is State.STOPPING:
-                node.state = State.STOPPED
+            else:
+                if node.state is State.STOPPING:
+                    node.state = State.STOPPED
+                self._log_end(node)
             node.status = {}
             node.release()
         self._reaped = looked
@@ -370,6 +417,7 @@ class LocalCluster:
                     if node.process and node.process.poll() is None:
                         self._tell(f"{node.name} did not stop in {STOP_S_MAX:.0f} s; killed")
                         node.state = State.KILLED
+                        self._log_signal(node, signal.SIGKILL)
                         node.process.kill()
                         node.process.wait()
             await asyncio.sleep(EXIT_CHECK_S)

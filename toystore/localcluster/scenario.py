@@ -32,6 +32,9 @@ async def play(
         for step in sorted(steps, key=lambda step: step.at):
             await _until(began + step.at)
             played.append(Played(step, datetime.now(UTC)))
+            cluster.log(
+                "scenario.step", at_s=step.at, do=step.do, member=step.node, for_s=step.for_s
+            )
             tell(f"scenario at {step.at:g} s: {played[-1]}")
             group.create_task(_take(step, cluster, began))
 
