@@ -4,8 +4,10 @@
 
 Starts every member as a process of its own, says when all of them see each other, watches
 over them and stops them on Ctrl-C.  With a scenario in the file it plays that, while a
-small load runs, and tells who noticed what.  Exit codes: 0 after a clean stop, 1 if a
-node died that nothing here had killed, 2 if the cluster could not be started.
+small load runs, and tells who noticed what.  If what it says can no longer be written, or
+nobody reads it, it stops them, too.  Exit codes: 0 after a clean stop, 1 if a node died that
+nothing here had killed, 2 if the cluster could not be started, 3 if standard output could
+not be written; if nobody reads it, SIGPIPE ends the process, as a shell expects it.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import errno
 import os
 import random
 import signal
@@ -24,28 +27,53 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from actors import log
-from toystore import __version__
-from toystore.config import ClusterConfig, ConfigError, load
-from toystore.localcluster import preflight
-from toystore.localcluster.cluster import LocalCluster
-from toystore.localcluster.load import Load, report
-from toystore.localcluster.notices import read_logs
-from toystore.localcluster.preflight import StartError
-from toystore.localcluster.scenario import Played, play
-from toystore.localcluster.screen import Screen, make_screen
-from toystore.localcluster.summary import summary
+from toystore import __version__, streams
+from toystore.extras import what_is_missing
+
+if __name__ == "__main__":  # until there is something to stop, Ctrl-C just ends this
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+try:
+    from actors import log
+    from toystore.config import ClusterConfig, ConfigError, load
+    from toystore.localcluster import preflight
+    from toystore.localcluster.cluster import LocalCluster
+    from toystore.localcluster.load import Load, report
+    from toystore.localcluster.notices import read_logs
+    from toystore.localcluster.preflight import StartError
+    from toystore.localcluster.scenario import Played, play
+    from toystore.localcluster.screen import Screen, make_screen
+    from toystore.localcluster.summary import summary
+except ModuleNotFoundError as missing:
+    print(f"run_cluster.py: {what_is_missing(missing)}", file=sys.stderr)
+    sys.exit(2)
 
 T = TypeVar("T")
 
-CLEAN, NODE_DIED, NOT_STARTED = 0, 1, 2
+CLEAN, NODE_DIED, NOT_STARTED, OUTPUT_LOST = 0, 1, 2, 3
 AFTERWARDS_S = 2.0
 """How much longer the load runs than the scenario."""
 DRAIN_S_MAX = 15.0
 """How long hints are given to reach their owners before the summary."""
+OUTPUT_CHECK_S = 0.5
 
 
 def main() -> int:
+    """Run a cluster, unless nobody can be told of it; the exit code."""
+    output = streams.take_over(lambda _: None)
+    try:
+        code = start(output)
+    except SystemExit as told:  # by argparse
+        code = int(told.code or 0)
+    sys.stdout.flush()
+    if output.lost is None or code != CLEAN:
+        return code
+    if output.lost.errno == errno.EPIPE:
+        return streams.end_by_broken_pipe()
+    streams.complain(f"standard output cannot be written: {output.lost.strerror}")
+    return OUTPUT_LOST
+
+
+def start(output: streams.Output) -> int:
     """Parse the command line, run the cluster, return the exit code."""
     parser = argparse.ArgumentParser(description="Run a toystore cluster on this machine.")
     parser.add_argument("config", type=Path, help="the cluster's YAML file")
@@ -61,10 +89,12 @@ def main() -> int:
             if options.fresh:
                 preflight.remove(config, folder)
             open_log(folder / "run.jsonl", config)
-            return asyncio.run(run(config, options.config, folder, options.duration))
+            return asyncio.run(run(config, options.config, folder, options.duration, output))
     except (ConfigError, StartError) as error:
-        print(error, file=sys.stderr)
+        streams.complain(str(error))
         return NOT_STARTED
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what remains is to exit with this code
 
 
 def open_log(path: Path, config: ClusterConfig) -> None:
@@ -95,13 +125,24 @@ class Stop(asyncio.Event):
 
 
 async def run(
-    config: ClusterConfig, config_path: Path, folder: Path, duration_s: float | None
+    config: ClusterConfig,
+    config_path: Path,
+    folder: Path,
+    duration_s: float | None,
+    output: streams.Output,
 ) -> int:
     """Start, watch and stop the cluster; the exit code.  Raises `StartError`."""
     stop = Stop()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stop.because, number.name)
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # by nohup
+            loop.add_signal_handler(number, stop.because, number.name)
+
+    def stop_too(why: OSError) -> None:
+        loop.call_soon_threadsafe(stop.because, f"standard output is lost: {why.strerror}")
+
+    output.when_lost = stop_too
+    listening = asyncio.create_task(look_for_readers(output))
     screen = make_screen()
     nodes = len(config.members)
     screen.tell(f"starting {nodes} nodes of {config.cluster}; data in {folder}")
@@ -125,7 +166,15 @@ async def run(
         raise
     log_event("run.stopped", died=sorted(cluster.died))
     screen.tell("stopped")
+    listening.cancel()
     return NODE_DIED if cluster.died else CLEAN
+
+
+async def look_for_readers(output: streams.Output) -> None:
+    """Notice that nobody reads any more, also while there is nothing to say."""
+    while True:
+        output.check()
+        await asyncio.sleep(OUTPUT_CHECK_S)
 
 
 async def attend(cluster: LocalCluster, screen: Screen, stop: asyncio.Event) -> None:

@@ -15,11 +15,18 @@ import sys
 import threading
 from pathlib import Path
 
-from actors import log
-from actors.folder import Folder, FolderError
-from actors.life import CLEAN, FAILED
-from actors.node import Node, NodeFailedError, StartupError, disk_of
-from toystore.config import ClusterConfig, ConfigError, load
+from toystore import streams
+from toystore.extras import what_is_missing
+
+try:
+    from actors import log
+    from actors.folder import Folder, FolderError
+    from actors.life import CLEAN, FAILED
+    from actors.node import Node, NodeFailedError, StartupError, disk_of
+    from toystore.config import ClusterConfig, ConfigError, load
+except ModuleNotFoundError as missing:
+    print(f"actors: {what_is_missing(missing)}", file=sys.stderr)
+    sys.exit(2)
 
 STARTUP_FAILED = 2
 NODE_FAILED = 1
@@ -31,7 +38,7 @@ PRIVATE = 0o077
 
 def main() -> int:
     """Parse the command line, run the node, return its exit code."""
-    fill_standard_streams()
+    streams.take_over(lambda _: None)  # a node runs on, though nobody can be told
     parser = argparse.ArgumentParser(prog="python -m actors", description="Run one toystore node.")
     parser.add_argument("config", type=Path, help="the cluster's YAML file")
     parser.add_argument("node", help="which of its members to run")
@@ -89,19 +96,6 @@ def open_log(path: Path, config: ClusterConfig, node: str) -> None:
         )
     except OSError as error:
         raise StartupError(f"cannot write {path}: {error.strerror}") from None
-
-
-def fill_standard_streams() -> None:
-    """Put the null device where a standard stream was closed.
-
-    Or else the next file that is opened would be in its place, and take what is written there.
-    """
-    for descriptor, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest that is free
-            setattr(sys, name, os.fdopen(descriptor, "r" if descriptor == 0 else "w"))
 
 
 def raise_file_limit() -> None:

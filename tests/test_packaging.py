@@ -88,5 +88,17 @@ def test_the_command_line_without_its_packages_says_how_to_come_by_them(home, tm
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("toystore: the package click is missing. ")
-    assert "pip install '.[node]'" in done.stderr
+    assert "pip install 'WHEEL[node]'" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_nodes_and_clusters_without_their_packages_say_how_to_come_by_them(home, tmp_path):
+    shutil.copy(ROOT / "run_cluster.py", tmp_path)
+    packages = installed(home, "wheel", tmp_path)
+
+    told = [python(packages, name, "--help", cwd=tmp_path) for name in ("actors", "run_cluster.py")]
+
+    assert [each.returncode for each in told] == [2, 2]
+    for each in told:
+        assert " is missing. In a clone, `make run` makes an environment" in each.stderr
+        assert len(each.stderr.splitlines()) == 1

@@ -1,6 +1,7 @@
 """run_cluster.py: its checks, its parts, and whole clusters of three real nodes."""
 
 import asyncio
+import io
 import json
 import os
 import re
@@ -17,6 +18,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from ports import reserve_ports
+from rich.console import Console
 
 from toystore.client import Client
 from toystore.config import Step, load, parse
@@ -27,6 +29,7 @@ from toystore.localcluster.load import Tally
 from toystore.localcluster.notices import Notice, read_logs
 from toystore.localcluster.preflight import StartError
 from toystore.localcluster.scenario import Played, play
+from toystore.localcluster.screen import table
 from toystore.localcluster.summary import summary
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,10 +58,15 @@ def add(path: Path, **more: object) -> None:
 
 def alive(pid: int) -> bool:
     """Whether a process is there, and is not the mere remains of one."""
-    state = subprocess.run(
+    return state_of(pid)[:1] not in ("", "Z")
+
+
+def state_of(pid: int) -> str:
+    """A process's state, as ps has it."""
+    told = subprocess.run(
         ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
-    ).stdout
-    return bool(state.strip()) and not state.startswith("Z")
+    )
+    return told.stdout.strip()
 
 
 def wait_until(condition) -> None:
@@ -276,6 +284,58 @@ def test_what_the_scenario_kills_has_not_died_and_can_be_restarted(config_path, 
     ]
 
 
+# --- what is seen meanwhile -------------------------------------------------------------
+
+
+def seen(cluster: LocalCluster, width: int) -> dict[str, list[str]]:
+    """The words of each row of the live table, by the first of them."""
+    console = Console(width=width, file=io.StringIO())
+    console.print(table(cluster, width))
+    lines = console.file.getvalue().splitlines()
+    assert all(len(line) <= width for line in lines)
+    return {words[0]: words[1:] for line in lines if (words := line.split())}
+
+
+@pytest.mark.parametrize("width", [20, 40, 59, 60, 80, 200])
+def test_the_live_table_has_a_line_to_each_node_at_any_width(config_path, tmp_path, width):
+    cluster = stand_ins(config_path, tmp_path, IDLE, [])
+    everybody = [{"name": name, "status": "alive"} for name in NAMES]
+    for node in cluster.nodes.values():
+        node.state = State.RUNNING
+        node.status = {"members": everybody, "requests": {"gets": 123_456, "puts": 7}}
+
+    shown = seen(cluster, width)
+
+    assert list(shown) == ["three", "node", *NAMES]
+    for name in NAMES:
+        assert "running" in shown[name]
+        assert ("3/3" in shown[name]) == (width >= 40)
+        assert ("123,463" in shown[name]) == (width >= 59)
+        assert ("0" in shown[name]) == (width >= 40)
+
+
+def test_a_process_that_somebody_has_stopped_is_not_shown_as_running(config_path, tmp_path):
+    async def stop_and_continue() -> list[list[str]]:
+        async with stand_ins(config_path, tmp_path, IDLE, []) as cluster:
+            node = cluster.nodes["n2"]
+            node.state, node.status = State.RUNNING, {"members": []}
+            shown = [seen(cluster, 80)["n2"]]
+            for number, state in ((signal.SIGSTOP, True), (signal.SIGCONT, False)):
+                os.kill(node.process.pid, number)
+                while node.is_stopped is not state:
+                    await asyncio.sleep(0.01)
+                shown.append(seen(cluster, 80)["n2"])
+            node.status = {}
+            return [*shown, seen(cluster, 80)["n2"]]
+
+    before, stopped, after, silent = asyncio.run(stop_and_continue())
+
+    assert "running" in before
+    assert "paused" in stopped
+    assert after == before
+    assert silent[-2:] == ["no", "answer"]
+
+
 # --- what is told in the end ------------------------------------------------------------
 
 
@@ -442,14 +502,16 @@ def test_a_node_that_died_by_itself_is_accused_with_cause():
 class Run:
     """A run of run_cluster.py, ended for good when the block ends."""
 
-    def __init__(self, config_path: Path, folder: Path, *options: str) -> None:
+    def __init__(
+        self, config_path: Path, folder: Path, *options: str, stderr: int = subprocess.STDOUT
+    ) -> None:
         self.folder = folder
         self.lines: list[str] = []
         self.process = subprocess.Popen(
             [sys.executable, ROOT / "run_cluster.py", config_path, "--data-dir", folder, *options],
             cwd=folder.parent,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=stderr,
             text=True,
         )
 
@@ -465,7 +527,8 @@ class Run:
     def end(self) -> int:
         """Read the rest, wait, and return the exit code."""
         assert self.process.stdout is not None
-        self.lines += self.process.stdout.read().splitlines()
+        if not self.process.stdout.closed:
+            self.lines += self.process.stdout.read().splitlines()
         return self.process.wait()
 
     def logged(self) -> list[dict]:
@@ -504,7 +567,8 @@ def test_a_cluster_starts_serves_keeps_its_files_and_stops_cleanly(config_path, 
             assert (folder / name / "data").exists()
             assert (folder / name / "log.jsonl").stat().st_size
 
-        run.process.send_signal(signal.SIGINT)
+        for _ in range(3):  # somebody is impatient
+            run.process.send_signal(signal.SIGINT)
         assert run.end() == 0
 
     assert not any(map(alive, nodes))
@@ -522,14 +586,14 @@ def test_a_node_that_dies_is_told_and_the_others_go_on(config_path, tmp_path):
         others = [run.pid("n1"), run.pid("n3")]
 
         assert all(map(alive, others))
-        run.process.terminate()
+        run.process.send_signal(signal.SIGHUP)
         assert run.end() == 1
 
     [died] = [line for line in run.logged() if line["event"] == "process.died"]
     assert (died["level"], died["member"], died["exit_code"]) == ("error", "n2", None)
     assert died["signal"] == "SIGKILL"
     *_, stopping, stopped = [line for line in run.logged() if line["event"].startswith("run.")]
-    assert (stopping["reason"], stopped["died"]) == ("SIGTERM", ["n2"])
+    assert (stopping["reason"], stopped["died"]) == ("SIGHUP", ["n2"])
     assert not [line for line in run.lines if "process.died" in line]  # it is told in words
 
 
@@ -539,6 +603,7 @@ def test_no_node_outlives_a_run_cluster_that_is_killed_not_even_a_paused_one(con
         run.until("^ready: 3/3")
         nodes = [run.pid(name) for name in NAMES]
         os.kill(nodes[2], signal.SIGSTOP)
+        wait_until(lambda: state_of(nodes[2]).startswith("T"))
 
         run.process.kill()
 
@@ -621,6 +686,45 @@ RUN_ENDS = ("run.stopping", "run.failed")
 def what_was_done(line: dict) -> str:
     words = (line["event"], *(line.get(field) for field in ("member", "do", "signal")))
     return " ".join(filter(None, words))
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("after", ["^starting", "^ready"])
+def test_a_cluster_of_which_nobody_reads_any_more_is_stopped(config_path, tmp_path, after):
+    folder = tmp_path / "data"
+    with Run(config_path, folder, stderr=subprocess.PIPE) as run:
+        run.until(after)
+        pids_ = [run.pid(name) for name in NAMES] if after == "^ready" else []
+
+        run.process.stdout.close()
+        _, complaint = run.process.communicate()
+
+    assert (run.process.returncode, complaint) == (-signal.SIGPIPE, "")
+    assert not any(map(alive, pids_))
+    preflight.check(load(config_path), folder)  # every port is free again
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        ("{config} > /dev/full", 3, "standard output cannot be written: No space left on device"),
+        ("{config} >&-", 3, "standard output cannot be written: Bad file descriptor"),
+        ("--help > /dev/full", 3, "standard output cannot be written: No space left on device"),
+        ("nowhere.yaml <&- >&- 2>&-", 2, ""),
+        ("--bogus 2> /dev/full", 2, ""),
+    ],
+)
+def test_a_cluster_that_cannot_tell_anything_ends_with_a_code_that_says_so(
+    config_path, tmp_path, arguments, code, told
+):
+    command = f"exec {sys.executable} {ROOT}/run_cluster.py --data-dir data "
+    command += arguments.format(config=config_path)
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stderr.strip()) == (code, told)
+    preflight.check(load(config_path), tmp_path)  # every port is free again
 
 
 def test_a_bad_file_starts_nothing_and_every_fault_is_told(tmp_path):

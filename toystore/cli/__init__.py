@@ -32,6 +32,7 @@ import signal
 import sys
 
 from toystore import streams
+from toystore.extras import what_is_missing
 
 BAD_USE = 2
 
@@ -56,7 +57,8 @@ def main() -> None:
 
         code = commands.main()
     except ModuleNotFoundError as error:
-        code = _explain(error)
+        streams.complain(f"toystore: {what_is_missing(error)}")
+        code = BAD_USE
     except KeyboardInterrupt:
         code = 130
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # what remains is to exit with this code
@@ -65,16 +67,3 @@ def main() -> None:
 
 def _lose(why: OSError) -> None:
     raise OutputLostError(why)
-
-
-def _explain(error: ModuleNotFoundError) -> int:
-    """Say how to come by a package that only nodes and the command line need."""
-    package = (error.name or "").partition(".")[0]
-    if package in ("", "toystore", "actors"):
-        raise error
-    streams.complain(
-        f"toystore: the package {package} is missing. The client library needs none such, but the "
-        "command line does: install toystore with its extra 'node', "
-        "as in pip install '.[node]' in a clone, or pip install 'WHEEL[node]'"
-    )
-    return BAD_USE

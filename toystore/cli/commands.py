@@ -54,8 +54,7 @@ class Commands(click.Group):
         try:
             return super().main(args, *rest, **extra | {"standalone_mode": False}) or 0
         except click.ClickException as error:
-            with contextlib.suppress(OSError):
-                error.show()
+            error.show()
             return error.exit_code
         except (click.Abort, KeyboardInterrupt):
             return INTERRUPTED

@@ -109,6 +109,16 @@ class Node:
         """How many hints it holds for others."""
         return sum(held["count"] for held in self.status.get("hints", {}).values())
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a signal holds its process, whoever sent it; it is not ended."""
+        if self.process is None or self.process.poll() is not None:
+            return False
+        flags = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
+        with contextlib.suppress(ChildProcessError):
+            return os.waitid(os.P_PID, self.process.pid, flags) is not None
+        return False
+
     def is_settled(self, owners: Collection[str]) -> bool:
         """Whether it and its storage answer, with no hints for ``owners`` there or to come."""
         status = self.status

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from toystore.localcluster.cluster import LocalCluster, Node, State
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, JustifyMethod
     from rich.table import Table
 
 REFRESH_PER_S = 2
+_GAP = 2
+_SILENT = "no answer"
 _COLOURS = {
-    State.RUNNING: "green",
-    State.STARTING: "cyan",
-    State.PAUSED: "yellow",
-    State.STOPPING: "yellow",
-    State.STOPPED: "dim",
-    State.KILLED: "red",
-    State.DIED: "bold red",
+    State.RUNNING.value: "green",
+    State.STARTING.value: "cyan",
+    State.PAUSED.value: "yellow",
+    State.STOPPING.value: "yellow",
+    State.STOPPED.value: "dim",
+    State.KILLED.value: "red",
+    State.DIED.value: "bold red",
+    _SILENT: "yellow",
 }
 
 
@@ -54,7 +57,7 @@ class LiveScreen:
         from rich.live import Live  # noqa: PLC0415 - only a terminal pays for it
 
         with Live(
-            get_renderable=lambda: table(cluster),
+            get_renderable=lambda: table(cluster, self._console.width),
             console=self._console,
             refresh_per_second=REFRESH_PER_S,
         ):
@@ -73,29 +76,62 @@ def make_screen() -> Screen:
     return LiveScreen(Console())
 
 
-def table(cluster: LocalCluster) -> Table:
-    """The nodes, a row to each."""
+def table(cluster: LocalCluster, width: int) -> Table:
+    """The nodes, a row to each, with as many columns as a terminal of this width has room for."""
     from rich.table import Table  # noqa: PLC0415 - only a terminal pays for it
 
-    grid = Table(title=cluster.config.cluster, title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for heading in ("node", "client port", "pid", "state"):
-        grid.add_column(heading)
-    for heading in ("sees alive", "hints", "requests"):
-        grid.add_column(heading, justify="right")
-    for node in cluster.nodes.values():
-        grid.add_row(*_row(node, len(cluster.nodes)))
+    members = len(cluster.nodes)
+    columns = {
+        heading: [cell(node, members) for node in cluster.nodes.values()]
+        for heading, cell in _CELLS.items()
+    }
+    for heading in _LEAST_WANTED_FIRST:
+        if sum(max(map(len, (name, *cells))) + _GAP for name, cells in columns.items()) > width:
+            del columns[heading]
+    padding = (0, _GAP, 0, 0)
+    grid = Table(title=cluster.config.cluster, title_justify="left", box=None, padding=padding)
+    for heading in columns:
+        justify: JustifyMethod = "right" if heading in _NUMBERS else "left"
+        grid.add_column(heading, justify=justify, no_wrap=True, overflow="ellipsis")
+    for row in zip(*columns.values(), strict=True):
+        cells = dict(zip(columns, row, strict=True))
+        cells["state"] = f"[{_COLOURS.get(cells['state'], '')}]{cells['state']}[/]"
+        grid.add_row(*cells.values())
     return grid
 
 
-def _row(node: Node, members: int) -> tuple[str, ...]:
-    colour = _COLOURS[node.state]
+def _state(node: Node, _: int) -> str:
+    """What can be seen of a process: whether its signals let it run, and whether it answers."""
+    state: str = node.state.value
+    if node.state not in (State.STARTING, State.RUNNING):
+        return state
+    if node.is_stopped:
+        return str(State.PAUSED.value)
+    return _SILENT if node.state is State.RUNNING and not node.status else state
+
+
+def _sees_alive(node: Node, members: int) -> str:
+    return f"{len(node.sees_alive)}/{members}" if node.status else ""
+
+
+def _hints(node: Node, _: int) -> str:
+    return f"{node.hints:,}" if node.status else ""
+
+
+def _requests(node: Node, _: int) -> str:
     counted = node.status.get("requests", {})
-    requests = sum(counted.get(kind, 0) for kind in ("gets", "puts", "deletes"))
-    known = (f"{len(node.sees_alive)}/{members}", f"{node.hints:,}", f"{requests:,}")
-    return (
-        node.name,
-        str(node.member.client_port),
-        str(node.process.pid) if node.process else "",
-        f"[{colour}]{node.state.value}[/]",
-        *(known if node.status else ("", "", "")),
-    )
+    total: int = sum(counted.get(kind, 0) for kind in ("gets", "puts", "deletes"))
+    return f"{total:,}" if node.status else ""
+
+
+_CELLS: dict[str, Callable[[Node, int], str]] = {
+    "node": lambda node, _: node.name,
+    "client port": lambda node, _: str(node.member.client_port),
+    "pid": lambda node, _: str(node.process.pid) if node.process else "",
+    "state": _state,
+    "sees alive": _sees_alive,
+    "hints": _hints,
+    "requests": _requests,
+}
+_NUMBERS = ("sees alive", "hints", "requests")
+_LEAST_WANTED_FIRST = ("pid", "client port", "requests", "hints", "sees alive")
