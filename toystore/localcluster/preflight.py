@@ -35,21 +35,23 @@ def held(folder: Path) -> Iterator[None]:
     made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / LOCK).open("a+", encoding="utf-8")
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StartError(f"cannot write to {folder}: {error.strerror}") from None
-    with lock:
-        _take(lock.fileno(), folder)
+    try:
+        _take(lock, folder)
         try:
             yield
         except StartError:
             if made and os.listdir(folder) == [LOCK]:
                 shutil.rmtree(folder)
             raise
+    finally:
+        os.close(lock)
 
 
 def _take(lock: int, folder: Path) -> None:
-    """Lock the open lock file, and leave our process id in it."""
+    """Lock the open lock file, and leave our process id in it, if the disk has room."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -58,8 +60,8 @@ def _take(lock: int, folder: Path) -> None:
             f"{folder} is in use by another run_cluster.py (pid {pid}); "
             "stop that one, or give another --data-dir"
         ) from None
-    os.truncate(lock, 0)
-    os.write(lock, f"{os.getpid()}\n".encode())
+    with contextlib.suppress(OSError):  # held all the same; what is left there is for people
+        os.ftruncate(lock, os.pwrite(lock, f"{os.getpid()}\n".encode(), 0))
 
 
 def check(config: ClusterConfig, folder: Path) -> None:
