@@ -62,7 +62,7 @@ class StorageActor(Actor):
         self.flush(at)
         due = self.engine.due_s()
         if due is not None and due <= at.monotonic:
-            self.engine.tend()
+            self.write(self.engine.tend(), at)
 
     def _replace(self, error: Exception, message: Message, at: Now) -> Machine:
         """A fresh machine for one that failed over ``message``, unless there were too many."""

@@ -479,6 +479,19 @@ def test_an_engine_opens_though_killed_readers_left_no_slot_and_one_still_reads(
         engine.close()
 
 
+def test_a_reader_that_does_not_come_to_an_end_is_told_of_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(lmdb_engine, "_DEAD_S", 0.0)
+    engine = open_engine("sync", tmp_path)
+    with looker_on(tmp_path) as process:
+        soon = engine.tend()
+        monkeypatch.setattr(lmdb_engine, "_LINGERS_S", 0.0)
+        [told], again = engine.tend(), engine.tend()
+
+    assert soon == again == []
+    assert (told.name, told.fields["pid"]) == ("reader.lingers", process.pid)
+    engine.close()
+
+
 # --- who may read -----------------------------------------------------------------------
 
 

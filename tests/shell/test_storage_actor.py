@@ -11,7 +11,7 @@ from shell_scene import OtherActor, Supervised, config, logged, surroundings, wa
 from actors.actor import RESTARTS_MAX, Command
 from actors.storage import StorageActor
 from actors.surroundings import inproc
-from toystore.core.machine import COORDINATOR, HANDOFF, STORAGE, Peer
+from toystore.core.machine import COORDINATOR, HANDOFF, STORAGE, Event, Peer
 from toystore.core.messages import (
     DeliverHints,
     DeliverHintsReply,
@@ -402,11 +402,12 @@ def test_a_sync_that_was_put_off_is_made_when_it_is_due(around):
         def due_s(self) -> float | None:
             return self.due
 
-        def tend(self) -> None:
+        def tend(self) -> list[Event]:
             assert self.due is not None
             assert time.monotonic() >= self.due
             self.due = None
             self.synced += 1
+            return []
 
     engine = Lazy()
     with Supervised(DelicateActor(around, engine)):

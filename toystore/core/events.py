@@ -108,6 +108,11 @@ EVENTS: dict[str, EventKind] = {
     "disk.full": EventKind("error", ("refused",), "Writes are refused for want of room."),
     "disk.writable": EventKind("info", (), "Writes are accepted again."),
     "disk.grown": EventKind("info", ("bytes",), "The map was full and has been doubled."),
+    "reader.lingers": EventKind(
+        "warning",
+        ("pid", "age_s"),
+        "Another process reads an old state of data.mdb, which grows with each write meanwhile.",
+    ),
     "record.corrupt": EventKind(
         "error", ("digest", "reason"), "A stored record failed its checksum; it is not served."
     ),

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from toystore.core.machine import Event
 from toystore.core.store import Store
 
 
@@ -50,9 +51,9 @@ class Engine(Store, Protocol):
     def due_s(self) -> float | None:
         """The monotonic second at which `tend` is wanted; None if there is nothing to do."""
 
-    def tend(self) -> None:
+    def tend(self) -> list[Event]:
         """Between transactions, do what has come due: bring to the disk what was committed
-        without waiting for it ("async"), clean up after others.
+        without waiting for it ("async"), clean up after others.  Returns what is to be logged.
 
         Raises `EngineError`: after a failed sync nothing can be trusted.
         """

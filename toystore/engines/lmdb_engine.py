@@ -13,13 +13,14 @@ the start, where LMDB would run into it later and die of a SIGBUS.
 Others may look on: an mdb_copy holds a slot in lock.mdb, and the pages that it reads are not
 used again before it is done.  One that is killed leaves both behind, and the file would grow
 with each write from then on.  So the dead are looked for before the file grows by much, and
-now and then.
+each second; one that lives and does not come to an end is told of.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from typing import Any
 
 import lmdb
 
+from toystore.core.machine import Event, Outbox
 from toystore.core.store import StoreFullError, StoreSize
 from toystore.engines import folder as files
 from toystore.engines.base import EngineError, MapFullError
@@ -42,6 +44,8 @@ _DEAD_S = 1.0
 """How often readers that have died are looked for."""
 _GROWTH_PAGES = 256
 """And so many pages that the database has grown by."""
+_LINGERS_S = 60.0
+"""A reader that has not moved on for so long is told of."""
 
 
 class LmdbEngine:
@@ -59,6 +63,8 @@ class LmdbEngine:
         self._sync_due_s: float | None = None
         self._wrote = False
         self._txn: Any = None
+        self._readers: dict[tuple[int, int], float] = {}
+        """Who reads the state after which transaction, and since when; told of if infinite."""
         files.make(folder)
         self._lock = files.lock(folder)
         try:
@@ -166,13 +172,15 @@ class LmdbEngine:
             else min(self._dead_due_s, self._sync_due_s)
         )
 
-    def tend(self) -> None:
+    def tend(self) -> list[Event]:
         """Bring to the disk what was committed, let go of what dead readers held; if due."""
         now = time.monotonic()
         if self._sync_due_s is not None and self._sync_due_s <= now:
             self._sync()
-        if self._dead_due_s <= now:
-            self._forget_the_dead()
+        if self._dead_due_s > now:
+            return []
+        self._forget_the_dead()
+        return self._lingering(now)
 
     def _sync(self) -> None:
         try:
@@ -187,6 +195,19 @@ class LmdbEngine:
             self._env.reader_check()
         self._pages: int = self._env.info()["last_pgno"]
         self._dead_due_s = time.monotonic() + _DEAD_S
+
+    def _lingering(self, now: float) -> list[Event]:
+        """Readers that have been there for long and were not told of yet."""
+        # A heading, then a process, a thread and a transaction to each line.
+        lines = [line.split() for line in self._env.readers().splitlines()[1:]]
+        there = {(int(pid), int(txn)) for pid, _, txn in lines if txn != "-"}
+        self._readers = {reader: self._readers.get(reader, now) for reader in there}
+        long = {r: now - since for r, since in self._readers.items() if now - since >= _LINGERS_S}
+        self._readers |= dict.fromkeys(long, math.inf)
+        told = Outbox()
+        for (pid, _), age_s in long.items():
+            told.log("reader.lingers", pid=pid, age_s=round(age_s, 1))
+        return told.events
 
     def close(self) -> None:
         """Abort, sync and let go of the folder."""

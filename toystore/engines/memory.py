@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 
+from toystore.core.machine import Event
 from toystore.core.store import StoreSize
 
 
@@ -95,8 +96,9 @@ class MemoryEngine:
         """Nothing is ever due."""
         return None
 
-    def tend(self) -> None:
+    def tend(self) -> list[Event]:
         """Nothing to do."""
+        return []
 
     def close(self) -> None:
         """Forget everything."""
