@@ -40,11 +40,16 @@ from toystore.core.messages import (
     WriteReply,
 )
 from toystore.core.record import digest_of, pack_record
-from toystore.core.settings import KEY_BYTES_CAP, CoordinatorSettings, LimitSettings
+from toystore.core.settings import (
+    ARRAY_ITEMS_CAP,
+    KEY_BYTES_CAP,
+    CoordinatorSettings,
+    LimitSettings,
+)
 from toystore.core.stamp import pack_stamp
 from toystore.core.storage import Storage
 from toystore.engines.memory import MemoryEngine
-from toystore.wire import ARRAY_ITEMS_MAX, ARRAYS_MAX, FRAME_BYTES_MAX
+from toystore.wire import ARRAYS_MAX, FRAME_BYTES_MAX
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "PROTOCOL.md"
 TABLE = re.compile(r"(?<=-->\n)(.*)(?=<!-- end -->)", re.DOTALL)
@@ -151,7 +156,7 @@ def test_the_limits_are_the_defaults() -> None:
         f"1 to {limits.key_bytes_max:,} bytes",
         f"1 to {KEY_BYTES_CAP:,} bytes",
         f"{FRAME_BYTES_MAX:,} bytes",
-        f"{ARRAYS_MAX:,}, of {ARRAY_ITEMS_MAX:,} items each",
+        f"{ARRAYS_MAX:,}, of {ARRAY_ITEMS_CAP:,} items each",
         f"{limits.value_bytes_max:,} bytes",
         f"frames of {limits.frame_bytes_max // mib} MiB",
         f"{limits.requests_max:,}, and {limits.request_bytes_max // mib} MiB",

@@ -24,9 +24,9 @@ from toystore.core.messages import (
     StatusReply,
     WriteReplica,
 )
+from toystore.core.settings import ARRAY_ITEMS_CAP
 from toystore.wire import (
     ARRAYS_MAX,
-    FRAME_MESSAGES_MAX,
     VERSION,
     Frame,
     FrameError,
@@ -116,7 +116,7 @@ def test_frames_are_cut_at_the_bound_but_for_lone_messages(messages, header, byt
 
 
 def test_no_frame_has_more_messages_than_one_may():
-    count = FRAME_MESSAGES_MAX + 1
+    count = ARRAY_ITEMS_CAP + 1
 
     frames = list(encode_bounded([Status(1)] * count, None, 2**30))
 

@@ -46,6 +46,7 @@ from pydantic_core import CoreSchema, ErrorDetails, core_schema
 from toystore.core.record import HEADER_BYTES
 from toystore.core.ring import Member
 from toystore.core.settings import (
+    ARRAY_ITEMS_CAP,
     FRAME_BYTES_CAP,
     KEY_BYTES_CAP,
     VALUE_BYTES_CAP,
@@ -61,7 +62,7 @@ PORTS = ("client_port", "peer_port", "gossip_port", "exchange_port")
 """A member's ports; without being given they are counted up from the base port."""
 _PORTS_APART = 10
 _SEEDS = 3
-_PARTITIONS_MAX = 2**16
+_PARTITIONS_MAX = ARRAY_ITEMS_CAP  # and there are no more members than partitions
 _NAME_MAX = 64
 _SECONDS_MAX = 1e9
 _NAMES_TOLD_MAX = 30

@@ -27,15 +27,13 @@ import msgpack
 
 from toystore.core.machine import Peer
 from toystore.core.messages import ROUTE_BY_TAG, ROUTE_OF, Delete, Get, Message, Put
-from toystore.core.settings import KEY_BYTES_CAP, VALUE_BYTES_CAP
+from toystore.core.settings import ARRAY_ITEMS_CAP, KEY_BYTES_CAP, VALUE_BYTES_CAP
 
 VERSION = 1
 FRAME_BYTES_MAX = VALUE_BYTES_CAP + KEY_BYTES_CAP + 64 * 1024
 """The largest frame that there is: the largest value, its key, and what stands beside them."""
-FRAME_MESSAGES_MAX = ARRAY_ITEMS_MAX = 2**16
-"""No array or map in a frame is longer, that of its messages included."""
 ARRAYS_MAX = 2**20
-"""And a frame has no more of them.  Empty ones take a byte each, and in memory 64."""
+"""A frame has no more arrays and maps.  Empty ones take a byte each, and in memory 64."""
 
 
 class FrameError(Exception):
@@ -77,7 +75,7 @@ def encode_bounded(
     messages: list[Message], header: Header | None, bytes_max: int
 ) -> Iterable[tuple[bytes, list[Message]]]:
     """Frames of at most ``bytes_max`` (a lone message may be larger), and what each carries."""
-    if len(messages) <= FRAME_MESSAGES_MAX:
+    if len(messages) <= ARRAY_ITEMS_CAP:
         frame = encode(messages, header)
         if len(frame) <= bytes_max or len(messages) <= 1:
             yield frame, messages
@@ -134,8 +132,8 @@ def _unpacked(data: bytes) -> Any:
     return msgpack.unpackb(
         data,
         use_list=False,
-        max_array_len=ARRAY_ITEMS_MAX,
-        max_map_len=ARRAY_ITEMS_MAX,
+        max_array_len=ARRAY_ITEMS_CAP,
+        max_map_len=ARRAY_ITEMS_CAP,
         list_hook=count,
         object_hook=count,
     )

@@ -66,6 +66,8 @@ class Node:
         )
         self.seconds = 100.0
         self.wall_us = START_US
+        self.taken: list[tuple[Address, Any]] = []
+        """What `retries_until_taken` saw sent."""
 
     @property
     def now(self) -> Now:
@@ -273,7 +275,77 @@ def test_a_batch_refused_whole_stays_and_is_tried_again_only_after_retry_s(
     node.wait(SETTINGS.retry_s)
     node.sent()
     node.told(CountHintsReply((("n2", 2, 200, START_US),)))
+    [(to, take)] = node.sent()
+    assert (to, take.owner, take.bytes_max) == (HOME, "n2", SETTINGS.batch_bytes)
+
+
+def test_hints_that_an_owner_never_takes_hold_up_none_behind_them(node: Node) -> None:
+    """The next delivery begins behind those refused, and comes back to them at the end."""
+    refused, taken, behind = hint("a"), hint("b"), hint("c")
+    request = node.delivering(refused, taken).request
+    node.told(DeliverHintsReply(request, (INTERNAL, OK)), Peer("n2", STORAGE))
+    node.told(DropHintsReply("n2", 1, 2))
+
+    assert retries_until_taken(node) == 1
+    assert node.taken == [(HOME, TakeHints("n2", SETTINGS.batch_bytes, refused[0]))]
+    node.told(TakeHintsReply("n2", (behind,)))
+    [(_, deliver)] = node.sent()
+    node.told(DeliverHintsReply(deliver.request, (OK,)), Peer("n2", STORAGE))
+    assert node.sent() == [(HOME, DropHints("n2", drop_of(behind)))]
+    node.told(DropHintsReply("n2", 1, 1))
+    assert node.sent() == [(HOME, TakeHints("n2", SETTINGS.batch_bytes, refused[0]))]
+    node.told(TakeHintsReply("n2", ()))
     assert node.sent() == [(HOME, TakeHints("n2", SETTINGS.batch_bytes))]
+
+
+@pytest.mark.parametrize("trouble", [SendFailed, LinkLost, None], ids=["unsent", "lost", "silent"])
+def test_a_batch_that_cannot_be_delivered_holds_up_none_behind_it(node: Node, trouble: Any) -> None:
+    large = hint("large")
+    message = node.delivering(large)
+    if trouble is SendFailed:
+        node.told(SendFailed("n2", STORAGE, message, False))
+    elif trouble is LinkLost:
+        node.told(LinkLost("n2"))
+        node.told(LinkUp("n2"))
+    else:
+        nobody_answers(node)
+
+    retries_until_taken(node)
+
+    assert node.taken == [(HOME, TakeHints("n2", SETTINGS.batch_bytes, large[0]))]
+
+
+def test_a_link_that_is_lost_over_each_batch_is_tried_ever_more_rarely_and_told_once(
+    node: Node,
+) -> None:
+    """Such as over a batch that the other side will not take: it comes back within 0.1 s."""
+    node.with_owner()
+    end, tried = node.seconds + 100, []
+    while node.seconds < end:
+        node.told(CountHintsReply((("n2", 1, 100, START_US),)))
+        if node.sent():
+            tried.append(node.seconds)
+            node.told(TakeHintsReply("n2", (hint("a"),)))
+            node.told(LinkLost("n2"))
+            node.told(LinkUp("n2"))
+            node.sent()
+        node.wait(0.1)
+
+    assert tried[1] - tried[0] < 0.2, "once, it is no more than a link that was lost"
+    assert len(tried) < 8
+    assert node.names() == ["handoff.started", "handoff.paused"]
+
+
+def test_a_large_batch_is_given_the_time_that_it_takes(node: Node) -> None:
+    digest, _ = hint("large")
+    record = pack_record(pack_stamp(1, 0, b"minter--"), "default", b"large", bytes(8 * 2**20))
+    request = node.delivering((digest, record)).request
+
+    node.wait(SETTINGS.reply_timeout_s + 7)
+    node.sent()
+    node.told(DeliverHintsReply(request, (OK,)), Peer("n2", STORAGE))
+
+    assert node.sent() == [(HOME, DropHints("n2", drop_of((digest, record))))]
 
 
 def test_an_owner_that_takes_nothing_is_tried_half_as_often_each_time_until_it_does(
@@ -284,12 +356,15 @@ def test_an_owner_that_takes_nothing_is_tried_half_as_often_each_time_until_it_d
         request = node.delivering(hint("a")).request
         node.told(DeliverHintsReply(request, (REFUSED,)), Peer("n2", STORAGE))
         pauses.append(retries_until_taken(node))
-    assert pauses == [1, 2, 4, 8, 16, 16, 16]
+    for pause, doubled in zip(pauses, (1, 2, 4, 8, 16, 16, 16), strict=True):
+        assert doubled * 0.8 <= pause <= doubled * 1.2 + 1
+    assert [event.name for event in node.events()] == ["handoff.started", "handoff.paused"]
 
     request = node.delivering(hint("a"), hint("b")).request
     node.told(DeliverHintsReply(request, (REFUSED, OK)), Peer("n2", STORAGE))
     node.told(DropHintsReply("n2", 1, 1))
     assert retries_until_taken(node) == 1
+    assert node.names() == ["handoff.started", "handoff.paused"], "it got on again"
 
 
 def retries_until_taken(node: Node) -> int:
@@ -299,7 +374,8 @@ def retries_until_taken(node: Node) -> int:
         node.wait(SETTINGS.retry_s)
         node.sent()
         node.told(CountHintsReply((("n2", 1, 100, START_US),)))
-        if node.sent():
+        node.taken = node.sent()
+        if node.taken:
             return times
     raise AssertionError("never")
 
@@ -371,7 +447,7 @@ def test_an_owner_that_comes_back_is_served_at_once(node: Node) -> None:
     node.told(LinkUp("n2"))
     assert node.counts() == 1
     node.told(CountHintsReply((("n2", 1, 100, START_US),)))
-    assert node.sent() == [(HOME, TakeHints("n2", SETTINGS.batch_bytes))]
+    assert [type(message) for _, message in node.sent()] == [TakeHints]
 
 
 @pytest.mark.parametrize("overloaded", [False, True])

@@ -97,8 +97,8 @@ class Disk:
     def settle(self, votes=True):
         assert self.ask(SettleDisk(votes)) == []
 
-    def take(self, owner="n3", bytes_max=10**6):
-        ((told, hints),) = self.ask(TakeHints(owner, bytes_max))
+    def take(self, owner="n3", bytes_max=10**6, after=b""):
+        ((told, hints),) = self.ask(TakeHints(owner, bytes_max, after))
         assert told == owner
         return hints
 
@@ -347,6 +347,19 @@ def test_hints_are_taken_oldest_first_up_to_about_so_many_bytes(disk):
     assert disk.take(bytes_max=3 * size - 1) == tuple(hints[:2])
     assert disk.take(bytes_max=0) == tuple(hints[:1])
     assert disk.take("n4") == ()
+
+
+def test_hints_can_be_taken_from_behind_one_that_is_kept(disk):
+    hints = put_keys(disk, [b"k%d" % number for number in range(4)])
+    digests = [digest for digest, _ in hints]
+
+    assert [disk.take(after=digest) for digest in digests] == [
+        tuple(hints[at:]) for at in (1, 2, 3, 4)
+    ]
+    disk.ask(DropHints("n3", ((digests[1], stamp_of(hints[1][1])),)))
+    assert disk.take(after=digests[0]) == tuple(hints[2:])
+    for not_kept in (digests[1], b"", b"short", bytes(600)):
+        assert disk.take(after=not_kept) == (hints[0], *hints[2:])
 
 
 def test_owners_whose_names_begin_alike_do_not_share_hints(disk):

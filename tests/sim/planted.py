@@ -69,11 +69,12 @@ def refused_hints_are_dropped(patch: Patch) -> None:
 def handoff_gives_up_after_one_failure(patch: Patch) -> None:
     pause = Handoff._pause
 
-    def faulty(self: Any, owner: str, cause: str, now: Any, times: int = 1) -> None:
-        pause(self, owner, cause, now, times)
+    def faulty(self: Any, owner: str, cause: str, now: Any, kind: str = "") -> None:
+        pause(self, owner, cause, now, kind)
         self._paused_until[owner] = float("inf")
 
     patch.setattr(Handoff, "_pause", faulty)
+    patch.setattr(Handoff, "_forgive", lambda self, owner: None)
     patch.setattr(Handoff, "_welcome", lambda self, nodes, now: None)
 
 
@@ -129,8 +130,8 @@ def a_newer_hint_does_not_replace_the_older(patch: Patch) -> None:
 def a_large_hint_is_never_taken(patch: Patch) -> None:
     first = Hints._first
 
-    def faulty(self: Any, owner: str, bytes_max: int) -> Any:
-        sound, corrupt = first(self, owner, bytes_max)
+    def faulty(self: Any, owner: str, bytes_max: int, start: bytes = b"") -> Any:
+        sound, corrupt = first(self, owner, bytes_max, start)
         return ([] if sum(len(record) for _, record in sound) > bytes_max else sound), corrupt
 
     patch.setattr(Hints, "_first", faulty)

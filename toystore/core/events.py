@@ -97,7 +97,9 @@ EVENTS: dict[str, EventKind] = {
         "info", ("owner", "hints", "took_s"), "Every hint for the owner is delivered."
     ),
     "handoff.paused": EventKind(
-        "info", ("owner", "hints", "cause"), "Delivery stopped short; it goes on later."
+        "info",
+        ("owner", "hints", "cause"),
+        "Delivery stopped short; it goes on later. Said once while nothing is taken for one cause.",
     ),
     # the disk
     "disk.replaced": EventKind(

@@ -14,6 +14,11 @@ Whatever goes wrong on the way (the owner is no longer alive, its link is lost, 
 is silent, hints are refused) ends the delivery, and a later count starts it anew.  So a
 hint may be delivered twice, which is harmless, but it is dropped only when its owner
 said that it holds it or something newer, and only if it is still the one delivered.
+
+The next delivery begins behind the batch over which the last one ended, and comes back to
+it at the end of the queue: what an owner never takes holds up nothing behind it.  While
+nothing is taken at all, each pause is twice as long as the one before, up to a bound, and
+the same cause is logged once.
 """
 
 from __future__ import annotations
@@ -45,10 +50,13 @@ from toystore.core.messages import (
 from toystore.core.record import stamp_of
 from toystore.core.settings import HandoffSettings
 
-REFUSED_PAUSES_MAX = 16
-"""An owner that refuses time and again is tried no more seldom than every so many ``retry_s``."""
+PAUSES_MAX = 16
+"""An owner that takes nothing is tried no more seldom than about every so many ``retry_s``."""
+SLOWEST_BYTES_PER_S = 1024 * 1024
+"""A batch is given this much time on top, for one large hint may be far above a usual batch."""
 _SAFE = (ReplicaStatus.OK, ReplicaStatus.SUPERSEDED)
 """What an owner says of a hint that may be dropped: it has it, or something newer."""
+_LINK_LOST = "link lost"
 
 
 class Handoff:
@@ -66,8 +74,12 @@ class Handoff:
         self._linked = {node}
         self._deliveries: dict[str, _Delivery] = {}
         self._paused_until: dict[str, float] = {}
-        self._refused_times: dict[str, int] = {}
-        """How often in a row an owner has taken nothing at all."""
+        self._failures: dict[str, int] = {}
+        """How many deliveries in a row an owner has taken nothing of."""
+        self._causes: dict[str, str] = {}
+        """Why its last delivery ended, as long as that is not over."""
+        self._tried: dict[str, bytes] = {}
+        """The digest of the last hint tried in vain: the next delivery begins behind it."""
         self._warned_at: dict[str, float] = {}
         self._count_at: float | None = 0.0
         # A reply to the machine that this one replaces must not match a request of ours.
@@ -133,14 +145,25 @@ class Handoff:
                 and owner not in self._deliveries
                 and self._paused_until.get(owner, now.monotonic) <= now.monotonic
             ):
-                self._out.log("handoff.started", owner=owner, hints=hints, bytes=size)
-                self._deliveries[owner] = delivery = _Delivery(owner, now)
+                delivery = _Delivery(owner, hints, size, self._tried.pop(owner, b""), now)
+                self._deliveries[owner] = delivery
+                if owner not in self._causes:
+                    self._announce(delivery)
                 self._take(delivery, now)
+
+    def _announce(self, delivery: _Delivery) -> None:
+        """Say that a delivery has begun, or that after some in vain one gets on again."""
+        if not delivery.announced:
+            delivery.announced = True
+            self._out.log(
+                "handoff.started", owner=delivery.owner, hints=delivery.hints, bytes=delivery.bytes
+            )
 
     def _take(self, delivery: _Delivery, now: Now) -> None:
         """Ask storage for the oldest hints that are left."""
         delivery.enter(_Step.TAKING, now.monotonic + self._settings.reply_timeout_s)
-        self._out.send(self._storage, TakeHints(delivery.owner, self._settings.batch_bytes))
+        batch_bytes = self._settings.batch_bytes
+        self._out.send(self._storage, TakeHints(delivery.owner, batch_bytes, delivery.after))
 
     def _taken(self, message: TakeHintsReply, now: Now) -> None:
         """Send the batch to its owner; an empty one means that all is delivered."""
@@ -148,12 +171,18 @@ class Handoff:
         if delivery is None:
             return
         if not message.hints:
-            self._finish(delivery, now)
+            if not delivery.after:
+                self._finish(delivery, now)
+                return
+            delivery.after = b""
+            self._take(delivery, now)
             return
         self._request += 1
         delivery.request = self._request
-        delivery.hints = message.hints
-        delivery.enter(_Step.DELIVERING, now.monotonic + self._settings.reply_timeout_s)
+        delivery.batch = message.hints
+        size = sum(len(record) for _, record in message.hints)
+        patience_s = self._settings.reply_timeout_s + size // SLOWEST_BYTES_PER_S
+        delivery.enter(_Step.DELIVERING, now.monotonic + patience_s)
         self._out.send(Peer(delivery.owner, STORAGE), DeliverHints(self._request, message.hints))
 
     def _delivered(self, message: DeliverHintsReply, sender: Address, now: Now) -> None:
@@ -162,26 +191,27 @@ class Handoff:
         delivery = self._delivery(owner, _Step.DELIVERING)
         if delivery is None or delivery.request != message.request:
             return
-        safe = tuple(
-            (digest, stamp_of(record))
-            for (digest, record), status in zip(delivery.hints, message.statuses, strict=False)
+        safe = {
+            digest: stamp_of(record)
+            for (digest, record), status in zip(delivery.batch, message.statuses, strict=False)
             if status in _SAFE
-        )
+        }
         delivery.count += len(safe)
-        delivery.refused = len(delivery.hints) - len(safe)
-        delivery.hints = ()
+        delivery.batch = tuple(hint for hint in delivery.batch if hint[0] not in safe)
         if not safe:
             self._pause_refused(delivery, now)
             return
+        self._causes.pop(owner, None)
+        self._announce(delivery)
         delivery.enter(_Step.DROPPING, now.monotonic + self._settings.reply_timeout_s)
-        self._out.send(self._storage, DropHints(owner, safe))
+        self._out.send(self._storage, DropHints(owner, tuple(safe.items())))
 
     def _dropped(self, message: DropHintsReply, now: Now) -> None:
-        """Go on with the next batch, unless it would bring the refused ones again."""
+        """Go on with the next batch, unless some of this one were refused."""
         delivery = self._delivery(message.owner, _Step.DROPPING)
         if delivery is None:
             return
-        if delivery.refused:
+        if delivery.batch:
             self._pause_refused(delivery, now)
         else:
             self._take(delivery, now)
@@ -189,28 +219,44 @@ class Handoff:
     def _finish(self, delivery: _Delivery, now: Now) -> None:
         """Nothing is left for this owner."""
         del self._deliveries[delivery.owner]
-        self._refused_times.pop(delivery.owner, None)
+        self._forgive(delivery.owner)
         took_s = round(now.monotonic - delivery.started_at, 6)
         self._out.log("handoff.finished", owner=delivery.owner, hints=delivery.count, took_s=took_s)
 
-    def _pause(self, owner: str, cause: str, now: Now, times: int = 1) -> None:
-        """End the delivery to ``owner``, if one runs, until ``times`` ``retry_s`` have passed."""
+    def _pause(self, owner: str, cause: str, now: Now, kind: str = "") -> None:
+        """End the delivery to ``owner``, if one runs, for a while.
+
+        ``kind``: what the causes have in common that are logged once, or the cause itself.
+        """
         delivery = self._deliveries.pop(owner, None)
-        if delivery is not None:
-            self._paused_until[owner] = now.monotonic + times * self._settings.retry_s
+        if delivery is None:
+            return
+        if delivery.batch:
+            self._tried[owner] = delivery.batch[-1][0]
+        failures = 0 if delivery.count else self._failures.get(owner, 0)
+        self._failures[owner] = failures + 1
+        self._paused_until[owner] = now.monotonic + self._pause_s(failures)
+        if self._causes.get(owner) != (kind or cause):
+            self._causes[owner] = kind or cause
             self._out.log("handoff.paused", owner=owner, hints=delivery.count, cause=cause)
 
-    def _pause_refused(self, delivery: _Delivery, now: Now) -> None:
-        """Storage gives the oldest first: to go on at once would be to ask for the same.
+    def _pause_s(self, failures: int) -> float:
+        """How long to wait after so many others in vain.
 
-        An owner that takes nothing, say because its disk is full, is given twice the time
-        on each refusal: everyone who holds hints for it sends it a batch.
+        Everyone who holds hints for an owner sends it a batch: they must not fall into step.
         """
-        owner = delivery.owner
-        before = 0 if delivery.count else self._refused_times.get(owner, 0)
-        self._refused_times[owner] = before + 1
-        times = min(2**before, REFUSED_PAUSES_MAX)
-        self._pause(owner, f"{owner} refused {delivery.refused} hints", now, times)
+        times = float(min(2**failures, PAUSES_MAX))
+        return self._settings.retry_s * (times * self._chance.uniform(0.8, 1.2) if failures else 1)
+
+    def _pause_refused(self, delivery: _Delivery, now: Now) -> None:
+        """To go on at once would be too much for an owner whose disk is full."""
+        cause = f"{delivery.owner} refused {len(delivery.batch)} hints"
+        self._pause(delivery.owner, cause, now, "refused")
+
+    def _forgive(self, owner: str) -> None:
+        """Whatever went wrong before is over."""
+        for memory in (self._paused_until, self._failures, self._causes):
+            memory.pop(owner, None)
 
     def _delivery(self, owner: str, step: _Step) -> _Delivery | None:
         """The delivery to ``owner`` if that is its step; a late or doubled reply finds none."""
@@ -230,28 +276,35 @@ class Handoff:
                 self._pause(name, f"{name} is no longer alive", now)
             elif name not in self._alive:
                 self._alive.add(name)
+                self._forgive(name)
                 back.append(name)
         self._welcome(back, now)
 
     def _link_up(self, node: str, now: Now) -> None:
-        """Gossip may have said so before the link was there."""
-        if node not in self._linked:
-            self._linked.add(node)
-            self._welcome([node], now)
+        """Gossip may have said so before the link was there.
+
+        A link that is lost over each batch comes back each time: it is waited for as others are.
+        """
+        if node in self._linked:
+            return
+        self._linked.add(node)
+        if self._causes.get(node) != _LINK_LOST:
+            self._forgive(node)
+        elif self._failures[node] == 1:
+            self._paused_until.pop(node, None)
+        else:
+            return
+        self._welcome([node], now)
 
     def _link_lost(self, node: str, now: Now) -> None:
         """What was in flight may be lost."""
         if node != self._node:
             self._linked.discard(node)
-            self._pause(node, f"the link to {node} is lost", now)
+            self._pause(node, f"the link to {node} is lost", now, _LINK_LOST)
 
     def _welcome(self, nodes: Iterable[str], now: Now) -> None:
         """Whoever can be reached again need not wait for the next count."""
-        reachable = [node for node in nodes if self._reachable(node)]
-        for node in reachable:
-            self._paused_until.pop(node, None)
-            self._refused_times.pop(node, None)
-        if reachable:
+        if any(self._reachable(node) for node in nodes):
             self._count(now)
 
     def _reachable(self, owner: str) -> bool:
@@ -316,17 +369,34 @@ class _Step(Enum):
 class _Delivery:
     """The hints of one owner on their way."""
 
-    __slots__ = ("count", "deadline", "hints", "owner", "refused", "request", "started_at", "step")
+    __slots__ = (
+        "after",
+        "announced",
+        "batch",
+        "bytes",
+        "count",
+        "deadline",
+        "hints",
+        "owner",
+        "request",
+        "started_at",
+        "step",
+    )
 
-    def __init__(self, owner: str, now: Now) -> None:
+    def __init__(self, owner: str, hints: int, size: int, after: bytes, now: Now) -> None:
+        """``hints`` and ``size``: what is kept; ``after``: behind which one to begin."""
         self.owner = owner
+        self.hints = hints
+        self.bytes = size
+        self.after = after
         self.started_at = now.monotonic
+        self.announced = False
+        """Whether it is in the log that this delivery has begun."""
         self.step = _Step.TAKING
         self.deadline = 0.0
         self.request = 0
-        self.hints: tuple[tuple[bytes, bytes], ...] = ()
-        self.refused = 0
-        """How many of the last batch the owner did not take."""
+        self.batch: tuple[tuple[bytes, bytes], ...] = ()
+        """Those of the last batch that the owner has not taken."""
         self.count = 0
         """How many hints it has taken in all."""
 

@@ -20,6 +20,7 @@ import struct
 from typing import NamedTuple
 
 from toystore.core.record import DIGEST_BYTES, CorruptRecordError, check_record, stamp_of
+from toystore.core.settings import ARRAY_ITEMS_CAP
 from toystore.core.store import Store
 
 _TIME_BYTES = 8
@@ -58,29 +59,36 @@ class Hints:
         self._add(owner, 0 if before else 1, len(record) - len(before[_TIME_BYTES:]))
 
     def oldest(
-        self, owner: str, bytes_max: int
+        self, owner: str, bytes_max: int, after: bytes = b""
     ) -> tuple[list[tuple[bytes, bytes]], list[tuple[bytes, CorruptRecordError]]]:
         """The oldest sound hints, at least one and otherwise up to ``bytes_max``.
 
-        With them, the corrupt ones met on the way: those can never be delivered, and are
-        dropped.
+        ``after``: only those behind the one with this digest, as long as it is kept.  None is
+        left there if none comes.  With them, the corrupt ones met on the way: those can never
+        be delivered, and are dropped.
         """
-        sound, corrupt = self._first(owner, bytes_max)
-        if not sound and self.total(owner).hints:
+        start = self._behind(owner, after)
+        sound, corrupt = self._first(owner, bytes_max, start)
+        if not sound and not start and self.total(owner).hints:
             self._rebuild(owner)
             sound, more = self._first(owner, bytes_max)
             corrupt += more
         return sound, corrupt
 
+    def _behind(self, owner: str, digest: bytes) -> bytes:
+        """Where the owner's queue goes on behind a hint; b"", its beginning, if there is none."""
+        hint = self._store.get(_key(owner, digest)) if len(digest) == DIGEST_BYTES else None
+        return b"" if hint is None else hint[:_TIME_BYTES] + digest + b"\0"
+
     def _first(
-        self, owner: str, bytes_max: int
+        self, owner: str, bytes_max: int, start: bytes = b""
     ) -> tuple[list[tuple[bytes, bytes]], list[tuple[bytes, CorruptRecordError]]]:
         """What stands first in the owner's queue; what it leads to in vain is taken out."""
         sound: list[tuple[bytes, bytes]] = []
         corrupt: list[tuple[bytes, CorruptRecordError]] = []
         lost: list[bytes] = []
         size = 0
-        for place, _ in self._store.scan(_queue(owner)):
+        for place, _ in self._store.scan(_queue(owner), start):
             digest = place[-DIGEST_BYTES:]
             record = self.find(owner, digest)
             if record is None:
@@ -93,7 +101,7 @@ class Hints:
                 lost.append(place)
                 continue
             size += len(record)
-            if sound and size > bytes_max:
+            if sound and (size > bytes_max or len(sound) == ARRAY_ITEMS_CAP):
                 break
             sound.append((digest, record))
         for digest, _ in corrupt:

@@ -239,10 +239,14 @@ class RepairReplica(NamedTuple):
 
 
 class TakeHints(NamedTuple):
-    """Read out the oldest hints kept for ``owner``, up to about ``bytes_max``."""
+    """Read out the oldest hints kept for ``owner``, up to about ``bytes_max``.
+
+    ``after``: only those behind the one with this digest; b"" for all.
+    """
 
     owner: str
     bytes_max: int
+    after: bytes = b""
 
 
 class TakeHintsReply(NamedTuple):

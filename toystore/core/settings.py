@@ -19,6 +19,8 @@ KEY_BYTES_CAP = 2**16 - 1
 VALUE_BYTES_CAP = 2**30
 FRAME_BYTES_CAP = 2**24
 """The same for a batch of hints, which crosses the wire as one message."""
+ARRAY_ITEMS_CAP = 2**16
+"""No array on the wire is longer: the messages of a frame, the hints of a batch, the members."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -236,7 +236,7 @@ class Storage:
     def _take_hints(self, message: TakeHints, sender: Address, _now: Now) -> None:
         sound: list[tuple[bytes, bytes]] = []
         if fits_a_key(message.owner):
-            sound, corrupt = self._hints.oldest(message.owner, message.bytes_max)
+            sound, corrupt = self._hints.oldest(message.owner, message.bytes_max, message.after)
             for digest, error in corrupt:
                 self._log_corrupt(digest, error)
         self._out.send(sender, TakeHintsReply(message.owner, tuple(sound)))
