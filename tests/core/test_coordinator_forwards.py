@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from coordinator_scene import (
     DEAD,
+    INTERNAL,
     SILENCE_S,
     START_US,
     SUPERSEDED,
@@ -12,8 +13,9 @@ from coordinator_scene import (
     stamp_at,
 )
 
-from toystore.core.machine import COORDINATOR
+from toystore.core.machine import COORDINATOR, Peer
 from toystore.core.messages import Code, ErrorReply, Put, SupersededReply, WriteReply
+from toystore.core.record import stamp_of
 from toystore.core.stamp import unpack_stamp
 
 DONE = WriteReply(0, stamp_at(0), 2, 0)
@@ -90,21 +92,61 @@ def test_a_write_is_stamped_before_it_is_forwarded_and_keeps_its_stamp() -> None
     scene = stranger()
     scene.put(stamp=None)
 
+    scene.unlink("n1")
     scene.wait(SILENCE_S)
 
     (_, first), (_, second) = scene.forwarded
     assert unpack_stamp(first.stamp).time_us == START_US
     assert first.stamp == second.stamp
+    assert stamp_of(scene.questions("n3")[0].record) == first.stamp
 
 
-def test_a_silent_owner_costs_the_replica_timeout_and_what_remains_is_told_to_the_next() -> None:
+def test_what_remains_of_the_time_is_told_to_the_next() -> None:
     scene = stranger()
     scene.put(timeout_ms=1000)
 
-    scene.wait(SILENCE_S)
+    scene.wait(0.2)
+    scene.unlink("n1")
 
     assert went_to(scene) == ["n1", "n2"]
-    assert scene.forwarded[1][1].timeout_ms == pytest.approx(700, abs=1)
+    assert scene.forwarded[1][1].timeout_ms == pytest.approx(800, abs=1)
+
+
+def test_when_an_owner_is_silent_the_write_is_coordinated_here_at_once() -> None:
+    scene = stranger()
+    request = scene.put()
+
+    scene.wait(SILENCE_S)
+    assert went_to(scene) == ["n1"]
+    assert scene.writes() == [("n1", None), ("n4", "n1"), ("n2", None), ("n3", None)]
+    scene.says("n4")
+    scene.says("n3")
+
+    assert scene.sole_answer() == WriteReply(request, stamp_at(0), 1, 1)
+    scene.says("n2")
+    assert scene.machine.idle
+
+
+def test_with_two_owners_that_hang_a_write_takes_two_silences_and_the_next_none() -> None:
+    """n1 is silent to the forward, n2 to the write; n3 and the fallbacks do well."""
+    scene = stranger()
+    scene.put(n=3, w=3)
+
+    scene.wait(SILENCE_S)
+    for node in ("n3", "n4"):
+        scene.says(node)
+    scene.wait(SILENCE_S)
+    scene.says("n5")
+    assert type(scene.sole_answer()) is WriteReply
+    scene.forwarded.clear()
+    scene.asked.clear()
+    scene.put(n=2, w=2)
+
+    assert went_to(scene) == []
+    assert scene.writes() == [("n1", None), ("n3", "n1"), ("n2", None), ("n4", "n2")]
+    scene.says("n3")
+    scene.says("n4")
+    assert type(scene.answers[-1]) is WriteReply
 
 
 @pytest.mark.parametrize("how", ["link lost", "dead", "unsent", "not serving", "overloaded"])
@@ -139,8 +181,8 @@ def test_each_owner_is_tried_once_and_then_the_write_is_coordinated_here() -> No
     scene = stranger()
     request = scene.put()
 
-    for _ in range(3):
-        scene.wait(SILENCE_S)
+    for node in ("n1", "n2", "n3"):
+        scene.answers_forward(node, ErrorReply(0, Code.OVERLOADED, "too much", True))
     assert went_to(scene) == ["n1", "n2", "n3"]
     assert len(scene.writes()) == 3
     scene.says("n1")
@@ -157,10 +199,10 @@ def test_with_no_owner_reachable_the_first_fallback_coordinates() -> None:
 
     scene.put()
     assert went_to(scene) == ["n5"]
-    scene.wait(SILENCE_S)
+    scene.unlink("n5")
 
     assert went_to(scene) == ["n5"]
-    assert scene.writes() == [("n5", "n1"), ("n6", "n2"), ("n7", "n3")]
+    assert scene.writes() == [("n6", "n1"), ("n7", "n2"), ("n8", "n3")]
 
 
 def test_the_first_reachable_fallback_may_be_this_node() -> None:
@@ -173,7 +215,7 @@ def test_the_first_reachable_fallback_may_be_this_node() -> None:
     assert scene.writes() == [("n4", "n1"), ("n5", "n2"), ("n6", "n3")]
 
 
-def test_the_late_success_of_an_owner_that_was_given_up_counts() -> None:
+def test_the_late_success_of_a_silent_owner_counts() -> None:
     scene = stranger()
     scene.put()
     scene.wait(SILENCE_S)
@@ -184,16 +226,56 @@ def test_the_late_success_of_an_owner_that_was_given_up_counts() -> None:
     assert scene.machine.idle
 
 
-def test_the_late_error_of_an_owner_that_was_given_up_does_not_count() -> None:
+def test_of_two_successes_the_first_is_told() -> None:
     scene = stranger()
     scene.put()
     scene.wait(SILENCE_S)
-    first = scene.forwarded[0][1].request
-    assert first == scene.forwarded[1][1].request
+    scene.says("n2")
+    scene.says("n3")
 
-    scene.answers_forward("n1", ErrorReply(0, Code.UNAVAILABLE, "no quorum", True))
+    scene.answers_forward("n1", DONE)
 
+    assert scene.sole_answer().owners == 2
+    scene.says("n4")
+    assert scene.machine.idle
+
+
+def test_the_late_error_of_a_silent_owner_is_not_told_while_the_write_is_under_way_here() -> None:
+    scene = stranger()
+    scene.put()
+    scene.wait(SILENCE_S)
+
+    scene.answers_forward("n1", ErrorReply(0, Code.INTERNAL, "failed", True))
     assert scene.answers == []
+    scene.says("n2")
+    scene.says("n3")
+
+    assert type(scene.sole_answer()) is WriteReply
+
+
+def test_no_failure_is_told_while_a_silent_owner_may_still_succeed() -> None:
+    scene = stranger()
+    scene.put(w=3)
+    scene.wait(SILENCE_S)
+    scene.says("n2", INTERNAL)
+    assert scene.answers == []
+
+    scene.answers_forward("n1", DONE)
+
+    assert type(scene.sole_answer()) is WriteReply
+    assert scene.machine.idle
+
+
+def test_the_last_failure_is_told_and_is_not_definite_once_replicas_were_asked() -> None:
+    scene = stranger()
+    scene.put(w=3)
+    scene.wait(SILENCE_S)
+    scene.says("n2", INTERNAL)
+
+    scene.answers_forward("n1", ErrorReply(0, Code.OVERLOADED, "too much", True))
+
+    assert scene.error() == (Code.OVERLOADED, False)
+    assert scene.machine.idle
 
 
 def test_nobody_s_answer_but_an_asked_one_s_counts() -> None:
@@ -210,19 +292,34 @@ def test_other_errors_are_passed_on_as_they_are() -> None:
     scene = stranger()
     scene.put()
 
-    scene.answers_forward("n1", ErrorReply(0, Code.UNAVAILABLE, "no quorum", True))
+    scene.answers_forward("n1", ErrorReply(0, Code.INTERNAL, "failed", True))
 
-    assert scene.error() == (Code.UNAVAILABLE, True)
+    assert scene.error() == (Code.INTERNAL, True)
 
 
-def test_an_error_is_not_definite_while_another_owner_may_be_at_work() -> None:
+def test_a_write_for_which_an_owner_sees_too_few_is_tried_by_others_who_may_see_more() -> None:
     scene = stranger()
     scene.put()
-    scene.wait(SILENCE_S)
 
-    scene.answers_forward("n2", ErrorReply(0, Code.UNAVAILABLE, "no quorum", True))
+    for node in ("n1", "n2", "n3"):
+        scene.answers_forward(node, ErrorReply(0, Code.UNAVAILABLE, "no quorum", True))
+    scene.says("n1")
+    scene.says("n2")
 
-    assert scene.error() == (Code.UNAVAILABLE, False)
+    assert type(scene.sole_answer()) is WriteReply
+
+
+def test_the_silent_are_waited_for_until_the_end_and_that_is_an_indefinite_timeout() -> None:
+    scene = Scene(4, node="n4")
+    scene.unlink("n2", "n3")
+    scene.put(timeout_ms=900)
+
+    scene.wait(0.899)
+    assert scene.answers == []
+    scene.wait(0.001)
+
+    assert scene.error() == (Code.TIMEOUT, False)
+    assert scene.machine.idle
 
 
 def test_an_error_that_is_not_definite_is_passed_on_as_such() -> None:
@@ -239,9 +336,9 @@ def test_what_an_overloaded_owner_may_have_begun_is_not_definitely_undone_by_the
     scene.put()
     scene.answers_forward("n1", ErrorReply(0, Code.OVERLOADED, "too much", False))
 
-    scene.answers_forward("n2", ErrorReply(0, Code.UNAVAILABLE, "no quorum", True))
+    scene.answers_forward("n2", ErrorReply(0, Code.INTERNAL, "failed", True))
 
-    assert scene.error() == (Code.UNAVAILABLE, False)
+    assert scene.error() == (Code.INTERNAL, False)
 
 
 def test_what_another_may_have_begun_is_not_definitely_undone_here() -> None:
@@ -297,6 +394,25 @@ def test_superseded_is_forwarded_anew_if_the_stamp_was_minted_here() -> None:
     assert second.request != first.request
     scene.answers_forward("n1", WriteReply(0, second.stamp, 2, 0))
     assert scene.sole_answer().stamp == second.stamp
+
+
+def test_superseded_here_is_forwarded_anew_and_what_was_done_under_the_old_stamp_is_no_answer() -> (
+    None
+):
+    scene = stranger()
+    scene.put(stamp=None)
+    scene.wait(SILENCE_S)
+    old = scene.forwarded[0][1]
+
+    scene.says("n3", SUPERSEDED, stamp_at(5))
+    scene.told(WriteReply(old.request, old.stamp, 2, 0), Peer("n1", COORDINATOR))
+    assert scene.answers == []
+    node, new = scene.forwarded[-1]
+    assert (node, new.stamp > stamp_at(5)) == ("n2", True)
+    scene.answers_forward("n2", WriteReply(0, new.stamp, 2, 0))
+
+    assert scene.sole_answer().stamp == new.stamp
+    assert scene.machine.idle
 
 
 def test_a_replica_s_superseded_reaches_the_forwarder_s_client() -> None:

@@ -10,7 +10,6 @@ from coordinator_scene import (
     REFUSED,
     SILENCE_S,
     SUPERSEDED,
-    SUSPECT,
     Scene,
     context_at,
     stamp_at,
@@ -123,15 +122,6 @@ def test_a_member_that_gossip_calls_dead_is_away_though_its_link_is_up() -> None
     scene.put()
 
     assert scene.writes() == [("n1", None), ("n2", None), ("n4", "n3")]
-
-
-def test_a_suspect_is_still_asked() -> None:
-    scene = Scene()
-    scene.gossip({"n3": SUSPECT})
-
-    scene.put()
-
-    assert scene.writes() == OWNERS
 
 
 def test_a_member_that_comes_back_is_asked_again() -> None:

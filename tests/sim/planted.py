@@ -88,7 +88,7 @@ def a_fallback_keeps_a_hint_as_a_record_of_its_own(patch: Patch) -> None:
 def hints_are_kept_for_the_first_owner_only(patch: Patch) -> None:
     def faulty(self: Any, slot: int) -> Any:
         self.indefinite = True
-        return WriteReplica(self.number, self._digest, self._record, self.owners[0])
+        return WriteReplica(self.number, self.digest, self._record, self.owners[0])
 
     patch.setattr(Write, "fallback_question", faulty)
 

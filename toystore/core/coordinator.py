@@ -32,6 +32,7 @@ from toystore.core.messages import (
     LinkLost,
     LinkUp,
     MembersChanged,
+    MemberStatus,
     Message,
     Owners,
     OwnersReply,
@@ -128,7 +129,7 @@ class Coordinator:
 
     def on_failure(self, now: Now) -> None:
         """Answer everything still held with an error."""
-        for held in list(self._desk.held.values()):
+        for held in self._desk.each():
             held.on_failure(now)
 
     @property
@@ -292,8 +293,9 @@ class Coordinator:
 
     def _replied(self, reply: _Reply, sender: Peer, now: Now) -> None:
         """Find the request that a reply belongs to; too late for one that has ended."""
+        self._desk.heard(sender, now)
         held = self._desk.held.get(reply.request)
-        if type(held) is Write:
+        if isinstance(held, Write):
             if type(reply) is WriteReplicaReply:
                 held.on_reply(reply, sender.node, now)
         elif type(held) is Read:
@@ -314,10 +316,15 @@ class Coordinator:
     # --- who is there -------------------------------------------------------------------
 
     def _members_changed(self, message: MembersChanged, now: Now) -> None:
-        self._around.learn(message)
+        news = self._around.learn(message)
         if message.joined and not self._serving and self._serve_at is None:
             self._serve_at = now.monotonic + LINKS_WAIT_S
         self._look_around(now)
+        for state in news:
+            if state.status == MemberStatus.SUSPECT:
+                self._desk.suspect(state.name, now)
+            elif state.status == MemberStatus.ALIVE:
+                self._desk.believe(state.name)
 
     def _link_up(self, node: str, now: Now) -> None:
         if node not in self._around.links:

@@ -5,7 +5,8 @@ its end, which for most is some time after its answer: a write waits until every
 has its copy or a hint, a read until it has repaired what is stale.  Two clocks run:
 
     silences    nodes that were asked and must answer within ``replica_timeout_s``.  The
-                time is the same for all, so a plain queue is in order.
+                time is the same for all, so a plain queue is in order.  Who was silent
+                is remembered (doubts.py).
     deadlines   when a request's own patience ends: a heap.
 
 Both hold numbers, not requests, and what has ended in the meantime is skipped, so that
@@ -16,9 +17,10 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
 
+from toystore.core.doubts import Doubts
 from toystore.core.latencies import Latencies
 from toystore.core.machine import COORDINATOR, STORAGE, Address, Now, Outbox, Peer
 from toystore.core.messages import Code, ErrorReply, Message
@@ -73,8 +75,12 @@ class Held:
         """Its patience has ended."""
         raise NotImplementedError
 
-    def on_silence(self, nodes: Sequence[str], now: Now) -> None:
-        """Those of ``nodes`` that have not answered yet have been silent for too long."""
+    def unheard(self, nodes: Sequence[str]) -> list[Peer]:  # noqa: ARG002 - for subclasses
+        """Those of ``nodes`` that owe this request an answer, as the actors that were asked."""
+        return []
+
+    def on_silence(self, peers: Sequence[Peer], now: Now) -> None:
+        """All of ``peers`` have been silent for too long."""
 
     def on_lost(self, node: str, now: Now) -> None:
         """``node`` cannot be reached any more: it is dead, or its link is lost."""
@@ -99,11 +105,12 @@ class Held:
         self.desk.waiting -= 1
         if self.latencies is not None:
             self.latencies.note(now.monotonic - self.began, now.monotonic)
+        if type(reply) is ErrorReply:
+            self.desk.counts["failed"] += 1
         self.desk.outbox.send(self.caller, reply)
 
     def fail(self, code: int, text: str, now: Now) -> None:
         """Answer with an error, and be done."""
-        self.desk.counts["failed"] += 1
         self.answer(ErrorReply(self.request, code, text, self.definite), now)
         self.end()
 
@@ -125,6 +132,7 @@ class Desk:
         "clock",
         "coordinators",
         "counts",
+        "doubts",
         "held",
         "node",
         "outbox",
@@ -132,6 +140,7 @@ class Desk:
         "reachable",
         "read_latencies",
         "storages",
+        "trusted",
         "waiting",
         "write_latencies",
     )
@@ -150,6 +159,9 @@ class Desk:
         self.storages = {name: Peer(name, STORAGE) for name in members}
         self.coordinators = {name: Peer(name, COORDINATOR) for name in members}
         self.reachable: frozenset[str] = frozenset((node,))
+        self.trusted = self.reachable
+        """Those of the reachable whose storage will probably answer soon."""
+        self.doubts = Doubts(node)
         self.held: dict[int, Held] = {}
         self.waiting = 0
         """How many of them are not answered yet."""
@@ -229,6 +241,12 @@ class Desk:
             if not request.answered:
                 self.waiting -= 1
 
+    def each(self) -> Iterator[Held]:
+        """Every request that lies here now, unless another has ended it meanwhile."""
+        for number in list(self.held):
+            if request := self.held.get(number):
+                yield request
+
     # --- when it is due -----------------------------------------------------------------
 
     def watch(self, number: int, nodes: Sequence[str], now: Now) -> None:
@@ -258,12 +276,16 @@ class Desk:
             if request := self.held.get(heappop(deadlines)[1]):
                 request.on_deadline(now)
         while silences and silences[0][0] <= now.monotonic:
-            _, number, nodes = silences.popleft()
-            if request := self.held.get(number):
-                request.on_silence(nodes, now)
+            until, number, nodes = silences.popleft()
+            request = self.held.get(number)
+            if request is not None and (silent := request.unheard(nodes)):
+                self.doubt(silent, until - self._replica_timeout_s, now)
+                request.on_silence(silent, now)
 
     def rearm(self, now: Now) -> None:
         """This process was held up: whoever seemed silent gets the whole time again."""
+        self.doubts.clear()
+        self._weigh()
         until = now.monotonic + self._replica_timeout_s
         self._silences = deque((until, number, nodes) for _, number, nodes in self._silences)
 
@@ -272,7 +294,44 @@ class Desk:
     def reach(self, nodes: frozenset[str], now: Now) -> None:
         """From now on ``nodes`` can be asked; those that no longer can are lost to everybody."""
         lost = self.reachable - nodes
+        self.doubts.forget(self.reachable ^ nodes)
         self.reachable = nodes
+        self._weigh()
         for node in sorted(lost):
-            for request in list(self.held.values()):
+            for request in self.each():
                 request.on_lost(node, now)
+
+    # --- whom it expects to answer ------------------------------------------------------
+
+    def heard(self, peer: Peer, now: Now) -> None:
+        """Another actor has answered, it does not matter what."""
+        if self.doubts.hear(peer, now.monotonic):
+            self._weigh()
+
+    def doubt(self, silent: Sequence[Peer], since_s: float, now: Now) -> None:
+        """All of ``silent`` owe an answer since monotonic second ``since_s``.
+
+        If that makes everybody silent it was this node that heard nothing, and nobody else
+        is accused.
+        """
+        for peer in silent:
+            if doubted := self.doubts.doubt(peer, since_s, now.monotonic):
+                actors = [one.actor for one in doubted]
+                self.outbox.log("link.silent", member=peer.node, actors=actors)
+        self._weigh()
+        if not self.trusted - {self.node}:
+            self.doubts.clear()
+            self._weigh()
+
+    def suspect(self, node: str, now: Now) -> None:
+        """The others have heard nothing of ``node``."""
+        since_s = now.monotonic - self._replica_timeout_s
+        self.doubt([self.storages[node], self.coordinators[node]], since_s, now)
+
+    def believe(self, node: str) -> None:
+        """``node`` has shown the others that it is well."""
+        self.doubts.forget((node,))
+        self._weigh()
+
+    def _weigh(self) -> None:
+        self.trusted = self.doubts.trusted(self.reachable, STORAGE)

@@ -70,6 +70,11 @@ EVENTS: dict[str, EventKind] = {
     # links
     "link.up": EventKind("debug", ("member",), "The link to a member is there."),
     "link.lost": EventKind("info", ("member",), "The link to a member is gone."),
+    "link.silent": EventKind(
+        "warning",
+        ("member", "actors"),
+        "Actors of a member owe answers and say nothing; until they do, nobody waits for them.",
+    ),
     # frames
     "frame.rejected": EventKind(
         "warning", ("port", "reason", "sender"), "A malformed or foreign frame; logged once."

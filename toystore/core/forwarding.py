@@ -2,36 +2,46 @@
 
 A put is coordinated by an owner of its key (Dynamo section 4.5), because an owner's own
 vote costs no journey.  It is forwarded once, stamped, so that whoever runs it runs the
-same write, and running it twice does no harm:
+same write, and running it twice, or twice at once, does no harm:
 
-    the reachable owners, in order  ─▶  this node itself
+    the reachable owners, in order  ─▶  this node itself  ─▶  the owners that are doubted
 
-or, with no owner reachable, the first reachable fallback and then this node.  The next
-is tried when one is silent for ``replica_timeout_s``, is lost, or will not serve; any
-other answer is the caller's.  The late word of a node that was given up counts if it is
-a success: it is the same write.
+or, with no owner reachable, the first reachable fallback and then this node.  The next is
+tried when one is lost or will not serve.  When one is silent for ``replica_timeout_s`` this
+node begins at once, and waits for no other first.  But nobody is given up who may still
+answer: the first success, whoever's it is, is the caller's, and a failure is told when
+nobody is left to ask and nobody to wait for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from toystore.core.desk import Held
-from toystore.core.machine import Now
-from toystore.core.messages import Code, ErrorReply, SupersededReply, WriteReply
+from toystore.core.machine import COORDINATOR, Now, Peer
+from toystore.core.messages import Code, ErrorReply, Message, SupersededReply, WriteReply
 from toystore.core.stamp import STAMP_BYTES
 from toystore.core.writing import Write
 
-_ASK_ANOTHER = (Code.NOT_SERVING, Code.OVERLOADED)
+_ASK_ANOTHER = (Code.NOT_SERVING, Code.OVERLOADED, Code.UNAVAILABLE)
 
 
 class Forward(Held):
-    """A write on its way through another coordinator."""
+    """A write on its way through other coordinators, of whom this node may be one."""
 
-    __slots__ = ("_asked", "_target", "_write")
+    __slots__ = (
+        "_awaited",
+        "_error",
+        "_hurries",
+        "_indefinite",
+        "_own",
+        "_tried",
+        "_turn",
+        "_write",
+    )
 
     def __init__(self, write: Write) -> None:
-        """``write`` is what this node runs itself if nobody else will."""
+        """``write`` is what is handed on; it is never started itself."""
         Held.__init__(
             self,
             write.desk,
@@ -43,103 +53,199 @@ class Forward(Held):
             write.latencies,
         )
         self._write = write
-        self._asked: list[str] = []
-        self._target = ""
+        self._indefinite = False
+        """Whether it may have been done by somebody who will not say so any more."""
+        self._forget()
+
+    def _forget(self) -> None:
+        """Nobody has been asked."""
+        self._tried: list[str] = []
+        self._awaited: list[str] = []
+        """Those of the tried that may still answer."""
+        self._turn: str | None = None
+        """Whose turn it is: when that one drops out the next is tried."""
+        self._hurries = False
+        """Somebody was silent: this node comes next."""
+        self._own: OwnWrite | None = None
+        self._error: ErrorReply | None = None
+        """The failure that is told if no success comes."""
 
     def start(self, now: Now) -> None:
         """Lie on the desk and hand the write over."""
         self.desk.open(self)
+        self._probe(now)
         self._next(now)
 
-    def on_reply(
-        self, reply: WriteReply | SupersededReply | ErrorReply, node: str, now: Now
-    ) -> None:
-        """Another coordinator has answered."""
-        if node not in self._asked:
+    # --- what may happen ----------------------------------------------------------------
+
+    def on_reply(self, reply: Message, node: str, now: Now) -> None:
+        """A coordinator that was asked has answered."""
+        if node not in self._awaited:
             return
+        self._awaited.remove(node)
         if type(reply) is WriteReply:
-            self.answer(reply._replace(request=self.request), now)
-            self.end()
+            self._tell(reply, now)
         elif type(reply) is SupersededReply:
             self._superseded(reply, now)
-        elif type(reply) is ErrorReply and node == self._target:
-            self._failed(reply, now)
+        elif type(reply) is ErrorReply:
+            self._failed(reply, node, now)
 
     def on_deadline(self, now: Now) -> None:
         """It may still happen, but not in time."""
-        self._write.indefinite = True
-        self.fail(Code.TIMEOUT, f"{self._target} did not answer in time", now)
+        self.fail(Code.TIMEOUT, f"{', '.join(self._awaited)} did not answer in time", now)
 
-    def on_silence(self, nodes: Sequence[str], now: Now) -> None:
-        """It may be at work on it; try the next."""
-        if self._target in nodes:
-            self._write.indefinite = True
+    def unheard(self, nodes: Sequence[str]) -> list[Peer]:
+        """The coordinators that have not answered."""
+        return [Peer(node, COORDINATOR) for node in nodes if node in self._awaited]
+
+    def on_silence(self, peers: Sequence[Peer], now: Now) -> None:
+        """It may be at work on it, or hang: begin here as well."""
+        if any(peer.node == self._turn for peer in peers):
+            self._hurries = True
             self._next(now)
 
     def on_lost(self, node: str, now: Now) -> None:
-        """It may have done it and died; try the next."""
-        if node == self._target:
-            self._write.indefinite = True
-            self._next(now)
+        """It may have done it and died."""
+        if node in self._awaited:
+            self._indefinite = True
+            self._drop_out(node, now)
 
     def on_unsent(self, node: str, overloaded: bool, now: Now) -> None:  # noqa: ARG002 - as every Held has it
-        """It never heard of it; try the next."""
-        if node == self._target:
-            self._next(now)
+        """It never heard of it."""
+        if node in self._awaited:
+            self._drop_out(node, now)
 
-    def on_failure(self, now: Now) -> None:
-        """Whoever has it goes on with it."""
-        self._write.indefinite = True
-        super().on_failure(now)
+    def end(self) -> None:
+        """Leave the desk, and have this node's own write leave it unless that was the answer."""
+        if self._own is not None and not self._own.answered:
+            self.desk.close(self._own)
+        self.desk.close(self)
 
     @property
     def definite(self) -> bool:
         """Definite while everyone that was asked has certainly done nothing."""
-        return not self._write.indefinite
+        own = self._own
+        others = [node for node in self._awaited if node != self.desk.node]
+        return not (self._indefinite or others or (own is not None and own.indefinite))
+
+    # --- who is asked -------------------------------------------------------------------
 
     def _next(self, now: Now) -> None:
-        target = self._candidate()
-        if target is None:
-            self.end()
-            self._write.start(now)
-            return
-        self._asked.append(target)
-        self._target = target
+        """Hand it to whoever is next; with nobody left, wait for those that may still answer."""
+        desk = self.desk
+        self._turn = next((node for node in self._candidates() if node not in self._tried), None)
+        if self._turn == desk.node:
+            self._coordinate(now)
+        elif self._turn is not None:
+            self._hand_to(self._turn, now)
+            desk.watch(self.number, (self._turn,), now)
+        elif not self._awaited:
+            self._give_up(now)
+
+    def _candidates(self) -> Iterator[str]:
+        """Who could coordinate it, the best first."""
+        desk = self.desk
+        owners = [owner for owner in self._write.owners if owner in desk.reachable]
+        if not self._hurries:
+            yield from (owner for owner in owners if not self._doubts(owner))
+        if not owners and not self._tried:
+            order = self._write.order
+            yield next(n for n in order if n in desk.reachable and not self._doubts(n))
+        yield desk.node
+        yield from owners
+
+    def _doubts(self, node: str) -> bool:
+        return self.desk.coordinators[node] in self.desk.doubts
+
+    def _probe(self, now: Now) -> None:
+        """Hand it to a doubted owner too, now and then: it may be well again."""
+        desk = self.desk
+        peers = (desk.coordinators[o] for o in self._write.owners if o in desk.reachable)
+        if desk.doubts and (peer := desk.doubts.to_probe(peers, now.monotonic)):
+            self._hand_to(peer.node, now)
+
+    def _hand_to(self, node: str, now: Now) -> None:
         message = self._write.message._replace(
             request=self.number,
             stamp=self._write.stamp,
             timeout_ms=max(1, int((self.deadline - now.monotonic) * 1000)),
             forwarded=True,
         )
-        self.desk.outbox.send(self.desk.coordinators[target], message)
-        self.desk.watch(self.number, (target,), now)
+        self._tried.append(node)
+        self._awaited.append(node)
+        self.desk.outbox.send(self.desk.coordinators[node], message)
 
-    def _candidate(self) -> str | None:
-        """Who is to be asked next; None means this node itself."""
-        desk = self.desk
-        for owner in self._write.owners:
-            if owner in desk.reachable and owner not in self._asked:
-                return owner
-        if self._asked:
-            return None
-        first = next(node for node in self._write.order if node in desk.reachable)
-        return None if first == desk.node else first
+    def _coordinate(self, now: Now) -> None:
+        node = self.desk.node
+        self._tried.append(node)
+        self._awaited.append(node)
+        self._own = OwnWrite(self, self._write)
+        self._own.start(now)
+
+    # --- what comes of it ---------------------------------------------------------------
+
+    def _tell(self, reply: WriteReply | SupersededReply, now: Now) -> None:
+        self.answer(reply._replace(request=self.request), now)
+        self.end()
 
     def _superseded(self, reply: SupersededReply, now: Now) -> None:
         """Whoever minted the stamp mints a higher one."""
         if not self._write.minted or len(reply.stamp) != STAMP_BYTES:
-            self.answer(reply._replace(request=self.request), now)
-            self.end()
+            self._tell(reply, now)
             return
+        if self._own is not None:
+            self.desk.close(self._own)
         self._write.remint(reply.stamp, now)
+        self._indefinite = True
         self.desk.renumber(self)
-        self._asked.clear()
+        self._forget()
         self._next(now)
 
-    def _failed(self, reply: ErrorReply, now: Now) -> None:
-        if not reply.definite:
-            self._write.indefinite = True
-        if reply.code in _ASK_ANOTHER:
+    def _failed(self, reply: ErrorReply, node: str, now: Now) -> None:
+        """Another may do better, unless it is the write that is at fault."""
+        self._indefinite |= not reply.definite
+        self._error = reply
+        if reply.code not in _ASK_ANOTHER:
+            self._tried += [one for one in self._write.order if one not in self._tried]
+        if node == self._turn or not self._awaited:
             self._next(now)
-        else:
-            self.fail(reply.code, reply.text, now)
+
+    def _drop_out(self, node: str, now: Now) -> None:
+        self._awaited.remove(node)
+        if node == self._turn or not self._awaited:
+            self._next(now)
+
+    def _give_up(self, now: Now) -> None:
+        error = self._error
+        assert error is not None, "this node itself was tried, and answers always"
+        self.fail(error.code, error.text, now)
+
+
+class OwnWrite(Write):
+    """The write as this node itself runs it for a `Forward`, which is told the answer."""
+
+    __slots__ = ("_forward",)
+
+    def __init__(self, forward: Forward, write: Write) -> None:
+        Write.__init__(
+            self,
+            write.desk,
+            write.caller,
+            write.message._replace(forwarded=True),
+            write.stamp,
+            False,
+            write.began,
+            write.deadline,
+            0,
+            write.digest,
+            write.order,
+            len(write.owners),
+            write.needed,
+        )
+        self._forward = forward
+
+    def answer(self, reply: Message, now: Now) -> None:
+        """Tell the forward."""
+        self.answered = True
+        self.desk.waiting -= 1
+        self._forward.on_reply(reply, self.desk.node, now)

@@ -24,16 +24,17 @@ class Reachability:
         self._node = node
         self._states: dict[str, MemberState | None] = dict.fromkeys(members)
 
-    def learn(self, news: MembersChanged) -> None:
-        """Take in what gossip knows.
+    def learn(self, news: MembersChanged) -> list[MemberState]:
+        """Take in what gossip knows; returns what of it is new.
 
         Whom it does not name stays as it was: a gossip machine that was made anew has yet
         to hear of everybody.
         """
         self.joined = news.joined
-        for state in news.members:
-            if state.name in self._states:
-                self._states[state.name] = state
+        known = self._states
+        fresh = [s for s in news.members if s.name in known and known[s.name] != s]
+        known.update((state.name, state) for state in fresh)
+        return fresh
 
     def reachable(self) -> frozenset[str]:
         """Who can be asked now."""

@@ -2,8 +2,9 @@
 
 After Dynamo, section 4.6.  A request has one *slot* per owner of its key.  A slot is first
 asked of its owner, or, if that one cannot be reached, of a fallback in its place; a
-fallback stands in one slot only.  However many nodes were asked for a slot, it has one
-vote, so that W votes are W different copies.
+fallback stands in one slot only.  An owner that is doubted (doubts.py) is asked, and
+counts as silent from the beginning: a fallback is asked at the same time.  However many
+nodes were asked for a slot, it has one vote, so that W votes are W different copies.
 
     OPEN ── owner says yes ─────────────▶ OWNER      a vote
      │ ──── fallback says yes ──────────▶ FALLBACK   a vote
@@ -24,7 +25,7 @@ from collections.abc import Sequence
 
 from toystore.core.desk import Desk, Held
 from toystore.core.latencies import Latencies
-from toystore.core.machine import Address, Now
+from toystore.core.machine import Address, Now, Peer
 from toystore.core.messages import Code, Message
 from toystore.core.quorum import Verdict, verdict
 
@@ -42,6 +43,7 @@ class SloppyQuorum(Held):
     """
 
     __slots__ = (
+        "_spent",
         "asked",
         "cause",
         "needed",
@@ -49,7 +51,6 @@ class SloppyQuorum(Held):
         "owners",
         "silent",
         "slots",
-        "spare_at",
         "yes",
     )
 
@@ -79,9 +80,10 @@ class SloppyQuorum(Held):
         self.asked: dict[str, int] = {}
         """The slot for which a node was asked, for every node that may still answer."""
         self.silent = _NOBODY
-        """Those of the asked whose time is up."""
+        """Those of the asked that nobody waits for: their time is up, or they are doubted."""
         self.slots = [OPEN] * n
-        self.spare_at = n
+        self._spent = _NOBODY
+        """The fallbacks that have been asked."""
         self.yes = 0
         self.cause: int = Code.UNAVAILABLE
 
@@ -108,7 +110,7 @@ class SloppyQuorum(Held):
     def ask(self, now: Now) -> None:
         """Ask the first N healthy nodes, or fail if they are too few."""
         desk, owners = self.desk, self.owners
-        if not desk.reachable.issuperset(owners):
+        if not desk.trusted.issuperset(owners):
             self._ask_sloppily(now)
             return
         send, storages, question = desk.outbox.send, desk.storages, self.owner_question()
@@ -118,16 +120,17 @@ class SloppyQuorum(Held):
         desk.watch(self.number, owners, now)
 
     def _ask_sloppily(self, now: Now) -> None:
-        reachable = self.desk.reachable
+        reachable, trusted = self.desk.reachable, self.desk.trusted
         healthy = min(len(self.owners), sum(node in reachable for node in self.order))
         if healthy < self.needed:
             text = f"only {healthy} of the {self.needed} replicas needed can be reached"
             self.fail(Code.UNAVAILABLE, text, now)
             return
+        self.silent = reachable.difference(trusted).intersection(self.owners)
         for slot, owner in enumerate(self.owners):
             if owner in reachable:
                 self._ask_one(owner, slot, self.owner_question(), now)
-            else:
+            if owner not in trusted:
                 self.replace(slot, now)
         self.settle(now)
 
@@ -150,12 +153,13 @@ class SloppyQuorum(Held):
         self.desk.watch(self.number, (node,), now)
 
     def _next_spare(self) -> str | None:
-        """The next reachable fallback in the order; none is named twice."""
-        while self.spare_at < len(self.order):
-            node = self.order[self.spare_at]
-            self.spare_at += 1
-            if node in self.desk.reachable:
-                return node
+        """The next reachable fallback in the order, the doubted last; none is named twice."""
+        desk, fallbacks = self.desk, self.order[len(self.owners) :]
+        for wanted in (desk.trusted, desk.reachable):
+            for node in fallbacks:
+                if node in wanted and node not in self._spent:
+                    self._spent |= {node}
+                    return node
         return None
 
     # --- listening ----------------------------------------------------------------------
@@ -211,9 +215,14 @@ class SloppyQuorum(Held):
 
     # --- what may happen ----------------------------------------------------------------
 
-    def on_silence(self, nodes: Sequence[str], now: Now) -> None:
+    def unheard(self, nodes: Sequence[str]) -> list[Peer]:
+        """The storages that have not answered, and were waited for."""
+        storages = self.desk.storages
+        return [storages[node] for node in nodes if node in self.asked and node not in self.silent]
+
+    def on_silence(self, peers: Sequence[Peer], now: Now) -> None:
         """Replace the silent in mid-request; they may still answer."""
-        fresh = [node for node in nodes if node in self.asked and node not in self.silent]
+        fresh = [peer.node for peer in peers]
         self.silent = self.silent.union(fresh)
         for node in fresh:
             slot = self.asked[node]
@@ -226,8 +235,11 @@ class SloppyQuorum(Held):
         self.refuse(node, now)
 
     def on_unsent(self, node: str, overloaded: bool, now: Now) -> None:
-        """A link that is down is a lost node; a full queue is not to be filled elsewhere."""
-        if not overloaded:
+        """A link that is down is a lost node; a full queue is not to be filled elsewhere.
+
+        That of a doubted owner is, since its fallback has been asked already.
+        """
+        if not overloaded or node in self.silent:
             self.refuse(node, now)
             return
         slot = self.heard(node)

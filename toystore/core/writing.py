@@ -42,7 +42,7 @@ _REFUSED = int(ReplicaStatus.REFUSED)
 class Write(SloppyQuorum):
     """A put or a delete that this node coordinates."""
 
-    __slots__ = ("_digest", "_lingers", "_record", "indefinite", "message", "minted", "stamp")
+    __slots__ = ("_lingers", "_record", "digest", "indefinite", "message", "minted", "stamp")
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Write(SloppyQuorum):
         self.minted = minted
         self.indefinite = False
         """Whether a replica may have it already."""
-        self._digest = digest
+        self.digest = digest
         self._record = b""
         self._lingers = False
 
@@ -142,12 +142,12 @@ class Write(SloppyQuorum):
     def owner_question(self) -> Message:
         """Keep this record."""
         self.indefinite = True
-        return WriteReplica(self.number, self._digest, self._record, None)
+        return WriteReplica(self.number, self.digest, self._record, None)
 
     def fallback_question(self, slot: int) -> Message:
         """Keep this record as a hint for the slot's owner."""
         self.indefinite = True
-        return WriteReplica(self.number, self._digest, self._record, self.owners[slot])
+        return WriteReplica(self.number, self.digest, self._record, self.owners[slot])
 
     def exhausted(self, slot: int) -> None:
         """With no fallback left a node that has a copy of its own holds the hint."""
@@ -204,7 +204,7 @@ class Write(SloppyQuorum):
         desk, owner = self.desk, self.owners[slot]
         for holder in (desk.node, *self.order):
             if holder != owner and holder in desk.reachable:
-                hint = WriteReplica(desk.next_number(), self._digest, self._record, owner)
+                hint = WriteReplica(desk.next_number(), self.digest, self._record, owner)
                 desk.outbox.send(desk.storages[holder], hint)
                 return
 

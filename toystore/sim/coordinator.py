@@ -75,7 +75,7 @@ class SimCoordinator(SimActor):
         """The acknowledged writes on the desk."""
         held = self.machine._desk.held.values()
         writes = (one for one in held if isinstance(one, Write) and one.answered)
-        return {(write._digest, write.stamp.hex()) for write in writes}
+        return {(write.digest, write.stamp.hex()) for write in writes}
 
 
 def writes_in(messages: Iterable[Message]) -> set[tuple[bytes, str]]:
