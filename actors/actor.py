@@ -38,6 +38,7 @@ from toystore.core.messages import (
     SendFailed,
     internal_reply,
 )
+from toystore.net.connection import Connection
 
 RESTARTS_MAX = 8
 """How many fresh machines an actor gets within `RESTARTS_WINDOW_S`."""
@@ -73,6 +74,7 @@ class Actor(threading.Thread):
         self.poller = zmq.Poller()
         self._doors: dict[zmq.Socket[bytes], Door] = {}
         self._outlets: dict[Address, Door] = {}
+        self._connections: list[tuple[Connection, Door]] = []
         self._restarts: deque[float] = deque()
         self._members: MembersChanged | None = None
         self._running = True
@@ -137,7 +139,9 @@ class Actor(threading.Thread):
             elif (door := self._doors[socket]) not in doors:
                 doors.append(door)
                 inbox.extend(door.drain())
-        self.serve(inbox, now())
+        at = now()
+        self.serve(inbox, at)
+        self._tend(at)
         self.after_turn()
         if self._leaving and self.idle():
             self._leaving = False
@@ -190,6 +194,13 @@ class Actor(threading.Thread):
             self.poller.register(socket, zmq.POLLIN)
         for outlet in outlets:
             self._outlets[outlet] = door
+        self._connections += [(connection, door) for connection in door.connections.values()]
+
+    def _tend(self, at: Now) -> None:
+        """Have the doors make and replace the connections that are due."""
+        for connection, door in self._connections:
+            if connection.due is not None and connection.due <= at.monotonic:
+                door.tend(at.monotonic)
 
     def add_mailbox(self) -> None:
         """Where the other actors of this node come."""
@@ -273,7 +284,10 @@ class Actor(threading.Thread):
         if self.outbox.sends:
             return 0
         waits = [wait for wait in (self.patience_s(),) if wait is not None]
+        deadlines = [link.due for link, _ in self._connections if link.due is not None]
         deadline = self.machine.next_deadline()
         if deadline is not None:
-            waits.append(deadline - now().monotonic)
+            deadlines.append(deadline)
+        if deadlines:
+            waits.append(min(deadlines) - now().monotonic)
         return max(0, math.ceil(min(waits) * 1000)) if waits else None

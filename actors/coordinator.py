@@ -46,7 +46,7 @@ class CoordinatorActor(Actor):
             self.add(replicas, storage)
             self.add(forwards, coordinator)
         # Last, so that in each turn what finishes a request goes before what begins one.
-        client_port = tcp(around.me.bind, around.me.client_port)
+        client_port = around.own(around.me.client_port)
         self.clients = ClientPort(around, client_port, lambda: self.machine.room(now()))
         self.add(self.clients)
 

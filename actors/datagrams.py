@@ -12,14 +12,17 @@ is lost, by the socket's monitor, since no unsubscription comes from a killed pe
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 import zmq
 
-from actors.sockets import GOODBYE_MS, Door, bind, link_events, monitored, received, tuned
-from actors.surroundings import Surroundings, tcp
+from actors.sockets import GOODBYE_MS, Door, bind, received, tuned
+from actors.surroundings import Surroundings
 from toystore.core.machine import GOSSIP, Address, Peer
 from toystore.core.messages import Ack, Delivery, Gossip, Message, Ping, PingReq, SendFailed
+from toystore.net.connection import Connection, Monitor
+from toystore.net.endpoint import Endpoint
 
 EVERYONE = b"*\0"
 INBOX_FRAMES_MAX = 1000
@@ -38,19 +41,21 @@ class Datagrams(Door):
         tuned(self.inbox, INBOX_FRAMES_MAX)
         self.inbox.subscribe(topic(me.name))
         self.inbox.subscribe(EVERYONE)
-        bind(self.inbox, tcp(me.bind, me.gossip_port))
+        for address in surroundings.own(me.gossip_port):
+            bind(self.inbox, address)
         self.outlet = surroundings.context.socket(zmq.XPUB)
         tuned(self.outlet, INBOX_FRAMES_MAX)
-        self.monitor = monitored(self.outlet)
-        self._node_at = {
-            tcp(other.host, other.gossip_port): other.name for other in surroundings.others()
-        }
-        for address in self._node_at:
-            self.outlet.connect(address)
+        self.monitor = Monitor(self.outlet)
+        now = time.monotonic()
+        for other in surroundings.others():
+            endpoint = Endpoint(other.host, other.gossip_port)
+            connection = Connection(self.outlet, endpoint, surroundings.resolver, now)
+            self.connections[other.name] = connection
+        self.tend(now)
 
     def sockets(self) -> Iterable[zmq.Socket[bytes]]:
         """Inbox, outlet and the outlet's monitor."""
-        return (self.inbox, self.outlet, self.monitor)
+        return (self.inbox, self.outlet, self.monitor.socket)
 
     def drain(self) -> list[Delivery]:
         """Datagrams for this node; the links are brought up to date on the way."""
@@ -78,7 +83,7 @@ class Datagrams(Door):
 
     def close(self) -> None:
         """Give a goodbye a moment to leave."""
-        self.outlet.disable_monitor()
+        self.monitor.close()
         self.outlet.linger = GOODBYE_MS
         super().close()
 
@@ -91,12 +96,18 @@ class Datagrams(Door):
 
     def _watch(self) -> None:
         """Subscriptions say who is there, the monitor says who is gone."""
-        for up, endpoint in link_events(self.monitor):
-            if not up and endpoint in self._node_at:
-                self.linked.discard(self._node_at[endpoint])
+        for address, sign, descriptor in self.monitor.signs():
+            for node, connection in self.connections.items():
+                if connection.address != address:
+                    continue
+                was_up = connection.up
+                connection.hear(sign, descriptor, time.monotonic())
+                if was_up and not connection.up:
+                    self.linked.discard(node)
+                self.tell(node, connection)
         for parts in received(self.outlet):
             subscription, name = parts[0][:1], parts[0][1:-1].decode(errors="replace")
-            if subscription == b"\x01" and name in self._node_at.values():
+            if subscription == b"\x01" and name in self.connections:
                 self.linked.add(name)
 
 

@@ -29,8 +29,8 @@ class GossipActor(Actor):
     def open(self) -> None:
         """The mailbox with the exchange port, the datagrams, and a link to every exchange port."""
         around = self.surroundings
-        exchange = tcp(around.me.bind, around.me.exchange_port)
-        self.mailbox = Mailbox(around, self.role, inproc(self.role), exchange)
+        exchange = around.own(around.me.exchange_port)
+        self.mailbox = Mailbox(around, self.role, inproc(self.role), *exchange)
         self.add(self.mailbox)
         self.datagrams = Datagrams(around)
         self.add(self.datagrams)

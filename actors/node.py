@@ -37,9 +37,13 @@ from toystore.config import ClusterConfig
 from toystore.core.machine import COORDINATOR, GOSSIP, HANDOFF, STORAGE
 from toystore.core.storage import ForeignDataError, found
 from toystore.engines import Engine, EngineError, StoreFullError, open_engine
+from toystore.net import listening
+from toystore.net.names import Resolver
 
 START_S = 30.0
 """How long an actor may take to open its sockets."""
+NAMES_S = 1.0
+"""How long a start waits for the names of the others' hosts."""
 GOODBYE_S = 2.0
 """How long a clean stop waits for requests in flight."""
 STOP_S = 5.0
@@ -101,11 +105,14 @@ class Node:
 
     def _start(self, engine: Engine) -> None:
         """Start each actor and wait until its sockets are open."""
+        resolver = Resolver(_tell_of_name)
+        self._find_hosts(resolver)
         around = Surroundings(
             config=self.config,
             me=self.me,
             context=self.context,
             boot=os.urandom(4).hex(),
+            resolver=resolver,
         )
         for actor in (
             StorageActor(around, engine),
@@ -125,6 +132,21 @@ class Node:
                 raise StartupError(str(error)) from None
             if not ready:
                 raise StartupError(f"{actor.role} has not opened its sockets in {START_S:g} s")
+
+    def _find_hosts(self, resolver: Resolver) -> None:
+        """Wait for the own host's name if it has one, and a moment for those of the others.
+
+        Whoever is not found in time is connected to later.
+        """
+        try:
+            listening.hosts(self.me.bind, resolver)
+        except listening.ListenError as error:
+            raise StartupError(str(error)) from None
+        end = time.monotonic() + NAMES_S
+        for member in self.config.members:
+            resolver.find(member.host)  # all at once
+        for member in self.config.members:
+            resolver.wait(member.host, max(0.0, end - time.monotonic()))
 
     def _where(self) -> str:
         """Where to find this node and what it keeps, in one line."""
@@ -202,6 +224,11 @@ class Node:
             control.close(linger=0)
         if not any(actor.is_alive() for actor in self.actors.values()):
             self.context.term()
+
+
+def _tell_of_name(host: str, cause: str) -> None:
+    """Log that a host has no address for now."""
+    log.event("node", "name.unresolved", host=host, cause=cause)
 
 
 @contextlib.contextmanager

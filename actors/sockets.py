@@ -7,7 +7,9 @@
 
 A door has sockets to poll, a `drain` that takes in what waits, up to a bound, and never
 blocks, and a `send` that never blocks either.  What arrives malformed, foreign or for
-somebody else is counted, logged once per sender and dropped.
+somebody else is counted, logged once per sender and dropped.  A door that connects has
+connections (toystore/net/connection.py), which it tends when that is due: names are found,
+and connections that stay down are replaced, without the machine hearing of it.
 
 Every queue is bounded, in bytes too: a ZeroMQ pipe holds at most its high-water mark of
 frames, and a frame is at most ``frame_bytes_max`` (one large message aside).  When one is
@@ -24,11 +26,11 @@ from __future__ import annotations
 
 import errno
 import itertools
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from actors import log
 from actors.surroundings import Surroundings
@@ -53,6 +55,9 @@ from toystore.core.messages import (
     error_instead,
     takes,
 )
+from toystore.net import listening
+from toystore.net.connection import Connection, Monitor
+from toystore.net.endpoint import parse
 from toystore.wire import (
     FRAME_BYTES_MAX,
     Frame,
@@ -104,6 +109,8 @@ class Door:
         self.speaks_as: Header | None = self.header
         self.rejected = 0
         self.dropped = 0
+        self.connections: dict[str, Connection] = {}
+        """What this door connects to, each with the node that is there."""
         self._logged: set[object] = set()
         self._refused: set[object] = set()
 
@@ -118,6 +125,18 @@ class Door:
     def send(self, to: Address, messages: list[Message]) -> list[Delivery]:
         """Send without blocking; returns what the machine must hear about it."""
         raise NotImplementedError
+
+    def tend(self, now: float) -> None:
+        """Make and replace the connections that are due; log what is worth telling of them."""
+        for node, connection in self.connections.items():
+            connection.tend(now)
+            self.tell(node, connection)
+
+    def tell(self, node: str, connection: Connection) -> None:
+        """Log what has become of a connection, if that is worth telling."""
+        cause = connection.news()
+        if cause is not None:
+            log.event(self.actor, "link.replaced", member=node, port=self.port, cause=cause)
 
     def close(self) -> None:
         """Close the sockets."""
@@ -261,7 +280,9 @@ class ClientPort(Door):
 
     ACCEPTS = frozenset({Get, Put, Delete, Status, Owners, RingLoad})
 
-    def __init__(self, surroundings: Surroundings, address: str, room: Callable[[], float]) -> None:
+    def __init__(
+        self, surroundings: Surroundings, addresses: Iterable[str], room: Callable[[], float]
+    ) -> None:
         """``room``: says how many more requests can be taken on."""
         super().__init__("client", surroundings, COORDINATOR)
         self.turned_away = 0
@@ -271,7 +292,7 @@ class ClientPort(Door):
         self.socket = bound_router(
             surroundings,
             CLIENT_FRAMES_MAX,
-            (address,),
+            addresses,
             backlog=CLIENT_BACKLOG,
         )
         self._held: dict[bytes, deque[tuple[Caller, bytes]]] = {}
@@ -387,17 +408,28 @@ class Link(Door):
         """``watch``: whether the machine is told of this link (a second one to a node is not)."""
         super().__init__(f"link to {to.node}/{to.actor}", surroundings, actor)
         self.to = to
-        self.up = address.startswith("inproc:")
         self.socket = surroundings.context.socket(zmq.DEALER)
         self.socket.identity = surroundings.identity(actor)
         tuned(self.socket, PEER_FRAMES_MAX)
-        self.monitor = None if self.up else monitored(self.socket)
+        self.monitor: Monitor | None = None
+        if address.startswith("inproc:"):
+            self.socket.connect(address)
+        else:
+            self.monitor = Monitor(self.socket)
+            now = time.monotonic()
+            connection = Connection(self.socket, parse(address), surroundings.resolver, now)
+            self.connections[to.node] = connection
+            self.tend(now)
         self.watched = watch and self.monitor is not None
-        self.socket.connect(address)
+
+    @property
+    def up(self) -> bool:
+        """Whether the other end is there."""
+        return self.monitor is None or self.connections[self.to.node].up
 
     def sockets(self) -> Iterable[zmq.Socket[bytes]]:
         """The DEALER, and its monitor if it has one."""
-        return (self.socket,) if self.monitor is None else (self.socket, self.monitor)
+        return (self.socket,) if self.monitor is None else (self.socket, self.monitor.socket)
 
     def drain(self) -> list[Delivery]:
         """Answers, and news of the link itself.
@@ -418,34 +450,47 @@ class Link(Door):
 
     def send(self, to: Address, messages: list[Message]) -> list[Delivery]:  # noqa: ARG002 - a link leads to one address
         """Send, or tell the machine what could not be sent, and why."""
+        news = [] if self.up else self._news()
         unsent: list[Message] = []
         for body, carried in self.frames(messages):
-            if unsent or not sent(self.socket, (body,)):
+            # Before its handshake is done, anybody could be there.
+            if unsent or not self.up or not sent(self.socket, (body,)):
                 unsent.extend(carried)
         if not unsent:
-            return []
+            return news
         # A lost link and a full one fail alike; the monitor tells which it is, and may not
         # have been heard yet.
-        news = self._news()
+        news += self._news()
         failed = (SendFailed(*self.to, message, self.up) for message in unsent)
         return news + [(message, self.to) for message in failed]
+
+    def tend(self, now: float) -> None:
+        """As every door, but not while answers of a connection that is gone wait to be read."""
+        if not self.socket.poll(0):
+            super().tend(now)
+
+    def close(self) -> None:
+        """The monitor goes before what it watches."""
+        if self.monitor is not None:
+            self.monitor.close()
+        super().close()
 
     def _news(self) -> list[Delivery]:
         """What has become of the link since this was last asked."""
         news: list[Delivery] = []
-        for up, _ in link_events(self.monitor) if self.monitor is not None else ():
-            if up != self.up:
-                self.up = up
-                if self.watched:
-                    change = LinkUp(self.to.node) if up else LinkLost(self.to.node)
-                    news.append((change, self.to))
+        if self.monitor is None:
+            return news
+        connection = self.connections[self.to.node]
+        for address, sign, descriptor in self.monitor.signs():
+            if address != connection.address:
+                continue
+            was_up = self.up
+            connection.hear(sign, descriptor, time.monotonic())
+            if self.watched and self.up != was_up:
+                change = LinkUp(self.to.node) if self.up else LinkLost(self.to.node)
+                news.append((change, self.to))
+        self.tell(self.to.node, connection)
         return news
-
-    def close(self) -> None:
-        """Stop the monitor before its sockets are closed."""
-        if self.monitor is not None:
-            self.socket.disable_monitor()
-        super().close()
 
 
 # --- plain functions on sockets ---------------------------------------------------------
@@ -537,7 +582,7 @@ def bound_router(
 def bind(socket: zmq.Socket[bytes], address: str) -> None:
     """Bind, with an error that names the address and what to do."""
     try:
-        socket.bind(address)
+        listening.bind(socket, address)
     except zmq.ZMQError as error:
         socket.close()
         raise PortError(f"cannot bind {address}: {error.strerror}") from None
@@ -545,18 +590,3 @@ def bind(socket: zmq.Socket[bytes], address: str) -> None:
 
 class PortError(Exception):
     """A port cannot be bound: in use, or not an address of this host."""
-
-
-def monitored(socket: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
-    """The monitor of a connecting socket, for the two events that matter."""
-    return socket.get_monitor_socket(zmq.Event.HANDSHAKE_SUCCEEDED | zmq.Event.DISCONNECTED)
-
-
-def link_events(monitor: zmq.Socket[bytes]) -> Iterator[tuple[bool, str]]:
-    """What a monitor has to say: (is up, endpoint) each."""
-    try:
-        while True:
-            event = recv_monitor_message(monitor, zmq.NOBLOCK)
-            yield event["event"] == zmq.Event.HANDSHAKE_SUCCEEDED, event["endpoint"].decode()
-    except zmq.Again:
-        return

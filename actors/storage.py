@@ -11,7 +11,7 @@ import time
 
 from actors.actor import Actor
 from actors.sockets import Mailbox
-from actors.surroundings import Surroundings, inproc, tcp
+from actors.surroundings import Surroundings, inproc
 from toystore.core.machine import STORAGE, Address, Machine, Now
 from toystore.core.messages import Delivery, Message
 from toystore.core.storage import Storage
@@ -31,8 +31,9 @@ class StorageActor(Actor):
 
     def open(self) -> None:
         """One mailbox with two endpoints: inproc, and the peer port."""
-        peers = tcp(self.surroundings.me.bind, self.surroundings.me.peer_port)
-        self.mailbox = Mailbox(self.surroundings, STORAGE, inproc(STORAGE), peers)
+        around = self.surroundings
+        peers = around.own(around.me.peer_port)
+        self.mailbox = Mailbox(around, STORAGE, inproc(STORAGE), *peers)
         self.add(self.mailbox)
 
     def make_machine(self) -> Storage:

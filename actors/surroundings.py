@@ -14,6 +14,9 @@ import zmq
 
 from toystore.config import ClusterConfig, MemberConfig
 from toystore.core.machine import Now, Peer
+from toystore.net import listening
+from toystore.net.endpoint import Endpoint
+from toystore.net.names import Resolver
 from toystore.wire import Header
 
 
@@ -28,6 +31,8 @@ class Surroundings:
     """Random, new at each start: tells this life of the node from its last."""
     started_s: float = field(default_factory=time.monotonic)
     """The monotonic second at which this life began."""
+    resolver: Resolver = field(default_factory=Resolver)
+    """Finds the names of hosts, for all actors; it makes none of them wait."""
 
     def header(self, actor: str) -> Header:
         """What an actor's frames say of their sender."""
@@ -36,6 +41,14 @@ class Surroundings:
     def identity(self, actor: str) -> bytes:
         """How an actor's DEALERs call themselves."""
         return f"{self.me.name}/{actor}/{self.boot}".encode()
+
+    def own(self, port: int) -> tuple[str, ...]:
+        """The ZeroMQ addresses to bind for one of this node's ports.
+
+        Raises `ListenError`; the name of a host is waited for, a while.
+        """
+        hosts = listening.hosts(self.me.bind, self.resolver)
+        return tuple(tcp(host, port) for host in hosts)
 
     def others(self) -> list[MemberConfig]:
         """Every member but this node."""
@@ -57,8 +70,8 @@ def now() -> Now:
 
 
 def tcp(host: str, port: int) -> str:
-    """A ZeroMQ address; an IPv6 host is put in brackets."""
-    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+    """A ZeroMQ address."""
+    return str(Endpoint(host, port))
 
 
 def inproc(actor: str) -> str:

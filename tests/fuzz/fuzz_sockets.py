@@ -133,7 +133,7 @@ def read_mailbox(data: bytes) -> Heard:
 @functools.cache
 def _before_client_port(room: float) -> Before:
     address = f"inproc://client port with room for {room}"
-    return _before(ClientPort(_around(), address, lambda: room), ClientPort.ACCEPTS, address)
+    return _before(ClientPort(_around(), (address,), lambda: room), ClientPort.ACCEPTS, address)
 
 
 @functools.cache

@@ -77,7 +77,7 @@ def client_address(around):
 
 @pytest.fixture
 def clients(around):
-    with_port = ClientPort(around, client_address(around), lambda: math.inf)
+    with_port = ClientPort(around, (client_address(around),), lambda: math.inf)
     yield with_port
     with_port.close()
 
@@ -102,7 +102,7 @@ def test_a_req_is_answered_through_its_envelope(around, clients, options):
 
 def test_what_finds_no_room_is_refused_unread_and_the_rest_goes_on(around):
     inbox, replies = [], []
-    port = ClientPort(around, client_address(around), lambda: 2 - len(inbox))
+    port = ClientPort(around, (client_address(around),), lambda: 2 - len(inbox))
     client = connected(around.context, zmq.DEALER, client_address(around))
     gets = [Get(number, "default", b"k", None, None, 1000) for number in range(6)]
     for messages in (gets[:2], gets[2:4], [Status(7)], gets[4:5], gets[5:]):
@@ -392,7 +392,7 @@ print("alive", flush=True)
 """
 NODE_FLOODED = {
     "by a client": """
-port = sockets.ClientPort(around, address, lambda: 1)
+port = sockets.ClientPort(around, (address,), lambda: 1)
 client = connected(context, zmq.DEALER, address, SNDHWM=0)
 flood(client)
 time.sleep(0.2)  # what is in the kernel's buffers stays there
@@ -563,7 +563,7 @@ def test_a_frame_beyond_all_limits_cuts_its_link_and_the_door_lives_on(around, m
     if make is Mailbox:
         door = Mailbox(around, STORAGE, address)
     else:
-        door = ClientPort(around, address, lambda: math.inf)
+        door = ClientPort(around, (address,), lambda: math.inf)
     huge = connected(around.context, zmq.DEALER, address, RECONNECT_IVL=-1)
     monitor = huge.get_monitor_socket(zmq.Event.DISCONNECTED)
     monitor.rcvtimeo = 10_000

@@ -11,6 +11,7 @@ from shell_scene import (
     bound,
     config,
     connected,
+    logged,
     surroundings,
     wait_until,
 )
@@ -133,6 +134,19 @@ def test_a_peer_is_lost_once_either_way_is_gone_and_linked_again_once_it_is_back
     n2.open_gossip() if way == "inbox" else n2.open_exchange()
 
     n2.until(lambda: news(gossip) == [LinkUp("n2"), LinkLost("n2"), LinkUp("n2")])
+
+
+@pytest.mark.parametrize("way", ["gossip", "exchange"])
+def test_a_peer_is_linked_again_after_another_socket_stood_at_its_port(gossip, n2, way, log_path):
+    squatter = bound(gossip.surroundings.context, zmq.PUSH, getattr(n2, way))
+    n2.open_exchange() if way == "gossip" else n2.open_gossip()
+    n2.until(lambda: logged(log_path, "link.replaced"))
+
+    squatter.close()
+    n2.open_gossip() if way == "gossip" else n2.open_exchange()
+
+    n2.until(lambda: news(gossip) == [LinkUp("n2")])
+    assert len(logged(log_path, "link.replaced")) == 1
 
 
 def test_a_peer_that_dies_is_lost_once_and_not_twice(gossip, n2):

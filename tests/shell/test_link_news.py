@@ -1,14 +1,18 @@
-"""What a link says of itself when a send fails before its monitor was heard."""
+"""What a link says of itself when it fails, and how it comes back."""
 
 from __future__ import annotations
 
+import time
+
+import pytest
 import zmq
-from shell_scene import bound, config, surroundings, wait_until
+from shell_scene import bound, config, logged, surroundings, wait_until
 
 from actors.sockets import Link
 from actors.surroundings import tcp
 from toystore.core.machine import COORDINATOR, STORAGE, Peer
 from toystore.core.messages import CountHints, LinkLost, LinkUp, SendFailed
+from toystore.wire import decode
 
 
 def test_a_send_to_a_peer_that_has_just_died_is_unreachable_and_not_overloaded() -> None:
@@ -23,7 +27,7 @@ def test_a_send_to_a_peer_that_has_just_died_is_unreachable_and_not_overloaded()
         assert heard == [(LinkUp("n2"), to)]
 
         peer.close()
-        wait_until(lambda: link.monitor is not None and link.monitor.poll(0))
+        wait_until(lambda: link.monitor is not None and link.monitor.socket.poll(0))
         wait_until(lambda: not link.socket.poll(0, zmq.POLLOUT))
         news = link.send(to, [CountHints()])
 
@@ -32,3 +36,63 @@ def test_a_send_to_a_peer_that_has_just_died_is_unreachable_and_not_overloaded()
             (SendFailed("n2", STORAGE, CountHints(), False), to),
         ]
         link.close()
+
+
+def turning(link, heard):
+    """Wait for a condition as an actor does: the link is drained and tended."""
+
+    def turn():
+        heard.extend(link.drain())
+        link.tend(time.monotonic())
+
+    return lambda condition: wait_until(lambda: (turn(), condition())[1])
+
+
+@pytest.mark.parametrize("squatter", [zmq.PUB, zmq.PULL], ids=["PUB", "PULL"])
+def test_a_link_comes_back_after_another_socket_stood_at_its_port_and_logs_it_once(
+    context, log_path, squatter
+):
+    settings = config("n1", "n2")
+    address = tcp("127.0.0.1", settings.member("n2").peer_port)
+    to = Peer("n2", STORAGE)
+    other = bound(context, squatter, address)
+    link = Link(surroundings(settings, "n1", context), COORDINATOR, to, address)
+    heard = []
+    until = turning(link, heard)
+
+    until(lambda: logged(log_path, "link.replaced"))
+    sent = link.send(to, [CountHints()])
+    other.close()
+    peer = bound(context, zmq.ROUTER, address)
+    until(lambda: heard)
+
+    assert sent == [(SendFailed("n2", STORAGE, CountHints(), False), to)]
+    assert heard == [(LinkUp("n2"), to)]
+    assert link.send(to, [CountHints()]) == []
+    assert decode(peer.recv_multipart()[1]).messages == [CountHints()]
+    (line,) = logged(log_path, "link.replaced")
+    assert line["member"] == "n2"
+    assert line["cause"] == "who answers there does not speak as a node does"
+    link.close()
+
+
+def test_a_link_comes_back_after_a_frame_that_was_too_large(context, log_path):
+    settings = config("n1", "n2")
+    address = tcp("127.0.0.1", settings.member("n2").peer_port)
+    to = Peer("n2", STORAGE)
+    peer = bound(context, zmq.ROUTER, address)
+    link = Link(surroundings(settings, "n1", context), COORDINATOR, to, address)
+    heard = []
+    until = turning(link, heard)
+
+    until(lambda: heard == [(LinkUp("n2"), to)])
+    link.send(to, [CountHints()])
+    identity, _ = peer.recv_multipart()
+    peer.send_multipart([identity, bytes(link.socket.getsockopt(zmq.MAXMSGSIZE) + 1)])
+    until(lambda: len(heard) == 3)
+
+    assert heard == [(LinkUp("n2"), to), (LinkLost("n2"), to), (LinkUp("n2"), to)]
+    assert [line["cause"] for line in logged(log_path, "link.replaced")] == [
+        "it had ended for good"
+    ]
+    link.close()

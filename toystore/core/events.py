@@ -75,6 +75,16 @@ EVENTS: dict[str, EventKind] = {
         ("member", "actors"),
         "Actors of a member owe answers and say nothing; until they do, nobody waits for them.",
     ),
+    "link.replaced": EventKind(
+        "warning",
+        ("member", "port", "cause"),
+        "A connection that would not have come back by itself; once in an outage.",
+    ),
+    "name.unresolved": EventKind(
+        "warning",
+        ("host", "cause"),
+        "A member's host has no address for now; lookups go on.",
+    ),
     # frames
     "frame.rejected": EventKind(
         "warning", ("port", "reason", "sender"), "A malformed or foreign frame; logged once."

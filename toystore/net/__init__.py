@@ -2,6 +2,7 @@
 
     endpoint.py     ``tcp://host:port`` as text and as a value; numbers and names
     names.py        names to numbers, in threads of their own, with a time limit and a cache
+    listening.py    what a node binds for its own host
     watch.py        when a connection is given up and replaced: a decision without I/O
     connection.py   a connecting socket, kept connected by the three above
 
