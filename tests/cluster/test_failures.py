@@ -9,7 +9,7 @@ from toystore import AsyncClient
 
 from .checks import Death, behind, broken, unexplained
 from .harness import PATIENCE_S, Cluster
-from .replicas import copies
+from .replicas import copies, owners_of
 from .workload import Workload, at_work
 
 pytestmark = pytest.mark.cluster
@@ -145,3 +145,45 @@ def test_puts_in_the_queue_of_a_paused_coordinator_do_not_overtake_what_came_aft
         assert {answer.value for answer in found.values()} == {b"2"}, name
     for key, held in copies(cluster.config, keys).items():
         assert {copy.value for copy in held.values()} == {b"2"}, key
+
+
+def test_two_hung_owners_of_a_key_cost_one_silence_long_before_anybody_calls_them_dead(
+    make_cluster,
+):
+    silence_s = 1.5
+    cluster = make_cluster(
+        5,
+        requests={"replica_timeout_s": silence_s},
+        swim={"probe_period_s": 0.3, "probe_timeout_s": 0.1, "suspicion_mult": 1000.0},
+    )
+    keys = keys_owned_by(cluster, "n1", "n2")
+    well = ("n3", "n4", "n5")
+    stores = {name: cluster.client(name, attempt_timeout=PATIENCE_S) for name in well}
+    stores["n3"].put_many(dict.fromkeys(keys, "0"))
+
+    cluster.pause("n1", "n2")
+    took_s = []
+    for turn, key in enumerate(keys):
+        for name in well:
+            began = time.monotonic()
+            stores[name].put(key, f"{turn} by {name}")
+            assert stores[name].get(key).value == f"{turn} by {name}".encode()
+            took_s.append(time.monotonic() - began)
+    cluster.look()
+    assert "dead" not in {cluster.members(name)[hung] for name in well for hung in ("n1", "n2")}
+    cluster.resume("n1", "n2")
+    cluster.until_ready()
+    cluster.until_drained()
+
+    assert sum(took >= silence_s for took in took_s) <= len(well) * 4, "each node found out anew"
+    assert all(any(cluster.events(name, "link.silent")) for name in well)
+    for key, held in copies(cluster.config, keys).items():
+        last = f"{keys.index(key)} by n5".encode()
+        assert {copy.value for copy in held.values()} == {last}, key
+
+
+def keys_owned_by(cluster, *names):
+    """Some keys that have all of these nodes among their owners."""
+    owners = owners_of(cluster.config, [f"key{number}" for number in range(400)])
+    keys = [key for key, of_key in owners.items() if set(names) <= set(of_key)]
+    return keys[:20]
