@@ -60,7 +60,7 @@ class CoordinatorActor(Actor):
             version=__version__,
             started_s=self.surroundings.started_s,
             ring=Ring(members, config.partitions, config.buckets["default"].n),
-            members=[member.name for member in members],
+            members={m.name: tcp(m.host, m.client_port) for m in config.members},
             settings=config.coordinator_settings(),
             outbox=self.outbox,
             chance=self.surroundings.chance(),

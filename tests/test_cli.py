@@ -278,6 +278,7 @@ def test_an_error_is_one_line_and_an_exit_code_and_in_json_an_object(
         ("get", "k", "-r", "0"),
         ("get", "k", "--timeout", "0"),
         ("put", "k", "v", "--context", "?"),
+        ("status", "--all", "--wait", "1"),
         ("node", "no/such/file.yaml", "n1"),
         (),
     ],
@@ -346,6 +347,114 @@ def test_a_wait_in_vain_exits_with_3_and_says_who_was_missing(client):
 
     assert waited.exit_code == 3
     assert "n2 is suspect" in waited.stderr
+
+
+# --- every node at once -----------------------------------------------------------------
+
+
+def endpoint_of(name):
+    return f"tcp://{name}:7400"
+
+
+def view_of(node, **seen):
+    """What a node tells of a cluster whose other members it sees like this."""
+    members = [
+        {"name": name, "status": status, "incarnation": 0, "endpoint": endpoint_of(name)}
+        for name, status in seen.items()
+    ]
+    life = {"node": node, "version": "0.1.0", "uptime_s": 200.0}
+    latencies = {"count": 9, "p50_ms": 1.5, "p99_ms": 20.0}
+    storage = {"keys": 1200, "disk_bytes": 3 * 2**20}
+    none = {"count": 0, "p50_ms": None, "p99_ms": None}
+    told = {"latencies": {"gets": latencies, "puts": none}, "storage": storage, "hints": {}}
+    return status_of() | life | told | {"members": members}
+
+
+@pytest.fixture
+def nodes(client, monkeypatch):
+    """What is answered at each endpoint; nothing at any other."""
+    answers = {}
+
+    class FakeAsyncClient:
+        def __init__(self, endpoints, *, timeout):
+            assert timeout == 2.0
+
+        async def __aenter__(self):
+            return self
+
+        async def __aexit__(self, *_):
+            pass
+
+        async def status(self, endpoint):
+            if endpoint not in answers:
+                raise Timeout("nobody there")
+            return answers[endpoint]
+
+    monkeypatch.setattr(toystore, "AsyncClient", FakeAsyncClient)
+    return answers
+
+
+def test_all_nodes_are_asked_though_only_one_is_named(nodes):
+    for name in ("n1", "n2", "n3"):
+        nodes[endpoint_of(name)] = view_of(name, n1="alive", n2="alive", n3="alive")
+
+    told = run("status", "--all", "-e", endpoint_of("n2"))
+    rows = [line.split() for line in told.stdout.splitlines()]
+
+    assert told.exit_code == 0
+    assert rows[0] == ["3", "of", "3", "nodes", "of", "demo", "answer"]
+    for name in ("n1", "n2", "n3"):
+        assert [name, "0.1.0", "3", "min", "1,200", "3", "MiB", "0", "1.5/20"] in rows
+        assert [name, "alive", "alive", "alive"] in rows
+    assert "not what most nodes say" not in told.stdout
+
+
+def test_what_nodes_see_differently_is_marked_and_who_is_silent_is_named(nodes):
+    nodes[endpoint_of("n1")] = view_of("n1", n1="alive", n2="dead", n3="alive", n4="dead")
+    nodes[endpoint_of("n2")] = view_of("n2", n1="alive", n2="alive", n3="alive", n4="dead")
+    nodes[endpoint_of("n3")] = view_of("n3", n1="alive", n2="alive", n3="alive", n4="dead")
+
+    named = ("-e", endpoint_of("n1"), "-e", endpoint_of("n2"), "-e", "tcp://elsewhere:1")
+    told, as_json = run("status", "--all", *named), run("status", "--all", "--json", *named)
+    rows = [line.split() for line in told.stdout.splitlines()]
+
+    assert (told.exit_code, as_json.exit_code) == (3, 3)
+    assert ["n1", "alive", "dead*", "alive", "dead"] in rows
+    assert ["n2", "alive", "alive", "alive", "dead"] in rows
+    assert "* not what most nodes say" in told.stdout
+    assert "n4 does not answer: nobody there" in told.stdout
+    assert "tcp://elsewhere:1 does not answer: nobody there" in told.stdout
+    whole = json.loads(as_json.stdout)
+    assert list(whole["nodes"]) == ["n1", "n2", "n3"]
+    assert whole["silent"].keys() == {"n4", "tcp://elsewhere:1"}
+    assert whole["differences"] == {"n2": {"n1": "dead", "n2": "alive", "n3": "alive"}}
+
+
+def test_where_opinions_are_evenly_divided_all_are_marked(nodes):
+    nodes[endpoint_of("n1")] = view_of("n1", n1="alive", n2="alive", n3="dead")
+    nodes[endpoint_of("n2")] = view_of("n2", n1="alive", n2="alive", n3="suspect")
+
+    told = run("status", "--all", "-e", endpoint_of("n1"))
+    rows = [line.split() for line in told.stdout.splitlines()]
+
+    assert ["n1", "alive", "alive", "dead*"] in rows
+    assert ["n2", "alive", "alive", "suspect*"] in rows
+
+
+def test_a_node_that_tells_neither_addresses_nor_figures_is_shown_as_far_as_it_does(nodes):
+    nodes[endpoint_of("n1")] = status_of(ALIVE, SUSPECT) | {"storage": None}
+
+    told = run("status", "--all", "-e", endpoint_of("n1"))
+
+    assert told.exit_code == 0
+    assert ["n1", "alive", "suspect"] in [line.split() for line in told.stdout.splitlines()]
+
+
+def test_nobody_at_all_is_an_error_as_of_any_request(nodes):
+    told = run("status", "--all", "-e", endpoint_of("n1"), "--json")
+
+    assert told.exit_code == 3
+    assert json.loads(told.stdout)["error"] == "Timeout"
 
 
 def test_a_ring_without_a_key_shows_the_load(client):

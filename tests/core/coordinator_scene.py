@@ -100,7 +100,7 @@ class Scene:
             version="1.2.3",
             started_s=90.0,
             ring=ring or OneOrder(self.members),
-            members=self.members,
+            members={name: f"tcp://{name}:7400" for name in self.members},
             settings=CoordinatorSettings(
                 buckets={"default": BucketSettings(n, r, w), "single": BucketSettings(1, 1, 1)},
                 limits=limits or LimitSettings(),

@@ -413,7 +413,9 @@ def test_a_status_tells_members_requests_and_what_storage_has_to_say() -> None:
 
     reply = scene.answers[-1]
     assert reply.request == 77
-    members = [(m["name"], m["status"], m["reachable"]) for m in reply.status.pop("members")]
+    told = reply.status.pop("members")
+    assert [m["endpoint"] for m in told] == [f"tcp://n{at}:7400" for at in (1, 2, 3)]
+    members = [(m["name"], m["status"], m["reachable"]) for m in told]
     assert members == [("n1", "alive", True), ("n2", "suspect", True), ("n3", "alive", False)]
     assert reply.status == {
         "node": "n1",

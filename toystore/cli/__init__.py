@@ -12,7 +12,8 @@ command's name.  An error is one line on standard error, and an exit code:
          succeed as it is; nothing was done
     3    not served: unavailable, overloaded, late or in conflict; asked again, it may be.
          The line says whether it certainly did not happen (definite) or may have
-         (indefinite).  Also `status --wait`, when the wait was in vain.
+         (indefinite).  Also `status --wait`, when the wait was in vain, and `status --all`,
+         when somebody did not answer.
     4    internal: a fault in toystore itself
     5    what was asked for was done (a put is stored), but standard output could not be
          written
@@ -23,7 +24,8 @@ command's name.  An error is one line on standard error, and an exit code:
     options.py    the options that commands share
     output.py     JSON and tables
     values.py     put, get, delete
-    status.py     status        ring.py   ring        node.py   node
+    status.py     status        census.py   status --all
+    ring.py       ring          node.py     node
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 WIDTH_PIPED = 1000
-COLOURS = {"alive": "green", "suspect": "yellow", "dead": "red", "left": "dim"}
+COLOURS = {"dead": "red", "no answer": "red", "suspect": "yellow", "left": "dim", "alive": "green"}
 
 
 def print_json(value: Any) -> None:
@@ -32,6 +32,29 @@ def print_table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
     table = Table(*columns, box=None, header_style="bold", padding=(0, 2, 0, 0))
     for row in rows:
         cells = [str(cell) for cell in row]
-        table.add_row(*cells, style=next((COLOURS[c] for c in cells if c in COLOURS), None))
+        table.add_row(*cells, style=_style(cells))
     width = None if sys.stdout.isatty() else WIDTH_PIPED
     Console(markup=False, highlight=False, width=width).print(table)
+
+
+def _style(cells: list[str]) -> str | None:
+    """The colour of a row: that of the worst that it says of anybody."""
+    said = [cell.rstrip("*") for cell in cells]
+    return next((colour for word, colour in COLOURS.items() if word in said), None)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    for unit, length_s in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length_s:
+            return f"{seconds / length_s:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def size(count: float) -> str:
+    """Bytes as people say them."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.3g} {unit}"
+        count /= 1024
+    return f"{count:,.1f} TiB"

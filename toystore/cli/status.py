@@ -1,4 +1,4 @@
-"""`toystore status`: the cluster as its nodes see it."""
+"""`toystore status`: the cluster as one of its nodes sees it, or as each of them does."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any
 import click
 
 from toystore import BadRequest, Client, Internal, Timeout, ToystoreError
+from toystore.cli.census import NOT_ALL_ANSWERED, ask_everybody, print_census, show_census
 from toystore.cli.options import Common, common_options
-from toystore.cli.output import print_json, print_table
+from toystore.cli.output import duration, print_json, print_table
 
 POLL_S = 0.1
 """How often `status --wait` asks again."""
+PERCENTILES = ("p50_ms", "p99_ms")
 
 
 @click.command()
@@ -23,10 +25,24 @@ POLL_S = 0.1
     metavar="SECONDS",
     help="Wait this long, at most, until the node sees every member alive.",
 )
+@click.option(
+    "--all", "everybody", is_flag=True, help="Ask every node, and show how each sees the others."
+)
 @common_options("endpoints", "timeout")
-@click.pass_obj
-def status(common: Common, wait_s: float | None) -> None:
-    """Show the cluster as one node sees it, and how that node is."""
+@click.pass_context
+def status(ctx: click.Context, wait_s: float | None, everybody: bool) -> None:
+    """Show the cluster as one node sees it, and how that node is.
+
+    With --all, every endpoint that is given is asked, and every member of whose address
+    they know.
+    """
+    common: Common = ctx.obj
+    if everybody:
+        if wait_s is not None:
+            raise click.UsageError("--wait and --all do not go together")
+        census = ask_everybody(common.endpoints, common.timeout)
+        (print_census if common.as_json else show_census)(census)
+        ctx.exit(NOT_ALL_ANSWERED if census.silent else 0)
     with common.connect() as store:
         seen = store.status() if wait_s is None else _all_alive(store, wait_s, common.timeout)
     if common.as_json:
@@ -63,7 +79,10 @@ def _all_alive(store: Client, wait_s: float, timeout_s: float) -> dict[str, Any]
 def _show_status(seen: dict[str, Any]) -> None:
     """A status for people."""
     joined = "joined" if seen["joined"] else "not joined"
-    click.echo(f"{seen['node']} of {seen['cluster']}, {joined}\n")
+    life = ""
+    if "version" in seen:  # an older node does not tell
+        life = f"; version {seen['version']}, up for {duration(seen['uptime_s'])}"
+    click.echo(f"{seen['node']} of {seen['cluster']}, {joined}{life}\n")
     members = seen["members"]
     print_table(
         ("member", "status", "incarnation"),
@@ -76,6 +95,15 @@ def _show_status(seen: dict[str, Any]) -> None:
             (
                 (owner, kept["count"], kept["bytes"], f"{kept['oldest_age_s']:.1f}")
                 for owner, kept in seen["hints"].items()
+            ),
+        )
+    if "latencies" in seen:
+        click.echo()
+        print_table(
+            ("last minute", "count", "p50, ms", "p99, ms"),
+            (
+                (what, told["count"], *("" if told[p] is None else told[p] for p in PERCENTILES))
+                for what, told in seen["latencies"].items()
             ),
         )
     for part in ("requests", "storage"):

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from toystore.core.admission import ahead_s, fault_in, no_room, place_fault
@@ -77,12 +77,12 @@ class Coordinator:
         version: str,
         started_s: float,
         ring: Ring,
-        members: Sequence[str],
+        members: Mapping[str, str],
         settings: CoordinatorSettings,
         outbox: Outbox,
         chance: random.Random,
     ) -> None:
-        """``members``: the names of everyone in the ring, ``node`` among them.
+        """``members``: everyone in the ring, ``node`` among them, and where clients reach each.
 
         ``started_s``: the monotonic second at which the node's process began; it and the
         ``version`` are told in a status.
@@ -95,7 +95,7 @@ class Coordinator:
         self._ring = ring
         self._settings = settings
         self._out = outbox
-        self._desk = Desk(node, members, settings, outbox, chance)
+        self._desk = Desk(node, tuple(members), settings, outbox, chance)
         self._around = Reachability(node, members)
         self._serving = False
         self._leaving = False

@@ -7,7 +7,7 @@ A node always reaches itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from toystore.core.messages import MembersChanged, MemberState, MemberStatus
@@ -18,10 +18,12 @@ _LIVING = (MemberStatus.ALIVE, MemberStatus.SUSPECT)
 class Reachability:
     """The members of the ring as one node sees them."""
 
-    def __init__(self, node: str, members: Sequence[str]) -> None:
+    def __init__(self, node: str, members: Mapping[str, str]) -> None:
+        """``members``: where clients reach each of them."""
         self.joined = False
         self.links: set[str] = set()
         self._node = node
+        self._endpoints = members
         self._states: dict[str, MemberState | None] = dict.fromkeys(members)
 
     def learn(self, news: MembersChanged) -> list[MemberState]:
@@ -54,6 +56,7 @@ class Reachability:
                 "incarnation": state.incarnation if state else 0,
                 "disk": state.disk if state else "",
                 "reachable": name in reachable,
+                "endpoint": self._endpoints[name],
             }
             for name, state in self._states.items()
         ]

@@ -239,7 +239,7 @@ class SimNode:
                     version=__version__,
                     started_s=self.started_s,
                     ring=cluster.ring,
-                    members=names,
+                    members=dict.fromkeys(names, "simulated"),
                     settings=cluster.coordinator_settings,
                     outbox=outbox,
                     chance=chance,

@@ -1,0 +1,159 @@
+"""`toystore status --all`: every node is asked, and what they say is held against each other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+import toystore
+from toystore import ToystoreError
+from toystore.cli.output import duration, print_json, print_table, size
+
+NOT_ALL_ANSWERED = 3
+ODD = "*"
+"""Marks what differs from what most nodes say."""
+
+Status = dict[str, Any]
+Answer = Status | ToystoreError
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """What every node had to say."""
+
+    seen: dict[str, Status]
+    """By the node that told it."""
+    silent: dict[str, ToystoreError]
+    """Who gave no answer, and why: a member or, if nobody knows whose it is, an endpoint."""
+
+    def members(self) -> list[str]:
+        """Everyone who is a member to anyone, in the order of the member lists."""
+        listed = (member["name"] for status in self.seen.values() for member in status["members"])
+        return list(dict.fromkeys(listed))
+
+    def view(self, node: str) -> dict[str, str]:
+        """How one node sees the others."""
+        return {member["name"]: member["status"] for member in self.seen[node]["members"]}
+
+    def opinions(self, member: str) -> dict[str, str]:
+        """How each node that answered sees a member."""
+        return {node: self.view(node).get(member, "no member") for node in self.seen}
+
+
+def ask_everybody(endpoints: Sequence[str], timeout_s: float) -> Census:
+    """Ask the nodes at ``endpoints``, then all other members of whose addresses they know.
+
+    Raises:
+        ToystoreError: nobody answers at any of ``endpoints``.
+    """
+    return asyncio.run(_census(endpoints, timeout_s))
+
+
+async def _census(endpoints: Sequence[str], timeout_s: float) -> Census:
+    answers = await _statuses(endpoints, timeout_s)
+    seen = {each["node"]: each for each in answers.values() if isinstance(each, dict)}
+    failed = {at: each for at, each in answers.items() if isinstance(each, ToystoreError)}
+    if not seen:
+        raise next(iter(failed.values()))
+    address_of = {
+        member["name"]: member["endpoint"]
+        for status in seen.values()
+        for member in status["members"]
+        if "endpoint" in member and member["name"] not in seen
+    }
+    asked = set(address_of.values()) - failed.keys()
+    answers = await _statuses(sorted(asked), timeout_s)
+    seen |= {each["node"]: each for each in answers.values() if isinstance(each, dict)}
+    failed |= {at: each for at, each in answers.items() if isinstance(each, ToystoreError)}
+    name_of = {at: name for name, at in address_of.items()}
+    return Census(seen, {name_of.get(at, at): why for at, why in failed.items()})
+
+
+async def _statuses(endpoints: Sequence[str], timeout_s: float) -> dict[str, Answer]:
+    """What each endpoint answers; all are asked at once."""
+    if not endpoints:
+        return {}
+    async with toystore.AsyncClient(list(endpoints), timeout=timeout_s) as store:
+
+        async def ask(endpoint: str) -> Answer:
+            try:
+                return await store.status(endpoint)
+            except ToystoreError as error:
+                return error
+
+        answers = await asyncio.gather(*map(ask, endpoints))
+    return dict(zip(endpoints, answers, strict=True))
+
+
+def print_census(census: Census) -> None:
+    """A census for programs."""
+    views = {member: census.opinions(member) for member in census.members()}
+    print_json(
+        {
+            "nodes": census.seen,
+            "silent": {
+                name: {"error": type(why).__name__, "text": str(why)}
+                for name, why in census.silent.items()
+            },
+            "differences": {
+                member: told for member, told in views.items() if len(set(told.values())) > 1
+            },
+        }
+    )
+
+
+def show_census(census: Census) -> None:
+    """A census for people: how each node is, and how it sees the others."""
+    nodes, members = list(census.seen), census.members()
+    clusters = " and ".join(dict.fromkeys(status["cluster"] for status in census.seen.values()))
+    asked = len(nodes) + len(census.silent)
+    click.echo(f"{len(nodes)} of {asked} nodes of {clusters} answer\n")
+    versions = _marked({node: census.seen[node].get("version", "?") for node in nodes})
+    columns = ("node", "version", "up", "keys", "disk", "hints", "gets, p50/p99 ms", "puts")
+    print_table(
+        columns,
+        ((node, versions[node], *_figures(census.seen[node])) for node in nodes),
+    )
+    opinions = [_marked(census.opinions(member)) for member in members]
+    click.echo()
+    print_table(
+        ("seen by", *members),
+        [
+            *((node, *(column[node] for column in opinions)) for node in nodes),
+            *((name, *("no answer" for _ in members)) for name in census.silent),
+        ],
+    )
+    if any(cell.endswith(ODD) for column in (versions, *opinions) for cell in column.values()):
+        click.echo(f"\n{ODD} not what most nodes say")
+    if census.silent:
+        click.echo()
+    for name, why in census.silent.items():
+        click.echo(f"{name} does not answer: {why}")
+
+
+def _figures(status: Status) -> Iterable[str]:
+    """How a node is, in cells; empty where it does not say."""
+    storage, latencies = status["storage"] or {}, status.get("latencies", {})
+    joined = "" if status["joined"] else ", not joined"
+    yield (duration(status["uptime_s"]) if "uptime_s" in status else "") + joined
+    yield f"{storage['keys']:,}" if "keys" in storage else ""
+    yield size(storage["disk_bytes"]) if "disk_bytes" in storage else ""
+    yield f"{sum(kept['count'] for kept in status['hints'].values()):,}"
+    for what in ("gets", "puts"):
+        told = latencies.get(what, {})
+        yield f"{told['p50_ms']:.3g}/{told['p99_ms']:.3g}" if told.get("count") else ""
+
+
+def _marked(said: dict[str, str]) -> dict[str, str]:
+    """What each says, marked unless it is what most say; if there is no most, all are marked."""
+    counts = Counter(said.values()).most_common(2)
+    divided = len(counts) == 2 and counts[0][1] == counts[1][1]
+    return {
+        who: what if what == counts[0][0] and not divided else what + ODD
+        for who, what in said.items()
+    }
