@@ -290,7 +290,7 @@ def test_what_the_scenario_kills_has_not_died_and_can_be_restarted(config_path, 
 def seen(cluster: LocalCluster, width: int) -> dict[str, list[str]]:
     """The words of each row of the live table, by the first of them."""
     console = Console(width=width, file=io.StringIO())
-    console.print(table(cluster, width))
+    console.print(table(cluster, width), markup=False)  # as under a line that is told
     lines = console.file.getvalue().splitlines()
     assert all(len(line) <= width for line in lines)
     return {words[0]: words[1:] for line in lines if (words := line.split())}

@@ -79,6 +79,7 @@ def make_screen() -> Screen:
 def table(cluster: LocalCluster, width: int) -> Table:
     """The nodes, a row to each, with as many columns as a terminal of this width has room for."""
     from rich.table import Table  # noqa: PLC0415 - only a terminal pays for it
+    from rich.text import Text  # noqa: PLC0415
 
     members = len(cluster.nodes)
     columns = {
@@ -94,9 +95,8 @@ def table(cluster: LocalCluster, width: int) -> Table:
         justify: JustifyMethod = "right" if heading in _NUMBERS else "left"
         grid.add_column(heading, justify=justify, no_wrap=True, overflow="ellipsis")
     for row in zip(*columns.values(), strict=True):
-        cells = dict(zip(columns, row, strict=True))
-        cells["state"] = f"[{_COLOURS.get(cells['state'], '')}]{cells['state']}[/]"
-        grid.add_row(*cells.values())
+        # A styled text, and no markup: a line that is told without any is drawn with the table.
+        grid.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in row))
     return grid
 
 
