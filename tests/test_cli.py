@@ -559,6 +559,19 @@ def test_the_commands_work_on_a_real_node_which_stops_when_told(lone_node):
     assert json.loads(placed.stdout)["owners"] == ["n1"]
 
 
+def test_a_get_does_not_wait_for_what_it_does_not_need():
+    code = (
+        "import sys; from toystore.cli.commands import commands; commands.get_command(None, 'get');"
+        "print(*sorted({'.'.join(name.split('.')[:2]) for name in sys.modules}))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    loaded = set(told.stdout.split())
+    heavy = {"pydantic", "yaml", "lmdb", "rich", "toystore.sim", "toystore.engines"}
+    assert "toystore.cli" in loaded
+    assert loaded & heavy == set()
+
+
 # --- standard streams that are closed, full, or read by nobody --------------------------
 
 
