@@ -85,8 +85,15 @@ def test_what_was_stored_under_higher_limits_is_served_repaired_and_handed_off_u
             with pytest.raises(BadRequest):
                 store.put(hinted, bytes(8 * MB))
             assert store.put(name, b"small", w=3).owners == 3
-    with cluster.client() as store:
+    with cluster.client("n2", attempt_timeout=30) as store:
         store.delete(LONG_KEY)
+        largest = {f"{number:0>1024}": bytes([number]) * 1024**2 for number in range(20)}
+        store.put_many(largest)
+        found = store.get_many(list(largest))
+        for key, value_ in (("k" * 1025, b""), ("k", bytes(1024**2 + 1))):
+            with pytest.raises(BadRequest):
+                store.put(key, value_)
+    assert {key: each.value for key, each in found.items()} == largest
 
     def all_have_it():
         held = copies(cluster.config, [hinted, "torn"])
