@@ -38,6 +38,7 @@ from toystore.core.machine import COORDINATOR, GOSSIP, HANDOFF, STORAGE
 from toystore.core.storage import ForeignDataError, found
 from toystore.engines import Engine, EngineError, StoreFullError, open_engine
 from toystore.net import listening
+from toystore.net.endpoint import Endpoint
 from toystore.net.names import Resolver
 
 START_S = 30.0
@@ -153,8 +154,9 @@ class Node:
         me, folder = self.me, self.folder
         data = "in memory" if self.config.durability == "memory" else folder.data
         return (
-            f"{me.name} of {self.config.cluster}: {me.bind}, client port {me.client_port}, "
-            f"peer {me.peer_port}, gossip {me.gossip_port}, exchange {me.exchange_port}; "
+            f"{me.name} of {self.config.cluster}: clients at {Endpoint(me.host, me.client_port)}, "
+            f"ports {me.peer_port} for peers, {me.gossip_port} for gossip and "
+            f"{me.exchange_port} for exchange, bound at {me.bind}; "
             f"data {data}, log {folder.log}, pid {os.getpid()}"
         )
 

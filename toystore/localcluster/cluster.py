@@ -3,7 +3,7 @@
 Each node is ``python -m actors CONFIG NODE`` in a process group of its own, so that a
 Ctrl-C reaches us alone and we stop them in order.  A node's standard input is a pipe that
 only we hold: when we go, however we go, the pipe ends and the node stops (a paused one is
-in a process group that our end orphans; the kernel hangs it up).  Its standard error is a
+in a process group that our end orphans; the kernel wakes it).  Its standard error is a
 nameless file, from which we can still read why it died.
 
 `watch` notices processes that end, and asks every node for its status over its client
