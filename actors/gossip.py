@@ -12,7 +12,15 @@ from actors.datagrams import Datagrams
 from actors.sockets import Link, Mailbox
 from actors.surroundings import inproc, tcp
 from toystore.core.machine import COORDINATOR, GOSSIP, HANDOFF, STORAGE, Address, Now, Peer
-from toystore.core.messages import Delivery, Exchange, ExchangeReply, LinkLost, LinkUp, Message
+from toystore.core.messages import (
+    CompareSettings,
+    Delivery,
+    Exchange,
+    ExchangeReply,
+    LinkLost,
+    LinkUp,
+    Message,
+)
 from toystore.core.swim import Swim
 
 
@@ -51,6 +59,7 @@ class GossipActor(Actor):
             members=[member.name for member in config.members],
             seeds=config.seeds,
             settings=config.swim_settings(),
+            shared=config.shared_settings(),
             outbox=self.outbox,
             chance=self.surroundings.chance(),
         )
@@ -66,12 +75,16 @@ class GossipActor(Actor):
             raise RefusedError(self.machine.refused)
 
     def deliver(self, address: Address, messages: list[Message]) -> list[Delivery]:
-        """Gossip to gossip: exchanges over their links, all else as datagrams."""
+        """Gossip to gossip: exchanges over their links, all else as datagrams.
+
+        A kind to a frame: a node that does not know one of them yet drops only that.
+        """
         if not isinstance(address, Peer) or address.actor != GOSSIP:
             return super().deliver(address, messages)
         news: list[Delivery] = []
         for kind, send in (
             (Exchange, self._exchanges[address.node].send),
+            (CompareSettings, self._exchanges[address.node].send),
             (ExchangeReply, self.mailbox.send),
         ):
             chosen: list[Message] = [message for message in messages if type(message) is kind]

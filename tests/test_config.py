@@ -1,5 +1,6 @@
 """The YAML file: what is read, what is refused, and what the documentation says of it."""
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -64,6 +65,29 @@ def test_a_short_file_means_the_defaults_of_the_core():
     assert config.handoff_settings() == HandoffSettings()
     assert config.limits == LimitSettings()
     assert config.seeds == ("n1", "n2", "n3")
+
+
+def test_what_all_nodes_should_share_is_named_as_in_the_file():
+    config = three(
+        swim={"probe_period_s": 0.7},
+        durability="async",
+        buckets={"default": {"n": 3, "r": 1, "w": 3}, "carts": {"n": 1, "r": 1, "w": 1}},
+    )
+
+    shared = config.shared_settings()
+
+    wanted = {
+        "swim.probe_period_s": 0.7,
+        "durability": "async",
+        "buckets": "carts, default",
+        "buckets.default.w": 3,
+        "buckets.carts.n": 1,
+    }
+    assert shared.items() >= wanted.items()
+    assert {name for name in shared if name.startswith("swim.")} == {
+        f"swim.{field.name}" for field in dataclasses.fields(SwimSettings)
+    }
+    assert all(type(value) in (int, float, str) for value in shared.values())
 
 
 def test_settings_reach_the_machines_that_they_are_for():

@@ -330,6 +330,23 @@ class ClusterConfig(_Section):
         """What the SWIM machine is given."""
         return self.swim
 
+    def shared_settings(self) -> dict[str, int | float | str]:
+        """What should be the same on all nodes, by its name in the file.
+
+        The member list is not among it: nodes that differ in that refuse each other.
+        """
+        shared: dict[str, Any] = {
+            "durability": self.durability,
+            "limits.key_bytes_max": self.limits.key_bytes_max,
+            "limits.value_bytes_max": self.limits.value_bytes_max,
+            "requests.replica_timeout_s": self.requests.replica_timeout_s,
+            "requests.clock_ahead_max_s": self.requests.clock_ahead_max_s,
+            "buckets": ", ".join(sorted(self.buckets)),
+        }
+        for bucket, quorum in self.buckets.items():
+            shared |= _dotted_settings(f"buckets.{bucket}", quorum)
+        return shared | _dotted_settings("swim", self.swim)
+
     def coordinator_settings(self) -> CoordinatorSettings:
         """What the coordinator's machine is given."""
         return dataclasses.replace(
@@ -399,6 +416,11 @@ class ClusterConfig(_Section):
         if faults:
             raise _FaultsError(faults)
         return value
+
+
+def _dotted_settings(section: str, settings: SwimSettings | BucketSettings) -> dict[str, Any]:
+    """The settings of a section by their whole names."""
+    return {f"{section}.{key}": value for key, value in dataclasses.asdict(settings).items()}
 
 
 def _beyond_caps(limits: LimitSettings) -> Iterator[str]:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from toystore.core.events import EVENTS
 from toystore.core.machine import COORDINATOR, GOSSIP, STORAGE, Now, Outbox, Peer
 from toystore.core.messages import (
+    CompareSettings,
     Exchange,
     ExchangeReply,
     Leave,
@@ -88,6 +89,8 @@ class Network:
         self.loss = loss
         self.settings = settings or SwimSettings()
         self.links = links
+        self.shared: dict[str, dict[str, Any]] = {}
+        """What each node has set, of what should be the same on all."""
         self.chance = random.Random(seed)
         self.now = 100.0
         self.hosts: dict[str, Host] = {}
@@ -112,6 +115,7 @@ class Network:
                 members=self.names,
                 seeds=self.seeds,
                 settings=self.settings,
+                shared=self.shared.get(name, {}),
                 outbox=outbox,
                 chance=random.Random(self.chance.random()),
             )
@@ -285,7 +289,7 @@ class Network:
 
     def _send(self, sender: str, to: str, message: Any) -> None:
         self.traffic.append((self.now, sender, to, message))
-        reliable = isinstance(message, Exchange | ExchangeReply)
+        reliable = isinstance(message, Exchange | ExchangeReply | CompareSettings)
         if not reliable and self._linked_at.get((sender, to), 0.0) > self.now:
             failed = SendFailed(to, GOSSIP, message, False)
             self._put(self.now, sender, failed, Peer(to, GOSSIP))

@@ -11,6 +11,7 @@ from toystore.core.machine import GOSSIP, STORAGE, Now, Outbox, Peer
 from toystore.core.members import INCARNATION_MAX, Members, beats, merge, sends_max
 from toystore.core.messages import (
     Ack,
+    CompareSettings,
     Exchange,
     ExchangeReply,
     Gossip,
@@ -597,6 +598,7 @@ def swim(node, members, settings=None, outbox=None):
         members=members,
         seeds=[members[0]],
         settings=settings or SwimSettings(),
+        shared={"swim.probe_period_s": 1.0, "durability": "sync"},
         outbox=outbox or Outbox(),
         chance=random.Random(1),
     )
@@ -731,7 +733,7 @@ def test_a_link_to_a_doubted_or_unknown_member_is_used_for_an_exchange(status):
 def test_a_link_to_a_living_member_is_no_occasion():
     alone = Alone()
     alone.hear(LinkUp("n3"))
-    assert alone.take() == []
+    assert [type(message) for _, message in alone.take()] == [CompareSettings]
 
 
 def test_an_exchange_is_answered_with_what_was_known_of_the_asker_before_it_spoke():
@@ -1004,3 +1006,50 @@ def test_whoever_is_said_to_have_told_has_logged_it_before(seed):
         elif teller and event.name == "member.dead":
             assert (teller, "member.dead", about, incarnation) in said
         said.add((event.node, event.name, about, incarnation))
+
+
+# --- settings ---------------------------------------------------------------------------
+
+
+def test_a_node_configured_otherwise_joins_and_each_side_says_once_what_differs():
+    net = Network(4)
+    usual = {"swim.probe_period_s": 1.0, "durability": "sync", "of.another.version": 1}
+    net.shared = dict.fromkeys(net.names, usual)
+    net.shared["n3"] = {"swim.probe_period_s": 0.2, "durability": "sync"}
+    net.start()
+    assert net.run_until(net.settled, 30) < 30
+    net.split("n3")
+    net.run(1)
+    net.heal()
+    net.run(5)
+
+    expected = [(name, "n3", 1.0, 0.2) for name in ("n1", "n2", "n4")]
+    expected += [("n3", name, 0.2, 1.0) for name in ("n1", "n2", "n4")]
+    differ = net.events("settings.differ", setting="swim.probe_period_s")
+    found = [(e.node, *(e.fields[key] for key in ("member", "here", "there"))) for e in differ]
+    assert sorted(found) == sorted(expected)
+    assert len(net.events("settings.differ")) == len(expected)
+
+
+@pytest.mark.parametrize("there", [None, True, b"1.0", 1.0, 1, "x" * 2000, (1,), {}])
+def test_what_is_the_same_or_no_setting_at_all_makes_no_difference(there):
+    alone = Alone()
+    alone.hear(CompareSettings({"swim.probe_period_s": there, "strange": 5}), "n3")
+    assert alone.take() == []
+    assert not [event for event in alone.events if event.name == "settings.differ"]
+
+
+def test_another_value_is_another_line_and_so_is_one_that_comes_back():
+    alone = Alone()
+    for there in (0.5, 0.5, float("nan"), float("nan"), 1.0, 0.5):
+        alone.hear(CompareSettings({"swim.probe_period_s": there}), "n3")
+    alone.take()
+    found = [event for event in alone.events if event.name == "settings.differ"]
+    assert [repr(event.fields["there"]) for event in found] == ["0.5", "nan", "0.5"]
+
+
+def test_a_stranger_s_settings_are_nobody_s():
+    alone = Alone()
+    alone.hear(CompareSettings({"swim.probe_period_s": 0.5}), "stranger")
+    alone.take()
+    assert not alone.events

@@ -21,6 +21,7 @@ from actors.gossip import GossipActor
 from actors.surroundings import inproc, tcp
 from toystore.core.machine import COORDINATOR, GOSSIP, STORAGE, Peer
 from toystore.core.messages import (
+    CompareSettings,
     Exchange,
     ExchangeReply,
     LinkLost,
@@ -184,17 +185,19 @@ def test_the_news_of_a_link_comes_before_what_came_over_it(gossip, n2, around):
 def test_exchanges_go_over_their_link_and_all_else_as_datagrams(gossip, n2, around):
     def do(puppet, message, sender):
         if type(message) is LinkUp:
-            for reply in (PING, Exchange(2, ()), Ping(3, ())):
+            for reply in (PING, Exchange(2, ()), CompareSettings({"a": 1}), Ping(3, ())):
                 puppet.outbox.send(N2, reply)
 
     gossip.puppet.do = do
     both_open(gossip, n2)
 
     identity, exchange = n2.mailbox.recv_multipart()
+    _, settings = n2.mailbox.recv_multipart()
     datagram = n2.inbox.recv()
 
     assert identity == around.identity(GOSSIP)
     assert decode(exchange).messages == [Exchange(2, ())]
+    assert decode(settings).messages == [CompareSettings({"a": 1})]
     assert datagram.startswith(b"n2\0")
     assert decode(datagram[3:]).messages == [PING, Ping(3, ())]
 

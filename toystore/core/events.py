@@ -67,6 +67,11 @@ EVENTS: dict[str, EventKind] = {
     "member.refused": EventKind(
         "error", ("member", "reason"), "A node with another cluster's name or member list."
     ),
+    "settings.differ": EventKind(
+        "warning",
+        ("member", "setting", "here", "there"),
+        "A member has another value for what should be the same on all nodes.",
+    ),
     # links
     "link.up": EventKind("debug", ("member",), "The link to a member is there."),
     "link.lost": EventKind("info", ("member",), "The link to a member is gone."),

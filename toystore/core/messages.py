@@ -386,6 +386,12 @@ class ExchangeReply(NamedTuple):
     members: tuple[MemberState, ...]
 
 
+class CompareSettings(NamedTuple):
+    """What I have set of what should be the same on all nodes; see where yours differ."""
+
+    settings: dict[str, Any]
+
+
 class Refused(NamedTuple):
     """This node does not belong here: another cluster's name, or another member list."""
 
@@ -472,6 +478,7 @@ Message = (
     | Gossip
     | Exchange
     | ExchangeReply
+    | CompareSettings
     | Refused
     | MembersChanged
     | LinkUp
@@ -548,6 +555,7 @@ WIRE: tuple[Route, ...] = (
     Route(57, MembersChanged, ANYONE),
     Route(58, LinkUp, ANYONE),
     Route(59, LinkLost, ANYONE),
+    Route(60, CompareSettings, GOSSIP),
 )
 
 ROUTE_OF: dict[type[Any], Route] = {route.type: route for route in WIRE}

@@ -19,7 +19,8 @@ accuses nobody.
      |- FailureDetector  pings, suspects, gives up            (probing.py)
      |- Members          who beats whom, and what is news     (members.py)
      |- Peers            speaks; the news rides along         (peers.py)
-     '- Disks            which disk a member had, for good    (disks.py)
+     |- Disks            which disk a member had, for good    (disks.py)
+     '- Agreement        whether all are configured alike     (agreement.py)
 
 Beyond the paper, so that at 10% loss no refutation comes too late: a suspect is sent its
 suspicion and answers its accuser directly, each message to a doubted member begins with
@@ -29,13 +30,15 @@ the doubt, and whoever hears an accusation that was refuted spreads the refutati
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from toystore.core.agreement import Agreement, Setting
 from toystore.core.disks import Disks
 from toystore.core.machine import COORDINATOR, HANDOFF, Address, Now, Outbox, Peer
 from toystore.core.members import Members, beats, merge
 from toystore.core.messages import (
     Ack,
+    CompareSettings,
     Exchange,
     ExchangeReply,
     Gossip,
@@ -74,10 +77,13 @@ class Swim:
         members: Sequence[str],
         seeds: Sequence[str],
         settings: SwimSettings,
+        shared: Mapping[str, Setting],
         outbox: Outbox,
         chance: random.Random,
     ) -> None:
         """``members``: every listed name, this node's included; nobody else is accepted.
+
+        ``shared``: what all nodes should have set alike, by its name.
 
         Raises ValueError if ``node`` is not among them.
         """
@@ -94,6 +100,7 @@ class Swim:
 
         self._members = Members(members)
         self._disks = Disks(node, outbox)
+        self._agreement = Agreement(shared, outbox)
         self._peers = Peers(node, self._members, settings, outbox, chance)
         self._detector = FailureDetector(
             node=node,
@@ -246,6 +253,9 @@ class Swim:
         if isinstance(message, Refused):
             self._on_refused(message, peer)
             return
+        if isinstance(message, CompareSettings):
+            self._agreement.compare(peer, message.settings)
+            return
         if self._members.get(self._node) is None:
             return
         match message:
@@ -320,9 +330,11 @@ class Swim:
     # --- links --------------------------------------------------------------------------
 
     def _on_link_up(self, node: str, now: Now) -> None:
-        """Exchange with who is doubted or unknown: it was away, or this node was."""
+        """Compare settings; exchange with who is doubted or unknown: it or this node was away."""
         if not self._members.listed(node) or node == self._node:
             return
+        if node not in self._links:
+            self._peers.send(node, self._agreement.told())
         self._links.add(node)
         if self._members.get(self._node) is None or self._left:
             return

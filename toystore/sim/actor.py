@@ -30,6 +30,7 @@ from toystore.core.machine import (
     Peer,
 )
 from toystore.core.messages import (
+    CompareSettings,
     Delivery,
     Exchange,
     ExchangeReply,
@@ -310,7 +311,7 @@ class SimActor:
         """Exchanges and their answers by link, everything else as datagrams."""
         news: list[Delivery] = []
         for message in messages:
-            if type(message) is Exchange:
+            if type(message) in (Exchange, CompareSettings):
                 news += self._link(to, [message], header)
             elif type(message) is ExchangeReply:
                 self._answer(self.routes.get(to), [message], header)

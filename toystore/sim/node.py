@@ -254,6 +254,7 @@ class SimNode:
                     members=names,
                     seeds=cluster.seeds,
                     settings=cluster.swim_settings,
+                    shared={"swim.probe_period_s": cluster.swim_settings.probe_period_s},
                     outbox=outbox,
                     chance=chance,
                 )

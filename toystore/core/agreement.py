@@ -1,0 +1,55 @@
+"""Whether the members have the settings that should be the same on all of them.
+
+Each node tells each other which it has as soon as they are linked.  What differs is logged,
+on both sides, once for each value: nodes that are restarted one by one with a new file differ
+for a while, and that is no reason to refuse one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeGuard
+
+from toystore.core.machine import Outbox
+from toystore.core.messages import CompareSettings
+
+Setting = int | float | str
+
+_TEXT_MAX = 1024
+"""How long a setting can be that is text; a longer one is nobody's."""
+
+
+class Agreement:
+    """This node's settings, and what the others have in their place."""
+
+    __slots__ = ("_outbox", "_own", "_theirs")
+
+    def __init__(self, own: Mapping[str, Setting], outbox: Outbox) -> None:
+        """``own``: by their names in the configuration, ``swim.probe_period_s`` for one."""
+        self._own = dict(own)
+        self._outbox = outbox
+        self._theirs: dict[tuple[str, str], Setting] = {}
+        """What was last logged, by member and setting."""
+
+    def told(self) -> CompareSettings:
+        """What the others are told."""
+        return CompareSettings(dict(self._own))
+
+    def compare(self, member: str, settings: Mapping[str, object]) -> None:
+        """Log what a member has that this node has not.
+
+        One that either does not know belongs to another version of toystore.
+        """
+        for name, here in self._own.items():
+            there = settings.get(name)
+            if not _is_setting(there) or there == here:
+                self._theirs.pop((member, name), None)
+            elif repr(self._theirs.get((member, name))) != repr(there):
+                self._theirs[member, name] = there
+                self._outbox.log(
+                    "settings.differ", member=member, setting=name, here=here, there=there
+                )
+
+
+def _is_setting(value: object) -> TypeGuard[Setting]:
+    return type(value) in (int, float) or (isinstance(value, str) and len(value) <= _TEXT_MAX)
