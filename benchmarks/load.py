@@ -34,6 +34,7 @@ from hdrh.histogram import HdrHistogram
 
 from toystore import AsyncClient, ToystoreError
 from toystore.config import load as load_config
+from toystore.net.endpoint import Endpoint
 
 LATENCY_US_MAX = 120_000_000
 KEYS_AT_ONCE = 64
@@ -216,7 +217,7 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if options.config is not None:
         members = load_config(options.config).members
-        options.endpoints = [f"tcp://{member.host}:{member.client_port}" for member in members]
+        options.endpoints = [str(Endpoint(member.host, member.client_port)) for member in members]
         options.config = str(options.config)
     options.endpoints = options.endpoints or ["tcp://127.0.0.1:7400"]
     return options

@@ -597,3 +597,37 @@ def test_the_documentation_lists_every_key_with_its_default(section):
             assert default is ..., key
         else:
             assert default is ... or not isinstance(default, int | float | str), key
+
+
+def test_ipv6_members_are_written_with_brackets_or_without():
+    n2 = {"name": "n2", "host": "fd00::2", "bind": "::"}
+    config = parse(
+        {"cluster": "c", "host": "[::1]", "members": ["n1", n2], "buckets": {"default": {"n": 2}}}
+    )
+
+    assert [(m.host, m.bind) for m in config.members] == [("::1", "::1"), ("fd00::2", "::")]
+
+
+@pytest.mark.parametrize(
+    "host", ["[n1]", "::g", "1::2::3", "127.0.0.256", "n1:7400", "[::1]:7400", "a b", "tcp://n1"]
+)
+def test_what_is_neither_a_name_nor_an_address_is_no_host(host):
+    n2 = {"name": "n2", "host": host, "bind": "127.0.0.1"}
+    (fault,) = faults_of({"cluster": "c", "members": ["n1", n2, "n3"]})
+
+    assert fault.startswith(f"members[1].host: {host!r} given; should be a host name or an address")
+
+
+def test_one_address_written_in_two_ways_is_one_address():
+    n1 = {"name": "n1", "host": "::1"}
+    n2 = {"name": "n2", "host": "[0::1]", "client_port": 7400}
+    faults = faults_of({"cluster": "c", "members": [n1, n2, "n3"]})
+
+    assert "members[1].client_port: 7400 is already that of members[0].client_port" in faults[0]
+
+
+@pytest.mark.parametrize("host", ["*", "0.0.0.0", "::", "[::]", "0::0"])
+def test_everywhere_is_to_bind_and_not_to_connect_to(host):
+    (fault,) = faults_of({"cluster": "c", "host": host, "members": ["n1", "n2", "n3"]})
+
+    assert "where nobody can connect to" in fault

@@ -19,6 +19,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import hashlib
+import ipaddress
 import itertools
 import json
 import re
@@ -56,6 +57,7 @@ from toystore.core.settings import (
     LimitSettings,
     SwimSettings,
 )
+from toystore.net.endpoint import EVERYWHERE, EndpointError, parse_host
 from toystore.plain_yaml import UnreadableError, dotted, read
 
 PORTS = ("client_port", "peer_port", "gossip_port", "exchange_port")
@@ -66,7 +68,6 @@ _PARTITIONS_MAX = ARRAY_ITEMS_CAP  # and there are no more members than partitio
 _NAME_MAX = 64
 _SECONDS_MAX = 1e9
 _NAMES_TOLD_MAX = 30
-_EVERYWHERE = ("*", "0.0.0.0", "::", "[::]")
 
 
 class ConfigError(Exception):
@@ -132,18 +133,36 @@ def _name(value: str) -> str:
 
 
 def _address(value: str) -> str:
-    if not re.fullmatch(r"[^\s/]{1,253}", value):
-        raise ValueError(f"{value!r:.80} given; should be a host name or an address, without port")
-    return value
+    """An IPv6 address may stand in brackets; it is kept without."""
+    try:
+        return value if value == EVERYWHERE else parse_host(value)
+    except EndpointError as error:
+        raise ValueError(
+            f"{value!r:.80} given; should be a host name or an address, without port ({error})"
+        ) from None
 
 
 def _reachable(value: str) -> str:
-    if value in _EVERYWHERE:
+    if _is_everywhere(value):
         raise ValueError(
             f"{value!r} given, where nobody can connect to; "
             f"write bind: {value!r} and, as host, the address that others are told"
         )
     return _address(value)
+
+
+def _is_everywhere(host: str) -> bool:
+    """Whether ``host`` stands for every address of a machine."""
+    number = _number(host)
+    return host == EVERYWHERE or (number is not None and number.is_unspecified)
+
+
+def _number(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """``host`` as an address, if it is one."""
+    try:
+        return ipaddress.ip_address(parse_host(host))
+    except ValueError:
+        return None
 
 
 def _known(value: str, info: ValidationInfo) -> str:
@@ -513,7 +532,7 @@ def _member(raw: Mapping[str, Any], at: int, member: object) -> object:
         return member
     host, base = keys_of("")["host"], keys_of("")["base_port"]
     # What is wrong with these two is told once, and not of every member.
-    if isinstance(raw.get("host"), str) and raw["host"] not in _EVERYWHERE:
+    if isinstance(raw.get("host"), str) and not _is_everywhere(raw["host"]):
         host = raw["host"]
     if type(raw.get("base_port")) is int:
         base = raw["base_port"]
@@ -541,7 +560,9 @@ def _shared(members: object) -> Iterator[str]:
             continue
         # Names are folders, and some file systems do not tell N1 from n1.
         claims = {"name": ("name", str(member.get("name", f"[{at}]")).lower())}
-        claims |= {port: (str(member["host"]), str(member[port])) for port in PORTS}
+        host = str(member["host"])
+        at_host = str(_number(host) or host.lower())  # an address can be written in several ways
+        claims |= {port: (at_host, str(member[port])) for port in PORTS}
         for key, claim in claims.items():
             here = dotted(("members", at, key))
             if taken.setdefault(claim, here) != here:

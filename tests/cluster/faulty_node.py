@@ -9,6 +9,7 @@ They are in the file ``DIR/NODE.faults``, a JSON object; without one the node is
     files          so many file descriptors, and no more (RLIMIT_NOFILE)
     data_bytes     so much private memory, and no more (RLIMIT_DATA); what is mapped from
                    files, as LMDB's map is, does not count
+    silent_names   whoever asks a name server waits for so many seconds
     wire_version   it speaks this version of the protocol
 
 Everything is done before the node's first line runs; the product has no switch for any of it.
@@ -19,6 +20,7 @@ from __future__ import annotations
 import json
 import resource
 import runpy
+import socket
 import sys
 import time
 from pathlib import Path
@@ -45,6 +47,16 @@ def shift_clock(by_s: float) -> None:
     by_ns = int(by_s * 1e9)
     time.time = lambda: true_s() + by_s
     time.time_ns = lambda: true_ns() + by_ns
+
+
+def silent_names(for_s: float) -> None:
+    """Lookups of names take ``for_s`` and find nothing."""
+
+    def silent(*_: Any, **__: Any) -> Any:
+        time.sleep(for_s)
+        raise socket.gaierror(socket.EAI_AGAIN, "no name server answers")
+
+    socket.getaddrinfo = silent
 
 
 def slow_commits(by_s: float) -> None:
@@ -76,6 +88,7 @@ def speak(version: int) -> None:
 FAULTS = {
     "clock_s": shift_clock,
     "commit_s": slow_commits,
+    "silent_names": silent_names,
     "files": limit_files,
     "data_bytes": limit_data,
     "wire_version": speak,

@@ -14,6 +14,7 @@ from toystore.core.machine import COORDINATOR, Peer
 from toystore.core.messages import ReadReplica, ReadReplicaReply, ReplicaStatus
 from toystore.core.record import Record, digest_of, unpack_record
 from toystore.core.ring import Ring
+from toystore.net.endpoint import Endpoint
 from toystore.wire import Header, decode, encode
 
 _ASKED_AT_ONCE = 200
@@ -59,7 +60,7 @@ def _ask(
     socket.linger = 0
     socket.identity = b"checker/" + os.urandom(4)
     try:
-        socket.connect(f"tcp://{member.host}:{member.peer_port}")
+        socket.connect(str(Endpoint(member.host, member.peer_port)))
         for start in range(0, len(requests), _ASKED_AT_ONCE):
             chunk = requests[start : start + _ASKED_AT_ONCE]
             socket.send(encode(chunk, header))

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from toystore.net import names
+from toystore.net import listening, names
 from toystore.net.names import Found, Resolver
 
 PATIENCE_S = 10.0
@@ -148,3 +148,52 @@ def test_to_wait_has_an_end(server):
     assert not Resolver().wait("n3", 0.1).addresses
 
     assert time.monotonic() - began < PATIENCE_S / 2
+
+
+def test_a_name_to_bind_stands_for_those_of_its_addresses_that_are_of_this_machine(server):
+    server.answers["n1"] = ["203.0.113.7", "127.0.0.1"]
+
+    assert listening.hosts("n1", Resolver()) == ("127.0.0.1",)
+    assert listening.hosts("*", Resolver()) == ("*",)
+    assert listening.hosts("::", Resolver()) == ("::",)
+    assert listening.hosts("lo", Resolver()) == ("lo",)
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (["203.0.113.7"], "cannot bind n1: it is 203.0.113.7, which is not of this machine"),
+        (
+            socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
+            "cannot bind n1: the name cannot be resolved (Name or service not known); "
+            "give, as bind, an address of this machine",
+        ),
+    ],
+    ids=["elsewhere", "unknown"],
+)
+def test_a_name_that_cannot_be_bound_is_an_error_that_says_why(server, answer, why):
+    server.answers["n1"] = answer
+
+    with pytest.raises(listening.ListenError) as raised:
+        listening.hosts("n1", Resolver())
+
+    assert str(raised.value) == why
+
+
+def test_a_silent_name_server_ends_a_start_in_time(server, monkeypatch):
+    monkeypatch.setattr(listening, "NAME_S_MAX", 0.1)
+    server.answers["n1"] = ["127.0.0.1"]
+    server.speaks.clear()
+
+    with pytest.raises(listening.ListenError, match="no answer"):
+        listening.hosts("n1", Resolver())
+
+
+def test_a_port_is_tried_as_it_will_be_bound():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for host in ("127.0.0.1", "0.0.0.0", "*"):
+            with pytest.raises(OSError, match="in use"):
+                listening.probe(host, port)
+    listening.probe("127.0.0.1", port)
+    listening.probe("*", port)

@@ -32,6 +32,7 @@ import toystore
 from toystore.client import AsyncClient, ToystoreError
 from toystore.config import ClusterConfig, MemberConfig
 from toystore.localcluster.preflight import StartError
+from toystore.net.endpoint import Endpoint
 
 ROOT = Path(toystore.__file__).resolve().parent.parent
 COMMAND = (sys.executable, "-m", "actors")
@@ -96,7 +97,7 @@ class Node:
     @property
     def endpoint(self) -> str:
         """Where clients reach it."""
-        return f"tcp://{self.member.host}:{self.member.client_port}"
+        return str(Endpoint(self.member.host, self.member.client_port))
 
     @property
     def sees_alive(self) -> list[str]:

@@ -11,11 +11,12 @@ import errno
 import fcntl
 import os
 import shutil
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 from toystore.config import PORTS, ClusterConfig, MemberConfig
+from toystore.net import listening
+from toystore.net.names import Resolver
 
 LOCK = ".lock"
 _OURS = ("data", "pid", "life", "log.jsonl")
@@ -66,21 +67,30 @@ def _take(lock: int, folder: Path) -> None:
 
 def check(config: ClusterConfig, folder: Path) -> None:
     """Raises `StartError` with a line for each node that could not run here."""
-    faults = [fault for member in config.members for fault in _faults(member, folder)]
+    resolver = Resolver()
+    for member in config.members:
+        resolver.find(member.bind)  # all at once
+    faults = [fault for member in config.members for fault in _faults(member, folder, resolver)]
     if faults:
         raise StartError("\n".join(faults))
 
 
-def _faults(member: MemberConfig, folder: Path) -> Iterator[str]:
+def _faults(member: MemberConfig, folder: Path, resolver: Resolver) -> Iterator[str]:
     """What keeps a member from running on this machine."""
     theirs = folder / member.name
     if theirs.exists() and not (theirs.is_dir() and os.access(theirs, os.W_OK | os.X_OK)):
         yield f"{member.name}: cannot write to {theirs}"
+    try:
+        hosts = listening.hosts(member.bind, resolver)
+    except listening.ListenError as error:
+        yield f"{member.name}: {error} (all members run on this machine)"
+        return
     busy = []
     for key in PORTS:
         port = getattr(member, key)
         try:
-            _bind(member.bind, port)
+            for host in hosts:
+                listening.probe(host, port)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 yield (
@@ -94,14 +104,6 @@ def _faults(member: MemberConfig, folder: Path) -> Iterator[str]:
             f"{member.name}: {', '.join(busy)} in use on {member.bind}; "
             "stop what listens there, or give another base_port"
         )
-
-
-def _bind(address: str, port: int) -> None:
-    """Bind once, as ZeroMQ would.  Raises OSError."""
-    host = "" if address == "*" else address.strip("[]")
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, port))
 
 
 def remove(config: ClusterConfig, folder: Path) -> None:

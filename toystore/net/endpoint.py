@@ -6,6 +6,9 @@ import ipaddress
 import re
 from typing import NamedTuple
 
+EVERYWHERE = "*"
+"""To bind: every address of this machine, of IPv4 and, where there is one, of IPv6."""
+
 _FORM = re.compile(r"(?:tcp://)?(\[[^\[\]\s/]*\]|[^\[\]:/\s]+):([0-9]+)")
 _NAME = re.compile(r"\w(?:[\w.-]{0,251}[\w.])?")
 _ONLY_NUMBERS = re.compile(r"[0-9.]+")

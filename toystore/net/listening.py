@@ -7,11 +7,9 @@ import socket as tcp
 
 import zmq
 
-from toystore.net.endpoint import is_ipv6, is_numeric, parse
+from toystore.net.endpoint import EVERYWHERE, is_ipv6, is_numeric, parse
 from toystore.net.names import Resolver
 
-EVERYWHERE = "*"
-"""Every address of this machine, of IPv4 and, where there is one, of IPv6."""
 NAME_S_MAX = 5.0
 """How long the name of the own host is waited for."""
 

@@ -1,0 +1,119 @@
+"""Where members are: behind names, on IPv6, and with others at their ports meanwhile."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import pytest
+import zmq
+
+from toystore.net.endpoint import Endpoint
+
+from .harness import PATIENCE_S, POLL_S, Cluster
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
+def test_members_on_ipv4_ipv6_and_behind_names_are_one_cluster(make_cluster):
+    members = [
+        {"name": "n1", "host": "::1"},
+        {"name": "n2", "host": "[::1]", "bind": "::"},
+        {"name": "n3"},
+        {"name": "n4", "host": "localhost"},
+        {"name": "n5", "host": "::1", "bind": "*"},
+    ]
+
+    cluster = make_cluster(5, members=members)
+
+    assert cluster.nodes["n2"].endpoint.startswith("tcp://[::1]:")
+    for name in cluster.names:
+        with cluster.client(name) as store:
+            store.put(f"from {name}", name)
+    with cluster.client("n3") as store:
+        found = {name: store.get(f"from {name}") for name in cluster.names}
+    assert {name: one and one.value for name, one in found.items()} == {
+        name: name.encode() for name in cluster.names
+    }
+
+
+def test_a_member_behind_a_name_that_no_server_answers_for_costs_the_others_nothing(tmp_path):
+    cluster = Cluster(tmp_path, 3, members=["n1", "n2", {"name": "n3", "host": "n3.invalid"}])
+    cluster.nodes.pop("n3")  # it is not there at all
+    cluster.data.mkdir()
+    for name in ("n1", "n2"):
+        cluster.set_fault(name, silent_names=60.0)
+
+    with cluster, cluster.client("n1") as one, cluster.client("n2") as other:
+        for number in range(50):
+            one.put(f"k{number}", b"v")
+        found = [other.get(f"k{number}") for number in range(50)]
+        cluster.until(lambda: list(cluster.events("n1", "name.unresolved")), "n1 says so")
+
+    assert all(one is not None and one.value == b"v" for one in found)
+    for name, peer in (("n1", "n2"), ("n2", "n1")):
+        accused = {event["member"] for event in cluster.events(name, "member.suspect")}
+        assert peer not in accused
+        (line,) = cluster.events(name, "name.unresolved")
+        assert (line["host"], line["cause"]) == ("n3.invalid", "no answer in 2 s")
+
+
+def test_a_node_is_well_again_after_other_sockets_stood_at_its_ports(make_cluster):
+    cluster = make_cluster(3)
+    member = cluster.config.member("n3")
+    cluster.kill("n3")
+    cluster.until_seen("dead", "n3")
+    with zmq.Context() as context, cluster.client("n1", "n2") as store:
+        squatters = [stand_at(context, zmq.PUB, member.host, member.peer_port)]
+        squatters += [stand_at(context, zmq.PUB, member.host, member.exchange_port)]
+        squatters += [stand_at(context, zmq.REP, member.host, member.gossip_port)]
+        wanted = {"gossip", "link to n3/gossip", "link to n3/storage"}
+        cluster.until(
+            lambda: all(wanted <= {port for _, port in told(cluster, name)} for name in PEERS),
+            "n1 and n2 say that who stands there is no node",
+        )
+        for number in range(20):
+            store.put(f"k{number}", b"v")
+        for squatter in squatters:
+            squatter.close()
+
+    cluster.start("n3")
+    cluster.until_drained()
+    with cluster.client("n3") as store:
+        found = [store.get(f"k{number}") for number in range(20)]
+
+    assert all(one is not None and one.value == b"v" for one in found)
+    for name in PEERS:
+        assert cluster.members(name)["n3"] == "alive"
+        assert len(told(cluster, name)) == len(set(told(cluster, name)))
+
+
+PEERS = ("n1", "n2")
+
+
+def told(cluster, name):
+    """Which connections a node has told of, by actor and port."""
+    return [(one["actor"], one["port"]) for one in cluster.events(name, "link.replaced")]
+
+
+def stand_at(context, kind, host, port):
+    """A socket at a port that its node has just left."""
+    made = context.socket(kind)
+    made.linger = 0
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            made.bind(str(Endpoint(host, port)))
+        except zmq.ZMQError:
+            assert time.monotonic() < end, f"port {port} does not become free"
+            time.sleep(POLL_S)
+        else:
+            return made
