@@ -86,6 +86,8 @@ def start(output: streams.Output) -> int:
         folder = options.data_dir or Path("data") / config.cluster
         with preflight.held(folder):
             preflight.check(config, folder)
+            if warning := preflight.warning(config):
+                streams.complain(f"warning: {warning}")
             if options.fresh:
                 preflight.remove(config, folder)
             open_log(folder / "run.jsonl", config)

@@ -33,7 +33,7 @@ from actors.life import BEAT_MS
 from actors.storage import StorageActor
 from actors.surroundings import Surroundings, inproc
 from toystore import __version__
-from toystore.config import ClusterConfig
+from toystore.config import PORTS, ClusterConfig
 from toystore.core.machine import COORDINATOR, GOSSIP, HANDOFF, STORAGE
 from toystore.core.storage import ForeignDataError, found
 from toystore.engines import Engine, EngineError, StoreFullError, open_engine
@@ -97,6 +97,7 @@ class Node:
                     client_port=self.me.client_port,
                     members=len(self.config.members),
                 )
+                self._warn()
                 say(self._where())
                 self._stop(self._watch([wake_up.fileno(), *watched]))
             finally:
@@ -148,6 +149,12 @@ class Node:
             resolver.find(member.host)  # all at once
         for member in self.config.members:
             resolver.wait(member.host, max(0.0, end - time.monotonic()))
+
+    def _warn(self) -> None:
+        """Say so if another connection may take a port of this node while it is down."""
+        warning = listening.ephemeral(getattr(self.me, port) for port in PORTS)
+        if warning is not None:
+            log.event("node", "ports.ephemeral", warning=warning)
 
     def _where(self) -> str:
         """Where to find this node and what it keeps, in one line."""

@@ -26,6 +26,9 @@ EVENTS: dict[str, EventKind] = {
         ("version", "before", "pid", "disk", "client_port", "members"),
         "The node runs; it may not have joined.  before says how its last life ended.",
     ),
+    "ports.ephemeral": EventKind(
+        "warning", ("warning",), "A port of the node may be taken by a connection that goes out."
+    ),
     "node.stopping": EventKind("info", ("reason",), "A clean stop has begun."),
     "node.stopped": EventKind("info", ("took_s",), "A clean stop has ended."),
     "node.failed": EventKind("critical", ("error",), "The node gives up and exits non-zero."),

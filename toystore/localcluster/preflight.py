@@ -75,6 +75,11 @@ def check(config: ClusterConfig, folder: Path) -> None:
         raise StartError("\n".join(faults))
 
 
+def warning(config: ClusterConfig) -> str | None:
+    """What may go wrong later with the ports, or None."""
+    return listening.ephemeral(getattr(member, port) for member in config.members for port in PORTS)
+
+
 def _faults(member: MemberConfig, folder: Path, resolver: Resolver) -> Iterator[str]:
     """What keeps a member from running on this machine."""
     theirs = folder / member.name

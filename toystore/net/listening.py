@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import socket as tcp
+from collections.abc import Iterable
+from pathlib import Path
 
 import zmq
 
@@ -12,6 +14,10 @@ from toystore.net.names import Resolver
 
 NAME_S_MAX = 5.0
 """How long the name of the own host is waited for."""
+
+
+EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+"""Where Linux says which ports it gives to connections that go out, IPv6 included."""
 
 
 class ListenError(Exception):
@@ -60,6 +66,26 @@ def probe(host: str, port: int) -> None:
         if host != EVERYWHERE or error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
             raise
         _probe("0.0.0.0", port)
+
+
+def ephemeral(ports: Iterable[int]) -> str | None:
+    """A warning if some of these ports may be taken by connections that go out, or None.
+
+    While a node is down, a peer's own attempt to reach it can be given the port that it
+    dials, and then holds it.  None as well where the system does not say which they are.
+    """
+    try:
+        first, last = map(int, EPHEMERAL.read_text().split())
+    except (OSError, ValueError):
+        return None
+    risky = sorted(port for port in ports if first <= port <= last)
+    if not risky:
+        return None
+    some = ", ".join(map(str, risky[:4])) + (", ..." if len(risky) > 4 else "")
+    return (
+        f"port {some}: the system gives ports {first} to {last} to connections that go out, so "
+        f"that one may be taken while its node is down; choose ports below {first}"
+    )
 
 
 def is_interface(host: str) -> bool:
