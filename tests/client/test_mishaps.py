@@ -30,7 +30,7 @@ def is_out_of_memory(*_: object, **__: object) -> None:
 @pytest.mark.parametrize(
     ("where", "what"),
     [
-        (asynchronous, "open_dealer"),
+        (asynchronous, "Line"),
         (asynchronous, "ready_for"),
         (asynchronous, "drain"),
         (asynchronous, "offer"),
@@ -42,7 +42,7 @@ def is_out_of_memory(*_: object, **__: object) -> None:
 def test_a_callback_that_fails_ends_what_is_awaited(fake, monkeypatch, where, what, how):
     async def main() -> None:
         async with AsyncClient(fake.endpoint, timeout=60) as store:
-            if what != "open_dealer":
+            if what != "Line":
                 await store.get("warm up")
             with monkeypatch.context() as patch:
                 patch.setattr(where, what, how)
@@ -56,12 +56,12 @@ def test_a_callback_that_fails_ends_what_is_awaited(fake, monkeypatch, where, wh
 
 
 @pytest.mark.parametrize("call", ["get", "get_many"])
-@pytest.mark.parametrize("what", ["offer", "open_req", "open_dealer", "drain"])
+@pytest.mark.parametrize("what", ["offer", "Line", "drain"])
 def test_a_blocking_client_raises_no_error_of_its_sockets(fake, monkeypatch, what, call):
     with Client(fake.endpoint, timeout=60) as store:
         with monkeypatch.context() as patch:
             patch.setattr(blocking, what, is_out_of_memory)
-            if what in {"get": ("offer", "open_req"), "get_many": ("offer", "open_dealer")}[call]:
+            if what != "drain":
                 with pytest.raises(ToystoreError, match="memory") as raised:
                     getattr(store, call)(["key"] if call == "get_many" else "key")
                 assert raised.value.definite

@@ -410,7 +410,8 @@ peer.close()
 }
 APPLICATION_FLOODED = """
 node = bound(context, zmq.ROUTER, address, SNDHWM=0)
-client = client_sockets.open_dealer(address)
+client = client_sockets.open_socket(zmq.DEALER)
+client.connect(address)
 wait_until(lambda: client.poll(0, zmq.POLLOUT))
 client.send(b"hello")
 flood(node, node.recv_multipart()[0])

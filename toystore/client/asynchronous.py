@@ -9,8 +9,10 @@ socket itself is asked what is ready, until nothing is.  One timer serves all re
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial, wraps
@@ -22,15 +24,14 @@ from toystore.client.answer import Found, Placement, RingTable, Written
 from toystore.client.call import IN_FLIGHT_MAX, Calls, Key, KeyT, Many, Value, in_flight
 from toystore.client.clock import Clock
 from toystore.client.errors import Internal, ToystoreError
+from toystore.client.line import Line
 from toystore.client.machine import ClientMachine
 from toystore.client.request import Answer, Request
 from toystore.client.sockets import (
-    Socket,
     descriptor,
     drain,
     inherited,
     offer,
-    open_dealer,
     ready_for,
     told,
 )
@@ -91,7 +92,7 @@ class AsyncClient:
         self._spread = spread
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._dealers: dict[int, Socket] = {}
+        self._lines: dict[int, Line] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._start()
 
@@ -251,6 +252,14 @@ class AsyncClient:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    def __del__(self) -> None:
+        """Let go of what a client holds that nobody has closed."""
+        if not getattr(self, "_lines", None) or os.getpid() != self._pid:
+            return
+        warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+        with contextlib.suppress(Exception):  # the interpreter may be on its way out
+            self._release()
+
     # --- asking ---------------------------------------------------------------------------
 
     async def _ask(self, request: Request[Answer]) -> Answer:
@@ -313,17 +322,28 @@ class AsyncClient:
     def _on_ready(self, at: int) -> None:
         """Something about this socket has changed."""
         self._looks_come.discard(at)
-        if at in self._dealers:
+        if at in self._lines:
             with self._mishaps(at):
-                for frame in drain(self._dealers[at], _DRAIN_FRAMES_MAX):
+                for frame in drain(self._lines[at].socket, _DRAIN_FRAMES_MAX):
                     self._machine.receive(frame, at, time.monotonic())
             self._flush()
             self._look_again(at)
 
     @_guarded
+    def _on_news(self, at: int) -> None:
+        """A connection was made or lost."""
+        if at in self._lines:
+            with self._mishaps(at):
+                self._lines[at].tend(self._machine, time.monotonic())
+            self._flush()
+
+    @_guarded
     def _on_timer(self) -> None:
-        """Some request may be due."""
+        """Some request may be due, or some connection is to be made."""
         self._timer, self._timer_due = None, _NEVER
+        for at in list(self._lines):
+            with self._mishaps(at):
+                self._lines[at].tend(self._machine, time.monotonic())
         self._machine.on_deadline(time.monotonic())
         self._flush()
 
@@ -331,7 +351,7 @@ class AsyncClient:
         """Send what waits, wherever there is a connection."""
         self._flush_comes = False
         for at, waiting in enumerate(self._machine.waiting):
-            if waiting and not self._closed:
+            if (waiting or self._spread) and not self._closed:
                 self._send(at)
         if self._spread:
             self._machine.rotate(time.monotonic())
@@ -340,17 +360,17 @@ class AsyncClient:
     def _send(self, at: int) -> None:
         """Send what waits for this endpoint, if it is connected."""
         with self._mishaps(at):
-            socket = self._dealers.get(at) or self._open(at)
-            if ready_for(socket) & zmq.POLLOUT:
-                self._machine.flush(at, partial(offer, socket), time.monotonic())
+            line = self._lines.get(at) or self._open(at)
+            if self._machine.waiting[at] and ready_for(line.socket) & zmq.POLLOUT:
+                self._machine.flush(at, partial(offer, line.socket), time.monotonic())
         self._look_again(at)
 
     def _look_again(self, at: int) -> None:
         """Whatever touches a socket may take the descriptor's news with it: ask the socket."""
-        socket = self._dealers.get(at)
-        if socket is None or self._loop is None:
+        line = self._lines.get(at)
+        if line is None or self._loop is None:
             return
-        events = ready_for(socket)
+        events = ready_for(line.socket)
         wanted = events & zmq.POLLIN or (events & zmq.POLLOUT and self._machine.waiting[at])
         if wanted and at not in self._looks_come:
             self._looks_come.add(at)
@@ -367,19 +387,24 @@ class AsyncClient:
 
     def _set_timer(self) -> None:
         """Be called when something is due."""
-        due = self._machine.next_deadline()
+        dues = [line.due(self._machine) for line in self._lines.values()]
+        dues.append(self._machine.next_deadline())
+        due = min((due for due in dues if due is not None), default=None)
         if due is not None and due < self._timer_due and self._loop is not None:
             if self._timer is not None:
                 self._timer.cancel()
             self._timer_due = due
             self._timer = self._loop.call_later(due - time.monotonic(), self._on_timer)
 
-    def _open(self, at: int) -> Socket:
-        """Connect to an endpoint, and have the loop watch the socket."""
+    def _open(self, at: int) -> Line:
+        """Begin to connect to an endpoint, and have the loop watch the socket."""
         assert self._loop is not None
-        socket = self._dealers[at] = open_dealer(self._calls.endpoints[at])
-        self._loop.add_reader(descriptor(socket), self._on_ready, at)
-        return socket
+        now = time.monotonic()
+        line = self._lines[at] = Line(zmq.DEALER, at, self._calls.endpoints[at], now)
+        self._loop.add_reader(descriptor(line.socket), self._on_ready, at)
+        self._loop.add_reader(descriptor(line.monitor), self._on_news, at)
+        line.tend(self._machine, now)
+        return line
 
     # --- when something goes wrong --------------------------------------------------------
 
@@ -394,11 +419,12 @@ class AsyncClient:
 
     def _drop(self, at: int) -> None:
         """Let go of a socket."""
-        socket = self._dealers.pop(at, None)
-        if socket is not None:
+        line = self._lines.pop(at, None)
+        if line is not None:
             if self._loop is not None and not self._loop.is_closed():
-                self._loop.remove_reader(descriptor(socket))
-            socket.close()
+                self._loop.remove_reader(descriptor(line.socket))
+                self._loop.remove_reader(descriptor(line.monitor))
+            line.close(self._machine)
 
     def _fail(self, error: Exception) -> None:
         """A callback has failed: nobody knows how far it came, so begin with nothing asked."""
@@ -436,8 +462,8 @@ class AsyncClient:
     def _check_process(self) -> None:
         """We may have been forked: then what is open is the parent's."""
         if os.getpid() != self._pid:
-            inherited.append(self._dealers)
-            self._dealers, self._timer, self._loop = {}, None, None
+            inherited.append(self._lines)
+            self._lines, self._timer, self._loop = {}, None, None
             self._start()
 
     def _release(self) -> None:
@@ -445,5 +471,5 @@ class AsyncClient:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for at in list(self._dealers):
+        for at in list(self._lines):
             self._drop(at)

@@ -14,9 +14,8 @@ import math
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Self, overload
 
@@ -26,24 +25,15 @@ from toystore.client.answer import Found, Placement, RingTable, Written
 from toystore.client.call import IN_FLIGHT_MAX, Calls, Key, KeyT, Many, Value
 from toystore.client.clock import Clock
 from toystore.client.errors import Timeout, ToystoreError
+from toystore.client.line import Line
 from toystore.client.machine import ClientMachine
 from toystore.client.request import DONE, WAITING, Answer, Request
-from toystore.client.sockets import Socket, drain, inherited, offer, open_dealer, open_req, told
+from toystore.client.sockets import drain, inherited, offer, told
 
 _DRAIN_FRAMES_MAX = 1000
 _POLL_S_MAX = 60.0
 
 _fork_lock = threading.Lock()
-
-
-@dataclass
-class _Req:
-    """A REQ socket, connected to an endpoint."""
-
-    socket: Socket
-    at: int
-    asked: bool = False
-    """Whether it awaits a reply, and can ask nothing else."""
 
 
 class Client:
@@ -293,8 +283,9 @@ class Client:
         """Begin with nothing open."""
         self._lock = threading.Lock()
         self._machine = ClientMachine(self._calls.endpoints, self._calls.clock, IN_FLIGHT_MAX)
-        self._reqs: list[_Req] = []
-        self._dealers: dict[int, Socket] = {}
+        self._reqs: list[Line] = []
+        """One that may be asked next, and in a request those of its attempts, oldest first."""
+        self._dealers: dict[int, Line] = {}
         self._pid = os.getpid()
 
     def _restart(self) -> None:
@@ -336,13 +327,14 @@ class Client:
         """Close them all."""
         self._drop_reqs()
         while self._dealers:
-            self._dealers.popitem()[1].close()
+            self._dealers.popitem()[1].close(self._machine)
 
     # --- one request, over REQ ------------------------------------------------------------
 
     def _ask(self, request: Request[Answer]) -> Answer:
         """See one request through."""
         with self._turn(request.deadline) as machine:
+            self._tend(self._reqs)  # What was lost since the last call is to be known.
             machine.begin(request, time.monotonic())
             while request.stage != DONE:
                 self._step(request)
@@ -353,19 +345,13 @@ class Client:
 
     def _step(self, request: Request[Any]) -> None:
         """Send if there is something to send, then wait for what comes next, from any attempt."""
-        machine, poller = self._machine, zmq.Poller()
         if request.stage == WAITING:
             with self._mishaps(request.endpoint):
                 self._send(request.endpoint)
-        for req in self._reqs:
-            wants = req.at == request.endpoint and request.stage == WAITING and not req.asked
-            poller.register(req.socket, zmq.POLLIN | (zmq.POLLOUT if wants else 0))
-        ready = dict(poller.poll(_wait_ms(machine))) if request.stage != DONE else {}
-        for req in self._reqs:
-            if ready.get(req.socket, 0) & zmq.POLLIN:
-                with self._mishaps(req.at):
-                    self._take(req)
-        machine.on_deadline(time.monotonic())
+        for req in self._wait(self._reqs, lambda req: not req.asked):
+            with self._mishaps(req.at):
+                self._take(req)
+        self._machine.on_deadline(time.monotonic())
 
     def _send(self, endpoint: int) -> None:
         """Send what waits for this endpoint, if it is connected."""
@@ -377,7 +363,7 @@ class Client:
 
         self._machine.flush(endpoint, send, time.monotonic())
 
-    def _take(self, req: _Req) -> None:
+    def _take(self, req: Line) -> None:
         """Receive what seems to be the reply; if it is another one's, there is nothing."""
         try:
             frames = req.socket.recv_multipart(zmq.NOBLOCK)
@@ -386,48 +372,32 @@ class Client:
         req.asked = False
         self._machine.receive(frames[-1], req.at, time.monotonic())
 
-    def _req_to(self, endpoint: int) -> _Req:
+    def _req_to(self, endpoint: int) -> Line:
         """A REQ socket that is connected to this endpoint, and awaits nothing."""
         for req in self._reqs:
             if req.at == endpoint and not req.asked:
                 return req
-        self._reqs.append(_Req(open_req(self._calls.endpoints[endpoint]), endpoint))
+        self._reqs.append(self._open(zmq.REQ, endpoint))
         return self._reqs[-1]
 
     def _forget_attempts(self) -> None:
         """Keep a socket for the next request, and none that still awaits its reply."""
-        kept = next(
-            (r for r in self._reqs if r.at == self._machine.preferred and not r.asked), None
-        )
-        self._drop_reqs(kept)
+        at = self._machine.preferred
+        self._drop_reqs(next((r for r in self._reqs if r.at == at and not r.asked), None))
 
-    def _drop_reqs(self, kept: _Req | None = None) -> None:
+    def _drop_reqs(self, kept: Line | None = None) -> None:
         """Close the REQ sockets but one, and with them what they still await."""
-        while self._reqs:
-            req = self._reqs.pop()
+        dropped, self._reqs = self._reqs, [kept] if kept else []
+        for req in dropped:
             if req is not kept:
-                req.socket.close()
-        if kept is not None:
-            self._reqs.append(kept)
-
-    @contextmanager
-    def _mishaps(self, at: int) -> Iterator[None]:
-        """What the system refuses us costs the connections to an endpoint."""
-        try:
-            yield
-        except zmq.ZMQError as error:
-            for req in [req for req in self._reqs if req.at == at]:
-                self._reqs.remove(req)
-                req.socket.close()
-            if at in self._dealers:
-                self._dealers.pop(at).close()
-            self._machine.on_disconnected(at, told(error), time.monotonic(), certain=True)
+                req.close(self._machine)
 
     # --- many requests, over DEALER -------------------------------------------------------
 
     def _ask_many(self, many: Many[KeyT, Answer]) -> Mapping[KeyT, Answer | ToystoreError]:
         """See the requests of a call about many keys through."""
         with self._turn(time.monotonic() + many.timeout_s) as machine:
+            self._tend(self._dealers.values())
             machine.begin_many(many.requests.values(), many.timeout_s, time.monotonic())
             while machine.busy:
                 self._step_many()
@@ -435,30 +405,70 @@ class Client:
 
     def _step_many(self) -> None:
         """Send what can be sent, then wait for what comes next."""
-        machine, poller = self._machine, zmq.Poller()
+        machine = self._machine
         for at, waiting in enumerate(machine.waiting):
             if waiting:
                 with self._mishaps(at):
                     self._send_many(at)
-        for at, socket in self._dealers.items():
-            poller.register(socket, zmq.POLLIN | (zmq.POLLOUT if machine.waiting[at] else 0))
-        ready = dict(poller.poll(_wait_ms(machine))) if machine.busy else {}
-        for at, socket in list(self._dealers.items()):
-            if ready.get(socket, 0) & zmq.POLLIN:
-                with self._mishaps(at):
-                    for frame in drain(socket, _DRAIN_FRAMES_MAX):
-                        machine.receive(frame, at, time.monotonic())
+        for line in self._wait(self._dealers.values(), lambda _: True):
+            with self._mishaps(line.at):
+                for frame in drain(line.socket, _DRAIN_FRAMES_MAX):
+                    machine.receive(frame, line.at, time.monotonic())
         machine.on_deadline(time.monotonic())
 
     def _send_many(self, at: int) -> None:
         """Send what waits for an endpoint, if it is connected."""
         if at not in self._dealers:
-            self._dealers[at] = open_dealer(self._calls.endpoints[at])
-        self._machine.flush(at, partial(offer, self._dealers[at]), time.monotonic())
+            self._dealers[at] = self._open(zmq.DEALER, at)
+        self._machine.flush(at, partial(offer, self._dealers[at].socket), time.monotonic())
+
+    # --- sockets --------------------------------------------------------------------------
+
+    def _open(self, kind: int, at: int) -> Line:
+        """Begin to connect to an endpoint."""
+        now = time.monotonic()
+        line = Line(kind, at, self._calls.endpoints[at], now)
+        line.tend(self._machine, now)
+        return line
+
+    def _wait(self, lines: Iterable[Line], free: Callable[[Line], bool]) -> list[Line]:
+        """Wait until something is due, or happens; the lines where something has arrived.
+
+        ``free``: whether a line can be sent to.
+        """
+        machine, poller, watched = self._machine, zmq.Poller(), list(lines)
+        dues = [machine.next_deadline()]
+        for line in watched:
+            sends = machine.waiting[line.at] and free(line)
+            poller.register(line.socket, zmq.POLLIN | (zmq.POLLOUT if sends else 0))
+            poller.register(line.monitor, zmq.POLLIN)
+            dues.append(line.due(machine))
+        ready = dict(poller.poll(_wait_ms(dues))) if machine.busy else {}
+        self._tend(watched)
+        return [line for line in watched if ready.get(line.socket, 0) & zmq.POLLIN]
+
+    def _tend(self, lines: Iterable[Line]) -> None:
+        """Keep these connections, and hear what has become of them."""
+        for line in list(lines):
+            with self._mishaps(line.at):
+                line.tend(self._machine, time.monotonic())
+
+    @contextmanager
+    def _mishaps(self, at: int) -> Iterator[None]:
+        """What the system refuses us costs the connections to an endpoint."""
+        try:
+            yield
+        except zmq.ZMQError as error:
+            dropped = [req for req in self._reqs if req.at == at]
+            self._reqs = [req for req in self._reqs if req.at != at]
+            if at in self._dealers:
+                dropped.append(self._dealers.pop(at))
+            for line in dropped:
+                line.close(self._machine)
+            self._machine.on_disconnected(at, told(error), time.monotonic(), certain=True)
 
 
-def _wait_ms(machine: ClientMachine) -> int:
-    """How long the machine can wait, rounded up so as not to spin."""
-    due = machine.next_deadline()
-    wait_s = _POLL_S_MAX if due is None else min(due - time.monotonic(), _POLL_S_MAX)
-    return max(0, math.ceil(wait_s * 1000))
+def _wait_ms(dues: Iterable[float | None]) -> int:
+    """How long until the first of these, rounded up so as not to spin."""
+    due = min((due for due in dues if due is not None), default=math.inf)
+    return max(0, math.ceil(min(due - time.monotonic(), _POLL_S_MAX) * 1000))

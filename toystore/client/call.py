@@ -8,7 +8,6 @@ are) is left to the cluster to judge.
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, TypeVar, cast
@@ -29,6 +28,7 @@ from toystore.client.request import (
 )
 from toystore.core.context import unpack_context
 from toystore.core.settings import VALUE_BYTES_CAP
+from toystore.net.endpoint import EndpointError, parse
 
 Key = str | bytes
 Value = str | bytes
@@ -140,10 +140,11 @@ class Calls:
         """How the cluster looks from the node at ``endpoint``, or from any."""
         request = StatusRequest(terms, time.monotonic())
         if endpoint is not None:
-            if endpoint not in self.endpoints:
+            named = endpoint_text(endpoint)
+            if named not in self.endpoints:
                 known = ", ".join(self.endpoints)
                 raise BadRequest(f"{endpoint!r:.80} is no endpoint of this client: {known} are")
-            request.pinned, request.endpoint = True, self.endpoints.index(endpoint)
+            request.pinned, request.endpoint = True, self.endpoints.index(named)
         return request
 
     def owners(self, terms: Terms, key: object) -> OwnersRequest:
@@ -236,9 +237,6 @@ def make_terms(
     return Terms(bucket, _count(n, "n"), _count(quorum, "r or w"), patience_s, each_s)
 
 
-_ENDPOINT = re.compile(r"tcp://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(?:%\w+)?\]):([0-9]{1,5})")
-
-
 def endpoint_list(endpoints: object) -> tuple[str, ...]:
     """The endpoints, each once, in the order given.  Raises `BadRequest`."""
     listed = [endpoints] if isinstance(endpoints, str) else endpoints
@@ -246,11 +244,17 @@ def endpoint_list(endpoints: object) -> tuple[str, ...]:
         raise BadRequest(
             f'endpoints are a non-empty list of "tcp://host:port", not {endpoints!r:.80}'
         )
-    for endpoint in listed:
-        match = _ENDPOINT.fullmatch(endpoint) if isinstance(endpoint, str) else None
-        if match is None or not 0 < int(match[1]) < 65536:
-            raise BadRequest(f'an endpoint is "tcp://host:port", not {endpoint!r:.80}')
-    return tuple(dict.fromkeys(listed))
+    return tuple(dict.fromkeys(map(endpoint_text, listed)))
+
+
+def endpoint_text(endpoint: object) -> str:
+    """An endpoint as it is always written, "tcp://host:port".  Raises `BadRequest`."""
+    if not isinstance(endpoint, str):
+        raise BadRequest(f'an endpoint is a str, "tcp://host:port", not {endpoint!r:.80}')
+    try:
+        return str(parse(endpoint))
+    except EndpointError as error:
+        raise BadRequest(str(error)) from None
 
 
 def _as_bytes(given: object, what: str) -> bytes:

@@ -81,6 +81,8 @@ class Endpoints:
         """It said something."""
         each = self._all[at]
         each.shun_s, each.shunned_until = 0.0, _NEVER
+        if each.connected is False:
+            self.connected(at)
 
     def connected(self, at: int) -> None:
         """There is a connection."""
@@ -94,6 +96,14 @@ class Endpoints:
         each.connected, each.why = False, why
         if failed_at is not None:
             each.failed_at = failed_at
+
+    def forget(self, at: int) -> None:
+        """Nobody watches its connection any longer."""
+        self._all[at].connected, self._all[at].why = None, ""
+
+    def explain(self, at: int, why: str) -> None:
+        """Why there is no connection yet, as far as that is known."""
+        self._all[at].why = why
 
     def failed_since(self, began: float, at: Iterable[int]) -> bool:
         """Whether all of these turned out to be out of reach since ``began``."""

@@ -150,6 +150,14 @@ class ClientMachine:
         """There is a connection to it."""
         self._endpoints.connected(endpoint)
 
+    def on_closed(self, endpoint: int) -> None:
+        """A connection to it was given up by the shell."""
+        self._endpoints.forget(endpoint)
+
+    def on_unconnected(self, endpoint: int, why: str) -> None:
+        """There is no connection to it yet, for this reason; there may still be one."""
+        self._endpoints.explain(endpoint, why)
+
     def on_disconnected(self, endpoint: int, why: str, now: float, *, certain: bool) -> None:
         """There is no connection to it, or no longer; ``certain``: it was refused just now.
 

@@ -10,9 +10,11 @@ from typing import cast
 
 import zmq
 
+from toystore.net.names import Resolver
+
 _SILENCE_S = 5
 _RECONNECT_MS = 100
-_RECONNECT_MS_MAX = 200
+_RECONNECT_MS_MAX = 1000
 _CONTEXT_DESCRIPTORS = 16
 """As many as a context and its first socket take, and some."""
 
@@ -20,31 +22,37 @@ Socket = zmq.Socket[bytes]
 Context = zmq.Context[Socket]
 
 _contexts: dict[int, Context] = {}
+_resolvers: dict[int, Resolver] = {}
 inherited: list[object] = []
 """What a parent process opened: never to be touched here, nor collected."""
 
 
-def open_req(endpoint: str) -> Socket:
-    """A REQ socket that takes only the reply to what it asked last."""
-    socket = _open(zmq.REQ)
-    socket.setsockopt(zmq.REQ_RELAXED, 1)
-    socket.setsockopt(zmq.REQ_CORRELATE, 1)
-    return _connected(socket, endpoint)
+def open_socket(kind: int) -> Socket:
+    """A REQ or a DEALER with the options of a client, not connected yet.
 
-
-def open_dealer(endpoint: str) -> Socket:
-    """A DEALER socket; it connects again by itself, also if the peer vanished silently.
-
-    That is TCP's to find out.  ZMTP has heartbeats for it, but with those libzmq 4.3.5 aborts
-    the process, ours or the peer's, if one is due while a link is down whose pipe is full.
+    A peer that vanished silently is TCP's to find out.  ZMTP has heartbeats for it, but with
+    those libzmq 4.3.5 aborts the process, ours or the peer's, if one is due while a link is
+    down whose pipe is full.
     """
-    socket = _open(zmq.DEALER)
+    socket = _open(kind)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.IMMEDIATE, 1)  # Nothing queues where there is no connection.
+    socket.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, _RECONNECT_MS_MAX)
     socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
     socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 1)
     socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 1)
     socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, _SILENCE_S)
     socket.setsockopt(zmq.TCP_MAXRT, 1000 * _SILENCE_S)
-    return _connected(socket, endpoint)
+    if kind == zmq.REQ:  # It takes only the reply to what it asked last.
+        socket.setsockopt(zmq.REQ_RELAXED, 1)
+        socket.setsockopt(zmq.REQ_CORRELATE, 1)
+    return socket
+
+
+def resolver() -> Resolver:
+    """Finds names, for all clients of this process; its threads do not live on in a fork."""
+    return _resolvers.setdefault(os.getpid(), Resolver())
 
 
 def offer(socket: Socket, frame: bytes) -> bool:
@@ -103,15 +111,3 @@ def _new_context() -> Context:
     context: Context = zmq.Context()
     context.set(zmq.MAX_SOCKETS, context.get(zmq.SOCKET_LIMIT))
     return context
-
-
-def _connected(socket: Socket, endpoint: str) -> Socket:
-    """Nothing queues where there is no connection, nothing lingers after a close."""
-    socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.IMMEDIATE, 1)
-    socket.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
-    socket.setsockopt(zmq.RECONNECT_IVL_MAX, _RECONNECT_MS_MAX)
-    if "[" in endpoint:
-        socket.setsockopt(zmq.IPV6, 1)
-    socket.connect(endpoint)
-    return socket

@@ -8,7 +8,9 @@ socket itself, its poller and its monitor stay as they are.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import itertools
 import socket as tcp
 from collections.abc import Iterator
 
@@ -35,6 +37,7 @@ _SIGNS = {
 """None of them comes while nobody listens, so that a peer that is down costs next to nothing."""
 
 _Socket = zmq.Socket[bytes]
+_numbers = itertools.count()
 
 
 class Monitor:
@@ -46,8 +49,14 @@ class Monitor:
         events = 0
         for event in _SIGNS:
             events |= event
-        self.socket: _Socket = watched.get_monitor_socket(events)
+        address = f"inproc://monitor of {id(watched)} {next(_numbers)}"
+        watched.monitor(address, events)
+        self.socket: _Socket = watched.context.socket(zmq.PAIR)
         """To poll for reading."""
+        # libzmq's I/O thread waits for room here: it must never have to, also if nobody reads.
+        self.socket.setsockopt(zmq.RCVHWM, 0)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.connect(address)
 
     def signs(self) -> Iterator[tuple[str, Sign, int]]:
         """What was not heard yet: the address connected to, the sign, the file descriptor."""
@@ -63,7 +72,8 @@ class Monitor:
 
     def close(self) -> None:
         """Before the watched socket is closed."""
-        self._watched.disable_monitor()
+        with contextlib.suppress(zmq.ZMQError):  # its context was ended, and it with that
+            self._watched.disable_monitor()
         self.socket.close()
 
 

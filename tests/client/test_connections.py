@@ -1,0 +1,110 @@
+"""Connections of both clients: who stood at the port, where it is, and why there is none."""
+
+import asyncio
+import contextlib
+import gc
+import os
+import socket
+import time
+
+import pytest
+import zmq
+
+from toystore import AsyncClient, ToystoreError, Unavailable
+from toystore.client import sockets
+from toystore.net.names import Resolver
+
+PATIENCE_S = 30.0
+
+
+@contextlib.contextmanager
+def standing_at(port, kind):
+    """Something at a node's port that is no node."""
+    if kind == "a PUB":
+        with zmq.Context() as context, context.socket(zmq.PUB) as stranger:
+            stranger.linger = 0
+            stranger.bind(f"tcp://127.0.0.1:{port}")
+            yield
+    else:
+        with socket.create_server(("127.0.0.1", port)):
+            yield  # TCP connects, and nobody says a word
+
+
+@pytest.mark.parametrize("kind", ["a PUB", "one that is silent"])
+def test_a_client_is_well_again_after_others_stood_at_its_port(connect, make_fake, free_port, kind):
+    node = make_fake(free_port)
+    store = connect(node.endpoint)
+    store.put("key", "value")
+    node.die()
+    with standing_at(free_port, kind), pytest.raises(ToystoreError):
+        store.get("key", timeout=0.5)
+
+    make_fake(free_port, node.store)
+
+    end = time.monotonic() + PATIENCE_S
+    found = None
+    while found is None and time.monotonic() < end:
+        with contextlib.suppress(ToystoreError):
+            found = store.get("key", timeout=1.0)
+    assert found is not None
+    assert found.value == b"value"
+    assert store.get_many(["key"])["key"].value == b"value"
+
+
+def test_a_name_that_no_server_answers_for_costs_the_other_endpoints_nothing(
+    connect, fake, monkeypatch
+):
+    def silent(*_, **__):
+        time.sleep(60.0)
+
+    monkeypatch.setattr(sockets, "resolver", Resolver)  # one that knows nothing yet
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    store = connect("tcp://away.invalid:7400", fake.endpoint, timeout=60)
+
+    store.put("key", "value")
+
+    assert store.get("key").value == b"value"
+
+
+def test_a_host_that_certainly_does_not_exist_is_named_at_once(connect, monkeypatch):
+    def unknown(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+
+    with pytest.raises(Unavailable, match=r"there is no host 'no-such-host\.invalid'") as raised:
+        connect("no-such-host.invalid:7400", timeout=60).get("key")
+
+    assert raised.value.definite
+
+
+def test_an_ipv6_endpoint_that_nobody_listens_at_is_refused_by_its_name(connect, free_port):
+    with pytest.raises(Unavailable, match=r"tcp://\[::1\]:\d+") as raised:
+        connect(f"[::1]:{free_port}", timeout=60).put("key", "value")
+
+    assert raised.value.definite
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_asynchronous_client_that_nobody_closed_lets_go_when_it_is_collected(fake):
+    async def ask() -> None:
+        await AsyncClient(fake.endpoint, timeout=60).get("key")
+
+    def descriptors() -> int:
+        gc.collect()
+        return len(os.listdir("/proc/self/fd"))
+
+    def ask_often() -> None:
+        for _ in range(20):
+            asyncio.run(ask())
+        gc.collect()
+
+    asyncio.run(ask())
+    before = descriptors()
+    with pytest.warns(ResourceWarning, match="unclosed <toystore"):
+        ask_often()
+    end = time.monotonic() + PATIENCE_S
+    while descriptors() > before + 10 and time.monotonic() < end:
+        time.sleep(0.01)
+
+    assert descriptors() <= before + 10

@@ -1,0 +1,66 @@
+"""Why a connection is not made: a plain TCP connection to the same address, asked for its error.
+
+libzmq tries again and again, and says neither that it was refused nor by whom.  So while
+somebody waits for a connection that does not come, one is dialled beside it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+from toystore.net.connection import reaches_itself
+
+_PENDING = (errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK, errno.EINTR)
+_WORDS = {
+    errno.ECONNREFUSED: "connection refused",
+    errno.EMFILE: "this process has too many files and sockets open (ulimit -n)",
+}
+
+
+class Dial:
+    """One attempt.  Never blocks."""
+
+    def __init__(self, host: str, port: int) -> None:
+        """``host``: an address, no name."""
+        self.fault: str | None = None
+        """Why it failed; None if it did not, or not yet."""
+        self._address = (host, port)
+        self._socket: socket.socket | None = None
+        try:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            self._socket = socket.socket(family, socket.SOCK_STREAM)
+            self._socket.setblocking(False)
+            self.look()
+        except OSError as error:
+            self._end(error.errno)
+
+    def look(self) -> bool:
+        """Whether it has come to an end."""
+        if self._socket is not None:
+            try:
+                number = self._socket.connect_ex(self._address)
+            except OSError as error:  # an address with a scope that does not exist
+                number = error.errno or errno.EINVAL
+            if number not in _PENDING:
+                self._end(number)
+        return self._socket is None
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _end(self, number: int | None) -> None:
+        if number in (0, errno.EISCONN):
+            number = errno.ECONNREFUSED if self._reached_itself() else 0
+        if number != 0:
+            told = os.strerror(number or errno.EINVAL)
+            self.fault = _WORDS.get(number or 0, told[:1].lower() + told[1:])
+        self.close()
+
+    def _reached_itself(self) -> bool:
+        """Linux connects a port of its ephemeral range to itself if nobody listens there."""
+        return self._socket is not None and reaches_itself(self._socket.fileno())
