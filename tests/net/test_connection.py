@@ -204,6 +204,18 @@ def test_a_connection_to_itself_is_let_go_so_that_the_port_is_free(scene, port, 
     assert scene.told == ["it had reached itself, on the port of a peer that is down"]
 
 
+def test_the_port_of_a_connection_to_itself_is_free_as_soon_as_it_is_closed(port):
+    with tcp.socket() as itself, tcp.create_server(("127.0.0.1", port + 1)) as other:
+        itself.bind(("127.0.0.1", port))
+        itself.connect(("127.0.0.1", port))
+        assert connections.reaches_itself(itself.fileno())
+        with tcp.create_connection(other.getsockname()) as usual:
+            assert not connections.reaches_itself(usual.fileno())
+
+    with tcp.socket() as again:
+        again.bind(("127.0.0.1", port))
+
+
 class Book(Resolver):
     """Finds what a test wrote into it."""
 

@@ -12,6 +12,7 @@ import contextlib
 import errno
 import itertools
 import socket as tcp
+import struct
 from collections.abc import Iterator
 
 import zmq
@@ -35,6 +36,8 @@ _SIGNS = {
     zmq.Event.DISCONNECTED: Sign.ENDED,
 }
 """None of them comes while nobody listens, so that a peer that is down costs next to nothing."""
+
+_RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 
 _Socket = zmq.Socket[bytes]
 _numbers = itertools.count()
@@ -171,14 +174,19 @@ def reaches_itself(descriptor: int) -> bool:
     """Whether both ends of a TCP connection are one: it was dialled from the port it goes to.
 
     Linux does that when nobody listens on a port of its ephemeral range, and a connection to
-    the port is given the same port to come from.  The descriptor may be gone by now.
+    the port is given the same port to come from.  Such a connection is made to end by a reset
+    once it is closed: otherwise the port would stay taken for another minute (TIME_WAIT).
+    The descriptor may be gone by now.
     """
     try:
         connection = tcp.socket(fileno=descriptor)
     except OSError:
         return False
     try:
-        return bool(connection.getsockname() == connection.getpeername())
+        itself: bool = connection.getsockname() == connection.getpeername()
+        if itself:
+            connection.setsockopt(tcp.SOL_SOCKET, tcp.SO_LINGER, _RESET_AT_CLOSE)
+        return itself
     except OSError:
         return False
     finally:
