@@ -25,7 +25,6 @@ import msgpack
 import pytest
 import yaml
 import zmq
-from ports import reserve_ports
 
 from actors.sockets import CLIENT_FRAMES_MAX, HELD_BYTES_MAX
 from toystore import BadRequest, Client, ToystoreError
@@ -64,6 +63,7 @@ from toystore.core.messages import (
 )
 from toystore.core.record import digest_of, pack_record
 from toystore.core.stamp import pack_stamp
+from toystore.localcluster.ports import reserve_ports
 from toystore.wire import ARRAYS_MAX, FRAME_BYTES_MAX, VERSION, Header, decode, encode
 
 pytestmark = pytest.mark.cluster

@@ -14,7 +14,6 @@ import time
 
 import pytest
 from click.testing import CliRunner
-from ports import reserve_ports
 
 import toystore
 from toystore import (
@@ -30,6 +29,7 @@ from toystore import (
 from toystore.cli.commands import commands
 from toystore.client import Load, Placement, RingTable
 from toystore.core.context import pack_context
+from toystore.localcluster.ports import reserve_ports
 
 STAMP = bytes(range(20))
 CONTEXT = pack_context(STAMP)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ports import reserve_ports
 
 import actors
 import toystore
@@ -20,6 +19,7 @@ from toystore.config import load
 from toystore.core.events import EVENTS
 from toystore.core.record import digest_of
 from toystore.core.ring import Ring
+from toystore.localcluster.ports import reserve_ports
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()

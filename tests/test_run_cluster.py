@@ -17,7 +17,6 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from ports import reserve_ports
 from rich.console import Console
 
 from toystore.client import Client
@@ -27,6 +26,7 @@ from toystore.localcluster import preflight
 from toystore.localcluster.cluster import LocalCluster, State
 from toystore.localcluster.load import Tally
 from toystore.localcluster.notices import Notice, read_logs
+from toystore.localcluster.ports import reserve_ports
 from toystore.localcluster.preflight import StartError
 from toystore.localcluster.scenario import Played, play
 from toystore.localcluster.screen import table

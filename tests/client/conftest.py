@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from ports import reserve_ports
 
 from toystore import AsyncClient, Client
+from toystore.localcluster.ports import reserve_ports
 
 from .fake import Fake
 

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from ports import reserve_ports
 
 from toystore import Client
 from toystore.config import load
 from toystore.localcluster.cluster import LocalCluster, Node, State
+from toystore.localcluster.ports import reserve_ports
 
 from .network import Network
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import zmq
-from ports import reserve_ports
 
+from toystore.localcluster.ports import reserve_ports
 from toystore.net import connection as connections
 from toystore.net import watch
 from toystore.net.connection import Connection, Monitor

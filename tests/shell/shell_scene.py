@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import zmq
-from ports import reserve_ports
 
 from actors import log
 from actors.actor import Actor, Command
@@ -23,6 +22,7 @@ from actors.surroundings import Surroundings, inproc
 from toystore.config import ClusterConfig, parse
 from toystore.core.machine import Address, Now, Outbox, Peer
 from toystore.core.messages import Message
+from toystore.localcluster.ports import reserve_ports
 from toystore.wire import Header, decode, encode
 
 PATIENCE_S = 30.0

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ports import reserve_ports
 from shell_scene import wait_until
 
 from toystore import __version__
 from toystore.config import PORTS
+from toystore.localcluster.ports import reserve_ports
 
 pytestmark = pytest.mark.cluster
 

@@ -21,7 +21,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parent.parent))  # for what tests share: ports.py
+sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 from tests.cluster.small_disk import NotPermittedError
 

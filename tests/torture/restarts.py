@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-sys.path.append(str(Path(__file__).resolve().parent.parent))  # for what tests share: ports.py
+sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 from tests.cluster.harness import Cluster
 

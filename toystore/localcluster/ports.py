@@ -1,6 +1,6 @@
 """Ports for the nodes of a test, which no other test takes while it runs.
 
-They lie below those that systems hand out for outgoing connections, for a node that is
+They lie below those that systems give to outgoing connections, because a node that is
 started again must find its ports as free as it left them.  They come in blocks, and a block
 is held by its last port, so that a second run of the tests keeps out of it even while its
 nodes are down.
@@ -17,7 +17,11 @@ _GUARD = 199
 
 
 def reserve_ports(size: int) -> tuple[socket.socket, int]:
-    """A block of ports for ``size`` nodes: a socket that holds the block, and its `base_port`."""
+    """A block of ports for ``size`` nodes: a socket that holds the block, and its `base_port`.
+
+    Raises:
+        RuntimeError: no block is free.
+    """
     for base in random.SystemRandom().sample(_BLOCKS, len(_BLOCKS)):
         guard = socket.socket()
         try:
