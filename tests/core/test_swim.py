@@ -890,6 +890,22 @@ def test_nobody_is_accused_over_a_restart_however_late_the_others_are_linked(cou
         assert net.settled()
 
 
+def test_a_refutation_ends_the_probe_that_was_under_way():
+    alone = Alone(others=1)
+    alone.hear(Gossip((MemberState("n2", SUSPECT, 0, "d-n2"),)), "n2")
+    alone.take()
+    while not alone.take(Ping):
+        alone.next()
+    alone.hear(Gossip((MemberState("n2", ALIVE, 1, "d-n2"),)), "n2")
+    alone.take()
+    end = alone.at + 1.2
+    while alone.machine.next_deadline() < end:
+        alone.next()
+    alone.take()
+
+    assert not [event for event in alone.events if event.name == "member.suspect"]
+
+
 @pytest.mark.parametrize("linked_in_s", [0, 0.4, 100])
 @pytest.mark.parametrize("lives_s", [0.1, 0.3, 0.6, 1.5])
 @pytest.mark.parametrize("links", [True, False])

@@ -270,6 +270,7 @@ class FailureDetector:
         name = state.name
         if state.status == MemberStatus.ALIVE and (held is None or held.status != state.status):
             self._linking[name] = now.monotonic + LINKING_S
+            self._probes.pop(name, None)  # It was of the life, or the silence, that is over.
         if state.status != MemberStatus.SUSPECT:
             self._suspicions.pop(name, None)
         elif held is None or (held.status, held.incarnation) != (state.status, state.incarnation):
