@@ -56,6 +56,7 @@ def test_a_name_that_no_server_answers_for_costs_the_other_endpoints_nothing(
 ):
     def silent(*_, **__):
         time.sleep(60.0)
+        raise socket.gaierror(socket.EAI_AGAIN, "no name server answers")
 
     monkeypatch.setattr(sockets, "resolver", Resolver)  # one that knows nothing yet
     monkeypatch.setattr(socket, "getaddrinfo", silent)
