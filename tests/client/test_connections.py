@@ -14,6 +14,8 @@ from toystore import AsyncClient, ToystoreError, Unavailable
 from toystore.client import sockets
 from toystore.net.names import Resolver
 
+from .fake import HOLD, until
+
 PATIENCE_S = 30.0
 
 
@@ -109,3 +111,39 @@ def test_an_asynchronous_client_that_nobody_closed_lets_go_when_it_is_collected(
         time.sleep(0.01)
 
     assert descriptors() <= before + 10
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_asynchronous_client_is_collected_while_its_loop_runs_on(fake):
+    async def ask() -> None:
+        await AsyncClient(fake.endpoint, timeout=60).get("key")
+
+    async def main() -> None:
+        await ask()
+        end = time.monotonic() + PATIENCE_S
+        while not warned.list and time.monotonic() < end:
+            await asyncio.sleep(0.01)
+            gc.collect()
+        assert warned.list, "the loop keeps it"
+
+    with pytest.warns(ResourceWarning, match="unclosed <toystore") as warned:
+        asyncio.run(main())
+
+
+def test_a_request_under_way_is_finished_though_nobody_keeps_its_client(fake):
+    fake.script = lambda message: HOLD
+    done = []
+
+    async def put() -> None:
+        done.append(await AsyncClient(fake.endpoint, timeout=60).put("key", "value"))
+
+    async def main() -> None:
+        asyncio.create_task(put())  # noqa: RUF006 - that nobody keeps it is what is tried
+        await asyncio.to_thread(until, lambda: fake.seen)
+        for _ in range(5):
+            gc.collect()
+            await asyncio.sleep(0)
+        fake.release()
+        await asyncio.to_thread(until, lambda: done)
+
+    asyncio.run(main())

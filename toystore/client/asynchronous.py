@@ -13,6 +13,7 @@ import contextlib
 import os
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial, wraps
@@ -64,6 +65,8 @@ class AsyncClient:
     _flush_comes: bool
     _looks_come: set[int]
     _timer_due: float
+    _timer_holds: bool
+    """Whether the timer keeps this client, as it must while a request is under way."""
 
     def __init__(
         self,
@@ -390,19 +393,23 @@ class AsyncClient:
         dues = [line.due(self._machine) for line in self._lines.values()]
         dues.append(self._machine.next_deadline())
         due = min((due for due in dues if due is not None), default=None)
-        if due is not None and due < self._timer_due and self._loop is not None:
+        if due is None or self._loop is None:
+            return
+        holds = self._machine.busy
+        if due < self._timer_due or (holds and not self._timer_holds):
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer_due = due
-            self._timer = self._loop.call_later(due - time.monotonic(), self._on_timer)
+            self._timer_due, self._timer_holds = due, holds
+            callback = self._on_timer if holds else _weakly(self._on_timer)
+            self._timer = self._loop.call_later(due - time.monotonic(), callback)
 
     def _open(self, at: int) -> Line:
         """Begin to connect to an endpoint, and have the loop watch the socket."""
         assert self._loop is not None
         now = time.monotonic()
         line = self._lines[at] = Line(zmq.DEALER, at, self._calls.endpoints[at], now)
-        self._loop.add_reader(descriptor(line.socket), self._on_ready, at)
-        self._loop.add_reader(descriptor(line.monitor), self._on_news, at)
+        self._loop.add_reader(descriptor(line.socket), _weakly(self._on_ready), at)
+        self._loop.add_reader(descriptor(line.monitor), _weakly(self._on_news), at)
         line.tend(self._machine, now)
         return line
 
@@ -441,7 +448,7 @@ class AsyncClient:
         self._machine = ClientMachine(self._calls.endpoints, self._calls.clock, self._in_flight_max)
         self._flush_comes = False
         self._looks_come = set()
-        self._timer_due = _NEVER
+        self._timer_due, self._timer_holds = _NEVER, False
         self._pid = os.getpid()
 
     def _check_loop(self) -> asyncio.AbstractEventLoop:
@@ -473,3 +480,15 @@ class AsyncClient:
             self._timer = None
         for at in list(self._lines):
             self._drop(at)
+
+
+def _weakly(method: Callable[..., None]) -> Callable[..., None]:
+    """A callback for the loop that does not keep its client: one that is idle may go."""
+    held = weakref.WeakMethod(method)
+
+    def call(*args: object) -> None:
+        living = held()
+        if living is not None:
+            living(*args)
+
+    return call

@@ -87,7 +87,10 @@ def told(error: Exception) -> str:
     """What the system refused us, in words for the caller."""
     number = getattr(error, "errno", None)
     if number in (errno.EMFILE, errno.ENFILE):
-        return "this process has too many files and sockets open (ulimit -n)"
+        return (
+            "this process has too many files and sockets open "
+            "(ulimit -n; ZeroMQ takes 65,535 sockets at most)"
+        )
     return f"the socket failed: {error}"
 
 
