@@ -96,15 +96,9 @@ class Datagrams(Door):
 
     def _watch(self) -> None:
         """Subscriptions say who is there, the monitor says who is gone."""
-        for address, sign, descriptor in self.monitor.signs():
-            for node, connection in self.connections.items():
-                if connection.address != address:
-                    continue
-                was_up = connection.up
-                connection.hear(sign, descriptor, time.monotonic())
-                if was_up and not connection.up:
-                    self.linked.discard(node)
-                self.tell(node, connection)
+        for node, is_up in self.changes(self.monitor):
+            if not is_up:
+                self.linked.discard(node)
         for parts in received(self.outlet):
             subscription, name = parts[0][:1], parts[0][1:-1].decode(errors="replace")
             if subscription == b"\x01" and name in self.connections:

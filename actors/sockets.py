@@ -132,6 +132,18 @@ class Door:
             connection.tend(now)
             self.tell(node, connection)
 
+    def changes(self, monitor: Monitor) -> Iterator[tuple[str, bool]]:
+        """The nodes whose connection came up (True) or was lost since this was last asked."""
+        for address, sign, descriptor in monitor.signs():
+            for node, connection in self.connections.items():
+                if connection.address != address:
+                    continue
+                was_up = connection.up
+                connection.hear(sign, descriptor, time.monotonic())
+                self.tell(node, connection)
+                if connection.up != was_up:
+                    yield node, connection.up
+
     def tell(self, node: str, connection: Connection) -> None:
         """Log what has become of a connection, if that is worth telling."""
         cause = connection.news()
@@ -477,20 +489,10 @@ class Link(Door):
 
     def _news(self) -> list[Delivery]:
         """What has become of the link since this was last asked."""
-        news: list[Delivery] = []
-        if self.monitor is None:
-            return news
-        connection = self.connections[self.to.node]
-        for address, sign, descriptor in self.monitor.signs():
-            if address != connection.address:
-                continue
-            was_up = self.up
-            connection.hear(sign, descriptor, time.monotonic())
-            if self.watched and self.up != was_up:
-                change = LinkUp(self.to.node) if self.up else LinkLost(self.to.node)
-                news.append((change, self.to))
-        self.tell(self.to.node, connection)
-        return news
+        changes = list(self.changes(self.monitor)) if self.monitor is not None else []
+        if not self.watched:
+            return []
+        return [(LinkUp(node) if is_up else LinkLost(node), self.to) for node, is_up in changes]
 
 
 # --- plain functions on sockets ---------------------------------------------------------
