@@ -101,16 +101,8 @@ def start(output: streams.Output) -> int:
 
 def open_log(path: Path, config: ClusterConfig) -> None:
     """Log what is done to the nodes, as they log what they do.  Raises `StartError`."""
-    settings = config.log
     try:
-        log.configure(
-            path,
-            node="run_cluster",
-            level=settings.level,
-            rotate_bytes=settings.rotate_bytes,
-            rotate_files=settings.rotate_files,
-            aloud=False,
-        )
+        log.configure(path, node="run_cluster", aloud=False, **config.log.model_dump())
     except OSError as error:
         raise StartError(f"cannot write {path}: {error.strerror}") from None
 

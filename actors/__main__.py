@@ -85,15 +85,8 @@ def run(config: ClusterConfig, name: str, folder: Folder, watched: list[int]) ->
 
 def open_log(path: Path, config: ClusterConfig, node: str) -> None:
     """Log to the node's folder.  Raises `StartupError` if the file cannot be opened."""
-    settings = config.log
     try:
-        log.configure(
-            path,
-            node=node,
-            level=settings.level,
-            rotate_bytes=settings.rotate_bytes,
-            rotate_files=settings.rotate_files,
-        )
+        log.configure(path, node=node, **config.log.model_dump())
     except OSError as error:
         raise StartupError(f"cannot write {path}: {error.strerror}") from None
 

@@ -33,7 +33,7 @@ from actors.life import BEAT_MS
 from actors.storage import StorageActor
 from actors.surroundings import Surroundings, inproc
 from toystore import __version__
-from toystore.config import PORTS, ClusterConfig
+from toystore.config import ClusterConfig
 from toystore.core.machine import COORDINATOR, GOSSIP, HANDOFF, STORAGE
 from toystore.core.storage import ForeignDataError, found
 from toystore.engines import Engine, EngineError, StoreFullError, open_engine
@@ -152,7 +152,7 @@ class Node:
 
     def _warn(self) -> None:
         """Say so if another connection may take a port of this node while it is down."""
-        warning = listening.ephemeral(getattr(self.me, port) for port in PORTS)
+        warning = listening.ephemeral(self.me.ports.values())
         if warning is not None:
             log.event("node", "ports.ephemeral", warning=warning)
 

@@ -201,6 +201,11 @@ class MemberConfig(_Section):
     weight: PositiveInt = 1
     zone: str = ""
 
+    @property
+    def ports(self) -> dict[str, int]:
+        """Its ports, by their names in the file."""
+        return {port: getattr(self, port) for port in PORTS}
+
 
 class LogConfig(_Section):
     """The structured log of a node."""

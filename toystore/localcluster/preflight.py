@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from toystore.config import PORTS, ClusterConfig, MemberConfig
+from toystore.config import ClusterConfig, MemberConfig
 from toystore.net import listening
 from toystore.net.names import Resolver
 
@@ -77,7 +77,8 @@ def check(config: ClusterConfig, folder: Path) -> None:
 
 def warning(config: ClusterConfig) -> str | None:
     """What may go wrong later with the ports, or None."""
-    return listening.ephemeral(getattr(member, port) for member in config.members for port in PORTS)
+    ports = (port for member in config.members for port in member.ports.values())
+    return listening.ephemeral(ports)
 
 
 def _faults(member: MemberConfig, folder: Path, resolver: Resolver) -> Iterator[str]:
@@ -91,8 +92,7 @@ def _faults(member: MemberConfig, folder: Path, resolver: Resolver) -> Iterator[
         yield f"{member.name}: {error} (all members run on this machine)"
         return
     busy = []
-    for key in PORTS:
-        port = getattr(member, key)
+    for key, port in member.ports.items():
         try:
             for host in hosts:
                 listening.probe(host, port)
