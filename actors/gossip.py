@@ -13,9 +13,8 @@ from actors.sockets import Link, Mailbox
 from actors.surroundings import inproc, tcp
 from toystore.core.machine import COORDINATOR, GOSSIP, HANDOFF, STORAGE, Address, Now, Peer
 from toystore.core.messages import (
-    CompareSettings,
+    EXCHANGED,
     Delivery,
-    Exchange,
     ExchangeReply,
     LinkLost,
     LinkUp,
@@ -82,11 +81,8 @@ class GossipActor(Actor):
         if not isinstance(address, Peer) or address.actor != GOSSIP:
             return super().deliver(address, messages)
         news: list[Delivery] = []
-        for kind, send in (
-            (Exchange, self._exchanges[address.node].send),
-            (CompareSettings, self._exchanges[address.node].send),
-            (ExchangeReply, self.mailbox.send),
-        ):
+        send_of = dict.fromkeys(EXCHANGED, self._exchanges[address.node].send)
+        for kind, send in (send_of | {ExchangeReply: self.mailbox.send}).items():
             chosen: list[Message] = [message for message in messages if type(message) is kind]
             messages = [message for message in messages if type(message) is not kind]
             if chosen:

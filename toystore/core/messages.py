@@ -564,6 +564,9 @@ ROUTE_BY_TAG: dict[int, Route] = {route.tag: route for route in WIRE}
 # A coordinator that forwards a put is a client of the one it forwards to.
 FORWARD_REPLIES: frozenset[type[Any]] = frozenset({WriteReply, SupersededReply, ErrorReply})
 
+EXCHANGED: tuple[type[Any], ...] = (Exchange, CompareSettings)
+"""What gossip says to gossip over a link, for it wants an answer or is said only once."""
+
 
 def takes(actor: str, message_type: type[Any]) -> bool:
     """Whether ``actor`` is where messages of this type go."""

@@ -30,9 +30,8 @@ from toystore.core.machine import (
     Peer,
 )
 from toystore.core.messages import (
-    CompareSettings,
+    EXCHANGED,
     Delivery,
-    Exchange,
     ExchangeReply,
     Leave,
     LinkLost,
@@ -311,7 +310,7 @@ class SimActor:
         """Exchanges and their answers by link, everything else as datagrams."""
         news: list[Delivery] = []
         for message in messages:
-            if type(message) in (Exchange, CompareSettings):
+            if type(message) in EXCHANGED:
                 news += self._link(to, [message], header)
             elif type(message) is ExchangeReply:
                 self._answer(self.routes.get(to), [message], header)
