@@ -9,13 +9,12 @@ socket itself is asked what is ready, until nothing is.  One timer serves all re
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import time
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial, wraps
 from typing import Any, Literal, Self, TypeVarTuple, Unpack, overload
 
@@ -260,7 +259,7 @@ class AsyncClient:
         if not getattr(self, "_lines", None) or os.getpid() != self._pid:
             return
         warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
-        with contextlib.suppress(Exception):  # the interpreter may be on its way out
+        with suppress(Exception):  # the interpreter may be on its way out
             self._release()
 
     # --- asking ---------------------------------------------------------------------------

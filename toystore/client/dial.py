@@ -10,12 +10,13 @@ import errno
 import os
 import socket
 
+from toystore.client.sockets import TOO_MANY_OPEN
 from toystore.net.connection import reaches_itself
 
 _PENDING = (errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK, errno.EINTR)
 _WORDS = {
     errno.ECONNREFUSED: "connection refused",
-    errno.EMFILE: "this process has too many files and sockets open (ulimit -n)",
+    errno.EMFILE: TOO_MANY_OPEN,
 }
 
 

@@ -70,7 +70,7 @@ class ManyFailed(ToystoreError):  # noqa: N818
     @classmethod
     def of(cls, answers: Mapping[Any, Any]) -> Self:
         """The error over these answers."""
-        errors = {key: each for key, each in answers.items() if isinstance(each, ToystoreError)}
+        errors = _errors_in(answers)
         told = [f"{key!r:.80}: {type(each).__name__}: {each}" for key, each in errors.items()]
         more = ["..."] if len(told) > _SHOWN else []
         text = f"{len(errors):,} of {len(answers):,} keys failed: "
@@ -84,8 +84,11 @@ class ManyFailed(ToystoreError):  # noqa: N818
     @property
     def errors(self) -> dict[Any, ToystoreError]:
         """The keys that failed, and why."""
-        answers = self.answers.items()
-        return {key: each for key, each in answers if isinstance(each, ToystoreError)}
+        return _errors_in(self.answers)
+
+
+def _errors_in(answers: Mapping[Any, Any]) -> dict[Any, ToystoreError]:
+    return {key: each for key, each in answers.items() if isinstance(each, ToystoreError)}
 
 
 ERROR_OF: dict[int, type[ToystoreError]] = {

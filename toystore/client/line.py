@@ -108,7 +108,7 @@ class Line:
 
     def _ask_why(self, hosts: tuple[str, ...], machine: ClientMachine, now: float) -> None:
         """Dial the address that the socket tries, or look what has come of that."""
-        host = parse(self._connection.address).host if self._connection.address else hosts[0]
+        host = self._connection.host or hosts[0]
         dial = self._dial or Dial(host, self._endpoint.port)
         if not dial.look():
             self._dial, self._dial_at = dial, now + _DIAL_S

@@ -434,12 +434,12 @@ class ClientMachine:
 
     def _remove(self, request: Request[Any], now: float) -> None:
         """Let go of the request; its place goes to the first of the backlog."""
-        stage, request.stage = request.stage, DONE
-        if stage == BACKLOG:
+        if request.stage == BACKLOG:
             self._backlog.remove(request)
+            request.stage = DONE
             return
-        if stage == WAITING:
-            del self.waiting[request.endpoint][request.id]
+        self._leave_queue(request)
+        request.stage = DONE
         del self._open[request.id]
         if request.batch is not None:
             self._window.leave(request.cost)

@@ -12,6 +12,10 @@ import zmq
 
 from toystore.net.names import Resolver
 
+TOO_MANY_OPEN = (
+    "this process has too many files and sockets open "
+    "(ulimit -n; ZeroMQ takes 65,535 sockets at most)"
+)
 _SILENCE_S = 5
 _RECONNECT_MS = 100
 _RECONNECT_MS_MAX = 1000
@@ -87,10 +91,7 @@ def told(error: Exception) -> str:
     """What the system refused us, in words for the caller."""
     number = getattr(error, "errno", None)
     if number in (errno.EMFILE, errno.ENFILE):
-        return (
-            "this process has too many files and sockets open "
-            "(ulimit -n; ZeroMQ takes 65,535 sockets at most)"
-        )
+        return TOO_MANY_OPEN
     return f"the socket failed: {error}"
 
 

@@ -88,12 +88,13 @@ class Connection:
         self.endpoint = endpoint
         self.address: str | None = None
         """What the socket connects to: `endpoint` with a number for its name."""
+        self.host: str | None = None
+        """That number."""
         self.name_fault: str | None = None
         """Why there is no number for the name, if there is none."""
         self.watch = Watch(now)
         self._socket = socket
         self._resolver = resolver
-        self._host: str | None = None
         self._attempts = 0
         """How often it was made since it was last up."""
 
@@ -135,15 +136,15 @@ class Connection:
 
     def _choice(self, hosts: tuple[str, ...]) -> str:
         """The addresses of a name in turn, beginning with the one that was good last."""
-        if self._host not in hosts:
+        if self.host not in hosts:
             return hosts[0]
-        at = hosts.index(self._host)
+        at = hosts.index(self.host)
         return hosts[at if self._attempts == 0 else (at + 1) % len(hosts)]
 
     def _connect(self, host: str) -> None:
         if self.address is not None:
             disconnect(self._socket, self.address)
-        self._host = host
+        self.host = host
         self.address = str(self.endpoint._replace(host=host))
         try:
             connect(self._socket, self.address)
