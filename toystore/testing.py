@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from toystore.client import Client
+from toystore.extras import what_is_missing
 
 try:
     import yaml
@@ -34,10 +35,8 @@ try:
     from toystore.config import load
     from toystore.localcluster.cluster import LocalCluster
     from toystore.localcluster.ports import reserve_ports
-except ImportError as error:
-    raise ImportError(
-        f"toystore.testing runs nodes, and {error.name} is missing: install toystore[node]"
-    ) from None
+except ModuleNotFoundError as missing:
+    raise ImportError(f"toystore.testing: {what_is_missing(missing)}") from None
 
 __all__ = ["RunningCluster", "running"]
 
@@ -79,8 +78,6 @@ class RunningCluster:
 
     async def _start_again(self) -> None:
         await asyncio.gather(*map(self._local.restart, self._local.nodes))
-        for node in self._local.nodes.values():
-            node.status = {}
         await self._local.ready()
 
     def _start(self) -> None:
