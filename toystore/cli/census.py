@@ -55,9 +55,7 @@ def ask_everybody(endpoints: Sequence[str], timeout_s: float) -> Census:
 
 
 async def _census(endpoints: Sequence[str], timeout_s: float) -> Census:
-    answers = await _statuses(endpoints, timeout_s)
-    seen = {each["node"]: each for each in answers.values() if isinstance(each, dict)}
-    failed = {at: each for at, each in answers.items() if isinstance(each, ToystoreError)}
+    seen, failed = await _statuses(endpoints, timeout_s)
     if not seen:
         raise next(iter(failed.values()))
     address_of = {
@@ -67,17 +65,18 @@ async def _census(endpoints: Sequence[str], timeout_s: float) -> Census:
         if "endpoint" in member and member["name"] not in seen
     }
     asked = set(address_of.values()) - failed.keys()
-    answers = await _statuses(sorted(asked), timeout_s)
-    seen |= {each["node"]: each for each in answers.values() if isinstance(each, dict)}
-    failed |= {at: each for at, each in answers.items() if isinstance(each, ToystoreError)}
+    more_seen, more_failed = await _statuses(sorted(asked), timeout_s)
     name_of = {at: name for name, at in address_of.items()}
-    return Census(seen, {name_of.get(at, at): why for at, why in failed.items()})
+    silent = {name_of.get(at, at): why for at, why in (failed | more_failed).items()}
+    return Census(seen | more_seen, silent)
 
 
-async def _statuses(endpoints: Sequence[str], timeout_s: float) -> dict[str, Answer]:
-    """What each endpoint answers; all are asked at once."""
+async def _statuses(
+    endpoints: Sequence[str], timeout_s: float
+) -> tuple[dict[str, Status], dict[str, ToystoreError]]:
+    """What each node tells, and why an endpoint did not; all are asked at once."""
     if not endpoints:
-        return {}
+        return {}, {}
     async with toystore.AsyncClient(list(endpoints), timeout=timeout_s) as store:
 
         async def ask(endpoint: str) -> Answer:
@@ -87,7 +86,9 @@ async def _statuses(endpoints: Sequence[str], timeout_s: float) -> dict[str, Ans
                 return error
 
         answers = await asyncio.gather(*map(ask, endpoints))
-    return dict(zip(endpoints, answers, strict=True))
+    seen = {each["node"]: each for each in answers if isinstance(each, dict)}
+    told = zip(endpoints, answers, strict=True)
+    return seen, {at: each for at, each in told if isinstance(each, ToystoreError)}
 
 
 def print_census(census: Census) -> None:
