@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import socket
 import time
 
 import pytest
 import zmq
 
+from toystore.net import listening
 from toystore.net.endpoint import Endpoint
 
 from .harness import PATIENCE_S, POLL_S, Cluster
 
 
-def has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-@pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
+@pytest.mark.skipif(not listening.is_own("::1"), reason="this machine has no ::1")
 def test_members_on_ipv4_ipv6_and_behind_names_are_one_cluster(make_cluster):
     members = [
         {"name": "n1", "host": "::1"},

@@ -13,7 +13,7 @@ import zmq
 
 from toystore.localcluster.ports import reserve_ports
 from toystore.net import connection as connections
-from toystore.net import watch
+from toystore.net import listening, watch
 from toystore.net.connection import Connection, Monitor
 from toystore.net.endpoint import Endpoint
 from toystore.net.names import Found, Resolver
@@ -278,16 +278,7 @@ def test_an_address_that_nobody_can_connect_to_is_a_fault_and_no_crash(context, 
     assert answers(scene, router)
 
 
-def has_ipv6() -> bool:
-    try:
-        with tcp.socket(tcp.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-@pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
+@pytest.mark.skipif(not listening.is_own("::1"), reason="this machine has no ::1")
 def test_one_socket_may_connect_to_ipv4_and_ipv6(context, port):
     scene = Scene(context, zmq.XPUB, "::1", port)
     other = Connection(scene.socket, Endpoint("127.0.0.1", port), Resolver(), time.monotonic())

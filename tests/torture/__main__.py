@@ -21,8 +21,6 @@ import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parent.parent))
-
 from tests.cluster.small_disk import NotPermittedError
 
 from .acts import ACTS, Act

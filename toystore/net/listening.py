@@ -33,7 +33,7 @@ def hosts(host: str, resolver: Resolver) -> tuple[str, ...]:
     if host == EVERYWHERE or is_numeric(host) or is_interface(host):
         return (host,)
     found = resolver.wait(host, NAME_S_MAX)
-    own = tuple(address for address in found.addresses if _is_own(address))
+    own = tuple(address for address in found.addresses if is_own(address))
     if own:
         return own
     if found.addresses:
@@ -93,7 +93,8 @@ def is_interface(host: str) -> bool:
     return any(name == host for _, name in tcp.if_nameindex())
 
 
-def _is_own(address: str) -> bool:
+def is_own(address: str) -> bool:
+    """Whether an address is one of this machine's."""
     try:
         _probe(address, 0)
     except OSError:
