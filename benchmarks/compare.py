@@ -25,10 +25,12 @@ from typing import Any
 
 import yaml
 
+from toystore.config import load
+from toystore.localcluster.ports import reserve_ports
+
 ROOT = Path(__file__).resolve().parent.parent
 FLOOR = ROOT.parent / "shared" / "floor" / "floor.py"
 NAMES = ("n1", "n2", "n3")
-PORTS = ("client_port", "peer_port", "gossip_port", "exchange_port")
 READY_S_MAX, STOP_S_MAX = 60.0, 10.0
 FLOOR_PEERS_ABOVE = 100
 """The floor's nodes reach each other this far above the ports that its clients use."""
@@ -124,12 +126,12 @@ def _last_json(script: list[str]) -> Figures:
 @contextlib.contextmanager
 def _cluster() -> Iterator[list[str]]:
     """Three nodes that see each other alive: their endpoints.  Gone again afterwards."""
-    with tempfile.TemporaryDirectory(prefix="toystore-bench-") as folder:
-        members = free_members()
+    guard, base_port = reserve_ports(len(NAMES))
+    with guard, tempfile.TemporaryDirectory(prefix="toystore-bench-") as folder:
         config = Path(folder) / "bench.yaml"
-        cluster = {"cluster": "bench", "durability": "sync", "members": members}
-        config.write_text(yaml.safe_dump(cluster))
-        endpoints = [f"tcp://127.0.0.1:{member['client_port']}" for member in members]
+        cluster = {"cluster": "bench", "base_port": base_port, "members": list(NAMES)}
+        config.write_text(yaml.safe_dump(cluster | {"durability": "sync"}))
+        endpoints = [f"tcp://127.0.0.1:{each.client_port}" for each in load(config).members]
         with contextlib.ExitStack() as nodes:
             for name in NAMES:
                 nodes.enter_context(_node(str(config), name, folder))
@@ -157,16 +159,6 @@ def _node(config: str, name: str, folder: str) -> Iterator[None]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def free_members() -> list[dict[str, Any]]:
-    """The members of a configuration, on ports that nobody uses at this moment."""
-    with contextlib.ExitStack() as sockets:
-        bound = [sockets.enter_context(socket.socket()) for _ in NAMES for _ in PORTS]
-        for each in bound:
-            each.bind(("127.0.0.1", 0))
-        ports = iter([each.getsockname()[1] for each in bound])
-    return [{"name": name} | {port: next(ports) for port in PORTS} for name in NAMES]
 
 
 def _floor_port(nodes: int) -> int:
