@@ -28,8 +28,9 @@ import zmq
 from actors import log
 from actors.sockets import Door, Link, Mailbox
 from actors.surroundings import Surroundings, inproc, now
-from toystore.core.machine import Address, Event, Machine, Now, Outbox, Peer
-from toystore.core.messages import (
+from toystore.core.protocol.address import Address, Peer
+from toystore.core.protocol.machine import Event, Machine, Now, Outbox
+from toystore.core.protocol.messages import (
     Delivery,
     Leave,
     LinkUp,

@@ -13,10 +13,11 @@ from actors.actor import Actor
 from actors.sockets import ClientPort, Link
 from actors.surroundings import now, tcp
 from toystore import __version__
-from toystore.core.coordinator import Coordinator
-from toystore.core.machine import COORDINATOR, GOSSIP, STORAGE, Address, Caller, Now, Peer
-from toystore.core.messages import Delivery, Message
-from toystore.core.ring import Ring
+from toystore.core.protocol.address import COORDINATOR, GOSSIP, STORAGE, Address, Caller, Peer
+from toystore.core.protocol.machine import Now
+from toystore.core.protocol.messages import Delivery, Message
+from toystore.core.requests.coordinator import Coordinator
+from toystore.core.ring.ring import Ring
 
 RETRY_S = 0.005
 """How soon a slow reader is tried again."""

@@ -19,8 +19,16 @@ import zmq
 
 from actors.sockets import GOODBYE_MS, Door, bind, received, tuned
 from actors.surroundings import Surroundings
-from toystore.core.machine import GOSSIP, Address, Peer
-from toystore.core.messages import Ack, Delivery, Gossip, Message, Ping, PingReq, SendFailed
+from toystore.core.protocol.address import GOSSIP, Address, Peer
+from toystore.core.protocol.messages import (
+    Ack,
+    Delivery,
+    Gossip,
+    Message,
+    Ping,
+    PingReq,
+    SendFailed,
+)
 from toystore.net.connection import Connection, Monitor
 from toystore.net.endpoint import Endpoint
 

@@ -11,8 +11,10 @@ from actors.actor import Actor
 from actors.datagrams import Datagrams
 from actors.sockets import Link, Mailbox
 from actors.surroundings import inproc, tcp
-from toystore.core.machine import COORDINATOR, GOSSIP, HANDOFF, STORAGE, Address, Now, Peer
-from toystore.core.messages import (
+from toystore.core.membership.swim import Swim
+from toystore.core.protocol.address import COORDINATOR, GOSSIP, HANDOFF, STORAGE, Address, Peer
+from toystore.core.protocol.machine import Now
+from toystore.core.protocol.messages import (
     EXCHANGED,
     Delivery,
     ExchangeReply,
@@ -20,7 +22,6 @@ from toystore.core.messages import (
     LinkUp,
     Message,
 )
-from toystore.core.swim import Swim
 
 
 class RefusedError(Exception):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from actors.actor import Actor
 from actors.sockets import Link
 from actors.surroundings import tcp
-from toystore.core.handoff import Handoff
-from toystore.core.machine import HANDOFF, STORAGE, Peer
+from toystore.core.protocol.address import HANDOFF, STORAGE, Peer
+from toystore.core.repair.handoff import Handoff
 
 
 class HandoffActor(Actor):

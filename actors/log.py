@@ -25,8 +25,8 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from actors.logfile import LogFile
-from toystore.core.events import EVENTS
-from toystore.core.machine import Event, Now
+from toystore.core.protocol.events import EVENTS
+from toystore.core.protocol.machine import Event, Now
 
 _LINES = logging.getLogger("toystore")
 _NAMES = ("debug", "info", "warning", "error", "critical")

@@ -34,8 +34,8 @@ from actors.storage import StorageActor
 from actors.surroundings import Surroundings, inproc
 from toystore import __version__
 from toystore.config import ClusterConfig
-from toystore.core.machine import COORDINATOR, GOSSIP, HANDOFF, STORAGE
-from toystore.core.storage import ForeignDataError, found
+from toystore.core.protocol.address import COORDINATOR, GOSSIP, HANDOFF, STORAGE
+from toystore.core.storage.storage import ForeignDataError, found
 from toystore.engines import Engine, EngineError, StoreFullError, open_engine
 from toystore.net import listening
 from toystore.net.endpoint import Endpoint

@@ -34,9 +34,8 @@ import zmq
 
 from actors import log
 from actors.surroundings import Surroundings
-from toystore.core.admission import no_room
-from toystore.core.machine import COORDINATOR, Address, Caller, Peer
-from toystore.core.messages import (
+from toystore.core.protocol.address import COORDINATOR, Address, Caller, Peer
+from toystore.core.protocol.messages import (
     ROUTE_OF,
     Code,
     Delete,
@@ -55,6 +54,7 @@ from toystore.core.messages import (
     error_instead,
     takes,
 )
+from toystore.core.requests.admission import no_room
 from toystore.net import listening
 from toystore.net.connection import Connection, Monitor
 from toystore.net.endpoint import parse

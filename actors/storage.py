@@ -12,9 +12,10 @@ import time
 from actors.actor import Actor
 from actors.sockets import Mailbox
 from actors.surroundings import Surroundings, inproc
-from toystore.core.machine import STORAGE, Address, Machine, Now
-from toystore.core.messages import Delivery, Message
-from toystore.core.storage import Storage
+from toystore.core.protocol.address import STORAGE, Address
+from toystore.core.protocol.machine import Machine, Now
+from toystore.core.protocol.messages import Delivery, Message
+from toystore.core.storage.storage import Storage
 from toystore.engines import Engine, GroupCommit
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import zmq
 
 from toystore.config import ClusterConfig, MemberConfig
-from toystore.core.machine import Now, Peer
+from toystore.core.protocol.address import Peer
+from toystore.core.protocol.machine import Now
 from toystore.net import listening
 from toystore.net.endpoint import Endpoint
 from toystore.net.names import Resolver

@@ -19,8 +19,16 @@ from typing import Any, NamedTuple
 import msgpack
 import zmq
 
-from toystore.core.messages import ROUTE_OF, Code, ErrorReply, Get, GetReply, Put, WriteReply
-from toystore.core.stamp import STAMP_BYTES, HybridLogicalClock
+from toystore.core.data.stamp import STAMP_BYTES, HybridLogicalClock
+from toystore.core.protocol.messages import (
+    ROUTE_OF,
+    Code,
+    ErrorReply,
+    Get,
+    GetReply,
+    Put,
+    WriteReply,
+)
 from toystore.wire import encode
 
 SERVED = "served"

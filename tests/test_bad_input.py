@@ -29,9 +29,11 @@ import zmq
 from actors.sockets import CLIENT_FRAMES_MAX, HELD_BYTES_MAX
 from toystore import BadRequest, Client, ToystoreError
 from toystore.config import PORTS, load
-from toystore.core.context import pack_context
-from toystore.core.machine import GOSSIP, HANDOFF, STORAGE, Peer
-from toystore.core.messages import (
+from toystore.core.data.context import pack_context
+from toystore.core.data.record import digest_of, pack_record
+from toystore.core.data.stamp import pack_stamp
+from toystore.core.protocol.address import GOSSIP, HANDOFF, STORAGE, Peer
+from toystore.core.protocol.messages import (
     Ack,
     Code,
     Delete,
@@ -61,8 +63,6 @@ from toystore.core.messages import (
     WriteReplicaReply,
     WriteReply,
 )
-from toystore.core.record import digest_of, pack_record
-from toystore.core.stamp import pack_stamp
 from toystore.localcluster.ports import reserve_ports
 from toystore.wire import ARRAYS_MAX, FRAME_BYTES_MAX, VERSION, Header, decode, encode
 

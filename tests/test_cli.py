@@ -28,7 +28,7 @@ from toystore import (
 )
 from toystore.cli.commands import commands
 from toystore.client import Load, Placement, RingTable
-from toystore.core.context import pack_context
+from toystore.core.data.context import pack_context
 from toystore.localcluster.ports import reserve_ports
 
 STAMP = bytes(range(20))

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from toystore.config import SECTIONS, ClusterConfig, ConfigError, keys_of, load, parse
-from toystore.core.settings import (
+from toystore.core.protocol.settings import (
     BucketSettings,
     CoordinatorSettings,
     HandoffSettings,

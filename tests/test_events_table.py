@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from toystore.core.events import EVENTS
+from toystore.core.protocol.events import EVENTS
 
 ROOT = Path(__file__).resolve().parent.parent
 ROW = re.compile(r"^\| `([a-z]+\.[a-z]+)` \| (\w+) \| (.*?) \| (.*?) \|$", re.MULTILINE)

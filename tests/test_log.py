@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from actors import log
-from toystore.core.machine import Event, Now, Outbox
+from toystore.core.protocol.machine import Event, Now, Outbox
 
 AT = Now(100.0, 1_700_000_000_000_123)
 STARTED = Event("handoff.started", {"owner": "n2", "hints": 3, "bytes": 300})

@@ -21,9 +21,12 @@ import pytest
 import zmq
 
 from toystore import wire
-from toystore.core.context import pack_context
-from toystore.core.machine import COORDINATOR, Now, Outbox, Peer
-from toystore.core.messages import (
+from toystore.core.data.context import pack_context
+from toystore.core.data.record import digest_of, pack_record
+from toystore.core.data.stamp import pack_stamp
+from toystore.core.protocol.address import COORDINATOR, Peer
+from toystore.core.protocol.machine import Now, Outbox
+from toystore.core.protocol.messages import (
     WIRE,
     Code,
     Get,
@@ -39,15 +42,13 @@ from toystore.core.messages import (
     StorageStatusReply,
     WriteReply,
 )
-from toystore.core.record import digest_of, pack_record
-from toystore.core.settings import (
+from toystore.core.protocol.settings import (
     ARRAY_ITEMS_CAP,
     KEY_BYTES_CAP,
     CoordinatorSettings,
     LimitSettings,
 )
-from toystore.core.stamp import pack_stamp
-from toystore.core.storage import Storage
+from toystore.core.storage.storage import Storage
 from toystore.engines.memory import MemoryEngine
 from toystore.wire import ARRAYS_MAX, FRAME_BYTES_MAX
 

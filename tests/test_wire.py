@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toystore.core.machine import Peer
-from toystore.core.messages import (
+from toystore.core.protocol.address import Peer
+from toystore.core.protocol.messages import (
     WIRE,
     DeliverHints,
     Exchange,
@@ -24,7 +24,7 @@ from toystore.core.messages import (
     StatusReply,
     WriteReplica,
 )
-from toystore.core.settings import ARRAY_ITEMS_CAP
+from toystore.core.protocol.settings import ARRAY_ITEMS_CAP
 from toystore.wire import (
     ARRAYS_MAX,
     VERSION,

@@ -11,7 +11,7 @@ A file goes through four steps: YAML to plain values (`toystore/plain_yaml.py`),
 spelled out (a member's name becomes a mapping with its ports), whatever two members must
 not share, and then the types, with what ties one section to another.  The faults of all
 four are reported together.  Defaults are those of the dataclasses in
-``toystore/core/settings.py``; docs/CONFIGURATION.md describes every key.
+``toystore/core/protocol/settings.py``; docs/CONFIGURATION.md describes every key.
 """
 
 from __future__ import annotations
@@ -44,9 +44,8 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, ErrorDetails, core_schema
 
-from toystore.core.record import HEADER_BYTES
-from toystore.core.ring import Member
-from toystore.core.settings import (
+from toystore.core.data.record import HEADER_BYTES
+from toystore.core.protocol.settings import (
     ARRAY_ITEMS_CAP,
     FRAME_BYTES_CAP,
     KEY_BYTES_CAP,
@@ -57,6 +56,7 @@ from toystore.core.settings import (
     LimitSettings,
     SwimSettings,
 )
+from toystore.core.ring.ring import Member
 from toystore.net.endpoint import EVERYWHERE, EndpointError, parse_host
 from toystore.plain_yaml import UnreadableError, dotted, read
 

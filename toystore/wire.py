@@ -25,9 +25,9 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from toystore.core.machine import Peer
-from toystore.core.messages import ROUTE_BY_TAG, ROUTE_OF, Delete, Get, Message, Put
-from toystore.core.settings import ARRAY_ITEMS_CAP, KEY_BYTES_CAP, VALUE_BYTES_CAP
+from toystore.core.protocol.address import Peer
+from toystore.core.protocol.messages import ROUTE_BY_TAG, ROUTE_OF, Delete, Get, Message, Put
+from toystore.core.protocol.settings import ARRAY_ITEMS_CAP, KEY_BYTES_CAP, VALUE_BYTES_CAP
 
 VERSION = 1
 FRAME_BYTES_MAX = VALUE_BYTES_CAP + KEY_BYTES_CAP + 64 * 1024

@@ -10,8 +10,9 @@ from typing import Any
 
 import zmq
 
-from toystore.core.context import pack_context
-from toystore.core.messages import (
+from toystore.core.data.context import pack_context
+from toystore.core.data.stamp import HybridLogicalClock, pack_stamp
+from toystore.core.protocol.messages import (
     Code,
     Delete,
     ErrorReply,
@@ -27,7 +28,6 @@ from toystore.core.messages import (
     SupersededReply,
     WriteReply,
 )
-from toystore.core.stamp import HybridLogicalClock, pack_stamp
 from toystore.wire import FrameError, decode, encode
 
 HOLD = object()

@@ -10,7 +10,7 @@ import zmq
 
 from toystore import AsyncClient, Found, Overloaded, ToystoreError, Written
 from toystore.client import asynchronous, sockets
-from toystore.core.messages import Code, ErrorReply
+from toystore.core.protocol.messages import Code, ErrorReply
 
 from .fake import HOLD, until
 

@@ -10,8 +10,8 @@ import time
 import pytest
 
 from toystore import Client, Timeout
-from toystore.core.messages import Get, Put
-from toystore.core.stamp import unpack_stamp
+from toystore.core.data.stamp import unpack_stamp
+from toystore.core.protocol.messages import Get, Put
 
 from .fake import HOLD, until
 

@@ -12,7 +12,7 @@ import pytest
 
 import toystore
 from toystore.client.clock import ProcessClock
-from toystore.core.stamp import pack_stamp, unpack_stamp
+from toystore.core.data.stamp import pack_stamp, unpack_stamp
 
 ERRORS = ("BadRequest", "Unavailable", "Overloaded", "Timeout", "Conflict", "Internal")
 
@@ -81,4 +81,4 @@ def test_the_client_needs_pyzmq_and_msgpack_only():
 
 
 def test_the_core_needs_the_standard_library_only():
-    assert imported_by("import toystore.core.stamp") - imported_by("pass") == {"toystore"}
+    assert imported_by("import toystore.core.data.stamp") - imported_by("pass") == {"toystore"}

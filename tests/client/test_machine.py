@@ -13,7 +13,8 @@ from toystore.client.endpoints import SHUN_S
 from toystore.client.errors import Timeout, ToystoreError, Unavailable
 from toystore.client.machine import CONNECT_S, PAUSE_S, ClientMachine
 from toystore.client.request import DONE, PAUSED, SENT, WAITING, GetRequest, PutRequest, Terms
-from toystore.core.messages import (
+from toystore.core.data.stamp import pack_stamp
+from toystore.core.protocol.messages import (
     Code,
     ErrorReply,
     Get,
@@ -22,7 +23,6 @@ from toystore.core.messages import (
     SupersededReply,
     WriteReply,
 )
-from toystore.core.stamp import pack_stamp
 from toystore.wire import decode, encode
 
 from .fake import SkewedClock

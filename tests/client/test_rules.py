@@ -22,9 +22,9 @@ from toystore import (
     Unavailable,
     Written,
 )
-from toystore.core.context import pack_context, unpack_context
-from toystore.core.messages import Code, Delete, ErrorReply, Get, GetReply, Put, WriteReply
-from toystore.core.stamp import NO_STAMP, unpack_stamp
+from toystore.core.data.context import pack_context, unpack_context
+from toystore.core.data.stamp import NO_STAMP, unpack_stamp
+from toystore.core.protocol.messages import Code, Delete, ErrorReply, Get, GetReply, Put, WriteReply
 from toystore.wire import encode
 
 from .fake import HOLD, SkewedClock, until

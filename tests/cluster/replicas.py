@@ -10,10 +10,10 @@ from typing import Any
 import zmq
 
 from toystore.config import ClusterConfig, MemberConfig
-from toystore.core.machine import COORDINATOR, Peer
-from toystore.core.messages import ReadReplica, ReadReplicaReply, ReplicaStatus
-from toystore.core.record import Record, digest_of, unpack_record
-from toystore.core.ring import Ring
+from toystore.core.data.record import Record, digest_of, unpack_record
+from toystore.core.protocol.address import COORDINATOR, Peer
+from toystore.core.protocol.messages import ReadReplica, ReadReplicaReply, ReplicaStatus
+from toystore.core.ring.ring import Ring
 from toystore.net.endpoint import Endpoint
 from toystore.wire import Header, decode, encode
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from toystore import AsyncClient, Found
 from toystore.client.clock import Clock
 from toystore.client.request import GetRequest
-from toystore.core.context import unpack_context
-from toystore.core.messages import GetReply
+from toystore.core.data.context import unpack_context
+from toystore.core.protocol.messages import GetReply
 
 
 class Told(NamedTuple):

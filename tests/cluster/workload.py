@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from toystore import ToystoreError
 from toystore.check.history import DELETE, FAIL, GET, OK, PUT, UNKNOWN, Row
 from toystore.client.clock import Clock, process_clock
-from toystore.core.stamp import MINTER_BYTES, HybridLogicalClock
+from toystore.core.data.stamp import MINTER_BYTES, HybridLogicalClock
 
 from .telling_client import TellingClient, Told
 

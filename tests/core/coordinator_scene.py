@@ -9,11 +9,13 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from toystore.core.context import pack_context
-from toystore.core.coordinator import Coordinator
-from toystore.core.events import EVENTS
-from toystore.core.machine import COORDINATOR, GOSSIP, STORAGE, Caller, Now, Outbox, Peer
-from toystore.core.messages import (
+from toystore.core.data.context import pack_context
+from toystore.core.data.record import pack_record
+from toystore.core.data.stamp import pack_stamp
+from toystore.core.protocol.address import COORDINATOR, GOSSIP, STORAGE, Caller, Peer
+from toystore.core.protocol.events import EVENTS
+from toystore.core.protocol.machine import Now, Outbox
+from toystore.core.protocol.messages import (
     Code,
     Delete,
     ErrorReply,
@@ -31,9 +33,8 @@ from toystore.core.messages import (
     WriteReplica,
     WriteReplicaReply,
 )
-from toystore.core.record import pack_record
-from toystore.core.settings import BucketSettings, CoordinatorSettings, LimitSettings
-from toystore.core.stamp import pack_stamp
+from toystore.core.protocol.settings import BucketSettings, CoordinatorSettings, LimitSettings
+from toystore.core.requests.coordinator import Coordinator
 
 OK, SUPERSEDED, NOT_FOUND, NO_VOTE, REFUSED, INTERNAL = map(int, ReplicaStatus)
 ALIVE, SUSPECT, DEAD, LEFT = map(int, MemberStatus)

@@ -14,9 +14,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from toystore.core.events import EVENTS
-from toystore.core.machine import COORDINATOR, GOSSIP, STORAGE, Now, Outbox, Peer
-from toystore.core.messages import (
+from toystore.core.membership.swim import Swim
+from toystore.core.protocol.address import COORDINATOR, GOSSIP, STORAGE, Peer
+from toystore.core.protocol.events import EVENTS
+from toystore.core.protocol.machine import Now, Outbox
+from toystore.core.protocol.messages import (
     CompareSettings,
     Exchange,
     ExchangeReply,
@@ -32,8 +34,7 @@ from toystore.core.messages import (
     SendFailed,
     SettleDisk,
 )
-from toystore.core.settings import SwimSettings
-from toystore.core.swim import Swim
+from toystore.core.protocol.settings import SwimSettings
 
 ALIVE, SUSPECT, DEAD, LEFT = MemberStatus
 

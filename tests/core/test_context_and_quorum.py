@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toystore.core.context import pack_context, unpack_context
-from toystore.core.quorum import Verdict, verdict
+from toystore.core.data.context import pack_context, unpack_context
+from toystore.core.requests.quorum import Verdict, verdict
 
 STAMPS = st.binary(min_size=20, max_size=20)
 

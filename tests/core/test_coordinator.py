@@ -18,9 +18,8 @@ from coordinator_scene import (
     stamp_at,
 )
 
-from toystore.core.coordinator import LINKS_WAIT_S
-from toystore.core.machine import COORDINATOR, STORAGE, Peer
-from toystore.core.messages import (
+from toystore.core.protocol.address import COORDINATOR, STORAGE, Peer
+from toystore.core.protocol.messages import (
     Code,
     ErrorReply,
     GetReply,
@@ -37,9 +36,10 @@ from toystore.core.messages import (
     WriteReplicaReply,
     WriteReply,
 )
-from toystore.core.queue_limit import PATIENCE_S, QUEUE_MIN
-from toystore.core.settings import LimitSettings
-from toystore.core.status import STATUS_WAIT_S
+from toystore.core.protocol.settings import LimitSettings
+from toystore.core.requests.coordinator import LINKS_WAIT_S
+from toystore.core.requests.queue_limit import PATIENCE_S, QUEUE_MIN
+from toystore.core.requests.status import STATUS_WAIT_S
 
 # --- starting and stopping --------------------------------------------------------------
 

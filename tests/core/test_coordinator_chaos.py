@@ -26,9 +26,10 @@ from coordinator_scene import (
     stamp_at,
 )
 
-from toystore.core.context import unpack_context
-from toystore.core.machine import COORDINATOR, STORAGE, Peer
-from toystore.core.messages import (
+from toystore.core.data.context import unpack_context
+from toystore.core.data.record import digest_of, pack_record, stamp_of, unpack_record
+from toystore.core.protocol.address import COORDINATOR, STORAGE, Peer
+from toystore.core.protocol.messages import (
     Code,
     ErrorReply,
     GetReply,
@@ -41,7 +42,6 @@ from toystore.core.messages import (
     WriteReplicaReply,
     WriteReply,
 )
-from toystore.core.record import digest_of, pack_record, stamp_of, unpack_record
 
 MEMBERS = 6
 STEPS = 400

@@ -13,10 +13,10 @@ from coordinator_scene import (
     stamp_at,
 )
 
-from toystore.core.machine import COORDINATOR, Peer
-from toystore.core.messages import Code, ErrorReply, Put, SupersededReply, WriteReply
-from toystore.core.record import stamp_of
-from toystore.core.stamp import unpack_stamp
+from toystore.core.data.record import stamp_of
+from toystore.core.data.stamp import unpack_stamp
+from toystore.core.protocol.address import COORDINATOR, Peer
+from toystore.core.protocol.messages import Code, ErrorReply, Put, SupersededReply, WriteReply
 
 DONE = WriteReply(0, stamp_at(0), 2, 0)
 

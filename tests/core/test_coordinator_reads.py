@@ -16,8 +16,8 @@ from coordinator_scene import (
     record_at,
 )
 
-from toystore.core.messages import Code, GetReply, RepairReplica
-from toystore.core.settings import LimitSettings
+from toystore.core.protocol.messages import Code, GetReply, RepairReplica
+from toystore.core.protocol.settings import LimitSettings
 
 OWNERS = [("n1", ()), ("n2", ()), ("n3", ())]
 

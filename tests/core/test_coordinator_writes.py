@@ -15,9 +15,9 @@ from coordinator_scene import (
     stamp_at,
 )
 
-from toystore.core.messages import Code, SupersededReply, WriteReply
-from toystore.core.record import unpack_record
-from toystore.core.stamp import unpack_stamp
+from toystore.core.data.record import unpack_record
+from toystore.core.data.stamp import unpack_stamp
+from toystore.core.protocol.messages import Code, SupersededReply, WriteReply
 
 OWNERS = [("n1", None), ("n2", None), ("n3", None)]
 

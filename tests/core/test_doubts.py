@@ -15,9 +15,9 @@ from coordinator_scene import (
     stamp_at,
 )
 
-from toystore.core.doubts import PROBE_S
-from toystore.core.machine import COORDINATOR, STORAGE, Peer
-from toystore.core.messages import GetReply, WriteReply
+from toystore.core.protocol.address import COORDINATOR, STORAGE, Peer
+from toystore.core.protocol.messages import GetReply, WriteReply
+from toystore.core.requests.doubts import PROBE_S
 
 OWNERS = [("n1", None), ("n2", None), ("n3", None)]
 DOUBTING_N3 = [("n1", None), ("n2", None), ("n3", None), ("n4", "n3")]

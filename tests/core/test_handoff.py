@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from toystore.core.events import EVENTS
-from toystore.core.handoff import Handoff
-from toystore.core.machine import GOSSIP, STORAGE, Address, Event, Now, Outbox, Peer
-from toystore.core.messages import (
+from toystore.core.data.record import digest_of, pack_record, stamp_of
+from toystore.core.data.stamp import pack_stamp
+from toystore.core.protocol.address import GOSSIP, STORAGE, Address, Peer
+from toystore.core.protocol.events import EVENTS
+from toystore.core.protocol.machine import Event, Now, Outbox
+from toystore.core.protocol.messages import (
     CountHints,
     CountHintsReply,
     DeliverHints,
@@ -31,10 +33,9 @@ from toystore.core.messages import (
     TakeHintsReply,
     WriteReplica,
 )
-from toystore.core.record import digest_of, pack_record, stamp_of
-from toystore.core.settings import HandoffSettings
-from toystore.core.stamp import pack_stamp
-from toystore.core.storage import Storage
+from toystore.core.protocol.settings import HandoffSettings
+from toystore.core.repair.handoff import Handoff
+from toystore.core.storage.storage import Storage
 from toystore.engines.memory import MemoryEngine
 
 OK, SUPERSEDED = int(ReplicaStatus.OK), int(ReplicaStatus.SUPERSEDED)

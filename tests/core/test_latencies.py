@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toystore.core.latencies import SLOT_S, SLOTS, Latencies, bucket_of, middle_us
+from toystore.core.requests.latencies import SLOT_S, SLOTS, Latencies, bucket_of, middle_us
 
 
 @given(st.integers(min_value=0, max_value=2**32))

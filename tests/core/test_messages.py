@@ -5,8 +5,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 
-from toystore.core.machine import ACTORS, COORDINATOR, GOSSIP, HANDOFF, STORAGE
-from toystore.core.messages import (
+from toystore.core.protocol.address import ACTORS, COORDINATOR, GOSSIP, HANDOFF, STORAGE
+from toystore.core.protocol.messages import (
     ANYONE,
     CLIENT,
     WIRE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from toystore.core.queue_limit import PATIENCE_S, QUEUE_MIN, SHORT_S, QueueLimit
+from toystore.core.requests.queue_limit import PATIENCE_S, QUEUE_MIN, SHORT_S, QueueLimit
 
 MOST = 4096
 TURN_S = PATIENCE_S / 8

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toystore.core.record import (
+from toystore.core.data.record import (
     CorruptRecordError,
     Record,
     check_record,
@@ -17,7 +17,7 @@ from toystore.core.record import (
     stamp_of,
     unpack_record,
 )
-from toystore.core.stamp import pack_stamp
+from toystore.core.data.stamp import pack_stamp
 
 STAMPS = st.binary(min_size=20, max_size=20)
 RECORDS = st.builds(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toystore.core.record import digest_of
-from toystore.core.ring import Member, Ring
+from toystore.core.data.record import digest_of
+from toystore.core.ring.ring import Member, Ring
 
 MEMBERS = st.lists(
     st.builds(Member, st.text(max_size=6), st.integers(1, 5), st.sampled_from(["", "a", "b", "c"])),

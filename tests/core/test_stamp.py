@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from toystore.core.stamp import (
+from toystore.core.data.stamp import (
     NO_STAMP,
     STAMP_BYTES,
     TIME_US_MAX,

@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toystore.core.machine import Now, Outbox, Peer
-from toystore.core.messages import (
+from toystore.core.data.record import digest_of, pack_record, stamp_of
+from toystore.core.data.stamp import pack_stamp
+from toystore.core.protocol.address import Peer
+from toystore.core.protocol.machine import Now, Outbox
+from toystore.core.protocol.messages import (
     WIRE,
     CountHints,
     CountHintsReply,
@@ -31,9 +34,7 @@ from toystore.core.messages import (
     WriteReplica,
     WriteReplicaReply,
 )
-from toystore.core.record import digest_of, pack_record, stamp_of
-from toystore.core.stamp import pack_stamp
-from toystore.core.storage import WRITES, ForeignDataError, Storage, found, refuse_write
+from toystore.core.storage.storage import WRITES, ForeignDataError, Storage, found, refuse_write
 from toystore.engines import open_engine
 
 OK, SUPERSEDED, NOT_FOUND, NO_VOTE, REFUSED, INTERNAL = ReplicaStatus

@@ -7,9 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from swim_network import ALIVE, DEAD, LEFT, SUSPECT, Network
 
-from toystore.core.machine import GOSSIP, STORAGE, Now, Outbox, Peer
-from toystore.core.members import INCARNATION_MAX, Members, beats, merge, sends_max
-from toystore.core.messages import (
+from toystore.core.membership.members import INCARNATION_MAX, Members, beats, merge, sends_max
+from toystore.core.membership.probing import LINKING_S
+from toystore.core.membership.swim import Swim
+from toystore.core.protocol.address import GOSSIP, STORAGE, Peer
+from toystore.core.protocol.machine import Now, Outbox
+from toystore.core.protocol.messages import (
     Ack,
     CompareSettings,
     Exchange,
@@ -26,9 +29,7 @@ from toystore.core.messages import (
     Refused,
     SendFailed,
 )
-from toystore.core.probing import LINKING_S
-from toystore.core.settings import SwimSettings
-from toystore.core.swim import Swim
+from toystore.core.protocol.settings import SwimSettings
 
 SEEDS = (1, 2, 3, 4, 5)
 

@@ -38,8 +38,8 @@ from mutations import CONTEXT, LINES, MSGPACK, PACK, RECORD, STAMP, YAML, Form
 
 from toystore.check.history import HistoryError
 from toystore.config import ConfigError
-from toystore.core.record import CorruptRecordError
-from toystore.core.storage import ForeignDataError
+from toystore.core.data.record import CorruptRecordError
+from toystore.core.storage.storage import ForeignDataError
 from toystore.localcluster.preflight import StartError
 from toystore.wire import FrameError
 

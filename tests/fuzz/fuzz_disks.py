@@ -12,11 +12,29 @@ from typing import Any, NamedTuple
 import msgpack
 from fuzz_inputs import CONTEXT, NOW, RECORD, STAMP, NotAnInputError, listed, sample, unpacked
 
-from toystore.core import record as records
-from toystore.core.context import pack_context, unpack_context
-from toystore.core.hints import Hints
-from toystore.core.machine import STORAGE, Event, Outbox, Peer
-from toystore.core.messages import (
+from toystore.core.data import record as records
+from toystore.core.data.context import pack_context, unpack_context
+from toystore.core.data.record import (
+    CorruptRecordError,
+    Record,
+    digest_of,
+    newer,
+    pack_record,
+    same_key,
+    stamp_of,
+    unpack_record,
+)
+from toystore.core.data.stamp import (
+    MINTER_BYTES,
+    TIME_US_MAX,
+    HybridLogicalClock,
+    Stamp,
+    pack_stamp,
+    unpack_stamp,
+)
+from toystore.core.protocol.address import STORAGE, Peer
+from toystore.core.protocol.machine import Event, Outbox
+from toystore.core.protocol.messages import (
     WIRE,
     DropHints,
     Message,
@@ -30,25 +48,8 @@ from toystore.core.messages import (
     WriteReplicaReply,
     takes,
 )
-from toystore.core.record import (
-    CorruptRecordError,
-    Record,
-    digest_of,
-    newer,
-    pack_record,
-    same_key,
-    stamp_of,
-    unpack_record,
-)
-from toystore.core.stamp import (
-    MINTER_BYTES,
-    TIME_US_MAX,
-    HybridLogicalClock,
-    Stamp,
-    pack_stamp,
-    unpack_stamp,
-)
-from toystore.core.storage import Storage, found
+from toystore.core.storage.hints import Hints
+from toystore.core.storage.storage import Storage, found
 from toystore.engines.memory import MemoryEngine
 from toystore.wire import decode, encode
 

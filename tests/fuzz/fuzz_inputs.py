@@ -17,10 +17,11 @@ from typing import Any
 import msgpack
 
 from toystore.config import parse
-from toystore.core.context import pack_context
-from toystore.core.machine import GOSSIP, Now, Peer
-from toystore.core.record import digest_of, pack_record
-from toystore.core.stamp import pack_stamp
+from toystore.core.data.context import pack_context
+from toystore.core.data.record import digest_of, pack_record
+from toystore.core.data.stamp import pack_stamp
+from toystore.core.protocol.address import GOSSIP, Peer
+from toystore.core.protocol.machine import Now
 from toystore.wire import Header
 
 NOW = Now(1000.0, 1_700_000_000_000_000)

@@ -36,8 +36,9 @@ from toystore.client.request import (
     RingRequest,
     StatusRequest,
 )
-from toystore.core.machine import STORAGE
-from toystore.core.messages import (
+from toystore.core.data.stamp import MINTER_BYTES, HybridLogicalClock
+from toystore.core.protocol.address import STORAGE
+from toystore.core.protocol.messages import (
     WIRE,
     Code,
     ErrorReply,
@@ -46,7 +47,6 @@ from toystore.core.messages import (
     SupersededReply,
     takes,
 )
-from toystore.core.stamp import MINTER_BYTES, HybridLogicalClock
 from toystore.wire import Frame, Header, decode, encode
 
 # --- frames -----------------------------------------------------------------------------

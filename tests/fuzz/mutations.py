@@ -26,9 +26,9 @@ from typing import Any, NamedTuple
 import msgpack
 import yaml
 
-from toystore.core.context import unpack_context
-from toystore.core.record import check_record
-from toystore.core.stamp import pack_stamp, unpack_stamp
+from toystore.core.data.context import unpack_context
+from toystore.core.data.record import check_record
+from toystore.core.data.stamp import pack_stamp, unpack_stamp
 
 INPUT_BYTES_MAX = 64 * 1024
 STEPS_MAX = 4

@@ -20,8 +20,9 @@ from actors import log
 from actors.actor import Actor, Command
 from actors.surroundings import Surroundings, inproc
 from toystore.config import ClusterConfig, parse
-from toystore.core.machine import Address, Now, Outbox, Peer
-from toystore.core.messages import Message
+from toystore.core.protocol.address import Address, Peer
+from toystore.core.protocol.machine import Now, Outbox
+from toystore.core.protocol.messages import Message
 from toystore.localcluster.ports import reserve_ports
 from toystore.wire import Header, decode, encode
 

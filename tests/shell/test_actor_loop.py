@@ -21,8 +21,9 @@ from actors import sockets
 from actors.actor import RESTARTS_MAX, Actor, Command
 from actors.sockets import Link, Mailbox
 from actors.surroundings import Surroundings, inproc, tcp
-from toystore.core.machine import COORDINATOR, FLUSH_ROUNDS_MAX, STORAGE, Peer
-from toystore.core.messages import (
+from toystore.core.protocol.address import COORDINATOR, STORAGE, Peer
+from toystore.core.protocol.machine import FLUSH_ROUNDS_MAX
+from toystore.core.protocol.messages import (
     Code,
     CountHints,
     ErrorReply,

@@ -25,8 +25,8 @@ from actors import sockets
 from actors.datagrams import EVERYONE, Datagrams, topic
 from actors.sockets import ClientPort, Link, Mailbox, PortError
 from actors.surroundings import tcp
-from toystore.core.machine import COORDINATOR, GOSSIP, STORAGE, Caller, Peer
-from toystore.core.messages import (
+from toystore.core.protocol.address import COORDINATOR, GOSSIP, STORAGE, Caller, Peer
+from toystore.core.protocol.messages import (
     Ack,
     Code,
     CountHints,
@@ -376,7 +376,7 @@ from actors import sockets
 from actors.surroundings import tcp
 from shell_scene import bound, config, connected, surroundings, wait_until
 from toystore.client import sockets as client_sockets
-from toystore.core.machine import Peer
+from toystore.core.protocol.address import (Peer)
 for module in (sockets, client_sockets):  # if there are heartbeats, let there be many
     for name in [name for name in vars(module) if name.endswith("HEARTBEAT_MS")]:
         setattr(module, name, 100)

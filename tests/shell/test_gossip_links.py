@@ -19,8 +19,8 @@ from shell_scene import (
 from actors.datagrams import topic
 from actors.gossip import GossipActor
 from actors.surroundings import inproc, tcp
-from toystore.core.machine import COORDINATOR, GOSSIP, STORAGE, Peer
-from toystore.core.messages import (
+from toystore.core.protocol.address import COORDINATOR, GOSSIP, STORAGE, Peer
+from toystore.core.protocol.messages import (
     CompareSettings,
     Exchange,
     ExchangeReply,

@@ -11,8 +11,11 @@ from shell_scene import OtherActor, Supervised, config, logged, surroundings, wa
 from actors.actor import RESTARTS_MAX, Command
 from actors.storage import StorageActor
 from actors.surroundings import inproc
-from toystore.core.machine import COORDINATOR, HANDOFF, STORAGE, Event, Peer
-from toystore.core.messages import (
+from toystore.core.data.record import digest_of, pack_record
+from toystore.core.data.stamp import pack_stamp
+from toystore.core.protocol.address import COORDINATOR, HANDOFF, STORAGE, Peer
+from toystore.core.protocol.machine import Event
+from toystore.core.protocol.messages import (
     DeliverHints,
     DeliverHintsReply,
     ReadReplica,
@@ -24,10 +27,8 @@ from toystore.core.messages import (
     WriteReplica,
     WriteReplicaReply,
 )
-from toystore.core.record import digest_of, pack_record
-from toystore.core.stamp import pack_stamp
-from toystore.core.storage import Storage, found
-from toystore.core.store import StoreFullError
+from toystore.core.storage.storage import Storage, found
+from toystore.core.storage.store import StoreFullError
 from toystore.engines import EngineError, MapFullError, group_commit
 from toystore.engines.group_commit import BACKGROUND_ALONE, BACKGROUND_BESIDE_FOREGROUND
 from toystore.engines.memory import MemoryEngine

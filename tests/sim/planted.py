@@ -15,13 +15,14 @@ import pytest
 
 from toystore.client.machine import ClientMachine
 from toystore.client.request import PutRequest
-from toystore.core import reading, storage
-from toystore.core.coordinator import Coordinator
-from toystore.core.disks import Disks
-from toystore.core.handoff import Handoff
-from toystore.core.hints import Hints
-from toystore.core.members import Members
-from toystore.core.messages import (
+from toystore.core.data.record import digest_of, newer, stamp_of, unpack_record
+from toystore.core.data.stamp import HybridLogicalClock
+from toystore.core.membership.disks import Disks
+from toystore.core.membership.members import Members
+from toystore.core.membership.peers import Peers
+from toystore.core.membership.probing import FailureDetector
+from toystore.core.membership.swim import Swim
+from toystore.core.protocol.messages import (
     DeliverHints,
     DeliverHintsReply,
     DropHints,
@@ -32,17 +33,17 @@ from toystore.core.messages import (
     WriteReplica,
     WriteReplicaReply,
 )
-from toystore.core.peers import Peers
-from toystore.core.probing import FailureDetector
-from toystore.core.quorum import verdict
-from toystore.core.reading import Read
-from toystore.core.record import digest_of, newer, stamp_of, unpack_record
-from toystore.core.ring import Ring
-from toystore.core.sloppy_quorum import FALLBACK, OWNER, SloppyQuorum
-from toystore.core.stamp import HybridLogicalClock
-from toystore.core.storage import Storage
-from toystore.core.swim import Swim
-from toystore.core.writing import Write
+from toystore.core.repair.handoff import Handoff
+from toystore.core.requests import reading
+from toystore.core.requests.coordinator import Coordinator
+from toystore.core.requests.quorum import verdict
+from toystore.core.requests.reading import Read
+from toystore.core.requests.sloppy_quorum import FALLBACK, OWNER, SloppyQuorum
+from toystore.core.requests.writing import Write
+from toystore.core.ring.ring import Ring
+from toystore.core.storage import storage
+from toystore.core.storage.hints import Hints
+from toystore.core.storage.storage import Storage
 from toystore.engines.group_commit import GroupCommit
 
 Patch = pytest.MonkeyPatch
@@ -63,7 +64,7 @@ def hints_are_dropped_once_sent(patch: Patch) -> None:
 
 
 def refused_hints_are_dropped(patch: Patch) -> None:
-    patch.setattr("toystore.core.handoff._SAFE", tuple(ReplicaStatus))
+    patch.setattr("toystore.core.repair.handoff._SAFE", tuple(ReplicaStatus))
 
 
 def handoff_gives_up_after_one_failure(patch: Patch) -> None:
@@ -182,7 +183,7 @@ def read_repair_does_not_look_what_is_there(patch: Patch) -> None:
 
 def checksums_are_not_checked(patch: Patch) -> None:
     patch.setattr(storage, "check_record", stamp_of)
-    patch.setattr("toystore.core.record.check_record", stamp_of)
+    patch.setattr("toystore.core.data.record.check_record", stamp_of)
 
 
 def a_rotten_record_counts_as_not_found(patch: Patch) -> None:
@@ -206,7 +207,7 @@ def answers_leave_though_the_batch_was_undone(patch: Patch) -> None:
 
 
 def buckets_share_their_keys(patch: Patch) -> None:
-    for module in ("toystore.core.coordinator", "toystore.sim.audit"):
+    for module in ("toystore.core.requests.coordinator", "toystore.sim.audit"):
         patch.setattr(f"{module}.digest_of", lambda bucket, key: digest_of("default", key))
 
 
@@ -256,7 +257,7 @@ def one_vote_less_is_enough(patch: Patch) -> None:
     def faulty(needed: int, yes: int, pending: int) -> Any:
         return verdict(max(1, needed - 1), yes, pending)
 
-    patch.setattr("toystore.core.sloppy_quorum.verdict", faulty)
+    patch.setattr("toystore.core.requests.sloppy_quorum.verdict", faulty)
 
 
 def superseded_counts_as_a_vote(patch: Patch) -> None:

@@ -7,9 +7,9 @@ from functools import partial
 import pytest
 
 from toystore.check.history import OK, PUT, Row
-from toystore.core.handoff import Handoff
-from toystore.core.machine import ACTORS
-from toystore.core.store import StoreFullError
+from toystore.core.protocol.address import ACTORS
+from toystore.core.repair.handoff import Handoff
+from toystore.core.storage.store import StoreFullError
 from toystore.engines.base import MapFullError
 from toystore.sim import audit
 from toystore.sim.actor import BrokenMachineError

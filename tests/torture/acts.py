@@ -25,7 +25,7 @@ from tests.cluster.small_disk import fill
 from tests.cluster.workload import LaggingClock
 from toystore import AsyncClient, Overloaded, ToystoreError, Unavailable
 from toystore.client.clock import process_clock
-from toystore.core.record import Record
+from toystore.core.data.record import Record
 from toystore.wire import VERSION
 
 from .stage import SPLITS, Stage

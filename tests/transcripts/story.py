@@ -28,11 +28,12 @@ from typing import Any
 
 import pytest
 
-from toystore.core import messages
-from toystore.core.events import EVENTS
-from toystore.core.hints import Hints
-from toystore.core.machine import COORDINATOR, Address, Caller, Event, Peer
-from toystore.core.stamp import HybridLogicalClock
+from toystore.core.data.stamp import HybridLogicalClock
+from toystore.core.protocol import messages
+from toystore.core.protocol.address import COORDINATOR, Address, Caller, Peer
+from toystore.core.protocol.events import EVENTS
+from toystore.core.protocol.machine import Event
+from toystore.core.storage.hints import Hints
 from toystore.sim import audit
 from toystore.sim.actor import SimActor
 from toystore.sim.cluster import SimClock, SimCluster

@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from toystore.core import context, messages, record
-from toystore.core.machine import Event
-from toystore.core.stamp import unpack_stamp
+from toystore.core.data import context, record
+from toystore.core.data.stamp import unpack_stamp
+from toystore.core.protocol import messages
+from toystore.core.protocol.machine import Event
 
 PAIRING = ("request", "sequence", "bucket", "timeout_ms", "bytes_max")
 

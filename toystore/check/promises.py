@@ -31,7 +31,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from toystore.check.history import FAIL, GET, OK, PUT, Row, by_key
-from toystore.core.stamp import MINTER_BYTES
+from toystore.core.data.stamp import MINTER_BYTES
 
 _MINTER_HEX = 2 * MINTER_BYTES
 

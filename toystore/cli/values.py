@@ -13,7 +13,7 @@ from toystore import Found, Written
 from toystore.cli.options import CONTEXT, KEY, SERVED, VALUE, Common, N, R, W, common_options
 from toystore.cli.output import base64_of, print_json
 from toystore.client.call import VALUE_BYTES_MAX
-from toystore.core.context import unpack_context
+from toystore.core.data.context import unpack_context
 
 NOT_FOUND = 1
 

@@ -26,8 +26,8 @@ from toystore.client.request import (
     StatusRequest,
     Terms,
 )
-from toystore.core.context import unpack_context
-from toystore.core.settings import VALUE_BYTES_CAP
+from toystore.core.data.context import unpack_context
+from toystore.core.protocol.settings import VALUE_BYTES_CAP
 from toystore.net.endpoint import EndpointError, parse
 
 Key = str | bytes

@@ -16,7 +16,7 @@ import time
 from typing import Protocol
 
 from toystore.client.errors import ToystoreError
-from toystore.core.stamp import HybridLogicalClock, unpack_stamp
+from toystore.core.data.stamp import HybridLogicalClock, unpack_stamp
 
 
 class Clock(Protocol):

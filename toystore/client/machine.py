@@ -47,7 +47,7 @@ from toystore.client.errors import (
 )
 from toystore.client.request import BACKLOG, DONE, PAUSED, SENT, WAITING, Request, WriteRequest
 from toystore.client.window import Window
-from toystore.core.messages import (
+from toystore.core.protocol.messages import (
     Code,
     ErrorReply,
     GetReply,

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 from toystore.client.answer import Found, Load, Placement, RingTable, Written
 from toystore.client.clock import Clock
 from toystore.client.errors import ToystoreError
-from toystore.core.context import pack_context, unpack_context
-from toystore.core.messages import (
+from toystore.core.data.context import pack_context, unpack_context
+from toystore.core.protocol.messages import (
     Delete,
     Get,
     GetReply,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from toystore.core.store import StoreFullError
+from toystore.core.storage.store import StoreFullError
 from toystore.engines.base import Engine, EngineError, MapFullError
 from toystore.engines.folder import NO_ROOM
 from toystore.engines.group_commit import GroupCommit

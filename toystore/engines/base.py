@@ -18,8 +18,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from toystore.core.machine import Event
-from toystore.core.store import Store
+from toystore.core.protocol.machine import Event
+from toystore.core.storage.store import Store
 
 
 class EngineError(Exception):

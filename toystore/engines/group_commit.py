@@ -17,8 +17,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from toystore.core.machine import Address, Machine, Now, Outbox
-from toystore.core.messages import (
+from toystore.core.protocol.address import Address
+from toystore.core.protocol.machine import Machine, Now, Outbox
+from toystore.core.protocol.messages import (
     ROUTE_OF,
     DeliverHints,
     Delivery,
@@ -28,8 +29,8 @@ from toystore.core.messages import (
     WriteReplica,
     internal_reply,
 )
-from toystore.core.storage import WRITES, refuse_write
-from toystore.core.store import StoreFullError
+from toystore.core.storage.storage import WRITES, refuse_write
+from toystore.core.storage.store import StoreFullError
 from toystore.engines.base import Engine, EngineError, MapFullError
 
 BACKGROUND_BESIDE_FOREGROUND = 16

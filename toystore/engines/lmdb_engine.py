@@ -29,8 +29,8 @@ from typing import Any
 
 import lmdb
 
-from toystore.core.machine import Event, Outbox
-from toystore.core.store import StoreFullError, StoreSize
+from toystore.core.protocol.machine import Event, Outbox
+from toystore.core.storage.store import StoreFullError, StoreSize
 from toystore.engines import folder as files
 from toystore.engines.base import EngineError, MapFullError
 from toystore.engines.folder import NO_ROOM

@@ -10,8 +10,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 
-from toystore.core.machine import Event
-from toystore.core.store import StoreSize
+from toystore.core.protocol.machine import Event
+from toystore.core.storage.store import StoreSize
 
 
 class _Kind:

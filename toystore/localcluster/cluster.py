@@ -51,7 +51,7 @@ Tell = Callable[[str], None]
 
 
 class Log(Protocol):
-    """Writes an event of the vocabulary (toystore/core/events.py) to the runner's own log."""
+    """Writes an event of `toystore.core.protocol.events` to the runner's own log."""
 
     def __call__(self, event: str, /, **fields: Any) -> None:
         """Log it now."""

@@ -17,19 +17,17 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from toystore.core.machine import (
+from toystore.core.protocol.address import (
     COORDINATOR,
     GOSSIP,
     HANDOFF,
     STORAGE,
     Address,
     Caller,
-    Event,
-    Now,
-    Outbox,
     Peer,
 )
-from toystore.core.messages import (
+from toystore.core.protocol.machine import Event, Now, Outbox
+from toystore.core.protocol.messages import (
     EXCHANGED,
     Delivery,
     ExchangeReply,

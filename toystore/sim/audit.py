@@ -20,9 +20,9 @@ from collections.abc import Iterable, Sequence
 
 from toystore.check.history import OK, Row
 from toystore.check.promises import Violation
-from toystore.core.messages import MemberStatus
-from toystore.core.record import CorruptRecordError, digest_of, stamp_of, unpack_record
-from toystore.core.ring import Ring
+from toystore.core.data.record import CorruptRecordError, digest_of, stamp_of, unpack_record
+from toystore.core.protocol.messages import MemberStatus
+from toystore.core.ring.ring import Ring
 from toystore.sim.cluster import SimCluster
 
 HINTS = (b"h", b"q", b"t")

@@ -25,10 +25,10 @@ from toystore.client.request import (
     Terms,
     WriteRequest,
 )
-from toystore.core.context import unpack_context
-from toystore.core.machine import COORDINATOR, Caller, Peer
-from toystore.core.messages import GetReply
-from toystore.core.stamp import HybridLogicalClock
+from toystore.core.data.context import unpack_context
+from toystore.core.data.stamp import HybridLogicalClock
+from toystore.core.protocol.address import COORDINATOR, Caller, Peer
+from toystore.core.protocol.messages import GetReply
 from toystore.sim.cluster import SimClock, SimCluster
 from toystore.sim.network import Link
 

@@ -10,16 +10,17 @@ import hashlib
 from collections import Counter
 
 from toystore.check.promises import Loss
-from toystore.core.events import EVENTS
-from toystore.core.machine import COORDINATOR, Caller, Event, Now, Peer
-from toystore.core.ring import Member, Ring
-from toystore.core.settings import (
+from toystore.core.protocol.address import COORDINATOR, Caller, Peer
+from toystore.core.protocol.events import EVENTS
+from toystore.core.protocol.machine import Event, Now
+from toystore.core.protocol.settings import (
     BucketSettings,
     CoordinatorSettings,
     HandoffSettings,
     LimitSettings,
     SwimSettings,
 )
+from toystore.core.ring.ring import Member, Ring
 from toystore.sim.actor import BrokenMachineError
 from toystore.sim.network import Link, Network
 from toystore.sim.node import SimNode

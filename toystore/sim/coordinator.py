@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from toystore.core.admission import no_room
-from toystore.core.coordinator import Coordinator
-from toystore.core.machine import STORAGE, Address, Caller, Now, Peer
-from toystore.core.messages import (
+from toystore.core.data.record import stamp_of
+from toystore.core.protocol.address import STORAGE, Address, Caller, Peer
+from toystore.core.protocol.machine import Now
+from toystore.core.protocol.messages import (
     Code,
     Delivery,
     ErrorReply,
@@ -20,8 +20,9 @@ from toystore.core.messages import (
     Message,
     WriteReplica,
 )
-from toystore.core.record import stamp_of
-from toystore.core.writing import Write
+from toystore.core.requests.admission import no_room
+from toystore.core.requests.coordinator import Coordinator
+from toystore.core.requests.writing import Write
 from toystore.sim.actor import Letter, SimActor
 from toystore.wire import request_numbers
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import random
 
-from toystore.core.store import StoreFullError
+from toystore.core.storage.store import StoreFullError
 from toystore.engines.base import MapFullError
 from toystore.engines.memory import MemoryEngine
 

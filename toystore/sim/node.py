@@ -12,23 +12,21 @@ from typing import TYPE_CHECKING
 
 from toystore import __version__
 from toystore.check.promises import Loss
-from toystore.core.coordinator import Coordinator
-from toystore.core.handoff import Handoff
-from toystore.core.machine import (
+from toystore.core.membership.swim import Swim
+from toystore.core.protocol.address import (
     ACTORS,
     COORDINATOR,
     GOSSIP,
     HANDOFF,
     STORAGE,
     Caller,
-    Machine,
-    Now,
-    Outbox,
     Peer,
 )
-from toystore.core.messages import Leave, MembersChanged
-from toystore.core.storage import Storage, found
-from toystore.core.swim import Swim
+from toystore.core.protocol.machine import Machine, Now, Outbox
+from toystore.core.protocol.messages import Leave, MembersChanged
+from toystore.core.repair.handoff import Handoff
+from toystore.core.requests.coordinator import Coordinator
+from toystore.core.storage.storage import Storage, found
 from toystore.sim.actor import SimActor
 from toystore.sim.coordinator import SimCoordinator
 from toystore.sim.disk import SimDisk

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from toystore.core.machine import COORDINATOR, STORAGE, Address, Machine, Now, Peer
-from toystore.core.messages import (
+from toystore.core.protocol.address import COORDINATOR, STORAGE, Address, Peer
+from toystore.core.protocol.machine import Machine, Now
+from toystore.core.protocol.messages import (
     DeliverHints,
     Delivery,
     Message,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import zlib
 
-from toystore.core.stamp import STAMP_BYTES
+from toystore.core.data.stamp import STAMP_BYTES
 
 _FORMAT = b"\x01"
 _BYTES = 1 + STAMP_BYTES + 4

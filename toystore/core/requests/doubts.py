@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from toystore.core.machine import COORDINATOR, STORAGE, Peer
+from toystore.core.protocol.address import COORDINATOR, STORAGE, Peer
 
 PROBE_S = 1.0
 """How often a doubted coordinator is handed a write that somebody else is handed too."""

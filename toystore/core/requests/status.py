@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from toystore.core.desk import Desk, Held
-from toystore.core.machine import Address, Now
-from toystore.core.messages import StatusReply, StorageStatus
+from toystore.core.protocol.address import Address
+from toystore.core.protocol.machine import Now
+from toystore.core.protocol.messages import StatusReply, StorageStatus
+from toystore.core.requests.desk import Desk, Held
 
 STATUS_WAIT_S = 0.5
 """Without the disk's part by then, the rest is told."""

@@ -19,9 +19,9 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from toystore.core.record import DIGEST_BYTES, CorruptRecordError, check_record, stamp_of
-from toystore.core.settings import ARRAY_ITEMS_CAP
-from toystore.core.store import Store
+from toystore.core.data.record import DIGEST_BYTES, CorruptRecordError, check_record, stamp_of
+from toystore.core.protocol.settings import ARRAY_ITEMS_CAP
+from toystore.core.storage.store import Store
 
 _TIME_BYTES = 8
 _TOTAL = struct.Struct(">QQ")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from toystore.core.messages import MembersChanged, MemberState, MemberStatus
+from toystore.core.protocol.messages import MembersChanged, MemberState, MemberStatus
 
 _LIVING = (MemberStatus.ALIVE, MemberStatus.SUSPECT)
 

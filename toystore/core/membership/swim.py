@@ -32,11 +32,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from toystore.core.agreement import Agreement, Setting
-from toystore.core.disks import Disks
-from toystore.core.machine import COORDINATOR, HANDOFF, Address, Now, Outbox, Peer
-from toystore.core.members import Members, beats, merge
-from toystore.core.messages import (
+from toystore.core.membership.agreement import Agreement, Setting
+from toystore.core.membership.disks import Disks
+from toystore.core.membership.members import Members, beats, merge
+from toystore.core.membership.peers import Peers
+from toystore.core.membership.probing import FailureDetector
+from toystore.core.protocol.address import COORDINATOR, HANDOFF, Address, Peer
+from toystore.core.protocol.machine import Now, Outbox
+from toystore.core.protocol.messages import (
     Ack,
     CompareSettings,
     Exchange,
@@ -55,9 +58,7 @@ from toystore.core.messages import (
     Refused,
     SendFailed,
 )
-from toystore.core.peers import Peers
-from toystore.core.probing import FailureDetector
-from toystore.core.settings import SwimSettings
+from toystore.core.protocol.settings import SwimSettings
 
 _EVENT_OF = {
     MemberStatus.ALIVE: "member.alive",

@@ -16,18 +16,11 @@ so one seed replays everything.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from toystore.core.messages import Delivery, Message
-
-GOSSIP = "gossip"
-STORAGE = "storage"
-COORDINATOR = "coordinator"
-HANDOFF = "handoff"
-ACTORS = (GOSSIP, STORAGE, COORDINATOR, HANDOFF)
+from toystore.core.protocol.address import Address
+from toystore.core.protocol.messages import Delivery, Message
 
 FLUSH_ROUNDS_MAX = 8
 """How often in a turn a flush may cause another: a failed send turns a machine elsewhere."""
@@ -43,22 +36,6 @@ class Now(NamedTuple):
     """Seconds since some fixed moment; never runs backwards."""
     wall_us: int
     """Microseconds since 1970-01-01 UTC, as this node believes."""
-
-
-class Peer(NamedTuple):
-    """The address of an actor: a node's name and the actor's."""
-
-    node: str
-    actor: str
-
-
-class Caller(NamedTuple):
-    """Whoever stands behind the client port: the frames that lead a reply back."""
-
-    envelope: tuple[bytes, ...]
-
-
-Address = Peer | Caller
 
 
 class Event(NamedTuple):
@@ -86,7 +63,7 @@ class Outbox:
             queue.append(message)
 
     def log(self, event: str, **fields: Any) -> None:
-        """Note an event of the vocabulary in `toystore.core.events`."""
+        """Note an event of the vocabulary in `toystore.core.protocol.events`."""
         self.events.append(Event(event, fields))
 
     def flush(

@@ -8,8 +8,15 @@ not vote.  It may vote if nobody remembers another by the time the node has join
 
 from __future__ import annotations
 
-from toystore.core.machine import STORAGE, Outbox, Peer
-from toystore.core.messages import LoadDisks, LoadDisksReply, MemberState, SaveDisk, SettleDisk
+from toystore.core.protocol.address import STORAGE, Peer
+from toystore.core.protocol.machine import Outbox
+from toystore.core.protocol.messages import (
+    LoadDisks,
+    LoadDisksReply,
+    MemberState,
+    SaveDisk,
+    SettleDisk,
+)
 
 
 class Disks:

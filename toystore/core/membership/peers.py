@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import random
 
-from toystore.core.machine import GOSSIP, Outbox, Peer
-from toystore.core.members import Members, sends_max
-from toystore.core.messages import Gossip, MemberState, MemberStatus, Message
-from toystore.core.settings import SwimSettings
+from toystore.core.membership.members import Members, sends_max
+from toystore.core.protocol.address import GOSSIP, Peer
+from toystore.core.protocol.machine import Outbox
+from toystore.core.protocol.messages import Gossip, MemberState, MemberStatus, Message
+from toystore.core.protocol.settings import SwimSettings
 
 
 class Peers:

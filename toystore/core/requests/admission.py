@@ -9,10 +9,10 @@ higher ones: it can be read and deleted all the same.
 
 from __future__ import annotations
 
-from toystore.core.context import unpack_context
-from toystore.core.messages import Delete, Get, Put
-from toystore.core.settings import KEY_BYTES_CAP, CoordinatorSettings
-from toystore.core.stamp import STAMP_BYTES, TIME_US_MAX, unpack_stamp
+from toystore.core.data.context import unpack_context
+from toystore.core.data.stamp import STAMP_BYTES, TIME_US_MAX, unpack_stamp
+from toystore.core.protocol.messages import Delete, Get, Put
+from toystore.core.protocol.settings import KEY_BYTES_CAP, CoordinatorSettings
 
 
 def fault_in(request: Get | Put | Delete, settings: CoordinatorSettings) -> str | None:

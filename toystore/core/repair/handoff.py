@@ -27,8 +27,10 @@ import random
 from collections.abc import Iterable
 from enum import Enum
 
-from toystore.core.machine import STORAGE, Address, Now, Outbox, Peer
-from toystore.core.messages import (
+from toystore.core.data.record import stamp_of
+from toystore.core.protocol.address import STORAGE, Address, Peer
+from toystore.core.protocol.machine import Now, Outbox
+from toystore.core.protocol.messages import (
     CountHints,
     CountHintsReply,
     DeliverHints,
@@ -47,8 +49,7 @@ from toystore.core.messages import (
     TakeHints,
     TakeHintsReply,
 )
-from toystore.core.record import stamp_of
-from toystore.core.settings import HandoffSettings
+from toystore.core.protocol.settings import HandoffSettings
 
 PAUSES_MAX = 16
 """An owner that takes nothing is tried no more seldom than about every so many ``retry_s``."""

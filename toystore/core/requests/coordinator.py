@@ -18,12 +18,11 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from toystore.core.admission import ahead_s, fault_in, no_room, place_fault
-from toystore.core.context import unpack_context
-from toystore.core.desk import Desk
-from toystore.core.forwarding import Forward
-from toystore.core.machine import GOSSIP, Address, Now, Outbox, Peer
-from toystore.core.messages import (
+from toystore.core.data.context import unpack_context
+from toystore.core.data.record import digest_of
+from toystore.core.protocol.address import GOSSIP, Address, Peer
+from toystore.core.protocol.machine import Now, Outbox
+from toystore.core.protocol.messages import (
     Code,
     Delete,
     ErrorReply,
@@ -50,13 +49,15 @@ from toystore.core.messages import (
     WriteReplicaReply,
     WriteReply,
 )
-from toystore.core.reachability import Reachability
-from toystore.core.reading import Read
-from toystore.core.record import digest_of
-from toystore.core.ring import Ring
-from toystore.core.settings import CoordinatorSettings
-from toystore.core.status import StatusQuery
-from toystore.core.writing import Write
+from toystore.core.protocol.settings import CoordinatorSettings
+from toystore.core.requests.admission import ahead_s, fault_in, no_room, place_fault
+from toystore.core.requests.desk import Desk
+from toystore.core.requests.forwarding import Forward
+from toystore.core.requests.reachability import Reachability
+from toystore.core.requests.reading import Read
+from toystore.core.requests.status import StatusQuery
+from toystore.core.requests.writing import Write
+from toystore.core.ring.ring import Ring
 
 LINKS_WAIT_S = 1.0
 """A node that has joined serves after this long even if links to the living are missing."""

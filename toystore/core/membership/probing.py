@@ -30,11 +30,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from toystore.core.machine import Now
-from toystore.core.members import LIVING, Members, suspicion_s
-from toystore.core.messages import Ack, MemberState, MemberStatus, Ping, PingReq, SendFailed
-from toystore.core.peers import Peers
-from toystore.core.settings import SwimSettings
+from toystore.core.membership.members import LIVING, Members, suspicion_s
+from toystore.core.membership.peers import Peers
+from toystore.core.protocol.machine import Now
+from toystore.core.protocol.messages import (
+    Ack,
+    MemberState,
+    MemberStatus,
+    Ping,
+    PingReq,
+    SendFailed,
+)
+from toystore.core.protocol.settings import SwimSettings
 
 LINKING_S = 1.0
 """How long it may take, at most, until all can reach a member that has just come (back)."""

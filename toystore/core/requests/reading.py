@@ -12,10 +12,11 @@ every owner that answered with something older, or with nothing, take the newest
 
 from __future__ import annotations
 
-from toystore.core.context import pack_context
-from toystore.core.desk import Desk
-from toystore.core.machine import Address, Now
-from toystore.core.messages import (
+from toystore.core.data.context import pack_context
+from toystore.core.data.record import CorruptRecordError, Record, newer, unpack_record
+from toystore.core.protocol.address import Address
+from toystore.core.protocol.machine import Now
+from toystore.core.protocol.messages import (
     Code,
     Get,
     GetReply,
@@ -25,8 +26,15 @@ from toystore.core.messages import (
     RepairReplica,
     ReplicaStatus,
 )
-from toystore.core.record import CorruptRecordError, Record, newer, unpack_record
-from toystore.core.sloppy_quorum import CLOSED, DEFERRED, FALLBACK, OPEN, OWNER, SloppyQuorum
+from toystore.core.requests.desk import Desk
+from toystore.core.requests.sloppy_quorum import (
+    CLOSED,
+    DEFERRED,
+    FALLBACK,
+    OPEN,
+    OWNER,
+    SloppyQuorum,
+)
 
 _OK = int(ReplicaStatus.OK)
 _NOT_FOUND = int(ReplicaStatus.NOT_FOUND)

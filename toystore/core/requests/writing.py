@@ -17,9 +17,11 @@ is the same write, and read repair sees to what it left behind.
 
 from __future__ import annotations
 
-from toystore.core.desk import Desk
-from toystore.core.machine import Address, Now
-from toystore.core.messages import (
+from toystore.core.data.record import pack_record
+from toystore.core.data.stamp import STAMP_BYTES
+from toystore.core.protocol.address import Address
+from toystore.core.protocol.machine import Now
+from toystore.core.protocol.messages import (
     Code,
     Delete,
     Message,
@@ -30,9 +32,15 @@ from toystore.core.messages import (
     WriteReplicaReply,
     WriteReply,
 )
-from toystore.core.record import pack_record
-from toystore.core.sloppy_quorum import CLOSED, FALLBACK, OPEN, OVERLOADED, OWNER, SloppyQuorum
-from toystore.core.stamp import STAMP_BYTES
+from toystore.core.requests.desk import Desk
+from toystore.core.requests.sloppy_quorum import (
+    CLOSED,
+    FALLBACK,
+    OPEN,
+    OVERLOADED,
+    OWNER,
+    SloppyQuorum,
+)
 
 _OK = int(ReplicaStatus.OK)
 _SUPERSEDED = int(ReplicaStatus.SUPERSEDED)

@@ -21,9 +21,17 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from toystore.core.hints import Hints, HintTotal
-from toystore.core.machine import Address, Now, Outbox
-from toystore.core.messages import (
+from toystore.core.data.record import (
+    DIGEST_BYTES,
+    CorruptRecordError,
+    check_record,
+    newer,
+    same_key,
+    stamp_of,
+)
+from toystore.core.protocol.address import Address
+from toystore.core.protocol.machine import Now, Outbox
+from toystore.core.protocol.messages import (
     CountHints,
     CountHintsReply,
     DeliverHints,
@@ -46,15 +54,8 @@ from toystore.core.messages import (
     WriteReplica,
     WriteReplicaReply,
 )
-from toystore.core.record import (
-    DIGEST_BYTES,
-    CorruptRecordError,
-    check_record,
-    newer,
-    same_key,
-    stamp_of,
-)
-from toystore.core.store import Store, fits_a_key
+from toystore.core.storage.hints import Hints, HintTotal
+from toystore.core.storage.store import Store, fits_a_key
 
 _OK = int(ReplicaStatus.OK)
 _SUPERSEDED = int(ReplicaStatus.SUPERSEDED)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeGuard
 
-from toystore.core.machine import Outbox
-from toystore.core.messages import CompareSettings
+from toystore.core.protocol.machine import Outbox
+from toystore.core.protocol.messages import CompareSettings
 
 Setting = int | float | str
 

@@ -25,7 +25,7 @@ import struct
 import zlib
 from typing import NamedTuple
 
-from toystore.core.stamp import STAMP_BYTES
+from toystore.core.data.stamp import STAMP_BYTES
 
 FORMAT = 1
 TOMBSTONE = 1

@@ -17,11 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from toystore.core.desk import Held
-from toystore.core.machine import COORDINATOR, Now, Peer
-from toystore.core.messages import Code, ErrorReply, Message, SupersededReply, WriteReply
-from toystore.core.stamp import STAMP_BYTES
-from toystore.core.writing import Write
+from toystore.core.data.stamp import STAMP_BYTES
+from toystore.core.protocol.address import COORDINATOR, Peer
+from toystore.core.protocol.machine import Now
+from toystore.core.protocol.messages import Code, ErrorReply, Message, SupersededReply, WriteReply
+from toystore.core.requests.desk import Held
+from toystore.core.requests.writing import Write
 
 _ASK_ANOTHER = (Code.NOT_SERVING, Code.OVERLOADED, Code.UNAVAILABLE)
 

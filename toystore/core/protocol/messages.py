@@ -16,7 +16,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from toystore.core.machine import COORDINATOR, GOSSIP, HANDOFF, STORAGE, Address
+from toystore.core.protocol.address import COORDINATOR, GOSSIP, HANDOFF, STORAGE, Address
 
 
 class Code(IntEnum):

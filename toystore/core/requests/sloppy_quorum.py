@@ -23,11 +23,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from toystore.core.desk import Desk, Held
-from toystore.core.latencies import Latencies
-from toystore.core.machine import Address, Now, Peer
-from toystore.core.messages import Code, Message
-from toystore.core.quorum import Verdict, verdict
+from toystore.core.protocol.address import Address, Peer
+from toystore.core.protocol.machine import Now
+from toystore.core.protocol.messages import Code, Message
+from toystore.core.requests.desk import Desk, Held
+from toystore.core.requests.latencies import Latencies
+from toystore.core.requests.quorum import Verdict, verdict
 
 OPEN, SILENT, DEFERRED, OWNER, FALLBACK, OVERLOADED, CLOSED = range(7)
 

@@ -20,13 +20,14 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
 
-from toystore.core.doubts import Doubts
-from toystore.core.latencies import Latencies
-from toystore.core.machine import COORDINATOR, STORAGE, Address, Now, Outbox, Peer
-from toystore.core.messages import Code, ErrorReply, Message
-from toystore.core.queue_limit import QueueLimit
-from toystore.core.settings import CoordinatorSettings
-from toystore.core.stamp import HybridLogicalClock
+from toystore.core.data.stamp import HybridLogicalClock
+from toystore.core.protocol.address import COORDINATOR, STORAGE, Address, Peer
+from toystore.core.protocol.machine import Now, Outbox
+from toystore.core.protocol.messages import Code, ErrorReply, Message
+from toystore.core.protocol.settings import CoordinatorSettings
+from toystore.core.requests.doubts import Doubts
+from toystore.core.requests.latencies import Latencies
+from toystore.core.requests.queue_limit import QueueLimit
 
 _NUMBER_BITS = 48
 _CROWD = 4  # so many times requests_max may lie here when most are answered and only settling

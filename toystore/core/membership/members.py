@@ -24,7 +24,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from toystore.core.messages import MemberState, MemberStatus
+from toystore.core.protocol.messages import MemberState, MemberStatus
 
 INCARNATION_MAX = 2**48
 """No member refutes this often: a higher number is not believed."""

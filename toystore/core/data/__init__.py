@@ -1,0 +1,1 @@
+"""What is stored: records, the stamps that order them, the contexts that clients carry."""

@@ -1,0 +1,1 @@
+"""What every room stands on: machines, the messages they exchange, the words they log."""

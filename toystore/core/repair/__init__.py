@@ -1,0 +1,1 @@
+"""How a replica gets what it has missed."""

@@ -1,0 +1,1 @@
+"""One get or put from its admission to its answer."""
