@@ -29,16 +29,10 @@ from actors import log
 from actors.sockets import Door, Link, Mailbox
 from actors.surroundings import Surroundings, inproc, now
 from toystore.core.protocol.address import Address, Peer
+from toystore.core.protocol.failures import internal_reply
 from toystore.core.protocol.machine import Event, Machine, Now, Outbox
-from toystore.core.protocol.messages import (
-    Delivery,
-    Leave,
-    LinkUp,
-    MembersChanged,
-    Message,
-    SendFailed,
-    internal_reply,
-)
+from toystore.core.protocol.messages import Delivery, Message
+from toystore.core.protocol.messages.local import Leave, LinkUp, MembersChanged, SendFailed
 from toystore.net.connection import Connection
 
 RESTARTS_MAX = 8

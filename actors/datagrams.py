@@ -20,15 +20,9 @@ import zmq
 from actors.sockets import GOODBYE_MS, Door, bind, received, tuned
 from actors.surroundings import Surroundings
 from toystore.core.protocol.address import GOSSIP, Address, Peer
-from toystore.core.protocol.messages import (
-    Ack,
-    Delivery,
-    Gossip,
-    Message,
-    Ping,
-    PingReq,
-    SendFailed,
-)
+from toystore.core.protocol.messages import Delivery, Message
+from toystore.core.protocol.messages.local import SendFailed
+from toystore.core.protocol.routes import Carrier, carried_by
 from toystore.net.connection import Connection, Monitor
 from toystore.net.endpoint import Endpoint
 
@@ -39,7 +33,7 @@ INBOX_FRAMES_MAX = 1000
 class Datagrams(Door):
     """The pair of sockets, and who is reachable through them."""
 
-    ACCEPTS = frozenset({Ping, PingReq, Ack, Gossip})
+    ACCEPTS = carried_by(Carrier.DATAGRAM, GOSSIP)
 
     def __init__(self, surroundings: Surroundings) -> None:
         super().__init__("gossip", surroundings, GOSSIP)

@@ -14,14 +14,9 @@ from actors.surroundings import inproc, tcp
 from toystore.core.membership.swim import Swim
 from toystore.core.protocol.address import COORDINATOR, GOSSIP, HANDOFF, STORAGE, Address, Peer
 from toystore.core.protocol.machine import Now
-from toystore.core.protocol.messages import (
-    EXCHANGED,
-    Delivery,
-    ExchangeReply,
-    LinkLost,
-    LinkUp,
-    Message,
-)
+from toystore.core.protocol.messages import Delivery, Message
+from toystore.core.protocol.messages.local import LinkLost, LinkUp
+from toystore.core.protocol.routes import ROUTE_OF, Carrier
 
 
 class RefusedError(Exception):
@@ -81,15 +76,20 @@ class GossipActor(Actor):
         """
         if not isinstance(address, Peer) or address.actor != GOSSIP:
             return super().deliver(address, messages)
+        link = self._exchanges[address.node]
+        by_kind: dict[type[Message], list[Message]] = {}
+        for message in messages:
+            by_kind.setdefault(type(message), []).append(message)
+        datagrams: list[Message] = []
         news: list[Delivery] = []
-        send_of = dict.fromkeys(EXCHANGED, self._exchanges[address.node].send)
-        for kind, send in (send_of | {ExchangeReply: self.mailbox.send}).items():
-            chosen: list[Message] = [message for message in messages if type(message) is kind]
-            messages = [message for message in messages if type(message) is not kind]
-            if chosen:
-                news += send(address, chosen)
-        if messages:
-            news += self.datagrams.send(address, messages)
+        for kind, some in by_kind.items():
+            route = ROUTE_OF[kind]
+            if route.carrier is Carrier.DATAGRAM:
+                datagrams += some
+            else:
+                news += (self.mailbox if route.is_reply else link).send(address, some)
+        if datagrams:
+            news += self.datagrams.send(address, datagrams)
         return news
 
     def _link_news(self) -> list[Delivery]:

@@ -35,25 +35,15 @@ import zmq
 from actors import log
 from actors.surroundings import Surroundings
 from toystore.core.protocol.address import COORDINATOR, Address, Caller, Peer
-from toystore.core.protocol.messages import (
-    ROUTE_OF,
-    Code,
-    Delete,
-    Delivery,
+from toystore.core.protocol.failures import error_instead
+from toystore.core.protocol.messages import Delivery, Message
+from toystore.core.protocol.messages.client import (
     ErrorReply,
-    Get,
-    LinkLost,
-    LinkUp,
-    Message,
-    Owners,
-    Put,
-    Refused,
-    RingLoad,
-    SendFailed,
-    Status,
-    error_instead,
-    takes,
 )
+from toystore.core.protocol.messages.codes import Code
+from toystore.core.protocol.messages.gossip import Refused
+from toystore.core.protocol.messages.local import LinkLost, LinkUp, SendFailed
+from toystore.core.protocol.routes import Carrier, carried_by, taken_by
 from toystore.core.requests.admission import no_room
 from toystore.net import listening
 from toystore.net.connection import Connection, Monitor
@@ -229,7 +219,7 @@ class Mailbox(Door):
     def __init__(self, surroundings: Surroundings, actor: str, *addresses: str) -> None:
         super().__init__(actor, surroundings, actor)
         self.socket = bound_router(surroundings, PEER_FRAMES_MAX, addresses)
-        self._accepts = frozenset(kind for kind in ROUTE_OF if takes(actor, kind))
+        self._accepts = taken_by(actor)
         self._routes: dict[Peer, bytes] = {}
 
     def sockets(self) -> Iterable[zmq.Socket[bytes]]:
@@ -290,7 +280,7 @@ class ClientPort(Door):
     ``[identity]`` are served alike.
     """
 
-    ACCEPTS = frozenset({Get, Put, Delete, Status, Owners, RingLoad})
+    ACCEPTS = carried_by(Carrier.CLIENT_PORT, COORDINATOR)
 
     def __init__(
         self, surroundings: Surroundings, addresses: Iterable[str], room: Callable[[], float]

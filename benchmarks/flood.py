@@ -20,15 +20,9 @@ import msgpack
 import zmq
 
 from toystore.core.data.stamp import STAMP_BYTES, HybridLogicalClock
-from toystore.core.protocol.messages import (
-    ROUTE_OF,
-    Code,
-    ErrorReply,
-    Get,
-    GetReply,
-    Put,
-    WriteReply,
-)
+from toystore.core.protocol.messages.client import ErrorReply, Get, GetReply, Put, WriteReply
+from toystore.core.protocol.messages.codes import Code
+from toystore.core.protocol.routes import ROUTE_OF
 from toystore.wire import encode
 
 SERVED = "served"

@@ -33,35 +33,34 @@ from toystore.core.data.context import pack_context
 from toystore.core.data.record import digest_of, pack_record
 from toystore.core.data.stamp import pack_stamp
 from toystore.core.protocol.address import GOSSIP, HANDOFF, STORAGE, Peer
-from toystore.core.protocol.messages import (
-    Ack,
-    Code,
+from toystore.core.protocol.messages import Message
+from toystore.core.protocol.messages.client import (
     Delete,
-    DeliverHints,
-    DropHints,
     ErrorReply,
-    Exchange,
     Get,
     GetReply,
-    Gossip,
-    MemberState,
-    Message,
     Owners,
     OwnersReply,
+    Put,
+    WriteReply,
+)
+from toystore.core.protocol.messages.codes import Code, ReplicaStatus
+from toystore.core.protocol.messages.disk import SaveDisk, StorageStatus, StorageStatusReply
+from toystore.core.protocol.messages.gossip import (
+    Ack,
+    Exchange,
+    Gossip,
+    MemberState,
     Ping,
     PingReq,
-    Put,
-    ReadReplica,
     Refused,
+)
+from toystore.core.protocol.messages.hints import DeliverHints, DropHints, TakeHints
+from toystore.core.protocol.messages.replica import (
+    ReadReplica,
     RepairReplica,
-    ReplicaStatus,
-    SaveDisk,
-    StorageStatus,
-    StorageStatusReply,
-    TakeHints,
     WriteReplica,
     WriteReplicaReply,
-    WriteReply,
 )
 from toystore.localcluster.ports import reserve_ports
 from toystore.wire import ARRAYS_MAX, FRAME_BYTES_MAX, VERSION, Header, decode, encode

@@ -26,22 +26,12 @@ from toystore.core.data.record import digest_of, pack_record
 from toystore.core.data.stamp import pack_stamp
 from toystore.core.protocol.address import COORDINATOR, Peer
 from toystore.core.protocol.machine import Now, Outbox
-from toystore.core.protocol.messages import (
-    WIRE,
-    Code,
-    Get,
-    GetReply,
-    MemberState,
-    MemberStatus,
-    Message,
-    Priority,
-    Put,
-    ReplicaStatus,
-    Route,
-    StorageStatus,
-    StorageStatusReply,
-    WriteReply,
-)
+from toystore.core.protocol.messages import Message
+from toystore.core.protocol.messages.client import Get, GetReply, Put, WriteReply
+from toystore.core.protocol.messages.codes import Code, MemberStatus, ReplicaStatus
+from toystore.core.protocol.messages.disk import StorageStatus, StorageStatusReply
+from toystore.core.protocol.messages.gossip import MemberState
+from toystore.core.protocol.routes import WIRE, Priority, Route
 from toystore.core.protocol.settings import (
     ARRAY_ITEMS_CAP,
     KEY_BYTES_CAP,

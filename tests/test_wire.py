@@ -10,20 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toystore.core.protocol.address import Peer
-from toystore.core.protocol.messages import (
-    WIRE,
-    DeliverHints,
-    Exchange,
+from toystore.core.protocol.messages.client import (
     Get,
     GetReply,
-    MembersChanged,
-    MemberState,
     OwnersReply,
     RingLoadReply,
     Status,
     StatusReply,
-    WriteReplica,
 )
+from toystore.core.protocol.messages.gossip import Exchange, MemberState
+from toystore.core.protocol.messages.hints import DeliverHints
+from toystore.core.protocol.messages.local import MembersChanged
+from toystore.core.protocol.messages.replica import WriteReplica
+from toystore.core.protocol.routes import WIRE
 from toystore.core.protocol.settings import ARRAY_ITEMS_CAP
 from toystore.wire import (
     ARRAYS_MAX,

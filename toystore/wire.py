@@ -26,7 +26,8 @@ from typing import Any, NamedTuple
 import msgpack
 
 from toystore.core.protocol.address import Peer
-from toystore.core.protocol.messages import ROUTE_BY_TAG, ROUTE_OF, Delete, Get, Message, Put
+from toystore.core.protocol.messages import Message
+from toystore.core.protocol.routes import ROUTE_BY_TAG, ROUTE_OF
 from toystore.core.protocol.settings import ARRAY_ITEMS_CAP, KEY_BYTES_CAP, VALUE_BYTES_CAP
 
 VERSION = 1
@@ -261,5 +262,5 @@ def _shape(message_type: type[Any]) -> _Shape:
 
 
 _TAG_OF: dict[type[Any], int] = {kind: route.tag for kind, route in ROUTE_OF.items()}
-_REFUSED_UNREAD = frozenset(_TAG_OF[kind] for kind in (Get, Put, Delete))
+_REFUSED_UNREAD = frozenset(route.tag for route in ROUTE_BY_TAG.values() if route.queued)
 _SHAPES: dict[int, _Shape] = {tag: _shape(route.type) for tag, route in ROUTE_BY_TAG.items()}

@@ -12,8 +12,7 @@ import zmq
 
 from toystore.core.data.context import pack_context
 from toystore.core.data.stamp import HybridLogicalClock, pack_stamp
-from toystore.core.protocol.messages import (
-    Code,
+from toystore.core.protocol.messages.client import (
     Delete,
     ErrorReply,
     Get,
@@ -28,6 +27,7 @@ from toystore.core.protocol.messages import (
     SupersededReply,
     WriteReply,
 )
+from toystore.core.protocol.messages.codes import Code
 from toystore.wire import FrameError, decode, encode
 
 HOLD = object()

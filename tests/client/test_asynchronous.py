@@ -10,7 +10,8 @@ import zmq
 
 from toystore import AsyncClient, Found, Overloaded, ToystoreError, Written
 from toystore.client import asynchronous, sockets
-from toystore.core.protocol.messages import Code, ErrorReply
+from toystore.core.protocol.messages.client import ErrorReply
+from toystore.core.protocol.messages.codes import Code
 
 from .fake import HOLD, until
 

@@ -11,7 +11,7 @@ import pytest
 
 from toystore import Client, Timeout
 from toystore.core.data.stamp import unpack_stamp
-from toystore.core.protocol.messages import Get, Put
+from toystore.core.protocol.messages.client import Get, Put
 
 from .fake import HOLD, until
 

@@ -14,8 +14,7 @@ from toystore.client.errors import Timeout, ToystoreError, Unavailable
 from toystore.client.machine import CONNECT_S, PAUSE_S, ClientMachine
 from toystore.client.request import DONE, PAUSED, SENT, WAITING, GetRequest, PutRequest, Terms
 from toystore.core.data.stamp import pack_stamp
-from toystore.core.protocol.messages import (
-    Code,
+from toystore.core.protocol.messages.client import (
     ErrorReply,
     Get,
     GetReply,
@@ -23,6 +22,7 @@ from toystore.core.protocol.messages import (
     SupersededReply,
     WriteReply,
 )
+from toystore.core.protocol.messages.codes import Code
 from toystore.wire import decode, encode
 
 from .fake import SkewedClock

@@ -24,7 +24,15 @@ from toystore import (
 )
 from toystore.core.data.context import pack_context, unpack_context
 from toystore.core.data.stamp import NO_STAMP, unpack_stamp
-from toystore.core.protocol.messages import Code, Delete, ErrorReply, Get, GetReply, Put, WriteReply
+from toystore.core.protocol.messages.client import (
+    Delete,
+    ErrorReply,
+    Get,
+    GetReply,
+    Put,
+    WriteReply,
+)
+from toystore.core.protocol.messages.codes import Code
 from toystore.wire import encode
 
 from .fake import HOLD, SkewedClock, until

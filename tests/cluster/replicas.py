@@ -12,7 +12,8 @@ import zmq
 from toystore.config import ClusterConfig, MemberConfig
 from toystore.core.data.record import Record, digest_of, unpack_record
 from toystore.core.protocol.address import COORDINATOR, Peer
-from toystore.core.protocol.messages import ReadReplica, ReadReplicaReply, ReplicaStatus
+from toystore.core.protocol.messages.codes import ReplicaStatus
+from toystore.core.protocol.messages.replica import ReadReplica, ReadReplicaReply
 from toystore.core.ring.ring import Ring
 from toystore.net.endpoint import Endpoint
 from toystore.wire import Header, decode, encode

@@ -13,7 +13,7 @@ from toystore import AsyncClient, Found
 from toystore.client.clock import Clock
 from toystore.client.request import GetRequest
 from toystore.core.data.context import unpack_context
-from toystore.core.protocol.messages import GetReply
+from toystore.core.protocol.messages.client import GetReply
 
 
 class Told(NamedTuple):

@@ -10,7 +10,8 @@ from toystore import BadRequest
 from toystore.core.data.record import digest_of, pack_record
 from toystore.core.data.stamp import pack_stamp
 from toystore.core.protocol.address import COORDINATOR, Peer
-from toystore.core.protocol.messages import ReplicaStatus, WriteReplica, WriteReplicaReply
+from toystore.core.protocol.messages.codes import ReplicaStatus
+from toystore.core.protocol.messages.replica import WriteReplica, WriteReplicaReply
 from toystore.wire import Header, decode, encode
 
 from .replicas import copies, owners_of

@@ -15,21 +15,13 @@ from toystore.core.data.stamp import pack_stamp
 from toystore.core.protocol.address import COORDINATOR, GOSSIP, STORAGE, Caller, Peer
 from toystore.core.protocol.events import EVENTS
 from toystore.core.protocol.machine import Now, Outbox
-from toystore.core.protocol.messages import (
-    Code,
-    Delete,
-    ErrorReply,
-    Get,
-    LinkLost,
-    LinkUp,
-    MembersChanged,
-    MemberState,
-    MemberStatus,
-    Put,
+from toystore.core.protocol.messages.client import Delete, ErrorReply, Get, Put
+from toystore.core.protocol.messages.codes import Code, MemberStatus, ReplicaStatus
+from toystore.core.protocol.messages.gossip import MemberState
+from toystore.core.protocol.messages.local import LinkLost, LinkUp, MembersChanged, SendFailed
+from toystore.core.protocol.messages.replica import (
     ReadReplica,
     ReadReplicaReply,
-    ReplicaStatus,
-    SendFailed,
     WriteReplica,
     WriteReplicaReply,
 )

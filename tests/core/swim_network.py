@@ -18,21 +18,20 @@ from toystore.core.membership.swim import Swim
 from toystore.core.protocol.address import COORDINATOR, GOSSIP, STORAGE, Peer
 from toystore.core.protocol.events import EVENTS
 from toystore.core.protocol.machine import Now, Outbox
-from toystore.core.protocol.messages import (
+from toystore.core.protocol.messages.codes import MemberStatus
+from toystore.core.protocol.messages.disk import LoadDisks, LoadDisksReply, SaveDisk, SettleDisk
+from toystore.core.protocol.messages.gossip import (
     CompareSettings,
     Exchange,
     ExchangeReply,
+    MemberState,
+)
+from toystore.core.protocol.messages.local import (
     Leave,
     LinkLost,
     LinkUp,
-    LoadDisks,
-    LoadDisksReply,
     MembersChanged,
-    MemberState,
-    MemberStatus,
-    SaveDisk,
     SendFailed,
-    SettleDisk,
 )
 from toystore.core.protocol.settings import SwimSettings
 

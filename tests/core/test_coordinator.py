@@ -19,23 +19,20 @@ from coordinator_scene import (
 )
 
 from toystore.core.protocol.address import COORDINATOR, STORAGE, Peer
-from toystore.core.protocol.messages import (
-    Code,
+from toystore.core.protocol.messages.client import (
     ErrorReply,
     GetReply,
-    Leave,
-    LinkLost,
     Owners,
     OwnersReply,
-    ReadReplicaReply,
     RingLoad,
     RingLoadReply,
     Status,
-    StorageStatus,
-    StorageStatusReply,
-    WriteReplicaReply,
     WriteReply,
 )
+from toystore.core.protocol.messages.codes import Code
+from toystore.core.protocol.messages.disk import StorageStatus, StorageStatusReply
+from toystore.core.protocol.messages.local import Leave, LinkLost
+from toystore.core.protocol.messages.replica import ReadReplicaReply, WriteReplicaReply
 from toystore.core.protocol.settings import LimitSettings
 from toystore.core.requests.coordinator import LINKS_WAIT_S
 from toystore.core.requests.queue_limit import PATIENCE_S, QUEUE_MIN

@@ -29,18 +29,20 @@ from coordinator_scene import (
 from toystore.core.data.context import unpack_context
 from toystore.core.data.record import digest_of, pack_record, stamp_of, unpack_record
 from toystore.core.protocol.address import COORDINATOR, STORAGE, Peer
-from toystore.core.protocol.messages import (
-    Code,
+from toystore.core.protocol.messages.client import (
     ErrorReply,
     GetReply,
-    ReadReplica,
-    ReadReplicaReply,
-    SendFailed,
     Status,
     SupersededReply,
+    WriteReply,
+)
+from toystore.core.protocol.messages.codes import Code
+from toystore.core.protocol.messages.local import SendFailed
+from toystore.core.protocol.messages.replica import (
+    ReadReplica,
+    ReadReplicaReply,
     WriteReplica,
     WriteReplicaReply,
-    WriteReply,
 )
 
 MEMBERS = 6

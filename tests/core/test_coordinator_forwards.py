@@ -16,7 +16,8 @@ from coordinator_scene import (
 from toystore.core.data.record import stamp_of
 from toystore.core.data.stamp import unpack_stamp
 from toystore.core.protocol.address import COORDINATOR, Peer
-from toystore.core.protocol.messages import Code, ErrorReply, Put, SupersededReply, WriteReply
+from toystore.core.protocol.messages.client import ErrorReply, Put, SupersededReply, WriteReply
+from toystore.core.protocol.messages.codes import Code
 
 DONE = WriteReply(0, stamp_at(0), 2, 0)
 

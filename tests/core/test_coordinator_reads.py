@@ -16,7 +16,9 @@ from coordinator_scene import (
     record_at,
 )
 
-from toystore.core.protocol.messages import Code, GetReply, RepairReplica
+from toystore.core.protocol.messages.client import GetReply
+from toystore.core.protocol.messages.codes import Code
+from toystore.core.protocol.messages.replica import RepairReplica
 from toystore.core.protocol.settings import LimitSettings
 
 OWNERS = [("n1", ()), ("n2", ()), ("n3", ())]

@@ -17,7 +17,8 @@ from coordinator_scene import (
 
 from toystore.core.data.record import unpack_record
 from toystore.core.data.stamp import unpack_stamp
-from toystore.core.protocol.messages import Code, SupersededReply, WriteReply
+from toystore.core.protocol.messages.client import SupersededReply, WriteReply
+from toystore.core.protocol.messages.codes import Code
 
 OWNERS = [("n1", None), ("n2", None), ("n3", None)]
 

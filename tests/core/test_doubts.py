@@ -16,7 +16,7 @@ from coordinator_scene import (
 )
 
 from toystore.core.protocol.address import COORDINATOR, STORAGE, Peer
-from toystore.core.protocol.messages import GetReply, WriteReply
+from toystore.core.protocol.messages.client import GetReply, WriteReply
 from toystore.core.requests.doubts import PROBE_S
 
 OWNERS = [("n1", None), ("n2", None), ("n3", None)]

@@ -14,25 +14,26 @@ from toystore.core.data.stamp import pack_stamp
 from toystore.core.protocol.address import GOSSIP, STORAGE, Address, Peer
 from toystore.core.protocol.events import EVENTS
 from toystore.core.protocol.machine import Event, Now, Outbox
-from toystore.core.protocol.messages import (
+from toystore.core.protocol.messages.codes import MemberStatus, ReplicaStatus
+from toystore.core.protocol.messages.gossip import MemberState
+from toystore.core.protocol.messages.hints import (
     CountHints,
     CountHintsReply,
     DeliverHints,
     DeliverHintsReply,
     DropHints,
     DropHintsReply,
+    TakeHints,
+    TakeHintsReply,
+)
+from toystore.core.protocol.messages.local import (
     Leave,
     LinkLost,
     LinkUp,
     MembersChanged,
-    MemberState,
-    MemberStatus,
-    ReplicaStatus,
     SendFailed,
-    TakeHints,
-    TakeHintsReply,
-    WriteReplica,
 )
+from toystore.core.protocol.messages.replica import WriteReplica
 from toystore.core.protocol.settings import HandoffSettings
 from toystore.core.repair.handoff import Handoff
 from toystore.core.storage.storage import Storage

@@ -6,25 +6,14 @@ from typing import Any, get_args, get_origin, get_type_hints
 import pytest
 
 from toystore.core.protocol.address import ACTORS, COORDINATOR, GOSSIP, HANDOFF, STORAGE
-from toystore.core.protocol.messages import (
-    ANYONE,
-    CLIENT,
-    WIRE,
-    Code,
-    DeliverHints,
-    ErrorReply,
-    Exchange,
-    Get,
-    Leave,
-    LinkLost,
-    Message,
-    Put,
-    ReplicaStatus,
-    SendFailed,
-    WriteReply,
-    internal_reply,
-    takes,
-)
+from toystore.core.protocol.failures import internal_reply
+from toystore.core.protocol.messages import Message
+from toystore.core.protocol.messages.client import ErrorReply, Get, Put, WriteReply
+from toystore.core.protocol.messages.codes import Code, ReplicaStatus
+from toystore.core.protocol.messages.gossip import Exchange
+from toystore.core.protocol.messages.hints import DeliverHints
+from toystore.core.protocol.messages.local import Leave, LinkLost, SendFailed
+from toystore.core.protocol.routes import ANYONE, CLIENT, WIRE, taken_by
 
 
 def sample(annotation: Any) -> Any:
@@ -57,14 +46,14 @@ def test_every_message_goes_to_an_actor_to_clients_or_to_anyone():
 
 
 def test_an_actor_takes_what_is_routed_to_it_and_what_is_for_anyone():
-    assert takes(COORDINATOR, Get)
-    assert not takes(STORAGE, Get)
-    assert all(takes(actor, LinkLost) for actor in ACTORS)
+    assert Get in taken_by(COORDINATOR)
+    assert Get not in taken_by(STORAGE)
+    assert all(LinkLost in taken_by(actor) for actor in ACTORS)
 
 
 def test_a_coordinator_takes_the_replies_to_what_it_forwarded():
-    assert takes(COORDINATOR, WriteReply)
-    assert not any(takes(actor, WriteReply) for actor in (GOSSIP, STORAGE, HANDOFF))
+    assert WriteReply in taken_by(COORDINATOR)
+    assert not any(WriteReply in taken_by(actor) for actor in (GOSSIP, STORAGE, HANDOFF))
 
 
 @pytest.mark.parametrize("route", WIRE, ids=lambda route: route.type.__name__)

@@ -11,30 +11,35 @@ from hypothesis import strategies as st
 from toystore.core.data.record import digest_of, pack_record, stamp_of
 from toystore.core.data.stamp import pack_stamp
 from toystore.core.protocol.address import Peer
+from toystore.core.protocol.failures import refuse_write
 from toystore.core.protocol.machine import Now, Outbox
-from toystore.core.protocol.messages import (
-    WIRE,
+from toystore.core.protocol.messages.codes import ReplicaStatus
+from toystore.core.protocol.messages.disk import (
+    LoadDisks,
+    LoadDisksReply,
+    SaveDisk,
+    SettleDisk,
+    StorageStatus,
+    StorageStatusReply,
+)
+from toystore.core.protocol.messages.hints import (
     CountHints,
     CountHintsReply,
     DeliverHints,
     DeliverHintsReply,
     DropHints,
     DropHintsReply,
-    LinkLost,
-    LoadDisks,
-    LoadDisksReply,
+    TakeHints,
+)
+from toystore.core.protocol.messages.local import LinkLost
+from toystore.core.protocol.messages.replica import (
     ReadReplica,
     RepairReplica,
-    ReplicaStatus,
-    SaveDisk,
-    SettleDisk,
-    StorageStatus,
-    StorageStatusReply,
-    TakeHints,
     WriteReplica,
     WriteReplicaReply,
 )
-from toystore.core.storage.storage import WRITES, ForeignDataError, Storage, found, refuse_write
+from toystore.core.protocol.routes import ROUTE_OF, WIRE, DiskUse
+from toystore.core.storage.storage import ForeignDataError, Storage, found
 from toystore.engines import open_engine
 
 OK, SUPERSEDED, NOT_FOUND, NO_VOTE, REFUSED, INTERNAL = ReplicaStatus
@@ -715,11 +720,9 @@ def test_whatever_is_not_among_the_writes_writes_nothing(disk, monkeypatch):
     disk.plant(b"r" + DIGEST, flipped(record()))
     for verb in ("put", "delete"):
         monkeypatch.setattr(disk.engine, verb, lambda *_: pytest.fail("wrote"))
-    reads = [message for message in every_kind_of_message() if type(message) not in WRITES]
-    assert {route.type for route in WIRE if route.to == "storage"} == {
-        *WRITES,
-        *map(type, reads),
-    }
+    every = every_kind_of_message()
+    reads = [message for message in every if ROUTE_OF[type(message)].disk is DiskUse.READS]
+    assert {route.type for route in WIRE if route.to == "storage"} == set(map(type, every))
 
     assert len(disk.ask(*reads)) == len(reads)
 

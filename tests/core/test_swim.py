@@ -12,21 +12,23 @@ from toystore.core.membership.probing import LINKING_S
 from toystore.core.membership.swim import Swim
 from toystore.core.protocol.address import GOSSIP, STORAGE, Peer
 from toystore.core.protocol.machine import Now, Outbox
-from toystore.core.protocol.messages import (
+from toystore.core.protocol.messages.disk import LoadDisksReply
+from toystore.core.protocol.messages.gossip import (
     Ack,
     CompareSettings,
     Exchange,
     ExchangeReply,
     Gossip,
-    Leave,
-    LinkLost,
-    LinkUp,
-    LoadDisksReply,
-    MembersChanged,
     MemberState,
     Ping,
     PingReq,
     Refused,
+)
+from toystore.core.protocol.messages.local import (
+    Leave,
+    LinkLost,
+    LinkUp,
+    MembersChanged,
     SendFailed,
 )
 from toystore.core.protocol.settings import SwimSettings

@@ -34,20 +34,17 @@ from toystore.core.data.stamp import (
 )
 from toystore.core.protocol.address import STORAGE, Peer
 from toystore.core.protocol.machine import Event, Outbox
-from toystore.core.protocol.messages import (
-    WIRE,
-    DropHints,
-    Message,
+from toystore.core.protocol.messages import Message
+from toystore.core.protocol.messages.codes import ReplicaStatus
+from toystore.core.protocol.messages.disk import SaveDisk, SettleDisk
+from toystore.core.protocol.messages.hints import DropHints, TakeHintsReply
+from toystore.core.protocol.messages.replica import (
     ReadReplica,
     ReadReplicaReply,
-    ReplicaStatus,
-    SaveDisk,
-    SettleDisk,
-    TakeHintsReply,
     WriteReplica,
     WriteReplicaReply,
-    takes,
 )
+from toystore.core.protocol.routes import WIRE, taken_by
 from toystore.core.storage.hints import Hints
 from toystore.core.storage.storage import Storage, found
 from toystore.engines.memory import MemoryEngine
@@ -158,7 +155,7 @@ class Replica:
     def tell(self, messages: Iterable[Message]) -> list[Message]:
         """The replies to those of the messages that are for storage, which must all be sendable."""
         for message in messages:
-            if takes(STORAGE, type(message)):
+            if type(message) in taken_by(STORAGE):
                 self.machine.receive(message, ASKER, NOW)
         replies = self.out.sends.pop(ASKER, [])
         assert not self.out.sends

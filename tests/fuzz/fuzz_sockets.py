@@ -38,15 +38,11 @@ from toystore.client.request import (
 )
 from toystore.core.data.stamp import MINTER_BYTES, HybridLogicalClock
 from toystore.core.protocol.address import STORAGE
-from toystore.core.protocol.messages import (
-    WIRE,
-    Code,
-    ErrorReply,
-    Message,
-    Refused,
-    SupersededReply,
-    takes,
-)
+from toystore.core.protocol.messages import Message
+from toystore.core.protocol.messages.client import ErrorReply, SupersededReply
+from toystore.core.protocol.messages.codes import Code
+from toystore.core.protocol.messages.gossip import Refused
+from toystore.core.protocol.routes import WIRE, taken_by
 from toystore.wire import Frame, Header, decode, encode
 
 # --- frames -----------------------------------------------------------------------------
@@ -64,7 +60,7 @@ def check_frame(frame: Frame) -> None:
 
 
 def fits(value: Any, annotation: Any) -> bool:
-    """Whether a value is of a type as it may be annotated in messages.py."""
+    """Whether a value is of a type as it may be annotated in a message."""
     inner = typing.get_args(annotation)
     match typing.get_origin(annotation) or annotation:
         case typing.Any:
@@ -138,7 +134,7 @@ def _before_client_port(room: float) -> Before:
 
 @functools.cache
 def _before_mailbox() -> Before:
-    takes_ = frozenset(route.type for route in WIRE if takes(STORAGE, route.type))
+    takes_ = taken_by(STORAGE)
     return _before(Mailbox(_around(), STORAGE, "inproc://mailbox"), takes_, "inproc://mailbox")
 
 

@@ -23,21 +23,17 @@ from actors.sockets import Link, Mailbox
 from actors.surroundings import Surroundings, inproc, tcp
 from toystore.core.protocol.address import COORDINATOR, STORAGE, Peer
 from toystore.core.protocol.machine import FLUSH_ROUNDS_MAX
-from toystore.core.protocol.messages import (
-    Code,
-    CountHints,
-    ErrorReply,
-    Get,
+from toystore.core.protocol.messages import Message
+from toystore.core.protocol.messages.client import ErrorReply, Get, Status, StatusReply
+from toystore.core.protocol.messages.codes import Code
+from toystore.core.protocol.messages.gossip import MemberState
+from toystore.core.protocol.messages.hints import CountHints, TakeHints
+from toystore.core.protocol.messages.local import (
     Leave,
     LinkLost,
     LinkUp,
     MembersChanged,
-    MemberState,
-    Message,
     SendFailed,
-    Status,
-    StatusReply,
-    TakeHints,
 )
 from toystore.wire import decode
 

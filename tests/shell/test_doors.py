@@ -26,28 +26,20 @@ from actors.datagrams import EVERYONE, Datagrams, topic
 from actors.sockets import ClientPort, Link, Mailbox, PortError
 from actors.surroundings import tcp
 from toystore.core.protocol.address import COORDINATOR, GOSSIP, STORAGE, Caller, Peer
-from toystore.core.protocol.messages import (
-    Ack,
-    Code,
-    CountHints,
+from toystore.core.protocol.messages.client import (
     ErrorReply,
-    Exchange,
     Get,
     GetReply,
-    LinkLost,
-    LinkUp,
-    Ping,
     Put,
-    ReadReplicaReply,
-    Refused,
-    RepairReplica,
-    ReplicaStatus,
-    SendFailed,
     Status,
     StatusReply,
-    StorageStatus,
-    StorageStatusReply,
 )
+from toystore.core.protocol.messages.codes import Code, ReplicaStatus
+from toystore.core.protocol.messages.disk import StorageStatus, StorageStatusReply
+from toystore.core.protocol.messages.gossip import Ack, Exchange, Ping, Refused
+from toystore.core.protocol.messages.hints import CountHints
+from toystore.core.protocol.messages.local import LinkLost, LinkUp, SendFailed
+from toystore.core.protocol.messages.replica import ReadReplicaReply, RepairReplica
 from toystore.wire import decode, encode
 
 ROOT = Path(__file__).resolve().parent.parent.parent

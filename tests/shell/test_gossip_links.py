@@ -20,16 +20,9 @@ from actors.datagrams import topic
 from actors.gossip import GossipActor
 from actors.surroundings import inproc, tcp
 from toystore.core.protocol.address import COORDINATOR, GOSSIP, STORAGE, Peer
-from toystore.core.protocol.messages import (
-    CompareSettings,
-    Exchange,
-    ExchangeReply,
-    LinkLost,
-    LinkUp,
-    Ping,
-    SendFailed,
-    StorageStatusReply,
-)
+from toystore.core.protocol.messages.disk import StorageStatusReply
+from toystore.core.protocol.messages.gossip import CompareSettings, Exchange, ExchangeReply, Ping
+from toystore.core.protocol.messages.local import LinkLost, LinkUp, SendFailed
 from toystore.wire import decode, encode
 
 N2 = Peer("n2", GOSSIP)

@@ -11,7 +11,8 @@ from shell_scene import bound, config, logged, surroundings, wait_until
 from actors.sockets import Link
 from actors.surroundings import tcp
 from toystore.core.protocol.address import COORDINATOR, STORAGE, Peer
-from toystore.core.protocol.messages import CountHints, LinkLost, LinkUp, SendFailed
+from toystore.core.protocol.messages.hints import CountHints
+from toystore.core.protocol.messages.local import LinkLost, LinkUp, SendFailed
 from toystore.wire import decode
 
 

@@ -15,15 +15,13 @@ from toystore.core.data.record import digest_of, pack_record
 from toystore.core.data.stamp import pack_stamp
 from toystore.core.protocol.address import COORDINATOR, HANDOFF, STORAGE, Peer
 from toystore.core.protocol.machine import Event
-from toystore.core.protocol.messages import (
-    DeliverHints,
-    DeliverHintsReply,
+from toystore.core.protocol.messages.codes import ReplicaStatus
+from toystore.core.protocol.messages.disk import StorageStatus, StorageStatusReply
+from toystore.core.protocol.messages.hints import DeliverHints, DeliverHintsReply
+from toystore.core.protocol.messages.replica import (
     ReadReplica,
     ReadReplicaReply,
     RepairReplica,
-    ReplicaStatus,
-    StorageStatus,
-    StorageStatusReply,
     WriteReplica,
     WriteReplicaReply,
 )

@@ -22,14 +22,12 @@ from toystore.core.membership.members import Members
 from toystore.core.membership.peers import Peers
 from toystore.core.membership.probing import FailureDetector
 from toystore.core.membership.swim import Swim
-from toystore.core.protocol.messages import (
-    DeliverHints,
-    DeliverHintsReply,
-    DropHints,
-    MemberStatus,
+from toystore.core.protocol import failures
+from toystore.core.protocol.messages.codes import MemberStatus, ReplicaStatus
+from toystore.core.protocol.messages.hints import DeliverHints, DeliverHintsReply, DropHints
+from toystore.core.protocol.messages.replica import (
     ReadReplicaReply,
     RepairReplica,
-    ReplicaStatus,
     WriteReplica,
     WriteReplicaReply,
 )
@@ -217,7 +215,7 @@ def a_full_disk_says_that_it_kept_what_it_refused(patch: Patch) -> None:
             case WriteReplica():
                 return WriteReplicaReply(message.request, int(ReplicaStatus.OK), None)
             case _:
-                return storage.refuse_write(message)
+                return failures.refuse_write(message)
 
     patch.setattr("toystore.engines.group_commit.refuse_write", faulty)
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
-from toystore.core.protocol.messages import Code
+from toystore.core.protocol.messages.codes import Code
 
 _SHOWN = 3
 

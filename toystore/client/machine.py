@@ -47,8 +47,7 @@ from toystore.client.errors import (
 )
 from toystore.client.request import BACKLOG, DONE, PAUSED, SENT, WAITING, Request, WriteRequest
 from toystore.client.window import Window
-from toystore.core.protocol.messages import (
-    Code,
+from toystore.core.protocol.messages.client import (
     ErrorReply,
     GetReply,
     OwnersReply,
@@ -57,6 +56,7 @@ from toystore.core.protocol.messages import (
     SupersededReply,
     WriteReply,
 )
+from toystore.core.protocol.messages.codes import Code
 from toystore.wire import FrameError, decode, encode
 
 CONNECT_S = 0.15

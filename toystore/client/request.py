@@ -13,11 +13,11 @@ from toystore.client.answer import Found, Load, Placement, RingTable, Written
 from toystore.client.clock import Clock
 from toystore.client.errors import ToystoreError
 from toystore.core.data.context import pack_context, unpack_context
-from toystore.core.protocol.messages import (
+from toystore.core.protocol.messages import Message
+from toystore.core.protocol.messages.client import (
     Delete,
     Get,
     GetReply,
-    Message,
     Owners,
     OwnersReply,
     Put,

@@ -18,18 +18,12 @@ from collections import deque
 from collections.abc import Callable
 
 from toystore.core.protocol.address import Address
+from toystore.core.protocol.failures import internal_reply, refuse_write
 from toystore.core.protocol.machine import Machine, Now, Outbox
-from toystore.core.protocol.messages import (
-    ROUTE_OF,
-    DeliverHints,
-    Delivery,
-    Message,
-    Priority,
-    RepairReplica,
-    WriteReplica,
-    internal_reply,
-)
-from toystore.core.storage.storage import WRITES, refuse_write
+from toystore.core.protocol.messages import Delivery, Message
+from toystore.core.protocol.messages.hints import DeliverHints
+from toystore.core.protocol.messages.replica import RepairReplica
+from toystore.core.protocol.routes import ROUTE_OF, DiskUse, Priority
 from toystore.core.storage.store import StoreFullError
 from toystore.engines.base import Engine, EngineError, MapFullError
 
@@ -41,8 +35,6 @@ BACKGROUND_MAX = 4096
 """Background messages that wait; more are dropped, and their senders try again."""
 BACKGROUND_BYTES_MAX = 16 * 1024 * 1024
 """And the bytes of their records; one that has more waits alone."""
-ROOMY = (WriteReplica, DeliverHints)
-"""What needs room on the disk: once one of these is committed, there is some again."""
 
 Renew = Callable[[Exception, Message, Now], Machine]
 """A fresh machine for one that failed over a message; raises the error if once too often."""
@@ -153,7 +145,7 @@ class GroupCommit:
             except Exception as error:
                 raise PoisonedError(error, message, sender) from error
         self._engine.commit()
-        if self._full and any(type(message) in ROOMY for message, _ in batch):
+        if self._full and any(_disk(message) is DiskUse.GROWS for message, _ in batch):
             self._full = False
             self._outbox.log("disk.writable")
 
@@ -172,7 +164,7 @@ class GroupCommit:
 
     def _without_writes(self, batch: list[Delivery], aside: Outbox) -> list[Delivery]:
         """Refuse what may write; the rest of the batch goes on."""
-        writes = [delivery for delivery in batch if type(delivery[0]) in WRITES]
+        writes = [delivery for delivery in batch if _disk(delivery[0]) is not DiskUse.READS]
         for message, sender in writes:
             refusal = refuse_write(message)
             if refusal is not None:
@@ -180,7 +172,12 @@ class GroupCommit:
         if not self._full:
             self._full = True
             aside.log("disk.full", refused=len(writes))
-        return [delivery for delivery in batch if type(delivery[0]) not in WRITES]
+        return [delivery for delivery in batch if _disk(delivery[0]) is DiskUse.READS]
+
+
+def _disk(message: Message) -> DiskUse:
+    """What it does to the disk."""
+    return ROUTE_OF[type(message)].disk
 
 
 def _size(message: Message) -> int:

@@ -26,20 +26,17 @@ from toystore.core.protocol.address import (
     Caller,
     Peer,
 )
+from toystore.core.protocol.failures import internal_reply
 from toystore.core.protocol.machine import Event, Now, Outbox
-from toystore.core.protocol.messages import (
-    EXCHANGED,
-    Delivery,
-    ExchangeReply,
+from toystore.core.protocol.messages import Delivery, Message
+from toystore.core.protocol.messages.local import (
     Leave,
     LinkLost,
     LinkUp,
     MembersChanged,
-    Message,
     SendFailed,
-    internal_reply,
-    takes,
 )
+from toystore.core.protocol.routes import ROUTE_OF, Carrier, taken_by
 from toystore.sim.network import Link
 from toystore.wire import Header, decode, encode_bounded
 
@@ -74,6 +71,7 @@ class SimActor:
     def __init__(self, node: SimNode, role: str) -> None:
         self.node = node
         self.role = role
+        self._takes = taken_by(role)
         self.outbox = Outbox()
         self.machine = node.make_machine(role, self.outbox)
         self.inbox: deque[Letter | Delivery] = deque()
@@ -139,7 +137,7 @@ class SimActor:
             if item.link is not None:
                 self.routes[frame.header.sender] = item.link
         for message in frame.messages:
-            if isinstance(sender, Peer) and not takes(self.role, type(message)):
+            if isinstance(sender, Peer) and type(message) not in self._takes:
                 raise BrokenMachineError(f"{type(message).__name__} was sent to {self.role}")
         self.node.cluster.said.update(type(message).__name__ for message in frame.messages)
         return [(message, sender) for message in frame.messages]
@@ -308,10 +306,11 @@ class SimActor:
         """Exchanges and their answers by link, everything else as datagrams."""
         news: list[Delivery] = []
         for message in messages:
-            if type(message) in EXCHANGED:
-                news += self._link(to, [message], header)
-            elif type(message) is ExchangeReply:
+            route = ROUTE_OF[type(message)]
+            if route.carrier is not Carrier.DATAGRAM and route.is_reply:
                 self._answer(self.routes.get(to), [message], header)
+            elif route.carrier is not Carrier.DATAGRAM:
+                news += self._link(to, [message], header)
             elif not self.links[to].up:
                 news.append((SendFailed(*to, message, False), to))
             else:

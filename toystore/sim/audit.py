@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from toystore.check.history import OK, Row
 from toystore.check.promises import Violation
 from toystore.core.data.record import CorruptRecordError, digest_of, stamp_of, unpack_record
-from toystore.core.protocol.messages import MemberStatus
+from toystore.core.protocol.messages.codes import MemberStatus
 from toystore.core.ring.ring import Ring
 from toystore.sim.cluster import SimCluster
 

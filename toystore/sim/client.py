@@ -28,7 +28,7 @@ from toystore.client.request import (
 from toystore.core.data.context import unpack_context
 from toystore.core.data.stamp import HybridLogicalClock
 from toystore.core.protocol.address import COORDINATOR, Caller, Peer
-from toystore.core.protocol.messages import GetReply
+from toystore.core.protocol.messages.client import GetReply
 from toystore.sim.cluster import SimClock, SimCluster
 from toystore.sim.network import Link
 

@@ -12,14 +12,11 @@ from collections.abc import Iterable
 from toystore.core.data.record import stamp_of
 from toystore.core.protocol.address import STORAGE, Address, Caller, Peer
 from toystore.core.protocol.machine import Now
-from toystore.core.protocol.messages import (
-    Code,
-    Delivery,
-    ErrorReply,
-    MembersChanged,
-    Message,
-    WriteReplica,
-)
+from toystore.core.protocol.messages import Delivery, Message
+from toystore.core.protocol.messages.client import ErrorReply
+from toystore.core.protocol.messages.codes import Code
+from toystore.core.protocol.messages.local import MembersChanged
+from toystore.core.protocol.messages.replica import WriteReplica
 from toystore.core.requests.admission import no_room
 from toystore.core.requests.coordinator import Coordinator
 from toystore.core.requests.writing import Write

@@ -23,7 +23,7 @@ from toystore.core.protocol.address import (
     Peer,
 )
 from toystore.core.protocol.machine import Machine, Now, Outbox
-from toystore.core.protocol.messages import Leave, MembersChanged
+from toystore.core.protocol.messages.local import Leave, MembersChanged
 from toystore.core.repair.handoff import Handoff
 from toystore.core.requests.coordinator import Coordinator
 from toystore.core.storage.storage import Storage, found

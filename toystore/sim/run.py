@@ -24,7 +24,7 @@ from functools import partial
 from toystore.check import promises
 from toystore.check.history import DELETE, GET, PUT, Row
 from toystore.check.promises import Violation
-from toystore.core.protocol.messages import MemberStatus
+from toystore.core.protocol.messages.codes import MemberStatus
 from toystore.sim import audit
 from toystore.sim.actor import BrokenMachineError
 from toystore.sim.client import Ask, Load, SimClient

@@ -11,14 +11,10 @@ from typing import TYPE_CHECKING
 
 from toystore.core.protocol.address import COORDINATOR, STORAGE, Address, Peer
 from toystore.core.protocol.machine import Machine, Now
-from toystore.core.protocol.messages import (
-    DeliverHints,
-    Delivery,
-    Message,
-    ReplicaStatus,
-    WriteReplica,
-    WriteReplicaReply,
-)
+from toystore.core.protocol.messages import Delivery, Message
+from toystore.core.protocol.messages.codes import ReplicaStatus
+from toystore.core.protocol.messages.hints import DeliverHints
+from toystore.core.protocol.messages.replica import WriteReplica, WriteReplicaReply
 from toystore.engines import GroupCommit
 from toystore.sim.actor import BrokenMachineError, PlannedError, SimActor
 from toystore.sim.coordinator import SimCoordinator, writes_in

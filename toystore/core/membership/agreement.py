@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TypeGuard
 
 from toystore.core.protocol.machine import Outbox
-from toystore.core.protocol.messages import CompareSettings
+from toystore.core.protocol.messages.gossip import CompareSettings
 
 Setting = int | float | str
 

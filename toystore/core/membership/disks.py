@@ -10,13 +10,8 @@ from __future__ import annotations
 
 from toystore.core.protocol.address import STORAGE, Peer
 from toystore.core.protocol.machine import Outbox
-from toystore.core.protocol.messages import (
-    LoadDisks,
-    LoadDisksReply,
-    MemberState,
-    SaveDisk,
-    SettleDisk,
-)
+from toystore.core.protocol.messages.disk import LoadDisks, LoadDisksReply, SaveDisk, SettleDisk
+from toystore.core.protocol.messages.gossip import MemberState
 
 
 class Disks:

@@ -24,7 +24,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from toystore.core.protocol.messages import MemberState, MemberStatus
+from toystore.core.protocol.messages.codes import MemberStatus
+from toystore.core.protocol.messages.gossip import MemberState
 
 INCARNATION_MAX = 2**48
 """No member refutes this often: a higher number is not believed."""

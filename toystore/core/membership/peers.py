@@ -13,7 +13,9 @@ import random
 from toystore.core.membership.members import Members, sends_max
 from toystore.core.protocol.address import GOSSIP, Peer
 from toystore.core.protocol.machine import Outbox
-from toystore.core.protocol.messages import Gossip, MemberState, MemberStatus, Message
+from toystore.core.protocol.messages import Message
+from toystore.core.protocol.messages.codes import MemberStatus
+from toystore.core.protocol.messages.gossip import Gossip, MemberState
 from toystore.core.protocol.settings import SwimSettings
 
 

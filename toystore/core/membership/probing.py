@@ -33,14 +33,9 @@ from typing import NamedTuple, Protocol
 from toystore.core.membership.members import LIVING, Members, suspicion_s
 from toystore.core.membership.peers import Peers
 from toystore.core.protocol.machine import Now
-from toystore.core.protocol.messages import (
-    Ack,
-    MemberState,
-    MemberStatus,
-    Ping,
-    PingReq,
-    SendFailed,
-)
+from toystore.core.protocol.messages.codes import MemberStatus
+from toystore.core.protocol.messages.gossip import Ack, MemberState, Ping, PingReq
+from toystore.core.protocol.messages.local import SendFailed
 from toystore.core.protocol.settings import SwimSettings
 
 LINKING_S = 1.0

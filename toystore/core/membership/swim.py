@@ -39,23 +39,25 @@ from toystore.core.membership.peers import Peers
 from toystore.core.membership.probing import FailureDetector
 from toystore.core.protocol.address import COORDINATOR, HANDOFF, Address, Peer
 from toystore.core.protocol.machine import Now, Outbox
-from toystore.core.protocol.messages import (
+from toystore.core.protocol.messages import Message
+from toystore.core.protocol.messages.codes import MemberStatus
+from toystore.core.protocol.messages.disk import LoadDisksReply
+from toystore.core.protocol.messages.gossip import (
     Ack,
     CompareSettings,
     Exchange,
     ExchangeReply,
     Gossip,
-    Leave,
-    LinkLost,
-    LinkUp,
-    LoadDisksReply,
-    MembersChanged,
     MemberState,
-    MemberStatus,
-    Message,
     Ping,
     PingReq,
     Refused,
+)
+from toystore.core.protocol.messages.local import (
+    Leave,
+    LinkLost,
+    LinkUp,
+    MembersChanged,
     SendFailed,
 )
 from toystore.core.protocol.settings import SwimSettings

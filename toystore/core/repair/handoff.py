@@ -30,24 +30,25 @@ from enum import Enum
 from toystore.core.data.record import stamp_of
 from toystore.core.protocol.address import STORAGE, Address, Peer
 from toystore.core.protocol.machine import Now, Outbox
-from toystore.core.protocol.messages import (
+from toystore.core.protocol.messages import Message
+from toystore.core.protocol.messages.codes import MemberStatus, ReplicaStatus
+from toystore.core.protocol.messages.gossip import MemberState
+from toystore.core.protocol.messages.hints import (
     CountHints,
     CountHintsReply,
     DeliverHints,
     DeliverHintsReply,
     DropHints,
     DropHintsReply,
+    TakeHints,
+    TakeHintsReply,
+)
+from toystore.core.protocol.messages.local import (
     Leave,
     LinkLost,
     LinkUp,
     MembersChanged,
-    MemberState,
-    MemberStatus,
-    Message,
-    ReplicaStatus,
     SendFailed,
-    TakeHints,
-    TakeHintsReply,
 )
 from toystore.core.protocol.settings import HandoffSettings
 

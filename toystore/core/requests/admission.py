@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from toystore.core.data.context import unpack_context
 from toystore.core.data.stamp import STAMP_BYTES, TIME_US_MAX, unpack_stamp
-from toystore.core.protocol.messages import Delete, Get, Put
+from toystore.core.protocol.messages.client import Delete, Get, Put
 from toystore.core.protocol.settings import KEY_BYTES_CAP, CoordinatorSettings
 
 

@@ -22,32 +22,34 @@ from toystore.core.data.context import unpack_context
 from toystore.core.data.record import digest_of
 from toystore.core.protocol.address import GOSSIP, Address, Peer
 from toystore.core.protocol.machine import Now, Outbox
-from toystore.core.protocol.messages import (
-    Code,
+from toystore.core.protocol.messages import Message
+from toystore.core.protocol.messages.client import (
     Delete,
     ErrorReply,
     Get,
+    Owners,
+    OwnersReply,
+    Put,
+    RingLoad,
+    RingLoadReply,
+    Status,
+    SupersededReply,
+    WriteReply,
+)
+from toystore.core.protocol.messages.codes import Code, MemberStatus
+from toystore.core.protocol.messages.disk import StorageStatus, StorageStatusReply
+from toystore.core.protocol.messages.local import (
     Leave,
     LinkLost,
     LinkUp,
     MembersChanged,
-    MemberStatus,
-    Message,
-    Owners,
-    OwnersReply,
-    Put,
+    SendFailed,
+)
+from toystore.core.protocol.messages.replica import (
     ReadReplica,
     ReadReplicaReply,
-    RingLoad,
-    RingLoadReply,
-    SendFailed,
-    Status,
-    StorageStatus,
-    StorageStatusReply,
-    SupersededReply,
     WriteReplica,
     WriteReplicaReply,
-    WriteReply,
 )
 from toystore.core.protocol.settings import CoordinatorSettings
 from toystore.core.requests.admission import ahead_s, fault_in, no_room, place_fault

@@ -23,7 +23,9 @@ from heapq import heappop, heappush
 from toystore.core.data.stamp import HybridLogicalClock
 from toystore.core.protocol.address import COORDINATOR, STORAGE, Address, Peer
 from toystore.core.protocol.machine import Now, Outbox
-from toystore.core.protocol.messages import Code, ErrorReply, Message
+from toystore.core.protocol.messages import Message
+from toystore.core.protocol.messages.client import ErrorReply
+from toystore.core.protocol.messages.codes import Code
 from toystore.core.protocol.settings import CoordinatorSettings
 from toystore.core.requests.doubts import Doubts
 from toystore.core.requests.latencies import Latencies

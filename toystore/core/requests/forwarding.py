@@ -20,7 +20,9 @@ from collections.abc import Iterator, Sequence
 from toystore.core.data.stamp import STAMP_BYTES
 from toystore.core.protocol.address import COORDINATOR, Peer
 from toystore.core.protocol.machine import Now
-from toystore.core.protocol.messages import Code, ErrorReply, Message, SupersededReply, WriteReply
+from toystore.core.protocol.messages import Message
+from toystore.core.protocol.messages.client import ErrorReply, SupersededReply, WriteReply
+from toystore.core.protocol.messages.codes import Code
 from toystore.core.requests.desk import Held
 from toystore.core.requests.writing import Write
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from toystore.core.protocol.messages import MembersChanged, MemberState, MemberStatus
+from toystore.core.protocol.messages.codes import MemberStatus
+from toystore.core.protocol.messages.gossip import MemberState
+from toystore.core.protocol.messages.local import MembersChanged
 
 _LIVING = (MemberStatus.ALIVE, MemberStatus.SUSPECT)
 

@@ -16,16 +16,10 @@ from toystore.core.data.context import pack_context
 from toystore.core.data.record import CorruptRecordError, Record, newer, unpack_record
 from toystore.core.protocol.address import Address
 from toystore.core.protocol.machine import Now
-from toystore.core.protocol.messages import (
-    Code,
-    Get,
-    GetReply,
-    Message,
-    ReadReplica,
-    ReadReplicaReply,
-    RepairReplica,
-    ReplicaStatus,
-)
+from toystore.core.protocol.messages import Message
+from toystore.core.protocol.messages.client import Get, GetReply
+from toystore.core.protocol.messages.codes import Code, ReplicaStatus
+from toystore.core.protocol.messages.replica import ReadReplica, ReadReplicaReply, RepairReplica
 from toystore.core.requests.desk import Desk
 from toystore.core.requests.sloppy_quorum import (
     CLOSED,

@@ -25,7 +25,8 @@ from collections.abc import Sequence
 
 from toystore.core.protocol.address import Address, Peer
 from toystore.core.protocol.machine import Now
-from toystore.core.protocol.messages import Code, Message
+from toystore.core.protocol.messages import Message
+from toystore.core.protocol.messages.codes import Code
 from toystore.core.requests.desk import Desk, Held
 from toystore.core.requests.latencies import Latencies
 from toystore.core.requests.quorum import Verdict, verdict

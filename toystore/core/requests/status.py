@@ -6,7 +6,8 @@ from typing import Any
 
 from toystore.core.protocol.address import Address
 from toystore.core.protocol.machine import Now
-from toystore.core.protocol.messages import StatusReply, StorageStatus
+from toystore.core.protocol.messages.client import StatusReply
+from toystore.core.protocol.messages.disk import StorageStatus
 from toystore.core.requests.desk import Desk, Held
 
 STATUS_WAIT_S = 0.5

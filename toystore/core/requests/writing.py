@@ -21,17 +21,10 @@ from toystore.core.data.record import pack_record
 from toystore.core.data.stamp import STAMP_BYTES
 from toystore.core.protocol.address import Address
 from toystore.core.protocol.machine import Now
-from toystore.core.protocol.messages import (
-    Code,
-    Delete,
-    Message,
-    Put,
-    ReplicaStatus,
-    SupersededReply,
-    WriteReplica,
-    WriteReplicaReply,
-    WriteReply,
-)
+from toystore.core.protocol.messages import Message
+from toystore.core.protocol.messages.client import Delete, Put, SupersededReply, WriteReply
+from toystore.core.protocol.messages.codes import Code, ReplicaStatus
+from toystore.core.protocol.messages.replica import WriteReplica, WriteReplicaReply
 from toystore.core.requests.desk import Desk
 from toystore.core.requests.sloppy_quorum import (
     CLOSED,

@@ -31,26 +31,30 @@ from toystore.core.data.record import (
 )
 from toystore.core.protocol.address import Address
 from toystore.core.protocol.machine import Now, Outbox
-from toystore.core.protocol.messages import (
+from toystore.core.protocol.messages import Message
+from toystore.core.protocol.messages.codes import ReplicaStatus
+from toystore.core.protocol.messages.disk import (
+    LoadDisks,
+    LoadDisksReply,
+    SaveDisk,
+    SettleDisk,
+    StorageStatus,
+    StorageStatusReply,
+)
+from toystore.core.protocol.messages.hints import (
     CountHints,
     CountHintsReply,
     DeliverHints,
     DeliverHintsReply,
     DropHints,
     DropHintsReply,
-    LoadDisks,
-    LoadDisksReply,
-    Message,
+    TakeHints,
+    TakeHintsReply,
+)
+from toystore.core.protocol.messages.replica import (
     ReadReplica,
     ReadReplicaReply,
     RepairReplica,
-    ReplicaStatus,
-    SaveDisk,
-    SettleDisk,
-    StorageStatus,
-    StorageStatusReply,
-    TakeHints,
-    TakeHintsReply,
     WriteReplica,
     WriteReplicaReply,
 )
@@ -310,25 +314,6 @@ class Storage:
 def _keys_of_hints(total: HintTotal) -> int:
     """How many keys of the store the hints for one owner take up, their total among them."""
     return 2 * total.hints + 1
-
-
-# --- when the disk is full --------------------------------------------------------------
-
-WRITES: frozenset[type[Any]] = frozenset(
-    {WriteReplica, RepairReplica, TakeHints, DeliverHints, DropHints, SaveDisk, SettleDisk}
-)
-"""The messages that may write (`TakeHints` drops what has rotted); the others only read."""
-
-
-def refuse_write(message: Message) -> Message | None:
-    """What to answer to one of `WRITES` for which there was no room; None if nothing."""
-    match message:
-        case WriteReplica():
-            return WriteReplicaReply(message.request, _REFUSED, None)
-        case DeliverHints():
-            return DeliverHintsReply(message.request, (_REFUSED,) * len(message.hints))
-        case _:
-            return None
 
 
 # --- whose disk it is -------------------------------------------------------------------

@@ -1,0 +1,123 @@
+"""Every message there is.
+
+Requests are imperative (`WriteReplica`), replies end in ``Reply``, news is past tense
+(`MembersChanged`).  A message is an immutable NamedTuple; on the wire it is the list
+``[tag, ...fields]`` (see ``toystore/wire.py``).  Which actor takes it, and how it travels, is
+in the table `WIRE` (`toystore.core.protocol.routes`).
+
+Field conventions: ``request`` is a number that the asker has chosen and gets back; ``digest``
+is `record.digest_of`; ``stamp`` is 20 bytes (`stamp.py`); ``record`` is packed bytes
+(`record.py`); ``timeout_ms`` is what is left of the asker's patience.
+"""
+
+from __future__ import annotations
+
+from toystore.core.protocol.address import Address
+from toystore.core.protocol.messages.client import (
+    Delete,
+    ErrorReply,
+    Get,
+    GetReply,
+    Owners,
+    OwnersReply,
+    Put,
+    RingLoad,
+    RingLoadReply,
+    Status,
+    StatusReply,
+    SupersededReply,
+    WriteReply,
+)
+from toystore.core.protocol.messages.disk import (
+    LoadDisks,
+    LoadDisksReply,
+    SaveDisk,
+    SettleDisk,
+    StorageStatus,
+    StorageStatusReply,
+)
+from toystore.core.protocol.messages.gossip import (
+    Ack,
+    CompareSettings,
+    Exchange,
+    ExchangeReply,
+    Gossip,
+    Ping,
+    PingReq,
+    Refused,
+)
+from toystore.core.protocol.messages.hints import (
+    CountHints,
+    CountHintsReply,
+    DeliverHints,
+    DeliverHintsReply,
+    DropHints,
+    DropHintsReply,
+    TakeHints,
+    TakeHintsReply,
+)
+from toystore.core.protocol.messages.local import (
+    Leave,
+    LinkLost,
+    LinkUp,
+    MembersChanged,
+    SendFailed,
+)
+from toystore.core.protocol.messages.replica import (
+    ReadReplica,
+    ReadReplicaReply,
+    RepairReplica,
+    WriteReplica,
+    WriteReplicaReply,
+)
+
+Message = (
+    Get
+    | GetReply
+    | Put
+    | Delete
+    | WriteReply
+    | SupersededReply
+    | ErrorReply
+    | Status
+    | StatusReply
+    | Owners
+    | OwnersReply
+    | RingLoad
+    | RingLoadReply
+    | WriteReplica
+    | WriteReplicaReply
+    | ReadReplica
+    | ReadReplicaReply
+    | RepairReplica
+    | TakeHints
+    | TakeHintsReply
+    | DeliverHints
+    | DeliverHintsReply
+    | DropHints
+    | DropHintsReply
+    | CountHints
+    | CountHintsReply
+    | LoadDisks
+    | LoadDisksReply
+    | SaveDisk
+    | SettleDisk
+    | StorageStatus
+    | StorageStatusReply
+    | Ping
+    | PingReq
+    | Ack
+    | Gossip
+    | Exchange
+    | ExchangeReply
+    | CompareSettings
+    | Refused
+    | MembersChanged
+    | LinkUp
+    | LinkLost
+    | Leave
+    | SendFailed
+)
+
+Delivery = tuple[Message, Address]
+"""A message and who sent it."""

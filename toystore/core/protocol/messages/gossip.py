@@ -1,0 +1,70 @@
+"""What members say to each other of who is there (SWIM), and of whether they belong together."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class MemberState(NamedTuple):
+    """One member as SWIM knows it: what is piggybacked and exchanged."""
+
+    name: str
+    status: int
+    incarnation: int
+    disk: str
+    """The id of the disk it runs on (32 hex digits), or "" while not known."""
+
+
+class Ping(NamedTuple):
+    """SWIM 3.1: are you there?"""
+
+    sequence: int
+    updates: tuple[MemberState, ...]
+
+
+class PingReq(NamedTuple):
+    """SWIM 3.1: ping ``target`` for me."""
+
+    sequence: int
+    target: str
+    updates: tuple[MemberState, ...]
+
+
+class Ack(NamedTuple):
+    """SWIM 3.1: ``target`` is there (for a plain ping, that is me)."""
+
+    sequence: int
+    target: str
+    updates: tuple[MemberState, ...]
+
+
+class Gossip(NamedTuple):
+    """Updates that wait for no ping: of a leave, or a refutation."""
+
+    updates: tuple[MemberState, ...]
+
+
+class Exchange(NamedTuple):
+    """Push-pull: all I know of the members; tell me all you know."""
+
+    request: int
+    members: tuple[MemberState, ...]
+
+
+class ExchangeReply(NamedTuple):
+    """The answer to `Exchange`."""
+
+    request: int
+    members: tuple[MemberState, ...]
+
+
+class CompareSettings(NamedTuple):
+    """What I have set of what should be the same on all nodes; see where yours differ."""
+
+    settings: dict[str, Any]
+
+
+class Refused(NamedTuple):
+    """This node does not belong here: another cluster's name, or another member list."""
+
+    text: str

@@ -1,0 +1,130 @@
+"""Which actor takes each message, how the message travels, and what it needs.
+
+`WIRE` is the one table of that: the shell, the simulator and the wire read it alike.  Tags
+are append-only: a tag is never given a second meaning.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, IntEnum
+from typing import Any, NamedTuple
+
+from toystore.core.protocol.address import COORDINATOR, GOSSIP, HANDOFF, STORAGE
+from toystore.core.protocol.messages import client, disk, gossip, hints, local, replica
+
+CLIENT = "client"
+"""In `Route.to`: the message is a client's."""
+ANYONE = "anyone"
+"""In `Route.to`: any actor may be told."""
+
+
+class Carrier(Enum):
+    """How a message travels."""
+
+    LINK = "link"
+    """Over the link to another actor's mailbox, in order; its answer comes back on that link."""
+    DATAGRAM = "datagram"
+    """By gossip's PUB/SUB, where it may be lost."""
+    CLIENT_PORT = "client port"
+    """To the client port of a coordinator, or back from there."""
+
+
+class Priority(IntEnum):
+    """Foreground messages are served before background ones (hand-off and repair)."""
+
+    FOREGROUND = 0
+    BACKGROUND = 1
+
+
+class DiskUse(Enum):
+    """What storage does to its disk over a message."""
+
+    READS = "reads"
+    WRITES = "writes"
+    """It may write, but needs no more room (`TakeHints` drops rotten hints)."""
+    GROWS = "grows"
+    """It needs more room."""
+
+
+class Route(NamedTuple):
+    """A row of `WIRE`."""
+
+    tag: int
+    type: type[Any]
+    to: str
+    """The actor that takes it, `CLIENT` or `ANYONE`."""
+    carrier: Carrier = Carrier.LINK
+    priority: Priority = Priority.FOREGROUND
+    disk: DiskUse = DiskUse.READS
+    queued: bool = False
+    """Whether it waits in the coordinator's queue: where that is full it is refused unread."""
+
+    @property
+    def is_reply(self) -> bool:
+        """Whether it answers a question, and so goes back the way that the question came."""
+        return self.type.__name__.endswith("Reply")
+
+
+WIRE: tuple[Route, ...] = (
+    Route(1, client.Get, COORDINATOR, Carrier.CLIENT_PORT, queued=True),
+    Route(2, client.GetReply, CLIENT, Carrier.CLIENT_PORT),
+    Route(3, client.Put, COORDINATOR, Carrier.CLIENT_PORT, queued=True),
+    Route(4, client.Delete, COORDINATOR, Carrier.CLIENT_PORT, queued=True),
+    Route(5, client.WriteReply, CLIENT, Carrier.CLIENT_PORT),
+    Route(6, client.SupersededReply, CLIENT, Carrier.CLIENT_PORT),
+    Route(7, client.ErrorReply, CLIENT, Carrier.CLIENT_PORT),
+    Route(8, client.Status, COORDINATOR, Carrier.CLIENT_PORT),
+    Route(9, client.StatusReply, CLIENT, Carrier.CLIENT_PORT),
+    Route(10, client.Owners, COORDINATOR, Carrier.CLIENT_PORT),
+    Route(11, client.OwnersReply, CLIENT, Carrier.CLIENT_PORT),
+    Route(12, client.RingLoad, COORDINATOR, Carrier.CLIENT_PORT),
+    Route(13, client.RingLoadReply, CLIENT, Carrier.CLIENT_PORT),
+    Route(20, replica.WriteReplica, STORAGE, disk=DiskUse.GROWS),
+    Route(21, replica.WriteReplicaReply, COORDINATOR),
+    Route(22, replica.ReadReplica, STORAGE),
+    Route(23, replica.ReadReplicaReply, COORDINATOR),
+    Route(24, replica.RepairReplica, STORAGE, priority=Priority.BACKGROUND, disk=DiskUse.WRITES),
+    Route(30, hints.TakeHints, STORAGE, priority=Priority.BACKGROUND, disk=DiskUse.WRITES),
+    Route(31, hints.TakeHintsReply, HANDOFF),
+    Route(32, hints.DeliverHints, STORAGE, priority=Priority.BACKGROUND, disk=DiskUse.GROWS),
+    Route(33, hints.DeliverHintsReply, HANDOFF),
+    Route(34, hints.DropHints, STORAGE, priority=Priority.BACKGROUND, disk=DiskUse.WRITES),
+    Route(35, hints.DropHintsReply, HANDOFF),
+    Route(36, hints.CountHints, STORAGE, priority=Priority.BACKGROUND),
+    Route(37, hints.CountHintsReply, HANDOFF),
+    Route(40, disk.LoadDisks, STORAGE),
+    Route(41, disk.LoadDisksReply, GOSSIP),
+    Route(42, disk.SaveDisk, STORAGE, disk=DiskUse.WRITES),
+    Route(43, disk.SettleDisk, STORAGE, disk=DiskUse.WRITES),
+    Route(44, disk.StorageStatus, STORAGE),
+    Route(45, disk.StorageStatusReply, COORDINATOR),
+    Route(50, gossip.Ping, GOSSIP, Carrier.DATAGRAM),
+    Route(51, gossip.PingReq, GOSSIP, Carrier.DATAGRAM),
+    Route(52, gossip.Ack, GOSSIP, Carrier.DATAGRAM),
+    Route(53, gossip.Gossip, GOSSIP, Carrier.DATAGRAM),
+    Route(54, gossip.Exchange, GOSSIP),
+    Route(55, gossip.ExchangeReply, GOSSIP),
+    Route(56, gossip.Refused, ANYONE),
+    Route(57, local.MembersChanged, ANYONE),
+    Route(58, local.LinkUp, ANYONE),
+    Route(59, local.LinkLost, ANYONE),
+    Route(60, gossip.CompareSettings, GOSSIP),
+)
+
+ROUTE_OF: dict[type[Any], Route] = {route.type: route for route in WIRE}
+ROUTE_BY_TAG: dict[int, Route] = {route.tag: route for route in WIRE}
+
+
+_TO_A_FORWARDER = frozenset({client.WriteReply, client.SupersededReply, client.ErrorReply})
+"""A coordinator that forwards a write is a client of the one that it forwards to."""
+
+
+def taken_by(actor: str) -> frozenset[type[Any]]:
+    """The types that other actors may send to ``actor``."""
+    taken = frozenset(route.type for route in WIRE if route.to in (actor, ANYONE))
+    return taken | _TO_A_FORWARDER if actor == COORDINATOR else taken
+
+
+def carried_by(carrier: Carrier, actor: str) -> frozenset[type[Any]]:
+    """The types that ``actor`` takes and that travel by ``carrier``."""
+    return frozenset(route.type for route in WIRE if route.to == actor and route.carrier is carrier)
