@@ -29,10 +29,10 @@ from typing import Any
 import pytest
 
 from toystore.core.data.stamp import HybridLogicalClock
-from toystore.core.protocol import messages
 from toystore.core.protocol.address import COORDINATOR, Address, Caller, Peer
 from toystore.core.protocol.events import EVENTS
 from toystore.core.protocol.machine import Event
+from toystore.core.protocol.messages import Delivery, Message, client, disk, gossip, hints, local
 from toystore.core.storage.hints import Hints
 from toystore.sim import audit
 from toystore.sim.actor import SimActor
@@ -44,9 +44,9 @@ from .words import Words
 
 _AT = r" at (\w+)(?: as (\w+))?"
 COMMANDS: dict[str, Callable[..., None]] = {
-    r'put (\S+) "(.*)"' + _AT: lambda story, *put: story.ask(messages.Put, *put),
-    r"get (\S+)" + _AT: lambda story, key, *at: story.ask(messages.Get, key, None, *at),
-    r"delete (\S+)" + _AT: lambda story, key, *at: story.ask(messages.Delete, key, None, *at),
+    r'put (\S+) "(.*)"' + _AT: lambda story, *put: story.ask(client.Put, *put),
+    r"get (\S+)" + _AT: lambda story, key, *at: story.ask(client.Get, key, None, *at),
+    r"delete (\S+)" + _AT: lambda story, key, *at: story.ask(client.Delete, key, None, *at),
     r"owners of (\S+)": lambda story, key: story.owners(key),
     r"copies of (\S+)": lambda story, key: story.copies(key),
     r"leave out (\w+)": lambda story, actor: story.left_out.add(actor),
@@ -68,13 +68,13 @@ BEGINS_S = 10.0
 LIVES = ("starts", "stops", "ends")
 """What the simulator's trace says of a process."""
 HOUSEKEEPING = (
-    messages.CountHints,
-    messages.CountHintsReply,
-    messages.LoadDisks,
-    messages.LoadDisksReply,
-    messages.MembersChanged,
-    messages.SaveDisk,
-    messages.SettleDisk,
+    hints.CountHints,
+    hints.CountHintsReply,
+    disk.LoadDisks,
+    disk.LoadDisksReply,
+    local.MembersChanged,
+    disk.SaveDisk,
+    disk.SettleDisk,
 )
 
 
@@ -103,7 +103,7 @@ def replay(text: str) -> str:
 def _sent_aloud(send: Any) -> Any:
     """`SimActor.send`, so that the story hears of it."""
 
-    def send_aloud(actor: SimActor, to: Address, sent: list[messages.Message]) -> Any:
+    def send_aloud(actor: SimActor, to: Address, sent: list[Message]) -> Any:
         failed = send(actor, to, sent)
         actor.node.cluster.hear(Peer(actor.node.name, actor.role), to, sent, failed)
         return failed
@@ -148,10 +148,10 @@ class Story(SimCluster):
                 return self.lines
         raise ValueError(f"there is no command {command!r}; there are {', '.join(COMMANDS)}")
 
-    def ask(self, kind: Any, key: str, value: str | None, node: str, client: str | None) -> None:
+    def ask(self, kind: Any, key: str, value: str | None, node: str, caller: str | None) -> None:
         """Have a client ask a node, and wait for the answer."""
         self.words.digest(key)
-        one = self.clients[client or CLIENTS[0]]
+        one = self.clients[caller or CLIENTS[0]]
         given = (key.encode(),) if value is None else (key.encode(), value.encode())
         if not one.ask(node, kind, *given):
             self._say(f"{_name(one.caller)} hears nothing")
@@ -182,8 +182,8 @@ class Story(SimCluster):
         self,
         sender: Address,
         to: Address,
-        sent: list[messages.Message],
-        failed: list[messages.Delivery],
+        sent: list[Message],
+        failed: list[Delivery],
     ) -> None:
         """Messages were sent, or could not be; write down those that matter."""
         unsent = {id(news.message) for news, _ in failed}
@@ -233,7 +233,7 @@ class Story(SimCluster):
         fresh = tuple(states[one] for one in states if one not in self._told[to.node])
         for node in (sender.node, to.node):
             self._told[node].update(states)
-        vain = isinstance(message, messages.Ping) and fate
+        vain = isinstance(message, gossip.Ping) and fate
         relayed = sender.node != getattr(message, "target", sender.node)
         return message._replace(**{field: fresh}) if fresh or vain or relayed else None
 
@@ -261,15 +261,15 @@ class Client:
         return self._story.world.run_until(lambda: self._answered, 1.1 * TIMEOUT_MS / 1000)
 
     def _message(self, kind: Any, *given: bytes) -> Any:
-        if kind is messages.Get:
-            return messages.Get(0, "default", *given, None, None, TIMEOUT_MS)
+        if kind is client.Get:
+            return client.Get(0, "default", *given, None, None, TIMEOUT_MS)
         stamp = self._clock.mint(self._wall.now().wall_us)
         return kind(0, "default", *given, stamp, b"", None, None, TIMEOUT_MS, False)
 
     def _hear(self, frame: bytes) -> None:
         (reply,) = decode(frame).messages
         self._answered = True
-        if isinstance(reply, messages.SupersededReply):
+        if isinstance(reply, client.SupersededReply):
             self._clock.merge(reply.stamp)
 
 

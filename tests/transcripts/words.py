@@ -13,8 +13,8 @@ from typing import Any
 
 from toystore.core.data import context, record
 from toystore.core.data.stamp import unpack_stamp
-from toystore.core.protocol import messages
 from toystore.core.protocol.machine import Event
+from toystore.core.protocol.messages import codes, gossip
 
 PAIRING = ("request", "sequence", "bucket", "timeout_ms", "bytes_max")
 
@@ -27,7 +27,7 @@ class Words:
         """What right clocks said when the story began."""
         self._keys: dict[bytes, str] = {}
         self._shown: dict[str, Callable[[Any], str]] = {
-            "code": lambda code: messages.Code(code).name,
+            "code": lambda code: codes.Code(code).name,
             "context": lambda packed: self.stamp(context.unpack_context(packed)),
             "delivered": lambda pairs: listed(f"{self.key(d)} {self.stamp(s)}" for d, s in pairs),
             "digest": self.key,
@@ -101,12 +101,12 @@ def quoted(value: bytes) -> str:
 
 def replica_status(status: int) -> str:
     """What a replica says."""
-    return messages.ReplicaStatus(status).name
+    return codes.ReplicaStatus(status).name
 
 
-def member(state: messages.MemberState) -> str:
+def member(state: gossip.MemberState) -> str:
     """What gossip says of a member."""
-    return f"{state.name}:{messages.MemberStatus(state.status).name}/{state.incarnation}"
+    return f"{state.name}:{codes.MemberStatus(state.status).name}/{state.incarnation}"
 
 
 def listed(texts: Iterable[str]) -> str:
