@@ -1,6 +1,7 @@
-"""README.md and docs/ARCHITECTURE.md: what they show is run, what they name is there."""
+"""What the pages show is run, what they name exists, and their links lead somewhere."""
 
 import importlib
+import inspect
 import os
 import pkgutil
 import re
@@ -15,16 +16,28 @@ import yaml
 
 import actors
 import toystore
+from toystore.check import promises
 from toystore.config import load
 from toystore.core.data.record import digest_of
 from toystore.core.protocol.events import EVENTS
 from toystore.core.ring.ring import Ring
 from toystore.localcluster.ports import reserve_ports
+from toystore.sim import audit
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 ARCHITECTURE = (ROOT / "docs" / "ARCHITECTURE.md").read_text()
-PAGES = {"README.md": README, "docs/ARCHITECTURE.md": ARCHITECTURE}
+PROMISES = (ROOT / "docs" / "PROMISES.md").read_text()
+PAGES = {
+    "README.md": README,
+    "docs/ARCHITECTURE.md": ARCHITECTURE,
+    "docs/PROMISES.md": PROMISES,
+}
+"""The pages whose names in backticks are looked up in the code."""
+LINKED = sorted(
+    {*PAGES, "CONTRIBUTING.md", "CHANGELOG.md"}
+    | {str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")}
+)
 
 NAMES = ("n1", "n2", "n3")
 MODULES = {
@@ -144,12 +157,22 @@ def printed_by(command, endpoint):
 # --- what is named ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_link_leads_somewhere(page):
-    links = re.findall(r"\]\(([^)#:]+)\)", PAGES[page])
+@pytest.mark.parametrize("page", LINKED)
+def test_every_link_leads_to_a_file_and_a_heading(page):
+    text = (ROOT / page).read_text()
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
 
-    assert links
-    assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
+    assert [link for link in links if not leads_somewhere(link, ROOT / page)] == []
+
+
+def leads_somewhere(link, page):
+    """Whether the file is there, and in it the heading that follows the ``#``."""
+    path, _, anchor = link.partition("#")
+    target = page.parent / path if path else page
+    if not anchor:
+        return target.exists()
+    headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)
+    return anchor in {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
 
 
 def test_every_path_that_is_named_exists():
@@ -169,6 +192,7 @@ def test_every_make_target_that_is_named_exists():
 
 def test_every_name_that_is_cited_is_in_the_code():
     functions = [found[1] for name in quoted() if (found := re.fullmatch(r"([\w.]+)\(.*\)", name))]
+    functions = [name for name in functions if name not in dict(IN_TESTS)]
     events = [name for name in quoted() if re.fullmatch(r"[a-z]+\.(?!toml)[a-z]+", name)]
     words = [name for name in quoted() if re.fullmatch(r"\w*([A-Z]|[a-z]_)\w*", name)]
     source = "\n".join(Path(module.__file__).read_text() for module in MODULES.values())
@@ -193,6 +217,31 @@ def test_a_journey_names_the_file_in_which_a_function_is_found():
     ] == []
 
 
+IN_TESTS = re.findall(r"`(\w+)\(\)` in `(tests/[\w/]+\.py)`", PROMISES)
+"""Functions that are cited with their file."""
+
+
+def test_every_test_that_is_cited_is_in_its_file():
+    assert len(IN_TESTS) > 5
+    assert [
+        (name, path) for name, path in IN_TESTS if f"def {name}(" not in (ROOT / path).read_text()
+    ] == []
+
+
+def test_every_check_of_a_promise_is_on_the_page_of_promises():
+    checks = {
+        name
+        for module in (promises, audit)
+        for name, value in vars(module).items()
+        if inspect.isfunction(value)
+        and value.__module__ == module.__name__
+        and value.__annotations__.get("return") == "list[Violation]"
+    }
+
+    assert len(checks) > 15
+    assert [name for name in sorted(checks) if f"| `{name}()`" not in PROMISES] == []
+
+
 def test_the_list_of_folders_is_complete():
     listed, outer = set(), ""
     (block,) = re.findall(r"^```\n(run_cluster\.py.*?)^```", README, re.DOTALL | re.MULTILINE)
@@ -212,7 +261,7 @@ def test_the_list_of_folders_is_complete():
 
 
 def quoted():
-    """What stands in backticks on both pages, code blocks left out."""
+    """What stands in backticks on these pages, code blocks left out."""
     block = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
     return [
         name for page in PAGES.values() for name in re.findall(r"`([^`\n]+)`", block.sub("", page))

@@ -24,157 +24,187 @@ EVENTS: dict[str, EventKind] = {
     "node.started": EventKind(
         "info",
         ("version", "before", "pid", "disk", "client_port", "members"),
-        "The node runs; it may not have joined.  before says how its last life ended.",
+        "The node runs; it may not have joined yet. `before` says how its last run ended.",
     ),
     "ports.ephemeral": EventKind(
-        "warning", ("warning",), "A port of the node may be taken by a connection that goes out."
+        "warning", ("warning",), "The system may give a port of the node to an outgoing connection."
     ),
     "node.stopping": EventKind("info", ("reason",), "A clean stop has begun."),
     "node.stopped": EventKind("info", ("took_s",), "A clean stop has ended."),
-    "node.failed": EventKind("critical", ("error",), "The node gives up and exits non-zero."),
+    "node.failed": EventKind(
+        "critical", ("error",), "The node stops because of an error and exits non-zero."
+    ),
     "actor.failed": EventKind(
         "error",
         ("error", "traceback", "message", "restarts"),
-        "A machine raised; the message that did it was answered Internal and set aside.",
+        "A machine failed over a message, which was answered Internal and set aside.",
     ),
     "actor.stalled": EventKind(
-        "warning", ("late_s",), "A deadline was served very late: this process was held up."
+        "warning", ("late_s",), "A deadline was served very late: this process was stalled."
     ),
     "log.lost": EventKind(
         "warning",
         ("lines",),
-        "The log could not be written for a while; at most so many lines are gone.",
+        "The log could not be written for some time. At most `lines` lines are lost.",
     ),
     "log.reopened": EventKind(
-        "info", ("cause",), "The log goes on in this file: SIGHUP, or the one before was moved."
+        "info",
+        ("cause",),
+        "The log continues in a new file, after SIGHUP or because the old file was moved.",
     ),
     # membership
     "member.joined": EventKind(
-        "info", ("members", "took_s", "cause"), "This node has joined; cause says through whom."
+        "info",
+        ("members", "took_s", "cause"),
+        "This node has joined. `cause` names the member through which it joined.",
     ),
     "member.alive": EventKind(
-        "info", ("member", "incarnation", "cause", "took_s"), "A member is (again) alive."
+        "info", ("member", "incarnation", "cause", "took_s"), "A member is alive, or alive again."
     ),
     "member.suspect": EventKind(
-        "warning", ("member", "incarnation", "cause", "took_s"), "A member is under suspicion."
+        "warning", ("member", "incarnation", "cause", "took_s"), "A member is suspected."
     ),
     "member.dead": EventKind(
-        "warning", ("member", "incarnation", "cause", "took_s"), "A member is given up as dead."
+        "warning", ("member", "incarnation", "cause", "took_s"), "A member is declared dead."
     ),
     "member.left": EventKind(
-        "info", ("member", "incarnation", "cause", "took_s"), "A member said goodbye."
+        "info", ("member", "incarnation", "cause", "took_s"), "A member has left the cluster."
     ),
     "member.refuted": EventKind(
-        "warning", ("incarnation", "cause"), "Others doubted this node; it has contradicted them."
+        "warning",
+        ("incarnation", "cause"),
+        "Other nodes suspected this node, or declared it dead; it has contradicted them.",
     ),
     "member.refused": EventKind(
-        "error", ("member", "reason"), "A node with another cluster's name or member list."
+        "error",
+        ("member", "reason"),
+        "This node and a member differ in cluster name or member list; one refused the other.",
     ),
     "settings.differ": EventKind(
         "warning",
         ("member", "setting", "here", "there"),
-        "A member has another value for what should be the same on all nodes.",
+        "A member has another value for a setting that should be the same on all nodes.",
     ),
     # links
-    "link.up": EventKind("debug", ("member",), "The link to a member is there."),
-    "link.lost": EventKind("info", ("member",), "The link to a member is gone."),
+    "link.up": EventKind("debug", ("member",), "The link to a member is up."),
+    "link.lost": EventKind("info", ("member",), "The link to a member is down."),
     "link.silent": EventKind(
         "warning",
         ("member", "actors"),
-        "Actors of a member owe answers and say nothing; until they do, nobody waits for them.",
+        "Actors of a member owe answers and send nothing; requests no longer wait for them.",
     ),
     "link.replaced": EventKind(
         "warning",
         ("member", "port", "cause"),
-        "A connection that would not have come back by itself; once in an outage.",
+        "A connection that would not have recovered was replaced; logged once per outage.",
     ),
     "name.unresolved": EventKind(
         "warning",
         ("host", "cause"),
-        "A member's host has no address for now; lookups go on.",
+        "The host name of a member has no address at present; lookups continue.",
     ),
     # frames
     "frame.rejected": EventKind(
-        "warning", ("port", "reason", "sender"), "A malformed or foreign frame; logged once."
+        "warning",
+        ("port", "reason", "sender"),
+        "A malformed or foreign frame was rejected; logged once per sender.",
     ),
     "message.oversized": EventKind(
         "error",
         ("port", "message", "bytes"),
-        "A message was too large for any receiver, and not sent; logged once per kind.",
+        "A message too large for every receiver was not sent; logged once per message type.",
     ),
     "reply.dropped": EventKind(
-        "warning", ("port", "count"), "Replies could not be delivered: somebody does not read."
+        "warning",
+        ("port", "count"),
+        "Replies could not be delivered because the client or peer does not read them.",
     ),
     # hints
     "hint.stored": EventKind(
-        "info", ("owner", "hints", "bytes"), "The first hint kept for an owner since none was."
+        "info",
+        ("owner", "hints", "bytes"),
+        "The first hint for an owner was stored; none was kept for it before.",
     ),
     "hint.refused": EventKind(
-        "warning", ("owner", "hints", "bytes"), "The hints are at their byte bound."
+        "warning",
+        ("owner", "hints", "bytes"),
+        "The hints of this node have reached their size limit.",
     ),
     "hint.aged": EventKind(
         "warning", ("owner", "hints", "bytes", "age_s"), "Hints have waited long for their owner."
     ),
-    "handoff.started": EventKind("info", ("owner", "hints", "bytes"), "Delivery has begun."),
+    "handoff.started": EventKind(
+        "info", ("owner", "hints", "bytes"), "The delivery of hints to an owner has begun."
+    ),
     "handoff.finished": EventKind(
-        "info", ("owner", "hints", "took_s"), "Every hint for the owner is delivered."
+        "info", ("owner", "hints", "took_s"), "All hints for an owner are delivered."
     ),
     "handoff.paused": EventKind(
         "info",
         ("owner", "hints", "cause"),
-        "Delivery stopped short; it goes on later. Said once while nothing is taken for one cause.",
+        "The delivery stops and continues later; logged once per cause until a hint is accepted.",
     ),
     # the disk
     "disk.replaced": EventKind(
         "warning",
         ("disk", "before"),
-        'This disk is not the one known; it does not vote "not found".',
+        'The cluster knows another disk of this node. This disk does not vote "not found".',
     ),
-    "disk.full": EventKind("error", ("refused",), "Writes are refused for want of room."),
+    "disk.full": EventKind("error", ("refused",), "Writes are refused because the disk is full."),
     "disk.writable": EventKind("info", (), "Writes are accepted again."),
-    "disk.grown": EventKind("info", ("bytes",), "The map was full and has been doubled."),
+    "disk.grown": EventKind("info", ("bytes",), "The map was full and its size has been doubled."),
     "reader.lingers": EventKind(
         "warning",
         ("pid", "age_s"),
-        "Another process reads an old state of data.mdb, which grows with each write meanwhile.",
+        "Another process reads an old state of data.mdb; until it ends, the file grows.",
     ),
     "record.corrupt": EventKind(
-        "error", ("digest", "reason"), "A stored record failed its checksum; it is not served."
+        "error",
+        ("digest", "reason"),
+        "The checksum of a stored record is wrong. The record is not served.",
     ),
     # requests
     "coordinator.overloaded": EventKind(
-        "warning", ("requests", "bytes"), "Requests are refused for want of room."
+        "warning", ("requests", "bytes"), "Requests are refused because there are too many."
     ),
     "clock.refused": EventKind(
-        "warning", ("ahead_s",), "A client's stamp was too far ahead of this node's clock."
+        "warning",
+        ("ahead_s",),
+        "The stamp of a client was too far ahead of the clock of this node.",
     ),
     # the runner of a local cluster, in DIR/run.jsonl
     "run.started": EventKind(
-        "info", ("version", "pid", "config", "nodes"), "run_cluster.py starts so many nodes."
+        "info",
+        ("version", "pid", "config", "nodes"),
+        "run_cluster.py starts the nodes; `nodes` is their number.",
     ),
-    "run.ready": EventKind("info", ("took_s",), "Every node sees every other alive."),
+    "run.ready": EventKind("info", ("took_s",), "Every node sees every other node alive."),
     "run.failed": EventKind("error", ("error",), "The cluster could not be started."),
     "run.stopping": EventKind(
         "info",
         ("reason",),
-        "All are stopped: by a signal, as the duration is over, or all is done.",
+        "All nodes are being stopped: after a signal, after the duration, or after the scenario.",
     ),
     "run.stopped": EventKind(
-        "info", ("died",), "No process is left; died names those that nobody here had ended."
+        "info",
+        ("died",),
+        "No process is left. `died` names the nodes that ended without being told to.",
     ),
     "scenario.step": EventKind(
-        "info", ("at_s", "do", "member", "for_s"), "A step of the scenario is taken."
+        "info", ("at_s", "do", "member", "for_s"), "A step of the scenario is executed."
     ),
-    "process.started": EventKind("info", ("member", "pid"), "A node's process was started."),
+    "process.started": EventKind("info", ("member", "pid"), "The process of a node was started."),
     "process.signalled": EventKind(
-        "info", ("member", "pid", "signal"), "A node's process is sent a signal."
+        "info", ("member", "pid", "signal"), "A signal was sent to the process of a node."
     ),
     "process.ended": EventKind(
-        "info", ("member", "pid", "exit_code", "signal"), "A node's process has ended as wanted."
+        "info",
+        ("member", "pid", "exit_code", "signal"),
+        "The process of a node has ended as intended.",
     ),
     "process.died": EventKind(
         "error",
         ("member", "pid", "exit_code", "signal", "last_words"),
-        "A node's process has ended, and nobody here had wanted it to.",
+        "The process of a node has ended without being told to.",
     ),
 }
