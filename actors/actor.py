@@ -26,7 +26,9 @@ from enum import StrEnum
 import zmq
 
 from actors import log
-from actors.sockets import Door, Link, Mailbox
+from actors.doors.door import Door
+from actors.doors.link import Link
+from actors.doors.mailbox import Mailbox
 from actors.surroundings import Surroundings, inproc, now
 from toystore.core.protocol.address import Address, Peer
 from toystore.core.protocol.failures import internal_reply

@@ -10,7 +10,8 @@ from __future__ import annotations
 import zmq
 
 from actors.actor import Actor
-from actors.sockets import ClientPort, Link
+from actors.doors.client_port import ClientPort
+from actors.doors.link import Link
 from actors.surroundings import now, tcp
 from toystore import __version__
 from toystore.core.protocol.address import COORDINATOR, GOSSIP, STORAGE, Address, Caller, Peer

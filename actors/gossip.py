@@ -8,8 +8,9 @@ node's *exchange* port.  A peer counts as linked once both ways are up.
 from __future__ import annotations
 
 from actors.actor import Actor
-from actors.datagrams import Datagrams
-from actors.sockets import Link, Mailbox
+from actors.doors.datagrams import Datagrams
+from actors.doors.link import Link
+from actors.doors.mailbox import Mailbox
 from actors.surroundings import inproc, tcp
 from toystore.core.membership.swim import Swim
 from toystore.core.protocol.address import COORDINATOR, GOSSIP, HANDOFF, STORAGE, Address, Peer

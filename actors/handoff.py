@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from actors.actor import Actor
-from actors.sockets import Link
+from actors.doors.link import Link
 from actors.surroundings import tcp
 from toystore.core.protocol.address import HANDOFF, STORAGE, Peer
 from toystore.core.repair.handoff import Handoff

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 
 from actors.actor import Actor
-from actors.sockets import Mailbox
+from actors.doors.mailbox import Mailbox
 from actors.surroundings import Surroundings, inproc
 from toystore.core.protocol.address import STORAGE, Address
 from toystore.core.protocol.machine import Machine, Now

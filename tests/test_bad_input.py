@@ -26,7 +26,7 @@ import pytest
 import yaml
 import zmq
 
-from actors.sockets import CLIENT_FRAMES_MAX, HELD_BYTES_MAX
+from actors.doors.client_port import CLIENT_FRAMES_MAX, HELD_BYTES_MAX
 from toystore import BadRequest, Client, ToystoreError
 from toystore.config import PORTS, load
 from toystore.core.data.context import pack_context

@@ -22,7 +22,9 @@ import zmq
 from fuzz_inputs import CONFIG, HEADER, NOW, STAMP, listed, sample, unpacked
 
 from actors import log
-from actors.sockets import ClientPort, Door, Mailbox
+from actors.doors.client_port import ClientPort
+from actors.doors.door import Door
+from actors.doors.mailbox import Mailbox
 from actors.surroundings import Surroundings
 from toystore.client.call import make_terms
 from toystore.client.errors import ToystoreError

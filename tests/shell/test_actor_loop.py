@@ -17,9 +17,9 @@ from shell_scene import (
     wait_until,
 )
 
-from actors import sockets
 from actors.actor import RESTARTS_MAX, Actor, Command
-from actors.sockets import Link, Mailbox
+from actors.doors.link import Link
+from actors.doors.mailbox import Mailbox
 from actors.surroundings import Surroundings, inproc, tcp
 from toystore.core.protocol.address import COORDINATOR, STORAGE, Peer
 from toystore.core.protocol.machine import FLUSH_ROUNDS_MAX
@@ -222,7 +222,7 @@ def test_a_send_over_a_link_that_is_down_comes_back_as_unreachable(around):
 
 
 def test_a_send_over_a_link_that_is_full_comes_back_as_overloaded(around, monkeypatch):
-    monkeypatch.setattr(sockets, "PEER_FRAMES_MAX", 1)
+    monkeypatch.setattr("actors.doors.link.PEER_FRAMES_MAX", 1)
     n2 = bound(around.context, zmq.ROUTER, n2_peer_address(around), RCVHWM=1, RCVBUF=4096)
     with Supervised(Stage(around, relay_to_n2)) as stage:
         wait_until(lambda: LinkUp("n2") in stage.actor.heard)

@@ -21,9 +21,13 @@ from shell_scene import (
 )
 from zmq.utils.monitor import recv_monitor_message
 
-from actors import sockets
-from actors.datagrams import EVERYONE, Datagrams, topic
-from actors.sockets import ClientPort, Link, Mailbox, PortError
+from actors.doors import client_port
+from actors.doors.client_port import ClientPort
+from actors.doors.datagrams import EVERYONE, Datagrams, topic
+from actors.doors.door import LOGGED_SENDERS_MAX
+from actors.doors.link import Link
+from actors.doors.mailbox import Mailbox
+from actors.doors.sockets import PortError
 from actors.surroundings import tcp
 from toystore.core.protocol.address import COORDINATOR, GOSSIP, STORAGE, Caller, Peer
 from toystore.core.protocol.messages.client import (
@@ -212,7 +216,7 @@ def test_what_a_slow_reader_has_no_room_for_is_held_and_reaches_it_in_order(arou
 def test_beyond_its_bound_replies_are_dropped_counted_and_logged_ever_more_rarely(
     around, clients, log_path, monkeypatch
 ):
-    monkeypatch.setattr(sockets, "HELD_BYTES_MAX", 4 * FRAME_MAX)
+    monkeypatch.setattr(client_port, "HELD_BYTES_MAX", 4 * FRAME_MAX)
     client, caller = deaf_client(around, clients)
 
     answer_until(clients, caller, lambda: clients.dropped >= 150)
@@ -235,7 +239,7 @@ def test_a_slow_reader_keeps_no_other_client_waiting(around, clients):
 
 
 def test_one_reply_is_held_for_a_slow_reader_however_large_it_is(around, clients, monkeypatch):
-    monkeypatch.setattr(sockets, "HELD_BYTES_MAX", FRAME_MAX // 4)
+    monkeypatch.setattr(client_port, "HELD_BYTES_MAX", FRAME_MAX // 4)
     client, caller = deaf_client(around, clients)
     count = answer_until(clients, caller, lambda: clients.holding)
     clients.send(caller, [large_reply(count)])
@@ -253,7 +257,7 @@ def test_one_reply_is_held_for_a_slow_reader_however_large_it_is(around, clients
 def test_a_message_that_no_receiver_takes_is_not_sent_but_an_error_or_nothing(
     around, clients, log_path, monkeypatch
 ):
-    monkeypatch.setattr(sockets, "FRAME_BYTES_MAX", FRAME_MAX)
+    monkeypatch.setattr("actors.doors.door.FRAME_BYTES_MAX", FRAME_MAX)
     client = connected(around.context, zmq.DEALER, client_address(around))
     link = Link(around, COORDINATOR, Peer("n2", COORDINATOR), client_address(around), watch=False)
     wait_until(lambda: link.drain() == [] and link.up)
@@ -333,14 +337,14 @@ def test_to_try_a_slow_reader_in_vain_costs_one_send_however_many_replies_wait(
     for number in range(1000):
         clients.send(Caller((caller.envelope[0], b"%d" % number, b"")), [Status(number)])
     failed = []
-    send = sockets.sent
+    send = client_port.sent
 
     def noted(*args, **named):
         gone = send(*args, **named)
         failed.extend([args] * (not gone))
         return gone
 
-    monkeypatch.setattr(sockets, "sent", noted)
+    monkeypatch.setattr(client_port, "sent", noted)
 
     clients.retry()
 
@@ -349,7 +353,7 @@ def test_to_try_a_slow_reader_in_vain_costs_one_send_however_many_replies_wait(
 
 
 def test_small_replies_are_bounded_by_what_they_really_take(around, clients, monkeypatch):
-    monkeypatch.setattr(sockets, "HELD_BYTES_MAX", FRAME_MAX)
+    monkeypatch.setattr(client_port, "HELD_BYTES_MAX", FRAME_MAX)
     client, caller = deaf_client(around, clients)
     answer_until(clients, caller, lambda: clients.holding)
     envelope = (caller.envelope[0], b"x" * 1000, b"")
@@ -364,7 +368,9 @@ def test_small_replies_are_bounded_by_what_they_really_take(around, clients, mon
 FLOOD = """
 import sys, time, zmq
 sys.path += {path!r}
-from actors import sockets
+from actors.doors import sockets
+from actors.doors.client_port import ClientPort
+from actors.doors.link import Link
 from actors.surroundings import tcp
 from shell_scene import bound, config, connected, surroundings, wait_until
 from toystore.client import sockets as client_sockets
@@ -384,7 +390,7 @@ print("alive", flush=True)
 """
 NODE_FLOODED = {
     "by a client": """
-port = sockets.ClientPort(around, (address,), lambda: 1)
+port = ClientPort(around, (address,), lambda: 1)
 client = connected(context, zmq.DEALER, address, SNDHWM=0)
 flood(client)
 time.sleep(0.2)  # what is in the kernel's buffers stays there
@@ -392,7 +398,7 @@ client.close()
 """,
     "by a peer": """
 peer = bound(context, zmq.ROUTER, address, SNDHWM=0)
-link = sockets.Link(around, "coordinator", Peer("n2", "coordinator"), address)
+link = Link(around, "coordinator", Peer("n2", "coordinator"), address)
 wait_until(lambda: link.drain() and link.up)
 link.socket.send(b"hello")
 flood(peer, peer.recv_multipart()[0])
@@ -508,7 +514,7 @@ def test_an_answer_to_somebody_unknown_or_gone_is_dropped_and_counted(around, ma
 
 
 def test_answers_to_an_actor_that_does_not_read_are_dropped_not_waited_for(around, monkeypatch):
-    monkeypatch.setattr(sockets, "PEER_FRAMES_MAX", 4)
+    monkeypatch.setattr("actors.doors.mailbox.PEER_FRAMES_MAX", 4)
     mailbox = Mailbox(around, STORAGE, "inproc://storage")
     peer = coordinator_of(around, "n1")
     peer.send(StorageStatus(0))
@@ -551,7 +557,7 @@ def test_what_is_for_another_actor_is_dropped_and_logged_once_per_sender(around,
 
 @pytest.mark.parametrize("make", [Mailbox, ClientPort], ids=["mailbox", "client port"])
 def test_a_frame_beyond_all_limits_cuts_its_link_and_the_door_lives_on(around, make, monkeypatch):
-    monkeypatch.setattr(sockets, "FRAME_BYTES_MAX", FRAME_MAX)
+    monkeypatch.setattr("actors.doors.sockets.FRAME_BYTES_MAX", FRAME_MAX)
     address = tcp("127.0.0.1", around.me.peer_port)
     if make is Mailbox:
         door = Mailbox(around, STORAGE, address)
@@ -629,7 +635,7 @@ def test_nothing_stale_waits_for_a_peer_that_comes_back(around):
 def test_a_frame_that_finds_no_room_fails_with_all_after_it_so_that_order_is_kept(
     around, monkeypatch
 ):
-    monkeypatch.setattr(sockets, "PEER_FRAMES_MAX", 1)
+    monkeypatch.setattr("actors.doors.link.PEER_FRAMES_MAX", 1)
     link, address = link_to_n2(around)
     peer = bound(around.context, zmq.ROUTER, address, RCVHWM=1, RCVBUF=4096)
     arrivals(link)
@@ -739,11 +745,11 @@ def test_foreign_and_misplaced_datagrams_are_dropped(around, three, log_path):
 
 
 def test_misfits_of_ever_new_senders_do_not_fill_the_log_or_the_memory(around, mailbox, log_path):
-    for number in range(3 * sockets.LOGGED_SENDERS_MAX):
+    for number in range(3 * LOGGED_SENDERS_MAX):
         mailbox.reject("garbage", b"stranger %d" % number)
 
-    assert len(logged(log_path, "frame.rejected")) == sockets.LOGGED_SENDERS_MAX
-    assert mailbox.rejected == 3 * sockets.LOGGED_SENDERS_MAX
+    assert len(logged(log_path, "frame.rejected")) == LOGGED_SENDERS_MAX
+    assert mailbox.rejected == 3 * LOGGED_SENDERS_MAX
 
 
 def test_a_bad_request_of_a_client_that_reads_is_answered_and_its_rest_served(around, clients):

@@ -16,7 +16,7 @@ from shell_scene import (
     wait_until,
 )
 
-from actors.datagrams import topic
+from actors.doors.datagrams import topic
 from actors.gossip import GossipActor
 from actors.surroundings import inproc, tcp
 from toystore.core.protocol.address import COORDINATOR, GOSSIP, STORAGE, Peer

@@ -8,7 +8,7 @@ import pytest
 import zmq
 from shell_scene import bound, config, logged, surroundings, wait_until
 
-from actors.sockets import Link
+from actors.doors.link import Link
 from actors.surroundings import tcp
 from toystore.core.protocol.address import COORDINATOR, STORAGE, Peer
 from toystore.core.protocol.messages.hints import CountHints

@@ -17,7 +17,8 @@ from collections.abc import Iterable
 
 import zmq
 
-from actors.sockets import GOODBYE_MS, Door, bind, received, tuned
+from actors.doors.door import Door
+from actors.doors.sockets import GOODBYE_MS, bind, received, tuned
 from actors.surroundings import Surroundings
 from toystore.core.protocol.address import GOSSIP, Address, Peer
 from toystore.core.protocol.messages import Delivery, Message

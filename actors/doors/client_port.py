@@ -1,0 +1,161 @@
+"""The door for clients.  Excess requests are refused unread; slow readers' replies are held."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+
+import zmq
+
+from actors.doors.door import Door
+from actors.doors.sockets import ENVELOPE_FRAMES_MAX, GOODBYE_MS, bound_router, received, sent
+from actors.surroundings import Surroundings
+from toystore.core.protocol.address import COORDINATOR, Address, Caller
+from toystore.core.protocol.messages import Delivery, Message
+from toystore.core.protocol.messages.client import ErrorReply
+from toystore.core.protocol.messages.codes import Code
+from toystore.core.protocol.messages.gossip import Refused
+from toystore.core.protocol.routes import Carrier, carried_by
+from toystore.core.requests.admission import no_room
+from toystore.wire import FrameError, decode, request_numbers
+
+CLIENT_DRAIN_MAX = 10_000
+"""How many at the client port, most of which are turned away at once if they are so many."""
+CLIENT_FRAMES_MAX = 32
+"""High-water mark towards one client."""
+CLIENT_BACKLOG = 256
+"""And from it: what waits here is refused in time if need be, what waits before it is not."""
+HELD_BYTES_MAX = 4 * 1024 * 1024
+"""Replies held for one client beyond its high-water mark; one is held whatever its size."""
+HELD_OVERHEAD_BYTES = 256
+"""What Python needs to hold a reply, beside its bytes."""
+
+
+class ClientPort(Door):
+    """A ROUTER for strangers: nothing they call themselves is believed.
+
+    The sender of a request is its whole envelope, every frame before the body, and the
+    reply echoes it: a REQ's ``[identity, request id, empty]`` and a DEALER's
+    ``[identity]`` are served alike.
+    """
+
+    ACCEPTS = carried_by(Carrier.CLIENT_PORT, COORDINATOR)
+
+    def __init__(
+        self, surroundings: Surroundings, addresses: Iterable[str], room: Callable[[], float]
+    ) -> None:
+        """``room``: says how many more requests can be taken on."""
+        super().__init__("client", surroundings, COORDINATOR)
+        self.turned_away = 0
+        """How many requests found no room, since this was last reset."""
+        self._room = room
+        self.speaks_as = None
+        self.socket = bound_router(
+            surroundings,
+            CLIENT_FRAMES_MAX,
+            addresses,
+            backlog=CLIENT_BACKLOG,
+        )
+        self._held: dict[bytes, deque[tuple[Caller, bytes]]] = {}
+        self._held_bytes: dict[bytes, int] = {}
+
+    def sockets(self) -> Iterable[zmq.Socket[bytes]]:
+        """The one socket."""
+        return (self.socket,)
+
+    def drain(self) -> list[Delivery]:
+        """Requests; whoever sends anything else gets a `BAD_REQUEST`.
+
+        Those for which there is no room are answered `OVERLOADED` here and now, unread:
+        while a node has too much to do, what it will not do must cost next to nothing.
+        """
+        inbox: list[Delivery] = []
+        refused: dict[tuple[bytes, ...], list[int]] = {}
+        room = self._room()
+        for parts in received(self.socket, CLIENT_DRAIN_MAX):
+            body = parts.pop()
+            envelope = tuple(parts)
+            if not 0 < len(envelope) < ENVELOPE_FRAMES_MAX:
+                self.reject(f"{len(envelope) + 1} frames in one message", envelope[0])
+            elif len(inbox) >= room and (numbers := request_numbers(body)):
+                refused.setdefault(envelope, []).extend(numbers)
+            else:
+                inbox += self._requests(body, Caller(envelope))
+        for envelope, numbers in refused.items():
+            self._refuse(numbers, Caller(envelope))
+        return inbox
+
+    def _requests(self, body: bytes, caller: Caller) -> Iterator[Delivery]:
+        """What a frame asks for."""
+        try:
+            frame = decode(body)
+        except FrameError as error:
+            self.reject(str(error), caller.envelope[0])
+            self._complain(caller, str(error))
+            return
+        refusal = frame.header and self.refusal(frame.header)
+        if refusal:
+            self.send(caller, [Refused(refusal)])
+            return
+        for message in frame.messages:
+            if type(message) not in self.ACCEPTS:
+                self._complain(caller, f"{type(message).__name__} is not a request")
+            elif getattr(message, "forwarded", False) and frame.header is None:
+                self._complain(caller, "forwarded: only a member forwards")
+            else:
+                yield message, caller
+
+    def _refuse(self, numbers: list[int], caller: Caller) -> None:
+        """There is no room for these."""
+        self.turned_away += len(numbers)
+        text = no_room(self.surroundings.me.name)
+        self.send(caller, [ErrorReply(each, Code.OVERLOADED, text, True) for each in numbers])
+
+    def send(self, to: Address, messages: list[Message]) -> list[Delivery]:
+        """Answer a client, or hold the answer for a while if it reads slowly."""
+        assert isinstance(to, Caller)
+        for body, carried in self.frames(messages):
+            if to.envelope[0] in self._held or not self._post(to, body):
+                self._hold(to, body, len(carried))
+        return []
+
+    @property
+    def holding(self) -> bool:
+        """Whether anything is held for a client that reads slowly."""
+        return bool(self._held)
+
+    def retry(self) -> None:
+        """Send what was held, as far as it goes now."""
+        for identity, queue in list(self._held.items()):
+            while queue and self._post(*queue[0]):
+                self._held_bytes[identity] -= _weight(*queue.popleft())
+            if not queue:
+                del self._held[identity], self._held_bytes[identity]
+
+    def close(self) -> None:
+        """Give the last answers a moment to leave."""
+        self.socket.linger = GOODBYE_MS
+        super().close()
+
+    def _post(self, caller: Caller, body: bytes) -> bool:
+        """True if it is sent, or its client is gone; False if it must wait."""
+        return sent(self.socket, (*caller.envelope, body), gone=True)
+
+    def _hold(self, caller: Caller, body: bytes, messages: int) -> None:
+        """Hold a reply until its client's pipe, which is its identity's, has room again."""
+        identity = caller.envelope[0]
+        held = self._held_bytes.get(identity, 0)
+        weight = held + _weight(caller, body)
+        if held and weight > HELD_BYTES_MAX:
+            self.drop(messages)
+            return
+        self._held_bytes[identity] = weight
+        self._held.setdefault(identity, deque()).append((caller, body))
+
+    def _complain(self, caller: Caller, text: str) -> None:
+        self.send(caller, [ErrorReply(0, Code.BAD_REQUEST, text, True)])
+
+
+def _weight(caller: Caller, body: bytes) -> int:
+    """What a held reply takes, in bytes."""
+    return sum(map(len, caller.envelope)) + len(body) + HELD_OVERHEAD_BYTES

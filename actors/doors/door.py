@@ -1,0 +1,145 @@
+"""What every door has: its sockets, a way in, a way out, and a memory for misfits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+
+import zmq
+
+from actors import log
+from actors.surroundings import Surroundings
+from toystore.core.protocol.address import Address
+from toystore.core.protocol.failures import error_instead
+from toystore.core.protocol.messages import Delivery, Message
+from toystore.net.connection import Connection, Monitor
+from toystore.wire import FRAME_BYTES_MAX, Frame, FrameError, Header, decode, encode, encode_bounded
+
+LOGGED_SENDERS_MAX = 256
+NAME_TOLD_MAX = 64
+"""How much of a stranger's name is told; no member's is longer."""
+
+
+class Door:
+    """What every door has: its sockets, a way in, a way out, and a memory for misfits."""
+
+    def __init__(self, port: str, surroundings: Surroundings, actor: str) -> None:
+        self.port = port
+        self.surroundings = surroundings
+        self.actor = actor
+        self.header: Header = surroundings.header(actor)
+        self.speaks_as: Header | None = self.header
+        self.rejected = 0
+        self.dropped = 0
+        self.connections: dict[str, Connection] = {}
+        """What this door connects to, each with the node that is there."""
+        self._logged: set[object] = set()
+        self._refused: set[object] = set()
+
+    def sockets(self) -> Iterable[zmq.Socket[bytes]]:
+        """The sockets to poll."""
+        raise NotImplementedError
+
+    def drain(self) -> list[Delivery]:
+        """Everything that waits, up to a bound, without blocking."""
+        raise NotImplementedError
+
+    def send(self, to: Address, messages: list[Message]) -> list[Delivery]:
+        """Send without blocking; returns what the machine must hear about it."""
+        raise NotImplementedError
+
+    def tend(self, now: float) -> None:
+        """Make and replace the connections that are due; log what is worth telling of them."""
+        for node, connection in self.connections.items():
+            connection.tend(now)
+            self.tell(node, connection)
+
+    def changes(self, monitor: Monitor) -> Iterator[tuple[str, bool]]:
+        """The nodes whose connection came up (True) or was lost since this was last asked."""
+        for address, sign, descriptor in monitor.signs():
+            for node, connection in self.connections.items():
+                if connection.address != address:
+                    continue
+                was_up = connection.up
+                connection.hear(sign, descriptor, time.monotonic())
+                self.tell(node, connection)
+                if connection.up != was_up:
+                    yield node, connection.up
+
+    def tell(self, node: str, connection: Connection) -> None:
+        """Log what has become of a connection, if that is worth telling."""
+        cause = connection.news()
+        if cause is not None:
+            log.event(self.actor, "link.replaced", member=node, port=self.port, cause=cause)
+
+    def close(self) -> None:
+        """Close the sockets."""
+        for socket in self.sockets():
+            socket.close()
+
+    def frames(self, messages: list[Message]) -> Iterable[tuple[bytes, list[Message]]]:
+        """The frames that carry ``messages``, each with those that it carries.
+
+        A message too large for any receiver, which no limits allow, is not among them, or
+        there is an error in its place.
+        """
+        for body, carried in encode_bounded(
+            messages, self.speaks_as, self.surroundings.frame_bytes_max
+        ):
+            if len(body) <= FRAME_BYTES_MAX:
+                yield body, carried
+            elif (error := self._oversized(carried[0], len(body))) is not None:
+                yield encode([error], self.speaks_as), carried
+
+    def _oversized(self, message: Message, size: int) -> Message | None:
+        """Log a message that cannot be sent, and say what its receiver is told instead."""
+        kind = type(message).__name__
+        if kind not in self._logged:
+            self._logged.add(kind)
+            log.event(self.actor, "message.oversized", port=self.port, message=kind, bytes=size)
+        return error_instead(message, f"the answer has {size} bytes; at most {FRAME_BYTES_MAX}")
+
+    def opened(self, body: bytes, sender: object) -> Frame | None:
+        """Decode a frame; a misfit is counted and logged, and None comes back."""
+        try:
+            return decode(body)
+        except FrameError as error:
+            self.reject(str(error), sender)
+            return None
+
+    def reject(self, reason: str, sender: object) -> None:
+        """Count a misfit, and log the first from each sender."""
+        self.rejected += 1
+        if sender not in self._logged and len(self._logged) < LOGGED_SENDERS_MAX:
+            self._logged.add(sender)
+            log.event(
+                self.actor, "frame.rejected", port=self.port, reason=reason, sender=str(sender)
+            )
+
+    def refusal(self, header: Header) -> str | None:
+        """Why a header does not belong here, or None.
+
+        Of what a stranger says no more is kept, logged and sent back than tells who it is.
+        """
+        if header[1:] == self.header[1:]:
+            return None
+        node, cluster = header.sender.node[:NAME_TOLD_MAX], header.cluster[:NAME_TOLD_MAX]
+        digest = header.members_digest[:4].hex()
+        if header.cluster != self.header.cluster:
+            reason = f"cluster {cluster!r} is not {self.header.cluster!r}"
+        else:
+            reason = (
+                f"the member list of {node} (digest {digest}) is not the one here "
+                f"({self.header.members_digest[:4].hex()}); both must be the same"
+            )
+        key = (node, cluster, digest)
+        if key not in self._refused and len(self._refused) < LOGGED_SENDERS_MAX:
+            self._refused.add(key)
+            log.event(self.actor, "member.refused", member=node, reason=reason)
+        return reason
+
+    def drop(self, count: int) -> None:
+        """Count replies that could not be delivered; log at 1, 10, 100, ..."""
+        before, self.dropped = self.dropped, self.dropped + count
+        if len(str(self.dropped)) > len(str(before)) or before == 0:
+            log.event(self.actor, "reply.dropped", port=self.port, count=self.dropped)

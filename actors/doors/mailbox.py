@@ -1,0 +1,75 @@
+"""The door of an actor: other actors come to it, and answers go back by identity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import zmq
+
+from actors.doors.door import Door
+from actors.doors.sockets import PEER_FRAMES_MAX, bound_router, received, sent
+from actors.surroundings import Surroundings
+from toystore.core.protocol.address import Address, Peer
+from toystore.core.protocol.messages import Delivery, Message
+from toystore.core.protocol.messages.gossip import Refused
+from toystore.core.protocol.routes import taken_by
+from toystore.wire import FrameError, VersionError, decode
+
+
+class Mailbox(Door):
+    """A ROUTER where actors come: inproc always, and a TCP port where peers come too."""
+
+    def __init__(self, surroundings: Surroundings, actor: str, *addresses: str) -> None:
+        super().__init__(actor, surroundings, actor)
+        self.socket = bound_router(surroundings, PEER_FRAMES_MAX, addresses)
+        self._accepts = taken_by(actor)
+        self._routes: dict[Peer, bytes] = {}
+
+    def sockets(self) -> Iterable[zmq.Socket[bytes]]:
+        """The one socket."""
+        return (self.socket,)
+
+    def drain(self) -> list[Delivery]:
+        """Messages from actors of this cluster; others are told `Refused`."""
+        inbox: list[Delivery] = []
+        for parts in received(self.socket):
+            if len(parts) != 2:
+                self.reject(f"{len(parts)} frames, not an identity and a body", parts[0])
+                continue
+            identity, body = parts
+            try:
+                frame = decode(body)
+            except FrameError as error:
+                self.reject(str(error), identity)
+                if isinstance(error, VersionError):
+                    self._post(identity, [Refused(str(error))])
+                continue
+            if frame.header is None:
+                self.reject("no header: clients go to the client port", identity)
+                continue
+            refusal = self.refusal(frame.header)
+            if refusal is not None:
+                self._post(identity, [Refused(refusal)])
+                continue
+            sender = frame.header.sender
+            self._routes[sender] = identity
+            for message in frame.messages:
+                if type(message) in self._accepts:
+                    inbox.append((message, sender))
+                else:
+                    self.reject(f"{type(message).__name__} is not for {self.actor}", identity)
+        return inbox
+
+    def send(self, to: Address, messages: list[Message]) -> list[Delivery]:
+        """Answer an actor that has written before; what cannot leave is dropped."""
+        identity = self._routes.get(to) if isinstance(to, Peer) else None
+        if identity is None:
+            self.drop(len(messages))
+        else:
+            self._post(identity, messages)
+        return []
+
+    def _post(self, identity: bytes, messages: list[Message]) -> None:
+        for body, carried in self.frames(messages):
+            if not sent(self.socket, (identity, body)):
+                self.drop(len(carried))
