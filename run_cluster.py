@@ -77,8 +77,12 @@ def start(output: streams.Output) -> int:
     """Parse the command line, run the cluster, return the exit code."""
     parser = argparse.ArgumentParser(description="Run a toystore cluster on this machine.")
     parser.add_argument("config", type=Path, help="the cluster's YAML file")
-    parser.add_argument("--data-dir", type=Path, help="where data rests; default: ./data/CLUSTER")
-    parser.add_argument("--duration", type=float, metavar="S", help="stop S seconds after ready")
+    parser.add_argument(
+        "--data-dir", type=Path, help="where to store data; default: ./data/CLUSTER"
+    )
+    parser.add_argument(
+        "--duration", type=float, metavar="S", help="stop S seconds after all nodes are ready"
+    )
     parser.add_argument("--fresh", action="store_true", help="remove the nodes' old data first")
     options = parser.parse_args()
     try:

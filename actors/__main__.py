@@ -41,8 +41,10 @@ def main() -> int:
     streams.take_over(lambda _: None)  # a node runs on, though nobody can be told
     parser = argparse.ArgumentParser(prog="python -m actors", description="Run one toystore node.")
     parser.add_argument("config", type=Path, help="the cluster's YAML file")
-    parser.add_argument("node", help="which of its members to run")
-    parser.add_argument("--data-dir", type=Path, default=None, help="default: ./data/CLUSTER")
+    parser.add_argument("node", help="the member to run")
+    parser.add_argument(
+        "--data-dir", type=Path, default=None, help="where to store data; default: ./data/CLUSTER"
+    )
     parser.add_argument(
         "--stop-on-eof", action="store_true", help="stop when standard input ends (for a parent)"
     )

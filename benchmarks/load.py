@@ -203,7 +203,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--clients", type=int, default=2, help="client processes")
     parser.add_argument("--in-flight", type=int, default=256, help="operations, per client")
     parser.add_argument("--batch", type=int, default=1, help="operations issued together")
-    parser.add_argument("--rate", type=float, default=0.0, help="ops/s of all; 0: closed loop")
+    parser.add_argument(
+        "--rate", type=float, default=0.0, help="ops/s of all clients; 0: closed loop"
+    )
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--put-share", type=float, default=0.5)
     parser.add_argument("--value-bytes", type=int, default=100)

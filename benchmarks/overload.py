@@ -279,7 +279,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="a cluster under too much load; see the docstring")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0, help="of each load")
-    parser.add_argument("--times", type=float, nargs="+", default=[1, 2, 5], help="the capacity")
+    parser.add_argument(
+        "--times", type=float, nargs="+", default=[1, 2, 5], help="multiples of the capacity"
+    )
     parser.add_argument("--connections", type=int, default=8, help="to each node")
     parser.add_argument("--put-share", type=float, default=0.5)
     parser.add_argument("--seed", type=int, default=0)

@@ -141,7 +141,9 @@ def shrunk(decoder: Decoder, data: bytes, kind: str) -> bytes:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Search as the command line says."""
-    parser = argparse.ArgumentParser(description="Search for inputs that a decoder cannot take.")
+    parser = argparse.ArgumentParser(
+        description="Search for inputs that a decoder handles wrongly."
+    )
     names = [decoder.name for decoder in DECODERS]
     parser.add_argument("decoders", nargs="*", metavar="DECODER", help=", ".join(names))
     parser.add_argument("--seconds", type=float, default=60.0, help="for all of them [60]")

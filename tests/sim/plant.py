@@ -51,10 +51,12 @@ def keep(seeds: dict[str, int]) -> None:
 
 def main() -> int:
     """Search for all of them, on all processors."""
-    parser = argparse.ArgumentParser(description="Find the planted faults.")
-    parser.add_argument("--first", type=int, help="the first seed; drawn if not given")
-    parser.add_argument("--keep", action="store_true", help="from 0 on; keep what is found")
-    parser.add_argument("faults", nargs="*", help="some of them; default: all")
+    parser = argparse.ArgumentParser(description="Search for seeds that catch the planted bugs.")
+    parser.add_argument("--first", type=int, help="the first seed; default: random")
+    parser.add_argument(
+        "--keep", action="store_true", help="start at seed 0, and keep the seeds found"
+    )
+    parser.add_argument("faults", nargs="*", help="the bugs to search for; default: all")
     options = parser.parse_args()
     first = options.first
     if first is None:

@@ -88,13 +88,17 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     names = {act.__name__: act for act in ACTS}
-    parser.add_argument("--list", action="store_true", help="say which acts there are")
-    parser.add_argument("--acts", default=",".join(names), help="some of them, with commas")
-    parser.add_argument("--minutes", type=float, help="play acts in a drawn order for so long")
+    parser.add_argument("--list", action="store_true", help="list the acts")
+    parser.add_argument(
+        "--acts", default=",".join(names), help="the acts to play, separated by commas"
+    )
+    parser.add_argument("--minutes", type=float, help="play acts in random order for this time")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--timeout", type=float, default=5.0, help="of the clients, in seconds")
     parser.add_argument("--ops-per-s", type=float, default=1000.0, help="of all clients, at most")
-    parser.add_argument("--keep", type=Path, default=DEFAULT_FOLDER, help="for the histories")
+    parser.add_argument(
+        "--keep", type=Path, default=DEFAULT_FOLDER, help="folder for the histories"
+    )
     options = parser.parse_args()
     chosen = options.acts.split(",")
     if unknown := set(chosen) - set(names):

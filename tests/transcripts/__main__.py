@@ -17,7 +17,7 @@ from .test_transcripts import STORIES
 def main() -> int:
     """Replay every story."""
     parser = argparse.ArgumentParser(description="Replay the golden transcripts.")
-    parser.add_argument("--rewrite", action="store_true", help="write them anew")
+    parser.add_argument("--rewrite", action="store_true", help="write the files again")
     rewrite = parser.parse_args().rewrite
     changed = 0
     for path in STORIES:

@@ -77,7 +77,7 @@ class Commands(click.Group):
 @common_options(*SERVED)
 @click.pass_context
 def commands(ctx: click.Context) -> None:
-    """Store, read and look into a toystore cluster."""
+    """Write to, read from and inspect a toystore cluster."""
     ctx.ensure_object(Common)
 
 

@@ -12,12 +12,14 @@ import click
 @click.argument("config", type=click.Path(exists=True, dir_okay=False))
 @click.argument("name")
 @click.option(
-    "--data-dir", type=click.Path(file_okay=False), help="[default: data/ and the cluster's name]"
+    "--data-dir",
+    type=click.Path(file_okay=False),
+    help="Where to store data. [default: data/CLUSTER]",
 )
 def node(config: str, name: str, data_dir: str | None) -> None:
     """Run one node in the foreground.
 
-    CONFIG is the cluster's YAML file, NAME one of its members.
+    CONFIG is the cluster's YAML file; NAME is one of its members.
     """
     arguments = [sys.executable, "-m", "actors", config, name]
     os.execv(sys.executable, [*arguments, *(("--data-dir", data_dir) if data_dir else ())])

@@ -79,16 +79,16 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         envvar="TOYSTORE_ENDPOINTS",
         show_envvar=True,
         metavar="ADDRESS",
-        help="A node's client port; repeat it to name several. [default: tcp://127.0.0.1:7400]",
+        help="A node's client port; may be repeated. [default: tcp://127.0.0.1:7400]",
     ),
-    "bucket": _shared("--bucket", metavar="NAME", help="[default: default]"),
+    "bucket": _shared("--bucket", metavar="NAME", help="The bucket of the key. [default: default]"),
     "timeout": _shared(
         "--timeout",
         type=click.FloatRange(min=0, min_open=True),
         metavar="SECONDS",
-        help="How long a request may take. [default: 2]",
+        help="The time limit of a request. [default: 2]",
     ),
-    "as_json": _shared("--json", "as_json", is_flag=True, help="Answer in JSON."),
+    "as_json": _shared("--json", "as_json", is_flag=True, help="Print JSON."),
 }
 COUNT = click.IntRange(min=1)
 KEY = click.argument("key", callback=_bytes)
@@ -96,8 +96,8 @@ KEY_OR_NONE = click.argument("key", required=False, callback=_bytes)
 VALUE = click.argument("value", callback=_bytes)
 N = click.option("-n", type=COUNT, help="Replicas of the key. [default: the bucket's]")
 R = click.option("-r", type=COUNT, help="Replicas that must answer. [default: the bucket's]")
-W = click.option("-w", type=COUNT, help="Replicas that must have it. [default: the bucket's]")
+W = click.option("-w", type=COUNT, help="Replicas that must store it. [default: the bucket's]")
 CONTEXT = click.option(
-    "--context", metavar="BASE64", help="The context of the get that this answers."
+    "--context", metavar="BASE64", help="The context of the get that this write follows from."
 )
 SERVED = ("endpoints", "bucket", "timeout")

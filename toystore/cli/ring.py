@@ -16,7 +16,10 @@ from toystore.client import Placement, RingTable
 @common_options(*SERVED)
 @click.pass_obj
 def ring(common: Common, key: bytes | None) -> None:
-    """Show who owns KEY and who of them is alive or, without one, each member's load."""
+    """Show the owners of KEY; without KEY, the share of each member.
+
+    An owner that is not alive is marked with its status.
+    """
     with common.connect() as store:
         if key is None:
             _show_load(common, store.ring())

@@ -23,7 +23,7 @@ PERCENTILES = ("p50_ms", "p99_ms")
     "wait_s",
     type=click.FloatRange(min=0),
     metavar="SECONDS",
-    help="Wait this long, at most, until the node sees every member alive.",
+    help="Wait until the node sees every member alive, at most this long.",
 )
 @click.option(
     "--all", "everybody", is_flag=True, help="Ask every node, and show how each sees the others."
@@ -31,10 +31,9 @@ PERCENTILES = ("p50_ms", "p99_ms")
 @common_options("endpoints", "timeout")
 @click.pass_context
 def status(ctx: click.Context, wait_s: float | None, everybody: bool) -> None:
-    """Show the cluster as one node sees it, and how that node is.
+    """Show the state of one node and its view of the cluster.
 
-    With --all, every endpoint that is given is asked, and every member of whose address
-    they know.
+    With --all: ask every given endpoint, and every member whose address they know.
     """
     common: Common = ctx.obj
     if everybody:

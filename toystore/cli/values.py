@@ -29,7 +29,7 @@ NOT_FOUND = 1
 def put(
     common: Common, *, key: bytes, value: bytes, context: str | None, w: int | None, n: int | None
 ) -> None:
-    """Store VALUE under KEY; a VALUE of - is read from standard input."""
+    """Store VALUE under KEY. If VALUE is -, read it from standard input."""
     if value == b"-":
         value = _standard_input()
     with common.connect() as store:
@@ -66,7 +66,7 @@ def get(ctx: click.Context, key: bytes, r: int | None, n: int | None) -> None:
 @common_options(*SERVED)
 @click.pass_obj
 def delete(common: Common, key: bytes, context: str | None, w: int | None, n: int | None) -> None:
-    """Delete KEY; to delete what is not there succeeds."""
+    """Delete KEY. Deleting a key that does not exist succeeds."""
     with common.connect() as store:
         _tell_written(common, store.delete(key, context=_context(context), w=w, n=n))
 

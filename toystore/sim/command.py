@@ -30,7 +30,7 @@ SEEDS = 2**31
 
 @click.group()
 def sim() -> None:
-    """Simulated clusters: every fault there is, on virtual time, repeatable."""
+    """Simulate clusters with faults, in virtual time, from a seed."""
 
 
 @sim.command("run")
@@ -39,11 +39,13 @@ def sim() -> None:
     "--scenario",
     "file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A scenario that a search has written down, in place of a seed.",
+    help="A scenario that a search has written, instead of a seed.",
 )
 @click.option("--trace", is_flag=True, help="Print everything that happens.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--minimise", "smaller", is_flag=True, help="Look for a smaller one that breaks it.")
+@click.option(
+    "--minimise", "smaller", is_flag=True, help="If a promise is broken, reduce the scenario."
+)
 @click.pass_context
 def run_command(
     context: click.Context,
@@ -67,20 +69,20 @@ def run_command(
 
 
 @sim.command("search")
-@click.option("--first", type=int, help="The first seed; drawn at random if not given.")
-@click.option("--count", type=click.IntRange(1), help="How many; without end if not given.")
-@click.option("--jobs", type=click.IntRange(1), help="How many at once; default: all processors.")
+@click.option("--first", type=int, help="The first seed; default: random.")
+@click.option("--count", type=click.IntRange(1), help="The number of seeds; default: no end.")
+@click.option("--jobs", type=click.IntRange(1), help="Processes; default: one per processor.")
 @click.option(
     "--keep",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path(),
-    help="Where scenarios that break a promise are written down; default: here.",
+    help="Where to write scenarios that break a promise; default: here.",
 )
 @click.pass_context
 def search_command(
     context: click.Context, first: int | None, count: int | None, jobs: int | None, keep: Path
 ) -> None:
-    """Run fresh seeds until stopped, and make small what breaks a promise."""
+    """Run new seeds, and reduce those that break a promise."""
     first = random.SystemRandom().randrange(SEEDS) if first is None else first
     click.echo(f"seeds from {first} on")
     tally = None
@@ -101,10 +103,12 @@ def search_command(
 
 @sim.command("check")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--lossy", type=click.IntRange(0), default=0, help="Nodes that lost their disk.")
+@click.option(
+    "--lossy", type=click.IntRange(0), default=0, help="The number of nodes that lost their disk."
+)
 @click.pass_context
 def check_command(context: click.Context, file: Path, lossy: int) -> None:
-    """Hold a history that was kept as JSON lines to the promises."""
+    """Check a history (JSON lines) against the promises."""
     try:
         rows = list(read_rows(file))
     except HistoryError as error:
