@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from .harness import UNHURRIED, Cluster
+from tests.harness.cluster import Cluster
+from tests.harness.configs import UNHURRIED
 
 
 @pytest.fixture

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import zmq
 
+from tests.harness.sockets import connected
 from toystore.config import ClusterConfig, MemberConfig
 from toystore.core.data.record import Record, digest_of, unpack_record
 from toystore.core.protocol.address import COORDINATOR, Peer
 from toystore.core.protocol.messages.codes import ReplicaStatus
-from toystore.core.protocol.messages.replica import ReadReplica, ReadReplicaReply
+from toystore.core.protocol.messages.replica import ReadReplica, WriteReplica
 from toystore.core.ring.ring import Ring
 from toystore.net.endpoint import Endpoint
 from toystore.wire import Header, decode, encode
@@ -29,20 +29,16 @@ def owners_of(config: ClusterConfig, keys: Iterable[str]) -> dict[str, tuple[str
     return {key: ring.order(ring.partition_of(digests[key]))[:n] for key in digests}
 
 
-def copies(
-    config: ClusterConfig, keys: Iterable[str], *, timeout_s: float = 30.0
-) -> dict[str, dict[str, Record | None]]:
+def copies(config: ClusterConfig, keys: Iterable[str]) -> dict[str, dict[str, Record | None]]:
     """For each key, what each of its owners holds."""
     owners = owners_of(config, keys)
     held: dict[str, dict[str, Record | None]] = {key: {} for key in owners}
     for member in config.members:
         asked = [key for key in owners if member.name in owners[key]]
-        replies = _ask(
-            config,
-            member,
-            [ReadReplica(at, digest_of("default", k.encode()), ()) for at, k in enumerate(asked)],
-            timeout_s,
-        )
+        reads = [
+            ReadReplica(at, digest_of("default", k.encode()), ()) for at, k in enumerate(asked)
+        ]
+        replies = ask(config, member, reads)
         for at, key in enumerate(asked):
             reply = replies[at]
             found = reply.status == ReplicaStatus.OK and reply.record is not None
@@ -50,29 +46,21 @@ def copies(
     return held
 
 
-def _ask(
-    config: ClusterConfig, member: MemberConfig, requests: list[ReadReplica], timeout_s: float
-) -> dict[int, ReadReplicaReply]:
-    """Ask one storage as the coordinator of some node would, a few at a time."""
-    replies: dict[int, ReadReplicaReply] = {}
+def ask(
+    config: ClusterConfig, member: MemberConfig, requests: Sequence[ReadReplica | WriteReplica]
+) -> dict[int, Any]:
+    """Ask one storage as the coordinator of some node would, a few at a time: each reply."""
+    replies: dict[int, Any] = {}
     header = Header(Peer("checker", COORDINATOR), config.cluster, config.members_digest())
-    context: zmq.Context[Any] = zmq.Context()
-    socket = context.socket(zmq.DEALER)
-    socket.linger = 0
-    socket.identity = b"checker/" + os.urandom(4)
-    try:
-        socket.connect(str(Endpoint(member.host, member.peer_port)))
+    address = str(Endpoint(member.host, member.peer_port))
+    identity = b"checker/" + os.urandom(4)
+    with (
+        zmq.Context() as context,
+        connected(context, zmq.DEALER, address, ROUTING_ID=identity) as socket,
+    ):
         for start in range(0, len(requests), _ASKED_AT_ONCE):
             chunk = requests[start : start + _ASKED_AT_ONCE]
             socket.send(encode(chunk, header))
-            end = time.monotonic() + timeout_s
             while len(replies) < start + len(chunk):
-                if not socket.poll(max(0, int((end - time.monotonic()) * 1000))):
-                    raise TimeoutError(f"storage of {member.name} has not answered")
-                for message in decode(socket.recv()).messages:
-                    assert isinstance(message, ReadReplicaReply), message
-                    replies[message.request] = message
-    finally:
-        socket.close()
-        context.term()
+                replies |= {reply.request: reply for reply in decode(socket.recv()).messages}
     return replies

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 import zmq
 
+from tests.harness.cluster import Cluster
+from tests.harness.sockets import bound
+from tests.harness.waiting import wait_until
 from toystore.net import listening
 from toystore.net.endpoint import Endpoint
-
-from .harness import PATIENCE_S, POLL_S, Cluster
 
 
 @pytest.mark.skipif(not listening.is_own("::1"), reason="this machine has no ::1")
@@ -47,7 +46,10 @@ def test_a_member_behind_a_name_that_no_server_answers_for_costs_the_others_noth
         for number in range(50):
             one.put(f"k{number}", b"v")
         found = [other.get(f"k{number}") for number in range(50)]
-        cluster.until(lambda: list(cluster.events("n1", "name.unresolved")), "n1 says so")
+        wait_until(
+            lambda: all(cluster.events(name, "name.unresolved") for name in PEERS),
+            "n1 and n2 say so",
+        )
 
     assert all(one is not None and one.value == b"v" for one in found)
     for name, peer in (("n1", "n2"), ("n2", "n1")):
@@ -63,11 +65,16 @@ def test_a_node_is_well_again_after_other_sockets_stood_at_its_ports(make_cluste
     cluster.kill("n3")
     cluster.until_seen("dead", "n3")
     with zmq.Context() as context, cluster.client("n1", "n2") as store:
-        squatters = [stand_at(context, zmq.PUB, member.host, member.peer_port)]
-        squatters += [stand_at(context, zmq.PUB, member.host, member.exchange_port)]
-        squatters += [stand_at(context, zmq.REP, member.host, member.gossip_port)]
+        squatters = [
+            bound(context, kind, str(Endpoint(member.host, port)))
+            for kind, port in (
+                (zmq.PUB, member.peer_port),
+                (zmq.PUB, member.exchange_port),
+                (zmq.REP, member.gossip_port),
+            )
+        ]
         wanted = {"gossip", "link to n3/gossip", "link to n3/storage"}
-        cluster.until(
+        wait_until(
             lambda: all(wanted <= {port for _, port in told(cluster, name)} for name in PEERS),
             "n1 and n2 say that who stands there is no node",
         )
@@ -93,18 +100,3 @@ PEERS = ("n1", "n2")
 def told(cluster, name):
     """Which connections a node has told of, by actor and port."""
     return [(one["actor"], one["port"]) for one in cluster.events(name, "link.replaced")]
-
-
-def stand_at(context, kind, host, port):
-    """A socket at a port that its node has just left."""
-    made = context.socket(kind)
-    made.linger = 0
-    end = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            made.bind(str(Endpoint(host, port)))
-        except zmq.ZMQError:
-            assert time.monotonic() < end, f"port {port} does not become free"
-            time.sleep(POLL_S)
-        else:
-            return made

@@ -6,9 +6,8 @@ import threading
 
 import pytest
 
+from tests.harness.waiting import PATIENCE_S
 from toystore import AsyncClient, BadRequest, Client
-
-from .harness import PATIENCE_S
 
 pytestmark = pytest.mark.cluster
 

@@ -3,18 +3,15 @@
 import os
 
 import pytest
-import yaml
-import zmq
 
+from tests.harness.configs import change_config
 from toystore import BadRequest
 from toystore.core.data.record import digest_of, pack_record
 from toystore.core.data.stamp import pack_stamp
-from toystore.core.protocol.address import COORDINATOR, Peer
 from toystore.core.protocol.messages.codes import ReplicaStatus
 from toystore.core.protocol.messages.replica import WriteReplica, WriteReplicaReply
-from toystore.wire import Header, decode, encode
 
-from .replicas import copies, owners_of
+from .replicas import ask, copies, owners_of
 
 pytestmark = pytest.mark.cluster
 
@@ -35,21 +32,16 @@ def write_one_copy(cluster, key, value):
     owner = cluster.config.member(owners_of(cluster.config, [key])[key][0])
     digest, stamp = digest_of("default", key.encode()), pack_stamp(1, 0, b"minter__")
     write = WriteReplica(1, digest, pack_record(stamp, "default", key.encode(), value), None)
-    config = cluster.config
-    header = Header(Peer("checker", COORDINATOR), config.cluster, config.members_digest())
-    with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
-        socket.linger = 0
-        socket.connect(f"tcp://{owner.host}:{owner.peer_port}")
-        socket.send(encode([write], header))
-        assert socket.poll(30_000)
-        assert decode(socket.recv()).messages == [WriteReplicaReply(1, ReplicaStatus.OK, None)]
+
+    replies = ask(cluster.config, owner, [write])
+
+    assert replies == {1: WriteReplicaReply(1, ReplicaStatus.OK, None)}
 
 
 def lower(cluster, *names):
     """Restart nodes, one after the other, with the limits that a file has by default."""
-    path = cluster.config_path.with_name("lowered.yaml")
-    raw = yaml.safe_load(cluster.config_path.read_text())
-    path.write_text(yaml.safe_dump(raw | {"limits": {}}))
+    lowered = cluster.config_path.with_name("lowered.yaml")
+    path = change_config(cluster.config_path, into=lowered, limits={})
     for name in names:
         if cluster.nodes[name] in cluster.running():
             cluster.stop(name)
@@ -108,5 +100,5 @@ def test_what_was_stored_under_higher_limits_is_served_repaired_and_handed_off_u
         for name in cluster.names
         for line in cluster.events(name, "link.lost")
     }
-    restarted = {name: list(cluster.events(name, "node.started"))[-1] for name in cluster.names}
+    restarted = {name: cluster.events(name, "node.started")[-1] for name in cluster.names}
     assert all(when < restarted["n4"]["timestamp"] for when in lost.values()), lost

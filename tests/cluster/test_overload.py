@@ -1,14 +1,11 @@
 """A flood many times over what a node may hold, and what it leaves behind."""
 
 import asyncio
-import os
-from pathlib import Path
 
 import pytest
 
+from tests.harness.waiting import PATIENCE_S
 from toystore import AsyncClient, Overloaded, Written
-
-from .harness import PATIENCE_S
 
 pytestmark = pytest.mark.cluster
 
@@ -40,10 +37,10 @@ def test_a_flood_is_refused_and_what_was_acknowledged_is_there(make_cluster):
     assert all(outcomes[number].definite for number in refused)
     cluster.look()
     assert cluster.nodes["n1"].status["requests"]["failed"] == len(refused)
-    assert list(cluster.events("n1", "coordinator.overloaded"))
+    assert cluster.events("n1", "coordinator.overloaded")
     assert all(after - before[name] < GROWTH_MAX for name, after in grown.items())
     for name in cluster.names:
-        assert not list(cluster.events(name, "member.dead"))
+        assert not cluster.events(name, "member.dead")
     with cluster.client() as store:
         for number in written:
             assert store.get(f"flood:{number}").value == value_of(number)
@@ -62,6 +59,4 @@ async def flood(endpoints):
 
 def resident_bytes(cluster):
     """What each node's process has in memory."""
-    pids = {name: node.process.pid for name, node in cluster.nodes.items()}
-    pages = {name: Path(f"/proc/{pid}/statm").read_text().split()[1] for name, pid in pids.items()}
-    return {name: int(count) * os.sysconf("SC_PAGE_SIZE") for name, count in pages.items()}
+    return {name: cluster.resident_bytes(name) for name in cluster.names}

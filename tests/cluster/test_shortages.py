@@ -1,19 +1,18 @@
 """Nodes that run short: of disk, of a fast disk, of file descriptors, of memory."""
 
 import contextlib
-import os
 import re
 import socket
-import time
 
 import pytest
 
+from tests.harness.configs import UNHURRIED
+from tests.harness.small_disk import NotPermittedError, fill, small_disk
+from tests.harness.waiting import PATIENCE_S, wait_until
 from toystore import ToystoreError
 
 from .checks import behind, broken
-from .harness import PATIENCE_S, POLL_S, UNHURRIED
 from .replicas import copies
-from .small_disk import NotPermittedError, fill, small_disk
 from .workload import Workload, at_work
 
 pytestmark = pytest.mark.cluster
@@ -75,11 +74,11 @@ def test_a_node_whose_disk_is_full_refuses_and_others_stand_in_until_there_is_ro
             items = {f"large{number}": bytes(4096) for number in range(200)}
             large = store.put_many(items, errors="return")
         load.go_on(A_WHILE)
-        assert list(cluster.events("n3", "disk.full"))
-        cluster.until(lambda: any(map(is_refused, others)), "hints are offered, and refused")
+        assert cluster.events("n3", "disk.full")
+        wait_until(lambda: any(map(is_refused, others)), "hints are offered, and refused")
         ballast.unlink()
         load.go_on(A_WHILE)
-    cluster.until(lambda: list(cluster.events("n3", "disk.writable")), "n3 writes again")
+    wait_until(lambda: cluster.events("n3", "disk.writable"), "n3 writes again")
 
     assert not [answer for answer in large.values() if isinstance(answer, Exception)]
     assert not accused(cluster, "n3")
@@ -117,8 +116,8 @@ def test_a_node_started_on_a_full_disk_serves_reads_and_takes_writes_once_there_
             ballast.unlink()
             store.put("more", bytes(2000))
         assert all(found and found.value == bytes(2000) for found in held.values())
-        assert list(cluster.events("n1", "disk.writable"))
-        cluster.until((folder / "pid").exists, "n1 has left its pid")
+        assert cluster.events("n1", "disk.writable")
+        wait_until((folder / "pid").exists, "n1 has left its pid")
 
 
 def test_a_node_with_a_slow_disk_is_waited_for_and_not_called_dead(make_cluster):
@@ -139,12 +138,10 @@ def test_a_node_out_of_file_descriptors_serves_on_and_takes_new_clients_when_the
     make_cluster,
 ):
     cluster = make_cluster(3, swim=UNHURRIED)
-    pid = cluster.nodes["n3"].process.pid
-    usual = len(os.listdir(f"/proc/{pid}/fd"))
+    usual = cluster.descriptors("n3")
     cluster.stop("n3")
     cluster.set_fault("n3", files=usual + 10)
     cluster.start("n3")
-    pid = cluster.nodes["n3"].process.pid
     work = load_on(cluster)
 
     with at_work(work) as load, cluster.client("n3") as known:
@@ -154,9 +151,7 @@ def test_a_node_out_of_file_descriptors_serves_on_and_takes_new_clients_when_the
                 at = ("127.0.0.1", cluster.config.member(name).client_port)
                 for _ in range(FLOOD):
                     flood.enter_context(socket.create_connection(at, PATIENCE_S))
-            cluster.until(
-                lambda: len(os.listdir(f"/proc/{pid}/fd")) == usual + 10, "n3 has none left"
-            )
+            wait_until(lambda: cluster.descriptors("n3") == usual + 10, "n3 has none left")
             load.go_on(A_WHILE)
             assert known.put("k", b"2", w=3).owners == 3
         with cluster.client("n3") as new:
@@ -190,10 +185,7 @@ def test_a_node_out_of_memory_says_so_and_costs_no_acknowledged_write(make_clust
 
 def what_it_lacked(cluster, name):
     """Wait until a node, or one of its machines, has failed: why?"""
-    node, end = cluster.nodes[name], time.monotonic() + PATIENCE_S
-    while node.process.poll() is None:
-        if failures := list(cluster.events(name, "actor.failed")):
-            return failures[0]["error"]
-        assert time.monotonic() < end, f"nothing has become of {name}"
-        time.sleep(POLL_S)
-    return node.why_it_ended()
+    node = cluster.nodes[name]
+    wait_until(lambda: node.process.poll() is not None or cluster.events(name, "actor.failed"))
+    failures = cluster.events(name, "actor.failed")
+    return failures[0]["error"] if failures else node.why_it_ended()

@@ -2,8 +2,9 @@
 
 import pytest
 
+from tests.harness.network import FAIR, HOLE, Weather
+
 from .checks import behind, broken
-from .network import FAIR, HOLE, Weather
 from .workload import Workload, at_work
 
 pytestmark = pytest.mark.cluster

@@ -21,7 +21,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.cluster.small_disk import NotPermittedError
+from tests.harness.small_disk import NotPermittedError
 
 from .acts import ACTS, Act
 from .stage import Stage

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -19,10 +17,10 @@ from dataclasses import replace
 from typing import Any
 
 from tests.cluster.checks import last_acknowledged
-from tests.cluster.network import HOLE, Weather
 from tests.cluster.replicas import copies
-from tests.cluster.small_disk import fill
 from tests.cluster.workload import LaggingClock
+from tests.harness.network import HOLE, Weather
+from tests.harness.small_disk import fill
 from toystore import AsyncClient, Overloaded, ToystoreError, Unavailable
 from toystore.client.clock import process_clock
 from toystore.core.data.record import Record
@@ -136,7 +134,7 @@ def clocks_apart(stage: Stage) -> None:
             time.sleep(1)
             stage.start(late)
             time.sleep(6)
-        refused = len(list(cluster.events(late, "clock.refused")))
+        refused = len(cluster.events(late, "clock.refused"))
         stage.say(f"{late} came back an hour behind, and logged so {refused} times, once a second")
         assert refused, f"no put was made through {late}: this act shows nothing"
         stage.must_serve(work)
@@ -296,7 +294,7 @@ def flood(stage: Stage) -> None:
     """Ten nodes, two with 40 file descriptors to spare: 90 idle connections to each, 8 s"""
     with stage.cluster(10, **TEN_NODES) as cluster:
         few = stage.chance.sample(cluster.names, 2)
-        most = max(_descriptors(node.process) for node in cluster.running()) + 40
+        most = max(cluster.descriptors(node.name) for node in cluster.running()) + 40
         for name in few:
             stage.stop(name)
             cluster.set_fault(name, files=most)
@@ -309,7 +307,7 @@ def flood(stage: Stage) -> None:
                     connections.enter_context(socket.create_connection(at, timeout=10))
             stage.note("connection flood", "all")
             time.sleep(8)
-            left = {name: _descriptors(cluster.nodes[name].process) for name in few}
+            left = {name: cluster.descriptors(name) for name in few}
             connections.close()
             stage.note("flood over", "all")
             time.sleep(2)
@@ -433,12 +431,6 @@ def _ways(from_: Iterable[str], to: Iterable[str]) -> list[tuple[str, str]]:
     """Every way from one of these to one of those."""
     ends = list(to)
     return [(a, b) for a in from_ for b in ends if a != b]
-
-
-def _descriptors(process: subprocess.Popen[bytes] | None) -> int:
-    """How many file descriptors a process has."""
-    assert process is not None
-    return len(os.listdir(f"/proc/{process.pid}/fd"))
 
 
 def _old(copy: Record | None) -> bool:

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.harness import Cluster
+from tests.harness.cluster import Cluster
 
 WATCHED_S = 3.0
 """From the start of the process: some 0.5 s until it is back, and two seconds and more then."""
@@ -73,10 +73,9 @@ def restart(cluster: Cluster, name: str, how: str, away_s: float) -> Iterator[di
 def accusations(cluster: Cluster, since: datetime) -> Iterator[dict[str, Any]]:
     """Every suspicion, death and refutation that any node has logged since then."""
     for name in cluster.names:
-        for event in ("member.suspect", "member.dead", "member.refuted"):
-            for entry in cluster.events(name, event):
-                if datetime.fromisoformat(entry["timestamp"]) >= since:
-                    yield entry
+        for entry in cluster.events(name, "member.suspect", "member.dead", "member.refuted"):
+            if datetime.fromisoformat(entry["timestamp"]) >= since:
+                yield entry
 
 
 def accusation(entry: dict[str, Any]) -> str:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster.checks import PROMISES, Death, behind, broken, last_acknowledged, why_behind
-from tests.cluster.harness import Cluster
-from tests.cluster.network import CUT, FAIR, HOLE, Weather
-from tests.cluster.small_disk import small_disk
 from tests.cluster.workload import Workload, at_work
+from tests.harness.cluster import Cluster
+from tests.harness.network import CUT, FAIR, HOLE, Weather
+from tests.harness.small_disk import small_disk
 from toystore.check.history import OK, Row, write_rows
 from toystore.check.promises import Violation
 

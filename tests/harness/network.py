@@ -70,7 +70,7 @@ class Network:
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.cluster.network", str(self._config_path)],
+            [sys.executable, "-m", "tests.harness.network", str(self._config_path)],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -10,31 +10,30 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
-
-import yaml
 
 from toystore import Client
 from toystore.config import load
 from toystore.localcluster.cluster import LocalCluster, Node, State
-from toystore.localcluster.ports import reserve_ports
 
+from .configs import QUICK, write_config
+from .logs import read_log
 from .network import Network
+from .waiting import PATIENCE_S
 
-PATIENCE_S = 60.0
-"""Nothing takes this long; a machine that is busy with other things may make it seem so."""
 POLL_S = 0.05
-UNHURRIED = {"probe_period_s": 1.5, "probe_timeout_s": 0.7}
-"""SWIM's settings where nobody must be called dead: a busy machine is slow to answer too."""
+"""Less often than in `wait_until`: each time every node is asked."""
 LAUNCHER = Path(__file__).with_name("faulty_node.py")
 
 
 class Cluster:
-    """Some nodes, from `start_all` or the beginning of a ``with`` block until its end."""
+    """Some nodes, from the beginning of a ``with`` block until its end."""
 
     def __init__(
         self,
@@ -51,26 +50,13 @@ class Cluster:
 
         ``proxied``: what nodes say to each other goes through ``self.network``.
         """
-        self._guard, base_port = reserve_ports(size)
-        self.config_path = folder / "cluster.yaml"
-        self.config_path.write_text(
-            yaml.safe_dump(
-                {
-                    "cluster": folder.name,
-                    "base_port": base_port,
-                    "partitions": partitions,
-                    "members": [f"n{number}" for number in range(1, size + 1)],
-                    "buckets": {"default": {"n": n, "r": min(2, n), "w": min(2, n)}},
-                    "swim": {
-                        "probe_period_s": 0.3,
-                        "probe_timeout_s": 0.1,
-                        "exchange_period_s": 1.0,
-                    },
-                    "handoff": {"retry_s": 0.3},
-                }
-                | more
-            )
-        )
+        usual = {
+            "partitions": partitions,
+            "buckets": {"default": {"n": n, "r": min(2, n), "w": min(2, n)}},
+            "swim": QUICK | {"exchange_period_s": 1.0},
+            "handoff": {"retry_s": 0.3},
+        }
+        self._guard, self.config_path = write_config(folder, size, **usual | more)
         self.config = load(self.config_path)
         self.data = folder / "data"
         self.local = LocalCluster(
@@ -115,8 +101,9 @@ class Cluster:
         return [self.nodes[name].endpoint for name in names or self.names]
 
     def client(self, *names: str, **options: Any) -> Client:
-        """A patient client of these nodes, or of all."""
-        return Client(self.endpoints(*names), **{"timeout": PATIENCE_S} | PROMPT | options)
+        """A client of these nodes, or of all; patient, but it soon asks another node."""
+        usual = {"timeout": PATIENCE_S, "attempt_timeout": 0.5}
+        return Client(self.endpoints(*names), **usual | options)
 
     # --- what is done to nodes ----------------------------------------------------------
 
@@ -135,11 +122,14 @@ class Cluster:
         for name in names:
             self.local.resume(name)
 
-    def stop(self, name: str) -> None:
+    def stop(self, *names: str) -> None:
         """SIGTERM, and wait for the end; it must be a clean one."""
-        self.local.stop(name)
-        self.until(lambda: self.nodes[name].state is not State.STOPPING, f"{name} has stopped")
-        assert self.nodes[name].state is State.STOPPED, self.nodes[name].why_it_ended()
+        processes = {name: self._process(name) for name in names}
+        for name in names:
+            self.local.stop(name)
+        for name, process in processes.items():
+            assert process.wait(PATIENCE_S) == 0, self.nodes[name].why_it_ended()
+        self.local.reap()
 
     def start(self, *names: str) -> None:
         """Start nodes that were killed or stopped, and wait until they have joined."""
@@ -158,8 +148,7 @@ class Cluster:
         """Start a node that must end by itself: how it did, and what it said last."""
         node = self.nodes[name]
         self.local.start(name)
-        assert node.process is not None
-        node.process.wait(PATIENCE_S)
+        self._process(name).wait(PATIENCE_S)
         why = node.why_it_ended()
         node.state = State.KILLED
         self.local.reap()
@@ -170,6 +159,31 @@ class Cluster:
         now = self._faults[name] | faults
         self._faults[name] = {fault: value for fault, value in now.items() if value is not None}
         (self.data / f"{name}.faults").write_text(json.dumps(self._faults[name]))
+
+    # --- processes ----------------------------------------------------------------------
+
+    def assert_all_run(self) -> None:
+        """No node has ended that nobody here has ended."""
+        self.local.reap()
+        assert not self.local.died, f"{self.local.died} died"
+
+    def pid(self, name: str) -> int:
+        """Of a node that runs."""
+        return self._process(name).pid
+
+    def descriptors(self, name: str) -> int:
+        """How many file descriptors a node has open."""
+        return len(os.listdir(f"/proc/{self.pid(name)}/fd"))
+
+    def resident_bytes(self, name: str) -> int:
+        """What a node has in memory."""
+        pages = Path(f"/proc/{self.pid(name)}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+    def _process(self, name: str) -> subprocess.Popen[bytes]:
+        process = self.nodes[name].process
+        assert process is not None, f"{name} does not run"
+        return process
 
     # --- what is waited for -------------------------------------------------------------
 
@@ -206,7 +220,7 @@ class Cluster:
         """Wait until the nodes that run serve, and each would ask any other."""
 
         def ready() -> bool:
-            assert not self.local.died, f"{self.local.died} died"
+            self.assert_all_run()
             up = {node.name for node in self.running()}
             return all(
                 node.status.get("serving") and up <= self.reachable(node.name)
@@ -232,13 +246,6 @@ class Cluster:
 
     # --- logs ---------------------------------------------------------------------------
 
-    def events(self, name: str, event: str) -> Iterator[dict[str, Any]]:
-        """What a node has logged of one kind, oldest first."""
-        with (self.data / name / "log.jsonl").open() as log:
-            for line in log:
-                if line.endswith("}\n") and (entry := json.loads(line))["event"] == event:
-                    yield entry
-
-
-PROMPT = {"attempt_timeout": 0.5}
-"""A client has the whole of its patience, but soon asks another node."""
+    def events(self, name: str, *events: str) -> list[dict[str, Any]]:
+        """What a node has logged, oldest first: these events, or all."""
+        return read_log(self.nodes[name].folder / "log.jsonl", *events)

@@ -1,0 +1,1 @@
+"""The tests.  ``tests/harness`` runs real processes for all of them."""
