@@ -91,7 +91,7 @@ EVENTS: dict[str, EventKind] = {
     "link.silent": EventKind(
         "warning",
         ("member", "actors"),
-        "Actors of a member owe answers and send nothing; requests no longer wait for them.",
+        "Actors of a member send no answers, or it is suspected; requests no longer wait for them.",
     ),
     "link.replaced": EventKind(
         "warning",
