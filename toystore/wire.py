@@ -17,6 +17,7 @@ sender's limits allow, `FRAME_BYTES_MAX`.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import types
 import typing
@@ -164,6 +165,7 @@ class _Shape(NamedTuple):
     """How a message type looks on the wire."""
 
     make: Callable[[Iterable[Any]], Any]
+    """As its `_make`, without a look at the number of fields: the signatures have it."""
     signatures: frozenset[tuple[type, ...]]
     nested: tuple[tuple[int, Check], ...]
 
@@ -255,7 +257,7 @@ def _shape(message_type: type[Any]) -> _Shape:
     hints = list(typing.get_type_hints(message_type).values())
     nested = ((at, _checker(hint)) for at, hint in enumerate(hints))
     return _Shape(
-        message_type._make,
+        functools.partial(tuple.__new__, message_type),
         frozenset(itertools.product(*map(_plain_types, hints))),
         tuple((at, check) for at, check in nested if check is not None),
     )
