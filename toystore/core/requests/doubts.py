@@ -50,7 +50,7 @@ class Doubts:
     def hear(self, peer: Peer, now_s: float) -> bool:
         """``peer`` has said something.  Returns whether it was doubted until now."""
         self._heard[peer] = now_s
-        return self._probed.pop(peer, None) is not None
+        return bool(self._probed) and self._probed.pop(peer, None) is not None
 
     def doubt(self, peer: Peer, since_s: float, now_s: float) -> list[Peer]:
         """``peer`` owes an answer since monotonic second ``since_s``.
