@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from itertools import repeat
 
 import zmq
 
@@ -69,7 +70,7 @@ class Link(Door):
             except FrameError as error:
                 self.reject(str(error), self.to)
                 continue
-            inbox.extend((message, self.to) for message in frame.messages)
+            inbox.extend(zip(frame.messages, repeat(self.to)))
         return inbox + self._news()
 
     def send(self, to: Address, messages: list[Message]) -> list[Delivery]:  # noqa: ARG002 - a link leads to one address
