@@ -1,15 +1,15 @@
 import math
-import random
 from itertools import pairwise, product
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lone_swim import Alone, swim
 from swim_network import ALIVE, DEAD, LEFT, SUSPECT, Network
 
-from toystore.core.membership.members import INCARNATION_MAX, Members, beats, merge, sends_max
-from toystore.core.membership.probing import LINKING_S
-from toystore.core.membership.swim import Swim
+from toystore.core.membership.members import INCARNATION_MAX, Members, beats, merge
+from toystore.core.membership.peers import LINKING_S
+from toystore.core.membership.updates import sends_max
 from toystore.core.protocol.address import GOSSIP, STORAGE, Peer
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages.disk import LoadDisksReply
@@ -593,55 +593,6 @@ def assert_replaced(net, name="n3"):
 
 
 # --- one machine by itself ----------------------------------------------------------------
-
-
-def swim(node, members, settings=None, outbox=None):
-    return Swim(
-        node=node,
-        members=members,
-        seeds=[members[0]],
-        settings=settings or SwimSettings(),
-        shared={"swim.probe_period_s": 1.0, "durability": "sync"},
-        outbox=outbox or Outbox(),
-        chance=random.Random(1),
-    )
-
-
-class Alone:
-    """n1, joined, with others whose words the test puts in their mouths."""
-
-    def __init__(self, others=4):
-        names = [f"n{number}" for number in range(1, others + 2)]
-        self.outbox = Outbox()
-        self.machine = swim("n1", names, outbox=self.outbox)
-        self.at = 50.0
-        self.pass_to(50.0)
-        self.hear(LoadDisksReply("d1", True, True, ()), "n1")
-        everyone = tuple(MemberState(name, ALIVE, 0, f"d-{name}") for name in names[1:])
-        self.hear(Gossip(everyone), "n2")
-        self.take()
-
-    def hear(self, message, sender="n1"):
-        self.machine.receive(message, Peer(sender, GOSSIP), Now(self.at, 0))
-
-    def pass_to(self, at):
-        self.at = at
-        self.machine.on_deadline(Now(at, 0))
-
-    def next(self):
-        self.pass_to(self.machine.next_deadline())
-
-    def take(self, *kinds):
-        sends = [
-            (to.node, message)
-            for to, messages in self.outbox.sends.items()
-            for message in messages
-            if not kinds or isinstance(message, kinds)
-        ]
-        events = list(self.outbox.events)
-        self.outbox.clear()
-        self.events = events
-        return sends
 
 
 def test_it_wants_to_be_called_at_once():

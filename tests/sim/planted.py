@@ -20,7 +20,7 @@ from toystore.core.data.stamp import HybridLogicalClock
 from toystore.core.membership.disks import Disks
 from toystore.core.membership.members import Members
 from toystore.core.membership.peers import Peers
-from toystore.core.membership.probing import FailureDetector
+from toystore.core.membership.suspicion import Suspicions
 from toystore.core.membership.swim import Swim
 from toystore.core.protocol import failures
 from toystore.core.protocol.messages.codes import MemberStatus, ReplicaStatus
@@ -410,11 +410,11 @@ def news_is_not_passed_on(patch: Patch) -> None:
 
 
 def who_leaves_does_not_say_so(patch: Patch) -> None:
-    patch.setattr(Peers, "say_goodbye", lambda self: None)
+    patch.setattr(Peers, "announce_leave", lambda self: None)
 
 
 def suspects_are_never_given_up(patch: Patch) -> None:
-    patch.setattr(FailureDetector, "_suspicion_s", lambda self: float("inf"))
+    patch.setattr(Suspicions, "_timeout_s", lambda self: float("inf"))
 
 
 def a_node_that_returns_is_still_called_left(patch: Patch) -> None:

@@ -1,90 +1,78 @@
-"""The member table: what is known of each member, and what is still to be told of it.
+"""The member table: what this node knows of each member.
 
 States of one member are totally ordered by (incarnation, status), with the statuses in
 the order alive < suspect < dead < left.  That one comparison is SWIM's precedence
-(section 4.2), in which the heard state replaces the held one where
+(section 4.2), in which a received state replaces the known one where
 
-    heard \\ held   alive(j)   suspect(j)   dead(j)   left(j)
-    alive(i)         i > j      i > j        i > j     i > j
-    suspect(i)       i >= j     i > j        i > j     i > j
-    dead(i)          i >= j     i >= j       i > j     i > j
-    left(i)          i >= j     i >= j       i >= j    i > j
+    received \\ known   alive(j)   suspect(j)   dead(j)   left(j)
+    alive(i)            i > j      i > j        i > j     i > j
+    suspect(i)          i >= j     i > j        i > j     i > j
+    dead(i)             i >= j     i >= j       i > j     i > j
+    left(i)             i >= j     i >= j       i >= j    i > j
 
 so that only a member itself, by raising its incarnation, can contradict what is said of
-it, and a goodbye is not overwritten by a later suspicion.  Because the order is total,
-it does not matter in which order, or how often, news arrives.
-
-Each change is an update, piggybacked on what is sent anyway: those sent least go first,
-and after ceil(lambda * ln(N + 1)) sends an update has reached everyone with high
-probability and is dropped (SWIM sections 4.1 and 4.3).
+it, and a leave is not overwritten by a later suspicion.  Because the order is total, the
+result does not depend on the order in which updates arrive, or on how often.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
+from toystore.core.membership.updates import Updates
 from toystore.core.protocol.messages.codes import MemberStatus
 from toystore.core.protocol.messages.gossip import MemberState
 
 INCARNATION_MAX = 2**48
-"""No member refutes this often: a higher number is not believed."""
+"""No member refutes this often: a higher number is not accepted."""
 
 LIVING = (MemberStatus.ALIVE, MemberStatus.SUSPECT)
 
 
-def beats(heard: MemberState, held: MemberState) -> bool:
-    """Whether ``heard`` replaces ``held`` as the state of a member (SWIM section 4.2)."""
-    return (heard.incarnation, heard.status) > (held.incarnation, held.status)
+def beats(received: MemberState, known: MemberState) -> bool:
+    """Whether ``received`` replaces ``known`` as the state of a member (SWIM section 4.2)."""
+    return (received.incarnation, received.status) > (known.incarnation, known.status)
 
 
-def merge(held: MemberState, heard: MemberState) -> MemberState:
-    """What is known of a member after ``heard`` was.
+def merge(known: MemberState, received: MemberState) -> MemberState:
+    """What is known of a member after ``received`` was learned.
 
     The disk is that of the higher incarnation; a known one fills an unknown one.  Two
-    disks at one incarnation are two lives of the member: the held one stays, for the
-    member to see, until it moves to a higher incarnation (see `Swim`).
+    disks at one incarnation come from two runs of the member: the known one stays, so
+    that the member sees it and moves to a higher incarnation (see `Swim`).
     """
-    winner = heard if beats(heard, held) else held
-    if heard.incarnation > held.incarnation:
-        disk = heard.disk or held.disk
+    winner = received if beats(received, known) else known
+    if received.incarnation > known.incarnation:
+        disk = received.disk or known.disk
     else:
-        disk = held.disk or heard.disk
+        disk = known.disk or received.disk
     return winner if winner.disk == disk else winner._replace(disk=disk)
 
 
 class Members:
-    """The table and its queue of updates, of the listed members and nobody else."""
+    """The rows of the listed members; each change of a row is queued as an update."""
 
-    __slots__ = ("_names", "_sends", "_states")
+    __slots__ = ("_names", "_states", "_updates")
 
     def __init__(self, names: Iterable[str]) -> None:
         """``names``: the member list; a name that is not on it is never accepted."""
-        self._names = tuple(names)
+        self._names = dict.fromkeys(names)
         self._states: dict[str, MemberState] = {}
-        self._sends: dict[str, int] = {}
+        self._updates = Updates()
 
     def put(self, state: MemberState) -> None:
         """Set what is known of a member, and queue it as an update."""
         self._states[state.name] = state
-        self.spread(state.name)
+        self._updates.add(state.name)
 
     def spread(self, name: str) -> None:
-        """Queue the state of a member anew, as if nobody had been told of it."""
-        self._sends.pop(name, None)
-        self._sends[name] = 0
+        """Queue the row of a member again, as if it had never been sent."""
+        self._updates.add(name)
 
     def updates(self, updates_max: int, sends_max: int) -> tuple[MemberState, ...]:
-        """The updates for one message: the least sent first, and of these the newest."""
-        if not self._sends:
-            return ()
-        newest_first = list(reversed(self._sends))
-        chosen = sorted(newest_first, key=self._sends.__getitem__)[:updates_max]
-        for name in chosen:
-            self._sends[name] += 1
-            if self._sends[name] >= sends_max:
-                del self._sends[name]
-        return tuple(self._states[name] for name in chosen)
+        """The updates for one message, at most ``updates_max``; see `Updates`."""
+        chosen = self._updates.take(updates_max, sends_max)
+        return tuple([self._states[name] for name in chosen])
 
     def accepts(self, state: MemberState) -> bool:
         """Whether this can be the state of a listed member at all."""
@@ -99,7 +87,7 @@ class Members:
         return name in self._names
 
     def get(self, name: str) -> MemberState | None:
-        """What is known of a member; None if it was never heard of."""
+        """What is known of a member; None if nothing is."""
         return self._states.get(name)
 
     def states(self, but: str = "") -> tuple[MemberState, ...]:
@@ -112,29 +100,19 @@ class Members:
         return state is not None and state.status == MemberStatus.ALIVE
 
     def is_living(self, name: str) -> bool:
-        """Whether the member is alive or suspect: neither dead, nor left, nor unheard of."""
+        """Whether the member is alive or suspect: neither dead, nor left, nor unknown."""
         state = self._states.get(name)
         return state is not None and state.status in LIVING
 
     def alive(self, *but: str) -> list[str]:
-        """Who is alive, except those named."""
+        """The members that are alive, except those named."""
         return [name for name in self._states if self.is_alive(name) and name not in but]
 
     def living(self, *but: str) -> list[str]:
-        """Who is alive or suspect, except those named; its length is SWIM's N."""
+        """The members that are alive or suspect, except those named; SWIM's N is how many."""
         return [name for name in self._states if self.is_living(name) and name not in but]
 
     def not_left(self, *but: str) -> list[str]:
-        """Listed members that never said goodbye, heard of or not, except those named."""
+        """Listed members that have not left, known or unknown, except those named."""
         left = {name for name, s in self._states.items() if s.status == MemberStatus.LEFT}
         return [name for name in self._names if name not in left and name not in but]
-
-
-def sends_max(retransmit_mult: float, members: int) -> int:
-    """How often an update is sent by each member: lambda * ln(N + 1) (SWIM section 4.1)."""
-    return math.ceil(retransmit_mult * math.log(members + 1))
-
-
-def suspicion_s(suspicion_mult: float, members: int, probe_period_s: float) -> float:
-    """How long a suspect has to refute before it is dead, in seconds (SWIM section 4.2)."""
-    return suspicion_mult * max(1.0, math.log10(max(1, members))) * probe_period_s

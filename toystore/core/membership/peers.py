@@ -1,28 +1,33 @@
-"""How gossip speaks to the other members: every message carries news along.
+"""Sends messages to the other members, with updates attached to them.
 
 This is SWIM's dissemination component (sections 3.2 and 4.1): nothing is broadcast, and
-updates ride on the pings, ping-reqs and acks that are sent anyway (see `Members.updates`
-for which go first, and how often).  Beyond the paper, a message to a doubted member begins
-with the doubt, so that at 10% loss no refutation comes too late.
+updates are attached to the pings, ping-reqs and acks that are sent anyway (`updates.py`
+says which go first, and how often).  Beyond the paper, a message to a member that is
+suspected, dead or left begins with that state, so that it can refute in time even if 10%
+of the messages are lost.
 """
 
 from __future__ import annotations
 
 import random
 
-from toystore.core.membership.members import Members, sends_max
+from toystore.core.membership.members import Members
+from toystore.core.membership.updates import sends_max
 from toystore.core.protocol.address import GOSSIP, Peer
 from toystore.core.protocol.machine import Outbox
 from toystore.core.protocol.messages import Message
 from toystore.core.protocol.messages.codes import MemberStatus
-from toystore.core.protocol.messages.gossip import Gossip, MemberState
+from toystore.core.protocol.messages.gossip import Ack, Gossip, MemberState, Ping, PingReq
 from toystore.core.protocol.settings import SwimSettings
+
+LINKING_S = 1.0
+"""How long it may take, at most, until all can reach a member that has just come (back)."""
 
 
 class Peers:
     """The gossip actors of all nodes but this one."""
 
-    __slots__ = ("_chance", "_members", "_node", "_outbox", "_settings")
+    __slots__ = ("_chance", "_members", "_node", "_outbox", "_sequence", "_settings")
 
     def __init__(
         self,
@@ -37,32 +42,50 @@ class Peers:
         self._settings = settings
         self._outbox = outbox
         self._chance = chance
+        self._sequence = 0
 
     def send(self, name: str, message: Message) -> None:
         """Send ``message`` to the gossip actor of a member."""
         self._outbox.send(Peer(name, GOSSIP), message)
 
-    def tell(self, *names: str) -> None:
-        """Send each of these members the updates that are for it, without waiting for a ping."""
+    def next_sequence(self) -> int:
+        """The number of a new ping; no other ping of this machine has it."""
+        self._sequence += 1
+        return self._sequence
+
+    def ping(self, name: str, sequence: int) -> None:
+        """Ask a member whether it is there."""
+        self.send(name, Ping(sequence, self.updates_for(name)))
+
+    def ping_req(self, name: str, sequence: int, target: str) -> None:
+        """Ask a member to ping ``target`` for this node."""
+        self.send(name, PingReq(sequence, target, self.updates_for(name)))
+
+    def ack(self, name: str, sequence: int, target: str) -> None:
+        """Answer a ping or a ping-req of a member: ``target`` is there."""
+        self.send(name, Ack(sequence, target, self.updates_for(name)))
+
+    def send_updates(self, *names: str) -> None:
+        """Send each of these members the updates for it, without waiting for a ping."""
         for name in names:
             self.send(name, Gossip(self.updates_for(name)))
 
-    def say_goodbye(self) -> None:
-        """Tell many at once that this node has left: no later message will carry it."""
-        self.tell(*self.some(2 * self._settings.indirect_probes + self._sends_max()))
+    def announce_leave(self) -> None:
+        """Send many members at once that this node has left: no later message will carry it."""
+        self.send_updates(*self.some(2 * self._settings.indirect_probes + self._sends_max()))
 
     def updates_for(self, name: str) -> tuple[MemberState, ...]:
-        """What rides on a message: to the doubted, that they are; then what is new.
+        """The updates on a message: if the receiver is not alive, its own row; then the queue.
 
-        A node that has left says nothing else.
+        A node that has left sends only that.
         """
         own = self._members.get(self._node)
         if own is not None and own.status == MemberStatus.LEFT:
             return (own,)
-        held = self._members.get(name)
-        lead = () if held is None or held.status == MemberStatus.ALIVE else (held,)
-        updates_max = self._settings.updates_per_message_max - len(lead)
-        return lead + self._members.updates(updates_max, self._sends_max())
+        known = self._members.get(name)
+        first = () if known is None or known.status == MemberStatus.ALIVE else (known,)
+        updates_max = self._settings.updates_per_message_max - len(first)
+        return first + self._members.updates(updates_max, self._sends_max())
 
     def some(self, count: int, but: str = "") -> list[str]:
         """At most ``count`` random members that are alive, never ``but``."""

@@ -111,7 +111,7 @@ class Swim:
             peers=self._peers,
             settings=settings,
             chance=chance,
-            accuse=self._accuse,
+            set_status=self._accuse,
         )
         self._started: float | None = None
         self._joined = False
@@ -245,7 +245,7 @@ class Swim:
             self._members.put(own)
             self._changed = True
             self._note(own, "leave", now)
-            self._peers.say_goodbye()
+            self._peers.announce_leave()
         self._left = True
         self._timers.clear()  # Storage's answer, if it is still awaited, comes too late.
 
@@ -266,7 +266,7 @@ class Swim:
                 self._learn_all(updates, peer, now)
             case Ping() | PingReq() | Ack():
                 self._learn_all(message.updates, peer, now)
-                self._detector.hear(message, peer, now)
+                self._detector.receive(message, peer, now)
             case Exchange(request, members):
                 self._answer_exchange(request, members, peer, now)
             case ExchangeReply(_, members):
@@ -446,4 +446,4 @@ class Swim:
         self._changed = True
         self._outbox.log("member.refuted", incarnation=own.incarnation, cause=cause)
         some = self._peers.some(self._settings.indirect_probes, but=teller)
-        self._peers.tell(teller, *some)
+        self._peers.send_updates(teller, *some)
