@@ -36,6 +36,7 @@ from toystore.core.protocol.messages.local import (
 from toystore.core.protocol.messages.replica import WriteReplica
 from toystore.core.protocol.settings import HandoffSettings
 from toystore.core.repair.handoff import Handoff
+from toystore.core.storage.layout import RECORD
 from toystore.core.storage.storage import Storage
 from toystore.engines.memory import MemoryEngine
 
@@ -595,7 +596,7 @@ class Disk:
 
     def stamp(self, digest: bytes) -> bytes:
         """Of the record that it has as its own; b"" if it has none."""
-        record = self.store.get(b"r" + digest)
+        record = self.store.get(RECORD + digest)
         return b"" if record is None else stamp_of(record)
 
 

@@ -39,6 +39,7 @@ from toystore.core.protocol.messages.replica import (
     WriteReplicaReply,
 )
 from toystore.core.protocol.routes import ROUTE_OF, WIRE, DiskUse
+from toystore.core.storage.layout import DISK, LAYOUT, PEER, RECORD
 from toystore.core.storage.storage import ForeignDataError, Storage, found
 from toystore.engines import open_engine
 
@@ -197,7 +198,7 @@ def test_a_record_that_rotted_on_its_way_is_not_written(disk):
     ids=["empty", "torn", "cut", "wrong format", "rotten and newer", "its stamp made newer"],
 )
 def test_a_corrupt_record_is_logged_and_gives_way_to_a_write(disk, held):
-    disk.plant(b"r" + DIGEST, held)
+    disk.plant(RECORD + DIGEST, held)
 
     assert disk.write(record(2)) == (OK, None)
 
@@ -231,7 +232,7 @@ def test_delivered_hints_become_records_with_a_status_each(disk):
     replies = disk.ask(DeliverHints(3, hints))
 
     assert replies == [DeliverHintsReply(3, (OK, SUPERSEDED, INTERNAL))]
-    assert disk.content() == {b"r" + DIGEST: record(5), b"r" + other: record(1, key=b"other")}
+    assert disk.content() == {RECORD + DIGEST: record(5), RECORD + other: record(1, key=b"other")}
 
 
 # --- reads ------------------------------------------------------------------------------
@@ -247,7 +248,7 @@ def test_nothing_is_not_found_only_on_a_disk_that_votes(disk):
 
 def test_a_corrupt_record_is_logged_and_does_not_count_as_not_found(disk):
     disk.settle()
-    disk.plant(b"r" + DIGEST, flipped(record()))
+    disk.plant(RECORD + DIGEST, flipped(record()))
 
     assert disk.read() == (NO_VOTE, None)
 
@@ -268,7 +269,7 @@ def test_a_fallback_answers_with_the_newest_of_its_record_and_the_hints_asked_fo
 
 def test_a_sound_hint_is_served_beside_a_corrupt_record(disk):
     disk.write(record(2), "n3")
-    disk.plant(b"r" + DIGEST, flipped(record(3)))
+    disk.plant(RECORD + DIGEST, flipped(record(3)))
 
     assert disk.read("n3") == (OK, record(2))
 
@@ -580,8 +581,8 @@ def test_disks_are_remembered(disk):
 
 
 def test_what_has_rotted_of_a_disks_facts_is_told_as_far_as_it_can_be_read(disk):
-    disk.plant(b"mdisk", b"\xff")
-    disk.plant(b"mpeer:\xff", b"\xff")
+    disk.plant(DISK, b"\xff")
+    disk.plant(PEER + b"\xff", b"\xff")
 
     assert disk.ask(LoadDisks()) == [
         LoadDisksReply("\ufffd", False, False, (("\ufffd", "\ufffd"),))
@@ -648,7 +649,7 @@ def test_a_disk_founded_for_another_is_refused(disk, other, says):
 def test_a_disk_of_another_layout_is_refused(disk):
     disk.engine.begin()
     found(disk.engine, **FOUNDED, chance=random.Random(1))
-    disk.engine.put(b"mlayout", b"2")
+    disk.engine.put(LAYOUT, b"2")
 
     with pytest.raises(ForeignDataError, match="is of layout 2, and this toystore reads layout 1"):
         found(disk.engine, **FOUNDED, chance=random.Random(1))
@@ -657,7 +658,7 @@ def test_a_disk_of_another_layout_is_refused(disk):
 def test_a_disk_whose_id_rotted_is_refused(disk):
     disk.engine.begin()
     found(disk.engine, **FOUNDED, chance=random.Random(1))
-    disk.engine.put(b"mdisk", b"\xff")
+    disk.engine.put(DISK, b"\xff")
 
     with pytest.raises(ForeignDataError, match="the folder's own id has rotted"):
         found(disk.engine, **FOUNDED, chance=random.Random(1))
@@ -717,7 +718,7 @@ def test_a_batch_that_was_aborted_and_is_fed_again_ends_the_same(disk):
 def test_whatever_is_not_among_the_writes_writes_nothing(disk, monkeypatch):
     put_keys(disk, [b"a", b"b"])
     disk.settle()
-    disk.plant(b"r" + DIGEST, flipped(record()))
+    disk.plant(RECORD + DIGEST, flipped(record()))
     for verb in ("put", "delete"):
         monkeypatch.setattr(disk.engine, verb, lambda *_: pytest.fail("wrote"))
     every = every_kind_of_message()
@@ -772,7 +773,7 @@ def test_any_order_of_the_same_writes_ends_in_the_same_store(writes, chance):
     assert feed_all(writes + shuffled).content() == content
     newest = {}
     for data, _ in writes:
-        key = b"r" + digest_of("default", data[49:50])
+        key = RECORD + digest_of("default", data[49:50])
         newest[key] = max(newest.get(key, b""), data, key=lambda one: (one[6:26], one))
     assert content == newest
 
@@ -785,4 +786,4 @@ def test_totals_are_those_of_the_hints_that_are_there(writes):
     sizes = [len(data) for _, data in hints]
     assert disk.counts() == ((("n3", len(sizes), sum(sizes), 1_000_000),) if sizes else ())
     disk.ask(DropHints("n3", tuple((digest, stamp_of(data)) for digest, data in hints)))
-    assert [key for key in disk.content() if key[:1] != b"r"] == []
+    assert [key for key in disk.content() if key[:1] != RECORD] == []

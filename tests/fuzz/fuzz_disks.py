@@ -46,6 +46,7 @@ from toystore.core.protocol.messages.replica import (
 )
 from toystore.core.protocol.routes import WIRE, taken_by
 from toystore.core.storage.hints import Hints
+from toystore.core.storage.layout import FACT, HINT, QUEUE, TOTAL
 from toystore.core.storage.storage import Storage, found
 from toystore.engines.memory import MemoryEngine
 from toystore.wire import decode, encode
@@ -271,7 +272,7 @@ def check_hints(drained: Drained) -> None:
 
 
 def _sound_hints(disk: Disk) -> Iterator[tuple[str, bytes]]:
-    for key, value in disk.scan(b"h"):
+    for key, value in disk.scan(HINT):
         owner, digest = key[1:-17], key[-16:]
         try:
             records.check_record(value[8:])
@@ -282,7 +283,7 @@ def _sound_hints(disk: Disk) -> Iterator[tuple[str, bytes]]:
 
 
 def hints_seeds() -> Iterator[bytes]:
-    yield msgpack.packb([row for row in used_disk().rows() if row[0][:1] in b"hqt"])
+    yield msgpack.packb([row for row in used_disk().rows() if row[0][:1] in (HINT, QUEUE, TOTAL)])
 
 
 def read_facts(data: bytes) -> str:
@@ -299,6 +300,6 @@ def check_facts(disk: str) -> None:
 
 def facts_seeds() -> Iterator[bytes]:
     rows = used_disk().rows()
-    yield msgpack.packb([row for row in rows if row[0][:1] == b"m"])
+    yield msgpack.packb([row for row in rows if row[0][:1] == FACT])
     yield msgpack.packb(rows)
     yield msgpack.packb([])

@@ -25,6 +25,7 @@ from toystore.core.protocol.messages.replica import (
     WriteReplica,
     WriteReplicaReply,
 )
+from toystore.core.storage.layout import RECORD
 from toystore.core.storage.storage import Storage, found
 from toystore.core.storage.store import StoreFullError
 from toystore.engines import EngineError, MapFullError, group_commit
@@ -83,7 +84,7 @@ class FaultyEngine(MemoryEngine):
     @property
     def records(self) -> set[bytes]:
         """The digests of the records that are kept."""
-        return {key[1:] for key in self._kinds[b"r"].values} if b"r" in self._kinds else set()
+        return {key[1:] for key in self._kinds[RECORD].values} if RECORD in self._kinds else set()
 
 
 class Delicate(Storage):
@@ -334,7 +335,7 @@ def test_requests_go_before_repair_of_which_each_turn_takes_a_share(asker, engin
     wait_until(lambda: len(engine.records) == 101)
 
     first, *rest = engine.committed
-    assert first[0] == b"r" + a_record(1000)[0]
+    assert first[0] == RECORD + a_record(1000)[0]
     assert len(first) == 1 + BACKGROUND_BESIDE_FOREGROUND
     assert sum(map(len, rest)) == 100 - BACKGROUND_BESIDE_FOREGROUND
 

@@ -41,6 +41,7 @@ from toystore.core.requests.writing import Write
 from toystore.core.ring.ring import Ring
 from toystore.core.storage import storage
 from toystore.core.storage.hints import Hints
+from toystore.core.storage.layout import RECORD
 from toystore.core.storage.storage import Storage
 from toystore.engines.group_commit import GroupCommit
 
@@ -109,7 +110,7 @@ def a_hint_without_room_is_said_to_be_kept(patch: Patch) -> None:
 def delivered_hints_overwrite_what_is_newer(patch: Patch) -> None:
     def faulty(self: Any, message: DeliverHints, sender: Any, now: Any) -> None:
         for digest, record in message.hints:
-            self._store.put(b"r" + digest, record)
+            self._store.put(RECORD + digest, record)
         statuses = (int(ReplicaStatus.OK),) * len(message.hints)
         self._out.send(sender, DeliverHintsReply(message.request, statuses))
 
@@ -148,8 +149,8 @@ def a_delete_removes_the_record_and_leaves_no_tombstone(patch: Patch) -> None:
 
     def faulty(self: Any, digest: bytes, record: bytes) -> Any:
         answer = write(self, digest, record)
-        if self._store.get(b"r" + digest) == record and unpack_record(record).tombstone:
-            self._store.delete(b"r" + digest)
+        if self._store.get(RECORD + digest) == record and unpack_record(record).tombstone:
+            self._store.delete(RECORD + digest)
         return answer
 
     patch.setattr(Storage, "_write", faulty)
@@ -174,7 +175,7 @@ def replicas_keep_the_older_record(patch: Patch) -> None:
 
 def read_repair_does_not_look_what_is_there(patch: Patch) -> None:
     def faulty(self: Any, message: RepairReplica, sender: Any, now: Any) -> None:
-        self._store.put(b"r" + message.digest, message.record)
+        self._store.put(RECORD + message.digest, message.record)
 
     patch.setattr(Storage, "_repair_replica", faulty)
 

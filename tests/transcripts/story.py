@@ -34,6 +34,7 @@ from toystore.core.protocol.events import EVENTS
 from toystore.core.protocol.machine import Event
 from toystore.core.protocol.messages import Delivery, Message, client, disk, gossip, hints, local
 from toystore.core.storage.hints import Hints
+from toystore.core.storage.layout import RECORD
 from toystore.sim import audit
 from toystore.sim.actor import SimActor
 from toystore.sim.cluster import SimClock, SimCluster
@@ -170,7 +171,7 @@ class Story(SimCluster):
         """What each node has of a key, for itself and for others."""
         digest = self.words.digest(key)
         for name, node in self.nodes.items():
-            if held := node.disk.get(b"r" + digest):
+            if held := node.disk.get(RECORD + digest):
                 self.lines.append(f"  {name} has {self.words.record(held)}")
             for owner in self.nodes:
                 if hint := Hints(node.disk).find(owner, digest):

@@ -23,9 +23,10 @@ from toystore.check.promises import Violation
 from toystore.core.data.record import CorruptRecordError, digest_of, stamp_of, unpack_record
 from toystore.core.protocol.messages.codes import MemberStatus
 from toystore.core.ring.ring import Ring
+from toystore.core.storage.layout import HINT, QUEUE, RECORD, SETTLED, TOTAL, VOTES, YES
 from toystore.sim.cluster import SimCluster
 
-HINTS = (b"h", b"q", b"t")
+HINTS = (HINT, QUEUE, TOTAL)
 """The kinds of keys under which hints leave anything."""
 NEWS_PERIODS_MAX = 6
 """In so many probe periods everybody has heard of a death."""
@@ -71,7 +72,7 @@ def is_well(cluster: SimCluster) -> bool:
         and not membership_agreed(cluster)
         and all(getattr(actor.machine, "idle", True) for actor in actors)
         and not hints_drained(cluster)
-        and all(node.disk.get(b"msettled") for node in cluster.nodes.values())
+        and all(node.disk.get(SETTLED) for node in cluster.nodes.values())
     )
 
 
@@ -98,7 +99,7 @@ def can_lose_one(cluster: SimCluster) -> bool:
     scenario, quorum = cluster.scenario, max(cluster.scenario.r, cluster.scenario.w)
     # What is written past a node that is away lingers: a few such writes must find room.
     roomy = scenario.hint_bytes_max >= ROOMY_BYTES and scenario.requests_max > scenario.partitions
-    voting = all(node.disk.get(b"mvotes") == b"yes" for node in cluster.nodes.values())
+    voting = all(node.disk.get(VOTES) == YES for node in cluster.nodes.values())
     return scenario.nodes > quorum and voting and roomy
 
 
@@ -150,7 +151,7 @@ def everything_in_its_place(cluster: SimCluster) -> list[Violation]:
     for node in cluster.nodes.values():
         strays = [
             key[1:].hex()
-            for key, copy in node.disk.scan(b"r")
+            for key, copy in node.disk.scan(RECORD)
             if (bucket := _bucket(copy)) and node.name not in _owners(cluster, bucket, key[1:])
         ]
         if strays:
@@ -208,7 +209,7 @@ def _copies(cluster: SimCluster, bucket: str, key: str) -> dict[str, bytes | Non
     """What each owner of a key holds."""
     digest = _digest(bucket, key)
     owners = _owners(cluster, bucket, digest)
-    return {name: cluster.nodes[name].disk.get(b"r" + digest) for name in owners}
+    return {name: cluster.nodes[name].disk.get(RECORD + digest) for name in owners}
 
 
 def _owners(cluster: SimCluster, bucket: str, digest: bytes) -> tuple[str, ...]:

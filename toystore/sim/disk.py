@@ -16,17 +16,16 @@ from __future__ import annotations
 
 import random
 
+from toystore.core.storage.layout import HINT, HINT_TIME_BYTES, RECORD
 from toystore.core.storage.store import StoreFullError
 from toystore.engines.base import MapFullError
 from toystore.engines.memory import MemoryEngine
 
 _Undo = list[tuple[bytes, bytes | None]]
-_RECORDS = b"rh"
+_RECORDS = (RECORD, HINT)
 """The kinds of keys under which records lie: a node's own, and hints."""
 GROWS_NOT = 0.2
 """How often there is no room for a larger map."""
-HINT_TIME_BYTES = 8
-"""Before the record of a hint, and covered by no checksum: it does not rot here."""
 
 
 class SimDisk(MemoryEngine):
@@ -127,7 +126,8 @@ class SimDisk(MemoryEngine):
         if not held:
             return False
         key, value = self._chance.choice(held)
-        at = self._chance.randrange(HINT_TIME_BYTES if key[:1] == b"h" else 0, len(value))
+        # No checksum covers the time before the record of a hint: it does not rot here.
+        at = self._chance.randrange(HINT_TIME_BYTES if key[:1] == HINT else 0, len(value))
         bit = 1 << self._chance.randrange(8)
         self._set(key, value[:at] + bytes([value[at] ^ bit]) + value[at + 1 :])
         return True

@@ -1,10 +1,10 @@
 """Hints: the writes that this node keeps for owners who could not take them (Dynamo 4.6).
 
-Three kinds of keys change together, in whatever transaction the store is in:
+Three kinds of keys (`layout.py`) change together, in whatever transaction the store is in:
 
-    b"h" + owner + NUL + digest                 stored_at_us(8) + record
-    b"q" + owner + NUL + stored_at_us + digest  nothing: the key is a place in the queue
-    b"t" + owner                                how many hints, bytes of their records
+    a hint    when it was stored, and the record
+    a queue   nothing: each key is the place of one hint in the queue of its owner
+    a total   the number of an owner's hints, and the bytes of their records
 
 A newer record for the same key takes over the place of the older one, so the age of a
 hint is the age of the oldest write that its owner may still miss.
@@ -21,9 +21,9 @@ from typing import NamedTuple
 
 from toystore.core.data.record import DIGEST_BYTES, CorruptRecordError, check_record, stamp_of
 from toystore.core.protocol.settings import ARRAY_ITEMS_CAP
+from toystore.core.storage.layout import HINT_TIME_BYTES, TOTAL, hint_key, queue_prefix, total_key
 from toystore.core.storage.store import Store
 
-_TIME_BYTES = 8
 _TOTAL = struct.Struct(">QQ")
 _TOTAL_END = 2**64
 
@@ -44,19 +44,19 @@ class Hints:
 
     def find(self, owner: str, digest: bytes) -> bytes | None:
         """The record kept for ``owner``, not checked, or None."""
-        hint = self._store.get(_key(owner, digest))
-        return None if hint is None else hint[_TIME_BYTES:]
+        hint = self._store.get(hint_key(owner, digest))
+        return None if hint is None else hint[HINT_TIME_BYTES:]
 
     def keep(self, owner: str, digest: bytes, record: bytes, wall_us: int) -> None:
         """Keep ``record``, in the place of what was kept under ``digest``."""
-        key = _key(owner, digest)
+        key = hint_key(owner, digest)
         before = self._store.get(key) or b""
-        stored_at = before[:_TIME_BYTES]
-        if len(stored_at) < _TIME_BYTES:
-            stored_at = wall_us.to_bytes(_TIME_BYTES, "big")
-            self._store.put(_queue(owner) + stored_at + digest, b"")
+        stored_at = before[:HINT_TIME_BYTES]
+        if len(stored_at) < HINT_TIME_BYTES:
+            stored_at = wall_us.to_bytes(HINT_TIME_BYTES, "big")
+            self._store.put(queue_prefix(owner) + stored_at + digest, b"")
         self._store.put(key, stored_at + record)
-        self._add(owner, 0 if before else 1, len(record) - len(before[_TIME_BYTES:]))
+        self._add(owner, 0 if before else 1, len(record) - len(before[HINT_TIME_BYTES:]))
 
     def oldest(
         self, owner: str, bytes_max: int, after: bytes = b""
@@ -77,8 +77,8 @@ class Hints:
 
     def _behind(self, owner: str, digest: bytes) -> bytes:
         """Where the owner's queue goes on behind a hint; b"", its beginning, if there is none."""
-        hint = self._store.get(_key(owner, digest)) if len(digest) == DIGEST_BYTES else None
-        return b"" if hint is None else hint[:_TIME_BYTES] + digest + b"\0"
+        hint = self._store.get(hint_key(owner, digest)) if len(digest) == DIGEST_BYTES else None
+        return b"" if hint is None else hint[:HINT_TIME_BYTES] + digest + b"\0"
 
     def _first(
         self, owner: str, bytes_max: int, start: bytes = b""
@@ -88,7 +88,7 @@ class Hints:
         corrupt: list[tuple[bytes, CorruptRecordError]] = []
         lost: list[bytes] = []
         size = 0
-        for place, _ in self._store.scan(_queue(owner), start):
+        for place, _ in self._store.scan(queue_prefix(owner), start):
             digest = place[-DIGEST_BYTES:]
             record = self.find(owner, digest)
             if record is None:
@@ -121,13 +121,13 @@ class Hints:
 
     def total(self, owner: str) -> HintTotal:
         """What is kept for ``owner``."""
-        packed = self._store.get(_total(owner))
+        packed = self._store.get(total_key(owner))
         return HintTotal(0, 0) if packed is None else _unpack_total(packed)
 
     def totals(self) -> dict[str, HintTotal]:
         """What is kept for every owner that has hints, by name; no name is told that rotted."""
         totals = {}
-        for key, packed in self._store.scan(b"t"):
+        for key, packed in self._store.scan(TOTAL):
             try:
                 totals[key[1:].decode()] = _unpack_total(packed)
             except UnicodeDecodeError:
@@ -141,44 +141,44 @@ class Hints:
 
     def oldest_us(self, owner: str) -> int:
         """The wall time at which the oldest hint for ``owner`` was stored; 0 without any."""
-        queue = _queue(owner)
+        queue = queue_prefix(owner)
         for place, _ in self._store.scan(queue):
-            return int.from_bytes(place[len(queue) :][:_TIME_BYTES], "big")
+            return int.from_bytes(place[len(queue) :][:HINT_TIME_BYTES], "big")
         return 0
 
     def _drop(self, owner: str, digest: bytes) -> None:
-        key = _key(owner, digest)
+        key = hint_key(owner, digest)
         hint = self._store.get(key)
         if hint is not None:
             self._store.delete(key)
-            self._store.delete(_queue(owner) + hint[:_TIME_BYTES] + digest)
-            self._add(owner, -1, -len(hint[_TIME_BYTES:]))
+            self._store.delete(queue_prefix(owner) + hint[:HINT_TIME_BYTES] + digest)
+            self._add(owner, -1, -len(hint[HINT_TIME_BYTES:]))
 
     def _add(self, owner: str, hints: int, size: int) -> None:
         before = self.total(owner)
         hints, size = before.hints + hints, before.bytes + size
         if 0 < hints < _TOTAL_END and 0 <= size < _TOTAL_END:
-            self._store.put(_total(owner), _TOTAL.pack(hints, size))
+            self._store.put(total_key(owner), _TOTAL.pack(hints, size))
         else:
             self._rebuild(owner)
 
     def _rebuild(self, owner: str) -> None:
         """Make the queue and the total of ``owner`` anew, from the hints that are there."""
-        hints = _key(owner, b"")
+        hints = hint_key(owner, b"")
         kept = [
-            (hint[:_TIME_BYTES] + key[len(hints) :], len(hint[_TIME_BYTES:]))
+            (hint[:HINT_TIME_BYTES] + key[len(hints) :], len(hint[HINT_TIME_BYTES:]))
             for key, hint in self._store.scan(hints)
             if len(key) == len(hints) + DIGEST_BYTES
         ]
-        queue = _queue(owner)
+        queue = queue_prefix(owner)
         for place, _ in list(self._store.scan(queue)):
             self._store.delete(place)
         for place, _ in kept:
             self._store.put(queue + place, b"")
         if kept:
-            self._store.put(_total(owner), _TOTAL.pack(len(kept), sum(size for _, size in kept)))
+            self._store.put(total_key(owner), _TOTAL.pack(len(kept), sum(size for _, size in kept)))
         else:
-            self._store.delete(_total(owner))
+            self._store.delete(total_key(owner))
 
 
 def _unpack_total(packed: bytes) -> HintTotal:
@@ -188,15 +188,3 @@ def _unpack_total(packed: bytes) -> HintTotal:
         if total.hints:
             return total
     return HintTotal(1, 0)
-
-
-def _key(owner: str, digest: bytes) -> bytes:
-    return b"h%b\0%b" % (owner.encode(), digest)
-
-
-def _queue(owner: str) -> bytes:
-    return b"q%b\0" % owner.encode()
-
-
-def _total(owner: str) -> bytes:
-    return b"t" + owner.encode()

@@ -1,7 +1,7 @@
 """The storage machine: what a replica says of its disk.
 
 It keeps records, and hints for owners that could not be reached, in the one `Store`
-that its shell gave it (`store.py` draws the key space), and answers whoever asked:
+that its shell gave it (`layout.py` lists the kinds of keys), and answers whoever asked:
 
     WriteReplica   ─┐                 ┌─ older, or nothing held ─▶ written, OK
     RepairReplica   ├─▶ what is held  ├─ the very same ──────────▶ OK
@@ -59,7 +59,24 @@ from toystore.core.protocol.messages.replica import (
     WriteReplicaReply,
 )
 from toystore.core.storage.hints import Hints, HintTotal
-from toystore.core.storage.store import Store, fits_a_key
+from toystore.core.storage.layout import (
+    CLUSTER,
+    DISK,
+    FACT,
+    LAYOUT,
+    LAYOUT_VERSION,
+    MEMBERS,
+    NO,
+    NODE,
+    PEER,
+    RECORD,
+    REFUSING,
+    SETTLED,
+    VOTES,
+    YES,
+    fits_a_key,
+)
+from toystore.core.storage.store import Store
 
 _OK = int(ReplicaStatus.OK)
 _SUPERSEDED = int(ReplicaStatus.SUPERSEDED)
@@ -72,13 +89,6 @@ _Answer = tuple[int, bytes | None]
 """To a write: its status, and the stamp that is held if that is newer."""
 _HELD: _Answer = (_OK, None)
 _FAILED: _Answer = (_INTERNAL, None)
-
-_YES, _NO = b"yes", b"no"
-_SETTLED = b"msettled"
-_VOTES = b"mvotes"
-_PEER = b"mpeer:"
-_REFUSING = b"mrefusing"
-"""There while hints are refused, so that it is logged once and not for every hint."""
 
 
 class Storage:
@@ -148,7 +158,7 @@ class Storage:
     def _read_replica(self, message: ReadReplica, sender: Address, _now: Now) -> None:
         """Answer with the newest sound copy among the record and the hints asked for."""
         digest = message.digest
-        copies = [self._store.get(b"r" + digest)]
+        copies = [self._store.get(RECORD + digest)]
         copies += [self._hints.find(owner, digest) for owner in message.hint_owners]
         held = [copy for copy in copies if copy is not None]
         best: bytes | None = None
@@ -172,7 +182,7 @@ class Storage:
             return _FAILED
         if len(digest) != DIGEST_BYTES:
             return _FAILED
-        key = b"r" + digest
+        key = RECORD + digest
         objection = self._objection(digest, self._store.get(key), record)
         if objection is not None:
             return objection
@@ -187,7 +197,7 @@ class Storage:
             return _FAILED
         if len(digest) != DIGEST_BYTES or not fits_a_key(owner):
             return _FAILED
-        own = self._store.get(b"r" + digest)
+        own = self._store.get(RECORD + digest)
         answer = self._objection(digest, own, record) or _HELD
         if own is not None and answer[0] == _SUPERSEDED:
             # Nobody may ever acknowledge that one, and the owner would miss both.
@@ -199,8 +209,8 @@ class Storage:
             return answer if objection is _HELD else objection
         kept = self._hints.total_of_all()
         if kept.bytes + len(record) > self._hint_bytes_max:
-            if self._store.get(_REFUSING) is None:
-                self._store.put(_REFUSING, _YES)
+            if self._store.get(REFUSING) is None:
+                self._store.put(REFUSING, YES)
                 self._out.log("hint.refused", owner=owner, hints=kept.hints, bytes=kept.bytes)
             return _REFUSED, None
         if not self._hints.total(owner).hints:
@@ -250,7 +260,7 @@ class Storage:
         owner = message.owner
         dropped = sum(self._hints.drop(owner, *delivered) for delivered in message.delivered)
         if dropped:
-            self._store.delete(_REFUSING)
+            self._store.delete(REFUSING)
         left = self._hints.total(owner).hints
         self._out.send(sender, DropHintsReply(owner, dropped, left))
 
@@ -265,29 +275,29 @@ class Storage:
 
     def _votes(self) -> bool:
         """Whether "not found" may be believed of this disk."""
-        return self._store.get(_VOTES) == _YES
+        return self._store.get(VOTES) == YES
 
     def _disk(self) -> str:
-        return (self._store.get(_DISK) or b"").decode(errors="replace")
+        return (self._store.get(DISK) or b"").decode(errors="replace")
 
     def _load_disks(self, _message: LoadDisks, sender: Address, _now: Now) -> None:
         known = tuple(
-            (key[len(_PEER) :].decode(errors="replace"), disk.decode(errors="replace"))
-            for key, disk in self._store.scan(_PEER)
+            (key[len(PEER) :].decode(errors="replace"), disk.decode(errors="replace"))
+            for key, disk in self._store.scan(PEER)
         )
-        settled = self._store.get(_SETTLED) == _YES
+        settled = self._store.get(SETTLED) == YES
         self._out.send(sender, LoadDisksReply(self._disk(), settled, self._votes(), known))
 
     def _save_disk(self, message: SaveDisk, _sender: Address, _now: Now) -> None:
         if fits_a_key(message.member):
-            self._store.put(_PEER + message.member.encode(), message.disk.encode())
+            self._store.put(PEER + message.member.encode(), message.disk.encode())
 
     def _settle_disk(self, message: SettleDisk, _sender: Address, _now: Now) -> None:
-        self._store.put(_SETTLED, _YES)
-        self._store.put(_VOTES, _YES if message.votes else _NO)
+        self._store.put(SETTLED, YES)
+        self._store.put(VOTES, YES if message.votes else NO)
 
     def _facts(self) -> int:
-        return sum(1 for _ in self._store.scan(b"m"))
+        return sum(1 for _ in self._store.scan(FACT))
 
     def _storage_status(self, message: StorageStatus, sender: Address, now: Now) -> None:
         totals = self._hints.totals()
@@ -318,13 +328,6 @@ def _keys_of_hints(total: HintTotal) -> int:
 
 # --- whose disk it is -------------------------------------------------------------------
 
-_LAYOUT_VERSION = b"1"
-_DISK = b"mdisk"
-_LAYOUT = b"mlayout"
-_CLUSTER = b"mcluster"
-_NODE = b"mnode"
-_MEMBERS = b"mmembers"
-
 
 class ForeignDataError(ValueError):
     """The data belongs to another node, cluster or member list; the text names the cure."""
@@ -342,17 +345,17 @@ def found(
         ForeignDataError: the store was founded for something else.
     """
     facts = {
-        _LAYOUT: _LAYOUT_VERSION,
-        _CLUSTER: cluster.encode(),
-        _NODE: node.encode(),
-        _MEMBERS: members_digest,
+        LAYOUT: LAYOUT_VERSION,
+        CLUSTER: cluster.encode(),
+        NODE: node.encode(),
+        MEMBERS: members_digest,
     }
     if next(store.scan(b""), None) is None:
-        store.put(_DISK, chance.randbytes(16).hex().encode())
+        store.put(DISK, chance.randbytes(16).hex().encode())
         for name, value in facts.items():
             store.put(name, value)
-    _compare(facts, {name: store.get(name) for name in (*facts, _DISK)})
-    disk = store.get(_DISK) or b""
+    _compare(facts, {name: store.get(name) for name in (*facts, DISK)})
+    disk = store.get(DISK) or b""
     if not re.fullmatch(rb"[0-9a-f]{32}", disk):
         raise ForeignDataError(
             f"the folder's own id has rotted ({disk!r:.80}); restore the folder, or move it away "
@@ -368,19 +371,19 @@ def _compare(given: dict[bytes, bytes], held: dict[bytes, bytes | None]) -> None
             "the folder holds data that no toystore wrote; give the node an empty folder"
         )
     told = {name: (value or b"").decode(errors="replace") for name, value in held.items()}
-    if given[_LAYOUT] != held[_LAYOUT]:
+    if given[LAYOUT] != held[LAYOUT]:
         raise ForeignDataError(
-            f"the folder is of layout {told[_LAYOUT]}, and this toystore reads layout "
-            f"{_LAYOUT_VERSION.decode()}; run the version that wrote it"
+            f"the folder is of layout {told[LAYOUT]}, and this toystore reads layout "
+            f"{LAYOUT_VERSION.decode()}; run the version that wrote it"
         )
-    if (given[_CLUSTER], given[_NODE]) != (held[_CLUSTER], held[_NODE]):
+    if (given[CLUSTER], given[NODE]) != (held[CLUSTER], held[NODE]):
         raise ForeignDataError(
-            f"the folder belongs to node {told[_NODE]} of cluster {told[_CLUSTER]!r}; give "
-            f"{given[_NODE].decode()} of cluster {given[_CLUSTER].decode()!r} a folder of its own"
+            f"the folder belongs to node {told[NODE]} of cluster {told[CLUSTER]!r}; give "
+            f"{given[NODE].decode()} of cluster {given[CLUSTER].decode()!r} a folder of its own"
         )
-    if given[_MEMBERS] != held[_MEMBERS]:
+    if given[MEMBERS] != held[MEMBERS]:
         raise ForeignDataError(
-            f"the member list in the configuration ({given[_MEMBERS].hex()}) is not the one on "
-            f"disk ({(held[_MEMBERS] or b'').hex()}), by which the data was placed: restore the "
+            f"the member list in the configuration ({given[MEMBERS].hex()}) is not the one on "
+            f"disk ({(held[MEMBERS] or b'').hex()}), by which the data was placed: restore the "
             "names, weights, zones and partitions that it had, or begin with empty folders"
         )

@@ -6,29 +6,13 @@ The machine never begins and never commits.  Its shell runs
 
 so that a whole drained batch is one transaction, and what the machine wrote to its
 outbox leaves only after the commit.  If the commit fails the outbox is dropped.
-Everything durable lives in this one key space, told apart by the first byte:
-
-    b"r" + digest(16)                                  a record
-    b"h" + owner + NUL + digest(16)                    a hint, kept for owner
-    b"q" + owner + NUL + stored_at_us(8) + digest(16)  the hints of an owner, oldest first
-    b"t" + owner                                       how many hints, and how many bytes
-    b"m" + name                                        facts about this disk
-
-No engine takes a key of more than 511 bytes, so `fits_a_key` says which names it has room
-for; those of members, as the configuration has them, are far shorter.
+Everything durable lives in this one key space; `layout.py` lists the kinds of keys.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
-
-NAME_BYTES_MAX = 255
-
-
-def fits_a_key(name: str) -> bool:
-    """Whether a key has room for ``name``, and it can be told there from what follows it."""
-    return 0 < len(name.encode()) <= NAME_BYTES_MAX and "\0" not in name
 
 
 class StoreFullError(Exception):

@@ -1,0 +1,37 @@
+"""The keys of the store, byte by byte: disks that exist have them, so they never change."""
+
+import pytest
+
+from toystore.core.storage import layout
+from toystore.core.storage.layout import fits_a_key, hint_key, queue_prefix, total_key
+
+DIGEST = bytes(range(16))
+
+
+def test_each_kind_of_key_has_its_first_byte():
+    kinds = (layout.RECORD, layout.HINT, layout.QUEUE, layout.TOTAL, layout.FACT)
+
+    assert kinds == (b"r", b"h", b"q", b"t", b"m")
+
+
+def test_a_hint_is_under_its_owner_and_digest():
+    assert hint_key("n3", DIGEST) == b"hn3\0" + DIGEST
+    assert queue_prefix("n3") == b"qn3\0"
+    assert total_key("n3") == b"tn3"
+
+
+def test_facts_have_these_names():
+    names = ("LAYOUT", "DISK", "CLUSTER", "NODE", "MEMBERS", "SETTLED", "VOTES", "REFUSING")
+
+    for name in names:
+        assert getattr(layout, name) == layout.FACT + name.lower().encode()
+    assert layout.PEER == b"mpeer:"
+    assert (layout.YES, layout.NO, layout.LAYOUT_VERSION) == (b"yes", b"no", b"1")
+
+
+@pytest.mark.parametrize(
+    ("name", "fits"),
+    [("n1", True), ("", False), ("n\0", False), ("x" * 255, True), ("\u00e9" * 128, False)],
+)
+def test_a_name_fits_a_key_by_its_bytes(name, fits):
+    assert fits_a_key(name) is fits

@@ -1,0 +1,67 @@
+"""The layout of the store: every kind of key that is on the disk of a node.
+
+The first byte of a key is its kind:
+
+    b"r" + digest(16)                                  a record
+    b"h" + owner + NUL + digest(16)                    a hint for owner: stored_at_us(8) + record
+    b"q" + owner + NUL + stored_at_us(8) + digest(16)  the queue of an owner's hints, oldest first
+    b"t" + owner                                       the total of an owner's hints
+    b"m" + name                                        a fact about this disk
+
+An engine takes keys of up to 511 bytes.  `fits_a_key` tells which names a key has room for; the
+configuration limits the names of members to far less.
+"""
+
+from __future__ import annotations
+
+RECORD = b"r"
+HINT = b"h"
+QUEUE = b"q"
+TOTAL = b"t"
+FACT = b"m"
+
+LAYOUT_VERSION = b"1"
+
+YES = b"yes"
+NO = b"no"
+
+LAYOUT = b"mlayout"
+"""`LAYOUT_VERSION` of the program that made the store."""
+DISK = b"mdisk"
+"""The id of the disk, 32 hex digits."""
+CLUSTER = b"mcluster"
+NODE = b"mnode"
+MEMBERS = b"mmembers"
+"""The digest of the member list by which the data was placed."""
+SETTLED = b"msettled"
+"""`YES` if it is decided whether this disk votes."""
+VOTES = b"mvotes"
+"""`YES` if this disk votes "not found"."""
+PEER = b"mpeer:"
+"""The disk id of another member, whose name follows."""
+REFUSING = b"mrefusing"
+"""There while hints are refused, so that the first refusal alone is logged."""
+
+HINT_TIME_BYTES = 8
+"""Length of the time before the record of a hint, and in the queue."""
+NAME_BYTES_MAX = 255
+
+
+def fits_a_key(name: str) -> bool:
+    """Whether a key has room for ``name`` and the end of the name can be found in the key."""
+    return 0 < len(name.encode()) <= NAME_BYTES_MAX and "\0" not in name
+
+
+def hint_key(owner: str, digest: bytes) -> bytes:
+    """The key of a hint; with an empty ``digest``, the prefix of all hints for ``owner``."""
+    return b"h%b\0%b" % (owner.encode(), digest)
+
+
+def queue_prefix(owner: str) -> bytes:
+    """The prefix of the queue of ``owner``; the time and the digest of a hint follow."""
+    return b"q%b\0" % owner.encode()
+
+
+def total_key(owner: str) -> bytes:
+    """The key of the total of the hints for ``owner``."""
+    return TOTAL + owner.encode()
