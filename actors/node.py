@@ -35,7 +35,7 @@ from actors.surroundings import Surroundings, inproc
 from toystore import __version__
 from toystore.config import ClusterConfig
 from toystore.core.protocol.address import COORDINATOR, GOSSIP, HANDOFF, STORAGE
-from toystore.core.storage.storage import ForeignDataError, found
+from toystore.core.storage.disk_identity import ForeignDataError, identify_disk
 from toystore.engines import Engine, EngineError, StoreFullError, open_engine
 from toystore.net import listening
 from toystore.net.endpoint import Endpoint
@@ -258,7 +258,7 @@ def disk_of(config: ClusterConfig, name: str, folder: Path) -> Iterator[tuple[En
         raise StartupError(str(error)) from None
     try:
         try:
-            disk = _found(config, name, engine)
+            disk = _identify(config, name, engine)
         except (ForeignDataError, EngineError, StoreFullError) as error:
             raise StartupError(str(error)) from None
         yield engine, disk
@@ -269,10 +269,10 @@ def disk_of(config: ClusterConfig, name: str, folder: Path) -> Iterator[tuple[En
             raise NodeFailedError(str(error)) from None
 
 
-def _found(config: ClusterConfig, name: str, engine: Engine) -> str:
-    """Hold what is on a disk against the configuration, in a transaction of its own."""
+def _identify(config: ClusterConfig, name: str, engine: Engine) -> str:
+    """The id of a disk that is this node's, in a transaction of its own."""
     engine.begin()
-    disk = found(
+    disk = identify_disk(
         engine,
         cluster=config.cluster,
         node=name,

@@ -39,8 +39,9 @@ from toystore.core.protocol.messages.replica import (
     WriteReplicaReply,
 )
 from toystore.core.protocol.routes import ROUTE_OF, WIRE, DiskUse
+from toystore.core.storage.disk_identity import ForeignDataError, identify_disk
 from toystore.core.storage.layout import DISK, LAYOUT, PEER, RECORD
-from toystore.core.storage.storage import ForeignDataError, Storage, found
+from toystore.core.storage.storage import Storage
 from toystore.engines import open_engine
 
 OK, SUPERSEDED, NOT_FOUND, NO_VOTE, REFUSED, INTERNAL = ReplicaStatus
@@ -566,10 +567,14 @@ def test_what_is_no_digest_is_not_written_under(disk, owner, size):
 
 # --- the disk ---------------------------------------------------------------------------
 
+FACTS = {"cluster": "toys", "node": "n1", "members_digest": b"\x01\x02"}
+
 
 def test_disks_are_remembered(disk):
     disk.engine.begin()
-    own = found(disk.engine, cluster="c", node="n1", members_digest=b"d", chance=random.Random(1))
+    own = identify_disk(
+        disk.engine, cluster="c", node="n1", members_digest=b"d", chance=random.Random(1)
+    )
     disk.engine.commit()
     assert disk.ask(LoadDisks()) == [LoadDisksReply(own, False, False, ())]
 
@@ -615,13 +620,10 @@ def test_news_of_others_is_nothing_to_a_disk(disk):
     assert disk.machine.next_deadline() is None
 
 
-FOUNDED = {"cluster": "toys", "node": "n1", "members_digest": b"\x01\x02"}
-
-
-def test_an_empty_disk_is_founded_once(disk):
+def test_an_empty_disk_is_given_an_identity_once(disk):
     disk.engine.begin()
-    first = found(disk.engine, **FOUNDED, chance=random.Random(1))
-    again = found(disk.engine, **FOUNDED, chance=random.Random(2))
+    first = identify_disk(disk.engine, **FACTS, chance=random.Random(1))
+    again = identify_disk(disk.engine, **FACTS, chance=random.Random(2))
 
     assert first == again
     assert len(bytes.fromhex(first)) == 16
@@ -638,30 +640,30 @@ def test_an_empty_disk_is_founded_once(disk):
         ({"members_digest": b"\x03"}, r"\(03\) is not the one on disk \(0102\).*restore"),
     ],
 )
-def test_a_disk_founded_for_another_is_refused(disk, other, says):
+def test_a_disk_of_another_is_refused(disk, other, says):
     disk.engine.begin()
-    found(disk.engine, **FOUNDED, chance=random.Random(1))
+    identify_disk(disk.engine, **FACTS, chance=random.Random(1))
 
     with pytest.raises(ForeignDataError, match=says):
-        found(disk.engine, **{**FOUNDED, **other}, chance=random.Random(1))
+        identify_disk(disk.engine, **{**FACTS, **other}, chance=random.Random(1))
 
 
 def test_a_disk_of_another_layout_is_refused(disk):
     disk.engine.begin()
-    found(disk.engine, **FOUNDED, chance=random.Random(1))
+    identify_disk(disk.engine, **FACTS, chance=random.Random(1))
     disk.engine.put(LAYOUT, b"2")
 
     with pytest.raises(ForeignDataError, match="is of layout 2, and this toystore reads layout 1"):
-        found(disk.engine, **FOUNDED, chance=random.Random(1))
+        identify_disk(disk.engine, **FACTS, chance=random.Random(1))
 
 
 def test_a_disk_whose_id_rotted_is_refused(disk):
     disk.engine.begin()
-    found(disk.engine, **FOUNDED, chance=random.Random(1))
+    identify_disk(disk.engine, **FACTS, chance=random.Random(1))
     disk.engine.put(DISK, b"\xff")
 
     with pytest.raises(ForeignDataError, match="the folder's own id has rotted"):
-        found(disk.engine, **FOUNDED, chance=random.Random(1))
+        identify_disk(disk.engine, **FACTS, chance=random.Random(1))
 
 
 def test_data_that_no_toystore_wrote_is_refused_and_left_as_it_was(disk):
@@ -669,7 +671,7 @@ def test_data_that_no_toystore_wrote_is_refused_and_left_as_it_was(disk):
     disk.engine.begin()
 
     with pytest.raises(ForeignDataError, match="no toystore wrote"):
-        found(disk.engine, **FOUNDED, chance=random.Random(1))
+        identify_disk(disk.engine, **FACTS, chance=random.Random(1))
 
     disk.engine.commit()
     assert disk.content() == {b"somebody's": b"data"}

@@ -39,7 +39,7 @@ from mutations import CONTEXT, LINES, MSGPACK, PACK, RECORD, STAMP, YAML, Form
 from toystore.check.history import HistoryError
 from toystore.config import ConfigError
 from toystore.core.data.record import CorruptRecordError
-from toystore.core.storage.storage import ForeignDataError
+from toystore.core.storage.disk_identity import ForeignDataError
 from toystore.localcluster.preflight import StartError
 from toystore.wire import FrameError
 

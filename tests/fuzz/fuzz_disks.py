@@ -45,9 +45,10 @@ from toystore.core.protocol.messages.replica import (
     WriteReplicaReply,
 )
 from toystore.core.protocol.routes import WIRE, taken_by
+from toystore.core.storage.disk_identity import identify_disk
 from toystore.core.storage.hints import Hints
 from toystore.core.storage.layout import FACT, HINT, QUEUE, TOTAL
-from toystore.core.storage.storage import Storage, found
+from toystore.core.storage.storage import Storage
 from toystore.engines.memory import MemoryEngine
 from toystore.wire import decode, encode
 
@@ -212,7 +213,7 @@ def used_disk() -> Disk:
     """A disk on which there is something of everything."""
     replica = Replica(Disk())
     facts = {"cluster": "small", "node": "n1", "members_digest": bytes(16)}
-    found(replica.disk, **facts, chance=random.Random(1))
+    identify_disk(replica.disk, **facts, chance=random.Random(1))
     replica.tell([SettleDisk(True), SaveDisk("n2", "0" * 32), SaveDisk("n3", "f" * 32)])
     for owner in (None, "n3", "n4"):
         for at in range(3):
@@ -290,7 +291,7 @@ def read_facts(data: bytes) -> str:
     """``rows``: whose disk is it?"""
     rows = listed(unpacked(data))
     facts = {"cluster": "small", "node": "n1", "members_digest": bytes(16)}
-    return found(Disk(rows), **facts, chance=random.Random(1))
+    return identify_disk(Disk(rows), **facts, chance=random.Random(1))
 
 
 def check_facts(disk: str) -> None:

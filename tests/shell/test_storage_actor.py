@@ -25,8 +25,9 @@ from toystore.core.protocol.messages.replica import (
     WriteReplica,
     WriteReplicaReply,
 )
+from toystore.core.storage.disk_identity import identify_disk
 from toystore.core.storage.layout import RECORD
-from toystore.core.storage.storage import Storage, found
+from toystore.core.storage.storage import Storage
 from toystore.core.storage.store import StoreFullError
 from toystore.engines import EngineError, MapFullError, group_commit
 from toystore.engines.group_commit import BACKGROUND_ALONE, BACKGROUND_BESIDE_FOREGROUND
@@ -142,7 +143,7 @@ def around(context, log_path):
 def engine(around):
     made = FaultyEngine()
     made.begin()
-    found(
+    identify_disk(
         made,
         cluster="shell",
         node="n1",

@@ -26,7 +26,8 @@ from toystore.core.protocol.machine import Machine, Now, Outbox
 from toystore.core.protocol.messages.local import Leave, MembersChanged
 from toystore.core.repair.handoff import Handoff
 from toystore.core.requests.coordinator import Coordinator
-from toystore.core.storage.storage import Storage, found
+from toystore.core.storage.disk_identity import identify_disk
+from toystore.core.storage.storage import Storage
 from toystore.sim.actor import SimActor
 from toystore.sim.coordinator import SimCoordinator
 from toystore.sim.disk import SimDisk
@@ -94,7 +95,7 @@ class SimNode:
         self.started_s = self.now().monotonic
         self.world.note(self.name, "starts")
         self.disk.begin()
-        found(
+        identify_disk(
             self.disk,
             cluster="sim",
             node=self.name,

@@ -17,7 +17,6 @@ store: its shell may abort a batch and feed it again, or drop it.
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -60,14 +59,9 @@ from toystore.core.protocol.messages.replica import (
 )
 from toystore.core.storage.hints import Hints, HintTotal
 from toystore.core.storage.layout import (
-    CLUSTER,
     DISK,
     FACT,
-    LAYOUT,
-    LAYOUT_VERSION,
-    MEMBERS,
     NO,
-    NODE,
     PEER,
     RECORD,
     REFUSING,
@@ -324,66 +318,3 @@ class Storage:
 def _keys_of_hints(total: HintTotal) -> int:
     """How many keys of the store the hints for one owner take up, their total among them."""
     return 2 * total.hints + 1
-
-
-# --- whose disk it is -------------------------------------------------------------------
-
-
-class ForeignDataError(ValueError):
-    """The data belongs to another node, cluster or member list; the text names the cure."""
-
-
-def found(
-    store: Store, *, cluster: str, node: str, members_digest: bytes, chance: random.Random
-) -> str:
-    """The id of the disk (32 hex digits), drawn from ``chance`` if the store is empty.
-
-    Run once at the start of a node, in a transaction of its own: it founds an empty store
-    for this node, and holds any other against the configuration.
-
-    Raises:
-        ForeignDataError: the store was founded for something else.
-    """
-    facts = {
-        LAYOUT: LAYOUT_VERSION,
-        CLUSTER: cluster.encode(),
-        NODE: node.encode(),
-        MEMBERS: members_digest,
-    }
-    if next(store.scan(b""), None) is None:
-        store.put(DISK, chance.randbytes(16).hex().encode())
-        for name, value in facts.items():
-            store.put(name, value)
-    _compare(facts, {name: store.get(name) for name in (*facts, DISK)})
-    disk = store.get(DISK) or b""
-    if not re.fullmatch(rb"[0-9a-f]{32}", disk):
-        raise ForeignDataError(
-            f"the folder's own id has rotted ({disk!r:.80}); restore the folder, or move it away "
-            "and let the node be rebuilt from its peers"
-        )
-    return disk.decode()
-
-
-def _compare(given: dict[bytes, bytes], held: dict[bytes, bytes | None]) -> None:
-    """Raise `ForeignDataError` over the first difference that matters."""
-    if None in held.values():
-        raise ForeignDataError(
-            "the folder holds data that no toystore wrote; give the node an empty folder"
-        )
-    told = {name: (value or b"").decode(errors="replace") for name, value in held.items()}
-    if given[LAYOUT] != held[LAYOUT]:
-        raise ForeignDataError(
-            f"the folder is of layout {told[LAYOUT]}, and this toystore reads layout "
-            f"{LAYOUT_VERSION.decode()}; run the version that wrote it"
-        )
-    if (given[CLUSTER], given[NODE]) != (held[CLUSTER], held[NODE]):
-        raise ForeignDataError(
-            f"the folder belongs to node {told[NODE]} of cluster {told[CLUSTER]!r}; give "
-            f"{given[NODE].decode()} of cluster {given[CLUSTER].decode()!r} a folder of its own"
-        )
-    if given[MEMBERS] != held[MEMBERS]:
-        raise ForeignDataError(
-            f"the member list in the configuration ({given[MEMBERS].hex()}) is not the one on "
-            f"disk ({(held[MEMBERS] or b'').hex()}), by which the data was placed: restore the "
-            "names, weights, zones and partitions that it had, or begin with empty folders"
-        )
