@@ -39,9 +39,9 @@ from toystore.core.requests.reading import Read
 from toystore.core.requests.sloppy_quorum import FALLBACK, OWNER, SloppyQuorum
 from toystore.core.requests.writing import Write
 from toystore.core.ring.ring import Ring
-from toystore.core.storage import storage
 from toystore.core.storage.hints import Hints
 from toystore.core.storage.layout import RECORD
+from toystore.core.storage.records import Records
 from toystore.core.storage.storage import Storage
 from toystore.engines.group_commit import GroupCommit
 
@@ -80,7 +80,7 @@ def handoff_gives_up_after_one_failure(patch: Patch) -> None:
 
 def a_fallback_keeps_a_hint_as_a_record_of_its_own(patch: Patch) -> None:
     def faulty(self: Any, owner: str, digest: bytes, record: bytes, now: Any) -> Any:
-        return self._write(digest, record)
+        return self._records.write(digest, record)
 
     patch.setattr(Storage, "_hint", faulty)
 
@@ -145,7 +145,7 @@ def a_write_is_over_once_answered(patch: Patch) -> None:
 
 
 def a_delete_removes_the_record_and_leaves_no_tombstone(patch: Patch) -> None:
-    write = Storage._write
+    write = Records.write
 
     def faulty(self: Any, digest: bytes, record: bytes) -> Any:
         answer = write(self, digest, record)
@@ -153,7 +153,7 @@ def a_delete_removes_the_record_and_leaves_no_tombstone(patch: Patch) -> None:
             self._store.delete(RECORD + digest)
         return answer
 
-    patch.setattr(Storage, "_write", faulty)
+    patch.setattr(Records, "write", faulty)
 
 
 def a_tombstone_gives_way_to_any_value(patch: Patch) -> None:
@@ -165,12 +165,12 @@ def a_tombstone_gives_way_to_any_value(patch: Patch) -> None:
 
 
 def replicas_keep_the_older_record(patch: Patch) -> None:
-    def faulty(self: Any, digest: bytes, held: bytes | None, record: bytes) -> Any:
-        if held is None or stamp_of(held) > stamp_of(record):
+    def faulty(self: Any, digest: bytes, stored: bytes | None, record: bytes) -> Any:
+        if stored is None or stamp_of(stored) > stamp_of(record):
             return None
         return int(ReplicaStatus.OK), None
 
-    patch.setattr(Storage, "_objection", faulty)
+    patch.setattr(Records, "objection", faulty)
 
 
 def read_repair_does_not_look_what_is_there(patch: Patch) -> None:
@@ -181,8 +181,8 @@ def read_repair_does_not_look_what_is_there(patch: Patch) -> None:
 
 
 def checksums_are_not_checked(patch: Patch) -> None:
-    patch.setattr(storage, "check_record", stamp_of)
-    patch.setattr("toystore.core.data.record.check_record", stamp_of)
+    for module in ("data.record", "storage.records", "storage.storage"):
+        patch.setattr(f"toystore.core.{module}.check_record", stamp_of)
 
 
 def a_rotten_record_counts_as_not_found(patch: Patch) -> None:

@@ -1,17 +1,14 @@
-"""The storage machine: what a replica says of its disk.
+"""The storage machine: one node's records, hints and facts, asked for by message.
 
-It keeps records, and hints for owners that could not be reached, in the one `Store`
-that its shell gave it (`layout.py` lists the kinds of keys), and answers whoever asked:
+    WriteReplica, RepairReplica, DeliverHints   `Records` stores what is newer (records.py),
+                                                or `Hints` does, for an owner (hints.py)
+    ReadReplica                                 the newest sound copy of both
+    TakeHints, DropHints, CountHints            `Hints`
+    LoadDisks, SaveDisk, SettleDisk             `DiskFacts` (disk_facts.py)
+    StorageStatus                               all three
 
-    WriteReplica   ─┐                 ┌─ older, or nothing held ─▶ written, OK
-    RepairReplica   ├─▶ what is held  ├─ the very same ──────────▶ OK
-    DeliverHints   ─┘                 ├─ newer ──────────────────▶ SUPERSEDED
-                                      ├─ rotten ─────────────────▶ logged; written, OK
-                                      └─ of another key ─────────▶ INTERNAL, kept
-
-Because the newer record stays whatever the order of the writes, replicas that saw the
-same writes hold the same (docs/ARCHITECTURE.md).  The machine keeps nothing outside the
-store: its shell may abort a batch and feed it again, or drop it.
+All is in the one `Store` that the shell gave to the machine (`layout.py` lists the keys).  The
+machine keeps nothing outside the store: its shell may abort a batch and feed it again, or drop it.
 """
 
 from __future__ import annotations
@@ -20,14 +17,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from toystore.core.data.record import (
-    DIGEST_BYTES,
-    CorruptRecordError,
-    check_record,
-    newer,
-    same_key,
-    stamp_of,
-)
+from toystore.core.data.record import DIGEST_BYTES, CorruptRecordError, check_record
 from toystore.core.protocol.address import Address
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages import Message
@@ -57,19 +47,10 @@ from toystore.core.protocol.messages.replica import (
     WriteReplica,
     WriteReplicaReply,
 )
+from toystore.core.storage.disk_facts import DiskFacts
 from toystore.core.storage.hints import Hints, HintTotal
-from toystore.core.storage.layout import (
-    DISK,
-    FACT,
-    NO,
-    PEER,
-    RECORD,
-    REFUSING,
-    SETTLED,
-    VOTES,
-    YES,
-    fits_a_key,
-)
+from toystore.core.storage.layout import RECORD, REFUSING, YES, fits_a_key
+from toystore.core.storage.records import FAILED, STORED, Answer, Records
 from toystore.core.storage.store import Store
 
 _OK = int(ReplicaStatus.OK)
@@ -77,12 +58,6 @@ _SUPERSEDED = int(ReplicaStatus.SUPERSEDED)
 _NOT_FOUND = int(ReplicaStatus.NOT_FOUND)
 _NO_VOTE = int(ReplicaStatus.NO_VOTE)
 _REFUSED = int(ReplicaStatus.REFUSED)
-_INTERNAL = int(ReplicaStatus.INTERNAL)
-
-_Answer = tuple[int, bytes | None]
-"""To a write: its status, and the stamp that is held if that is newer."""
-_HELD: _Answer = (_OK, None)
-_FAILED: _Answer = (_INTERNAL, None)
 
 
 class Storage:
@@ -97,12 +72,14 @@ class Storage:
         outbox: Outbox,
         chance: random.Random,  # noqa: ARG002 - every machine is given one
     ) -> None:
-        """``hint_bytes_max``: bytes of hinted records that are kept, for all owners together."""
+        """``hint_bytes_max``: bytes of the hinted records that are stored, for all owners."""
         self._store = store
         self._node = node
         self._hint_bytes_max = hint_bytes_max
         self._out = outbox
+        self._records = Records(store, outbox)
         self._hints = Hints(store)
+        self._facts = DiskFacts(store)
         self._handlers: dict[type[Any], Callable[[Any, Address, Now], None]] = {
             WriteReplica: self._write_replica,
             ReadReplica: self._read_replica,
@@ -137,117 +114,76 @@ class Storage:
 
     def _write_replica(self, message: WriteReplica, sender: Address, now: Now) -> None:
         if message.hint_owner is None or message.hint_owner == self._node:
-            status, stamp = self._write(message.digest, message.record)
+            status, stamp = self._records.write(message.digest, message.record)
         else:
             status, stamp = self._hint(message.hint_owner, message.digest, message.record, now)
         self._out.send(sender, WriteReplicaReply(message.request, status, stamp))
 
     def _repair_replica(self, message: RepairReplica, _sender: Address, _now: Now) -> None:
-        self._write(message.digest, message.record)
+        self._records.write(message.digest, message.record)
 
     def _deliver_hints(self, message: DeliverHints, sender: Address, _now: Now) -> None:
-        statuses = tuple(self._write(digest, record)[0] for digest, record in message.hints)
+        statuses = tuple(self._records.write(digest, record)[0] for digest, record in message.hints)
         self._out.send(sender, DeliverHintsReply(message.request, statuses))
 
     def _read_replica(self, message: ReadReplica, sender: Address, _now: Now) -> None:
         """Answer with the newest sound copy among the record and the hints asked for."""
         digest = message.digest
         copies = [self._store.get(RECORD + digest)]
-        copies += [self._hints.find(owner, digest) for owner in message.hint_owners]
-        held = [copy for copy in copies if copy is not None]
-        best: bytes | None = None
-        for copy in held:
-            if self._is_sound(digest, copy):
-                best = copy if best is None else newer(best, copy)
-        if best is not None:
+        if message.hint_owners:
+            copies += [self._hints.find(owner, digest) for owner in message.hint_owners]
+        stored = [copy for copy in copies if copy is not None]
+        newest = self._records.newest(digest, stored)
+        if newest is not None:
             status = _OK
-        elif held or not self._votes():
+        elif stored or not self._facts.votes():
             # What was here has rotted, or was lost with another disk: that proves nothing.
             status = _NO_VOTE
         else:
             status = _NOT_FOUND
-        self._out.send(sender, ReadReplicaReply(message.request, status, best))
+        self._out.send(sender, ReadReplicaReply(message.request, status, newest))
 
-    def _write(self, digest: bytes, record: bytes) -> _Answer:
-        """Keep ``record`` as this node's own, unless what is held stands against it."""
+    # --- hints --------------------------------------------------------------------------
+
+    def _hint(self, owner: str, digest: bytes, record: bytes, now: Now) -> Answer:
+        """Store ``record`` as a hint for ``owner``, or a newer record in its place."""
         try:
             check_record(record)
         except CorruptRecordError:
-            return _FAILED
-        if len(digest) != DIGEST_BYTES:
-            return _FAILED
-        key = RECORD + digest
-        objection = self._objection(digest, self._store.get(key), record)
-        if objection is not None:
-            return objection
-        self._store.put(key, record)
-        return _HELD
-
-    def _hint(self, owner: str, digest: bytes, record: bytes, now: Now) -> _Answer:
-        """Keep ``record`` for ``owner``, or what is newer in its place, if there is room."""
-        try:
-            check_record(record)
-        except CorruptRecordError:
-            return _FAILED
+            return FAILED
         if len(digest) != DIGEST_BYTES or not fits_a_key(owner):
-            return _FAILED
+            return FAILED
         own = self._store.get(RECORD + digest)
-        answer = self._objection(digest, own, record) or _HELD
+        answer = self._records.objection(digest, own, record) or STORED
         if own is not None and answer[0] == _SUPERSEDED:
-            # Nobody may ever acknowledge that one, and the owner would miss both.
+            # The write of ``own`` may have failed; then the owner would get neither record.
             record = own
-        elif answer is not _HELD:
+        elif answer is not STORED:
             return answer
-        objection = self._objection(digest, self._hints.find(owner, digest), record)
+        objection = self._records.objection(digest, self._hints.find(owner, digest), record)
         if objection is not None:
-            return answer if objection is _HELD else objection
-        kept = self._hints.total_of_all()
-        if kept.bytes + len(record) > self._hint_bytes_max:
-            if self._store.get(REFUSING) is None:
-                self._store.put(REFUSING, YES)
-                self._out.log("hint.refused", owner=owner, hints=kept.hints, bytes=kept.bytes)
-            return _REFUSED, None
+            return answer if objection is STORED else objection
+        total = self._hints.total_of_all()
+        if total.bytes + len(record) > self._hint_bytes_max:
+            return self._refuse(owner, total)
         if not self._hints.total(owner).hints:
             self._out.log("hint.stored", owner=owner, hints=1, bytes=len(record))
         self._hints.keep(owner, digest, record, now.wall_us)
         return answer
 
-    def _objection(self, digest: bytes, held: bytes | None, record: bytes) -> _Answer | None:
-        """The answer of what is held to a sound ``record``; None if it gives way."""
-        if held is None:
-            return None
-        stamp = stamp_of(record)
-        older = stamp_of(held) < stamp and held[:1] == record[:1]
-        if older and same_key(held, record):
-            return None
-        # Before it may stand against a write it must be sound itself.
-        if not self._is_sound(digest, held):
-            return None
-        if not same_key(held, record):
-            return _FAILED
-        if stamp_of(held) > stamp:
-            return _SUPERSEDED, stamp_of(held)
-        return _HELD if newer(held, record) == held else None
-
-    def _is_sound(self, digest: bytes, held: bytes) -> bool:
-        try:
-            check_record(held)
-        except CorruptRecordError as error:
-            self._log_corrupt(digest, error)
-            return False
-        return True
-
-    def _log_corrupt(self, digest: bytes, error: CorruptRecordError) -> None:
-        self._out.log("record.corrupt", digest=digest.hex(), reason=str(error))
-
-    # --- hints --------------------------------------------------------------------------
+    def _refuse(self, owner: str, total: HintTotal) -> Answer:
+        """There is no room for a hint; the first refusal is logged."""
+        if self._store.get(REFUSING) is None:
+            self._store.put(REFUSING, YES)
+            self._out.log("hint.refused", owner=owner, hints=total.hints, bytes=total.bytes)
+        return _REFUSED, None
 
     def _take_hints(self, message: TakeHints, sender: Address, _now: Now) -> None:
         sound: list[tuple[bytes, bytes]] = []
         if fits_a_key(message.owner):
             sound, corrupt = self._hints.oldest(message.owner, message.bytes_max, message.after)
             for digest, error in corrupt:
-                self._log_corrupt(digest, error)
+                self._records.log_corrupt(digest, error)
         self._out.send(sender, TakeHintsReply(message.owner, tuple(sound)))
 
     def _drop_hints(self, message: DropHints, sender: Address, _now: Now) -> None:
@@ -267,31 +203,16 @@ class Storage:
 
     # --- the disk -----------------------------------------------------------------------
 
-    def _votes(self) -> bool:
-        """Whether "not found" may be believed of this disk."""
-        return self._store.get(VOTES) == YES
-
-    def _disk(self) -> str:
-        return (self._store.get(DISK) or b"").decode(errors="replace")
-
     def _load_disks(self, _message: LoadDisks, sender: Address, _now: Now) -> None:
-        known = tuple(
-            (key[len(PEER) :].decode(errors="replace"), disk.decode(errors="replace"))
-            for key, disk in self._store.scan(PEER)
-        )
-        settled = self._store.get(SETTLED) == YES
-        self._out.send(sender, LoadDisksReply(self._disk(), settled, self._votes(), known))
+        facts = self._facts
+        reply = LoadDisksReply(facts.disk(), facts.settled(), facts.votes(), facts.peers())
+        self._out.send(sender, reply)
 
     def _save_disk(self, message: SaveDisk, _sender: Address, _now: Now) -> None:
-        if fits_a_key(message.member):
-            self._store.put(PEER + message.member.encode(), message.disk.encode())
+        self._facts.save_peer(message.member, message.disk)
 
     def _settle_disk(self, message: SettleDisk, _sender: Address, _now: Now) -> None:
-        self._store.put(SETTLED, YES)
-        self._store.put(VOTES, YES if message.votes else NO)
-
-    def _facts(self) -> int:
-        return sum(1 for _ in self._store.scan(FACT))
+        self._facts.settle(message.votes)
 
     def _storage_status(self, message: StorageStatus, sender: Address, now: Now) -> None:
         totals = self._hints.totals()
@@ -304,10 +225,11 @@ class Storage:
             for owner, total in totals.items()
         }
         size = self._store.size()
+        others = self._facts.count() + sum(map(_keys_of_hints, totals.values()))
         status = {
-            "disk": self._disk(),
-            "votes": self._votes(),
-            "keys": max(0, size.keys - self._facts() - sum(map(_keys_of_hints, totals.values()))),
+            "disk": self._facts.disk(),
+            "votes": self._facts.votes(),
+            "keys": max(0, size.keys - others),
             "disk_bytes": size.disk_bytes,
             "hints": hints,
             "hint_bytes_max": self._hint_bytes_max,

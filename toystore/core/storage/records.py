@@ -1,0 +1,97 @@
+"""The records of one node: what becomes of a write.
+
+                     ┌─ nothing, or an older record ─▶ stored, OK
+    a write finds    ├─ the same record ─────────────▶ OK
+    under its digest ├─ a newer record ──────────────▶ SUPERSEDED
+                     ├─ a rotten record ─────────────▶ logged; stored, OK
+                     └─ a record of another key ─────▶ INTERNAL, not stored
+
+The newer record stays, in whatever order writes arrive.  So replicas that got the same writes
+store the same records (docs/ARCHITECTURE.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from toystore.core.data.record import (
+    DIGEST_BYTES,
+    CorruptRecordError,
+    check_record,
+    newer,
+    same_key,
+    stamp_of,
+)
+from toystore.core.protocol.machine import Outbox
+from toystore.core.protocol.messages.codes import ReplicaStatus
+from toystore.core.storage.layout import RECORD
+from toystore.core.storage.store import Store
+
+Answer = tuple[int, bytes | None]
+"""To a write: its status, and the stamp of the stored record if that is newer."""
+STORED: Answer = (int(ReplicaStatus.OK), None)
+FAILED: Answer = (int(ReplicaStatus.INTERNAL), None)
+
+_SUPERSEDED = int(ReplicaStatus.SUPERSEDED)
+
+
+class Records:
+    """The records in ``store``."""
+
+    def __init__(self, store: Store, outbox: Outbox) -> None:
+        """``outbox``: for the log."""
+        self._store = store
+        self._out = outbox
+
+    def write(self, digest: bytes, record: bytes) -> Answer:
+        """Store ``record``, unless the stored one objects."""
+        try:
+            check_record(record)
+        except CorruptRecordError:
+            return FAILED
+        if len(digest) != DIGEST_BYTES:
+            return FAILED
+        key = RECORD + digest
+        objection = self.objection(digest, self._store.get(key), record)
+        if objection is not None:
+            return objection
+        self._store.put(key, record)
+        return STORED
+
+    def objection(self, digest: bytes, stored: bytes | None, record: bytes) -> Answer | None:
+        """The answer to a sound ``record``, if ``stored`` stays; None if it is replaced."""
+        if stored is None:
+            return None
+        stamp = stamp_of(record)
+        older = stamp_of(stored) < stamp and stored[:1] == record[:1]
+        if older and same_key(stored, record):
+            return None
+        # Only a sound record may object.
+        if not self.is_sound(digest, stored):
+            return None
+        if not same_key(stored, record):
+            return FAILED
+        if stamp_of(stored) > stamp:
+            return _SUPERSEDED, stamp_of(stored)
+        return STORED if newer(stored, record) == stored else None
+
+    def newest(self, digest: bytes, copies: Iterable[bytes]) -> bytes | None:
+        """The newest sound record of ``copies``, all of them stored under ``digest``, or None."""
+        best: bytes | None = None
+        for copy in copies:
+            if self.is_sound(digest, copy):
+                best = copy if best is None else newer(best, copy)
+        return best
+
+    def is_sound(self, digest: bytes, stored: bytes) -> bool:
+        """Whether a stored record is as it was written; a corrupt one is logged."""
+        try:
+            check_record(stored)
+        except CorruptRecordError as error:
+            self.log_corrupt(digest, error)
+            return False
+        return True
+
+    def log_corrupt(self, digest: bytes, error: CorruptRecordError) -> None:
+        """Log a stored record that is corrupt."""
+        self._out.log("record.corrupt", digest=digest.hex(), reason=str(error))
