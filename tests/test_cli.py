@@ -10,12 +10,14 @@ import signal
 import subprocess
 import sys
 import termios
-import time
 
 import pytest
 from click.testing import CliRunner
 
 import toystore
+from tests.harness.configs import client_endpoint, write_config
+from tests.harness.programs import TOYSTORE, Program
+from tests.harness.waiting import wait_until
 from toystore import (
     BadRequest,
     Conflict,
@@ -29,7 +31,6 @@ from toystore import (
 from toystore.cli.commands import commands
 from toystore.client import Load, Placement, RingTable
 from toystore.core.data.context import pack_context
-from toystore.localcluster.ports import reserve_ports
 
 STAMP = bytes(range(20))
 CONTEXT = pack_context(STAMP)
@@ -513,32 +514,17 @@ def test_node_becomes_the_node_program(monkeypatch, tmp_path):
 # --- a real node ------------------------------------------------------------------------
 
 
-TOYSTORE = (sys.executable, "-m", "toystore")
-
-
 @pytest.fixture(scope="module")
 def lone_node(tmp_path_factory):
     """A cluster of one, run by `toystore node`; the other commands ask it by default."""
     folder = tmp_path_factory.mktemp("lone")
-    guard, base_port = reserve_ports(1)
-    config = folder / "one.yaml"
-    bucket = {"default": {"n": 1, "r": 1, "w": 1}}
-    raw = {"cluster": "one", "base_port": base_port, "members": ["n1"], "buckets": bucket}
-    config.write_text(json.dumps(raw))
-    command = [*TOYSTORE, "node", str(config), "n1", "--data-dir", str(folder)]
-    with (
-        pytest.MonkeyPatch.context() as environment,
-        guard,
-        subprocess.Popen(command) as process,
-    ):
-        environment.setenv("TOYSTORE_ENDPOINTS", f"tcp://127.0.0.1:{base_port}")
-        try:
-            assert run("status", "--wait", "30").exit_code == 0
-            yield process
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=30) == 0
-        finally:
-            process.kill()
+    guard, config = write_config(folder, 1, buckets={"default": {"n": 1, "r": 1, "w": 1}})
+    command = (*TOYSTORE, "node", config, "n1", "--data-dir", folder)
+    with pytest.MonkeyPatch.context() as environment, guard, Program(command) as node:
+        environment.setenv("TOYSTORE_ENDPOINTS", client_endpoint(config))
+        assert run("status", "--wait", "30").exit_code == 0
+        yield node
+        assert node.stop() == 0
 
 
 @pytest.mark.cluster
@@ -670,10 +656,3 @@ def test_a_value_is_whole_though_its_streams_are_non_blocking(lone_node):
 def waiting_in(pipe):
     """How many bytes wait to be read."""
     return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
-
-
-def wait_until(condition, patience_s=20.0):
-    give_up = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < give_up, "it did not come to pass"
-        time.sleep(0.01)

@@ -6,22 +6,21 @@ import os
 import pkgutil
 import re
 import shlex
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 import actors
 import toystore
+from tests.harness.configs import client_endpoint, write_config
+from tests.harness.programs import ClusterRun
 from toystore.check import promises
 from toystore.config import load
 from toystore.core.data.record import digest_of
 from toystore.core.protocol.events import EVENTS
 from toystore.core.ring.ring import Ring
-from toystore.localcluster.ports import reserve_ports
 from toystore.sim import audit
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,24 +65,11 @@ def test_the_simulated_run_is_the_one_that_is_shown():
 def endpoint(tmp_path_factory):
     """Where n1 of a cluster listens that `run_cluster.py` has started."""
     folder = tmp_path_factory.mktemp("readme")
-    guard, base_port = reserve_ports(len(NAMES))
-    config = folder / "three.yaml"
-    raw = {
-        "cluster": "readme",
-        "base_port": base_port,
-        "members": list(NAMES),
-        "swim": {"probe_period_s": 0.3, "probe_timeout_s": 0.1},
-    }
-    config.write_text(yaml.safe_dump(raw))
-    command = [sys.executable, "run_cluster.py", str(config), "--data-dir", str(folder / "data")]
-    with guard, subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as cluster:
-        try:
-            assert any(line.startswith("ready: 3/3 nodes in ") for line in cluster.stdout)
-            yield f"tcp://127.0.0.1:{base_port}"
-        finally:
-            cluster.send_signal(signal.SIGTERM)
-            cluster.communicate()
-    assert cluster.returncode == 0
+    guard, config = write_config(folder, 3, cluster="readme")
+    with guard, ClusterRun(config, folder / "data") as run:
+        run.until_ready()
+        yield client_endpoint(config)
+        assert run.stop() == 0
 
 
 @pytest.mark.cluster

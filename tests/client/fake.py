@@ -175,11 +175,3 @@ class SkewedClock:
 
     def merge(self, stamp: bytes) -> None:
         self._clock.merge(stamp)
-
-
-def until(condition: Callable[[], Any]) -> None:
-    """Wait for a condition, and fail if it does not come."""
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.002)

@@ -8,19 +8,20 @@ import multiprocessing
 import pytest
 import zmq
 
+from tests.harness.waiting import wait_until
 from toystore import AsyncClient, Found, Overloaded, ToystoreError, Written
 from toystore.client import asynchronous, sockets
 from toystore.core.protocol.messages.client import ErrorReply
 from toystore.core.protocol.messages.codes import Code
 
-from .fake import HOLD, until
+from .fake import HOLD
 
 FORK = multiprocessing.get_context("fork")
 
 
 async def when(condition) -> None:
     """Wait for a condition without holding up the loop."""
-    await asyncio.to_thread(until, condition)
+    await asyncio.to_thread(wait_until, condition)
 
 
 def test_what_is_asked_in_one_turn_leaves_in_one_frame(fake):
@@ -42,7 +43,7 @@ def test_a_connection_made_while_the_socket_is_asked_is_not_missed(fake, monkeyp
         """The first time, look just before the connection; its news is taken all the same."""
         looks.append(socket)
         if len(looks) == 1:
-            until(lambda: sockets.ready_for(socket) & zmq.POLLOUT)
+            wait_until(lambda: sockets.ready_for(socket) & zmq.POLLOUT)
             return 0
         return sockets.ready_for(socket)
 

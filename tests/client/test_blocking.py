@@ -9,11 +9,12 @@ import time
 
 import pytest
 
+from tests.harness.waiting import wait_until
 from toystore import Client, Timeout
 from toystore.core.data.stamp import unpack_stamp
 from toystore.core.protocol.messages.client import Get, Put
 
-from .fake import HOLD, until
+from .fake import HOLD
 
 FORK = multiprocessing.get_context("fork")
 
@@ -85,7 +86,7 @@ def test_a_fork_while_another_thread_waits_for_its_answer_does_not_hang(fake):
     with Client(fake.endpoint, timeout=60) as store:
         held = threading.Thread(target=lambda: store.get("held"))
         held.start()
-        until(lambda: fake.seen)
+        wait_until(lambda: fake.seen)
 
         assert in_a_fork(lambda: (store.get("key"), store.get_many(["key"]))) == (
             None,
@@ -132,7 +133,7 @@ def test_a_thread_waits_for_its_turn_no_longer_than_its_timeout(fake):
     with Client(fake.endpoint, timeout=60) as store:
         other = threading.Thread(target=lambda: store.get("held"))
         other.start()
-        until(lambda: fake.seen)
+        wait_until(lambda: fake.seen)
 
         with pytest.raises(Timeout, match="busy") as raised:
             store.put("key", "value", timeout=0.2)

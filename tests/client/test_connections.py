@@ -10,11 +10,12 @@ import time
 import pytest
 import zmq
 
+from tests.harness.waiting import wait_until
 from toystore import AsyncClient, ToystoreError, Unavailable
 from toystore.client import sockets
 from toystore.net.names import Resolver
 
-from .fake import HOLD, until
+from .fake import HOLD
 
 PATIENCE_S = 30.0
 
@@ -106,11 +107,8 @@ def test_an_asynchronous_client_that_nobody_closed_lets_go_when_it_is_collected(
     before = descriptors()
     with pytest.warns(ResourceWarning, match="unclosed <toystore"):
         ask_often()
-    end = time.monotonic() + PATIENCE_S
-    while descriptors() > before + 10 and time.monotonic() < end:
-        time.sleep(0.01)
 
-    assert descriptors() <= before + 10
+    wait_until(lambda: descriptors() <= before + 10)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -139,11 +137,11 @@ def test_a_request_under_way_is_finished_though_nobody_keeps_its_client(fake):
 
     async def main() -> None:
         asyncio.create_task(put())  # noqa: RUF006 - that nobody keeps it is what is tried
-        await asyncio.to_thread(until, lambda: fake.seen)
+        await asyncio.to_thread(wait_until, lambda: fake.seen)
         for _ in range(5):
             gc.collect()
             await asyncio.sleep(0)
         fake.release()
-        await asyncio.to_thread(until, lambda: done)
+        await asyncio.to_thread(wait_until, lambda: done)
 
     asyncio.run(main())

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from tests.harness.waiting import wait_until
 from toystore import (
     AsyncClient,
     BadRequest,
@@ -35,7 +36,7 @@ from toystore.core.protocol.messages.client import (
 from toystore.core.protocol.messages.codes import Code
 from toystore.wire import encode
 
-from .fake import HOLD, SkewedClock, until
+from .fake import HOLD, SkewedClock
 
 SILENT = staticmethod(lambda message: None)
 
@@ -396,7 +397,7 @@ def test_a_silent_endpoint_that_is_alone_is_asked_again(connect, fake):
 def test_a_coordinator_that_dies_mid_request_costs_its_client_nothing(connect, make_fake):
     first, second = make_fake(), make_fake()
     first.script = SILENT
-    killer = threading.Thread(target=lambda: (until(lambda: first.seen), first.die()))
+    killer = threading.Thread(target=lambda: (wait_until(lambda: first.seen), first.die()))
     killer.start()
 
     assert connect(first, second, timeout=60, attempt_timeout=0.3).put("key", "value")
@@ -648,7 +649,7 @@ def test_many_may_be_answered_in_any_order(connect, fake):
     store.put_many({key: key for key in keys})
     fake.script = lambda message: HOLD if int(message.key) % 2 else fake.usual(message)
     helper = threading.Thread(
-        target=lambda: (until(lambda: len(fake.of(Get)) == 20), fake.release())
+        target=lambda: (wait_until(lambda: len(fake.of(Get)) == 20), fake.release())
     )
     helper.start()
 

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from tests.harness.waiting import PATIENCE_S, wait_until
 from toystore import ToystoreError
 from toystore.check.history import DELETE, FAIL, GET, OK, PUT, UNKNOWN, Row
 from toystore.client.clock import Clock, process_clock
@@ -23,7 +24,6 @@ from toystore.core.data.stamp import MINTER_BYTES, HybridLogicalClock
 
 from .telling_client import TellingClient, Told
 
-PATIENCE_S = 60.0
 READERS = 16
 
 
@@ -163,11 +163,12 @@ class Load:
     def go_on(self, operations: int) -> None:
         """Wait until so many more operations have ended."""
         target = len(self.workload.rows) + operations
-        end = time.monotonic() + PATIENCE_S
-        while len(self.workload.rows) < target:
+
+        def ended() -> bool:
             assert self._thread.is_alive(), f"the load has ended: {self._error!r}"
-            assert time.monotonic() < end, f"{operations} operations in {PATIENCE_S:g} s"
-            time.sleep(0.01)
+            return len(self.workload.rows) >= target
+
+        wait_until(ended, f"{operations} operations")
 
     def start(self) -> None:
         """Begin to read and write."""

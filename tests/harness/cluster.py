@@ -23,7 +23,7 @@ from toystore.config import load
 from toystore.localcluster.cluster import LocalCluster, Node, State
 
 from .configs import QUICK, write_config
-from .logs import read_log
+from .logs import logged
 from .network import Network
 from .waiting import PATIENCE_S
 
@@ -248,4 +248,4 @@ class Cluster:
 
     def events(self, name: str, *events: str) -> list[dict[str, Any]]:
         """What a node has logged, oldest first: these events, or all."""
-        return read_log(self.nodes[name].folder / "log.jsonl", *events)
+        return logged(self.nodes[name].folder / "log.jsonl", *events)

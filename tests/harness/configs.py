@@ -8,7 +8,9 @@ from typing import Any
 
 import yaml
 
+from toystore.config import load
 from toystore.localcluster.ports import reserve_ports
+from toystore.net.endpoint import Endpoint
 
 QUICK = {"probe_period_s": 0.3, "probe_timeout_s": 0.1}
 """SWIM's settings where a test waits for the dead to be noticed."""
@@ -31,6 +33,12 @@ def write_config(folder: Path, size: int, **more: Any) -> tuple[socket.socket, P
     path = folder / "cluster.yaml"
     path.write_text(yaml.safe_dump(raw | more))
     return guard, path
+
+
+def client_endpoint(path: Path, node: str = "n1") -> str:
+    """Where clients reach a node."""
+    member = load(path).member(node)
+    return str(Endpoint(member.host, member.client_port))
 
 
 def change_config(path: Path, into: Path | None = None, **changes: Any) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 
-def read_log(path: Path, *events: str) -> list[dict[str, Any]]:
+def logged(path: Path, *events: str) -> list[dict[str, Any]]:
     """The entries of a log, oldest first: those of ``events``, or all.
 
     None if there is no file.  A line that is still being written is left out.

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from toystore.localcluster.cluster import ROOT
 
-from .logs import read_log
+from .logs import logged
 from .waiting import PATIENCE_S
 
 TOYSTORE = (sys.executable, "-m", "toystore")
@@ -74,11 +74,26 @@ class ClusterRun(Program):
 
     def logged(self, *events: str) -> list[dict[str, Any]]:
         """What the runner has logged itself."""
-        return read_log(self.folder / "run.jsonl", *events)
+        return logged(self.folder / "run.jsonl", *events)
+
+    def events(self, name: str, *events: str) -> list[dict[str, Any]]:
+        """What a node has logged."""
+        return logged(self.folder / name / "log.jsonl", *events)
 
     def pid(self, name: str) -> int:
         """A node's."""
         return int((self.folder / name / "pid").read_text())
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process is there, and is not the mere remains of one."""
+    return state_of(pid)[:1] not in ("", "Z")
+
+
+def state_of(pid: int) -> str:
+    """A process's state, as ps has it."""
+    command = ("ps", "-o", "stat=", "-p", str(pid))
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def last_words(config: Path, node: str, folder: Path, *, code: int) -> str:

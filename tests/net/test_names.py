@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from tests.harness.waiting import wait_until
 from toystore.net import listening, names
 from toystore.net.names import Found, Resolver
 
@@ -46,13 +47,6 @@ def server(monkeypatch):
     made.speaks.set()
 
 
-def until(condition):
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end, "it did not come to pass"
-        time.sleep(0.002)
-
-
 def test_an_address_is_its_own_answer_and_nobody_is_asked(server):
     assert Resolver().find("127.0.0.1") == Found(("127.0.0.1",))
     assert Resolver().find("::1") == Found(("::1",))
@@ -86,7 +80,7 @@ def test_a_silent_name_server_holds_up_no_other_name_and_is_found_at_fault(serve
     assert faults == [("n3", "no answer in 0.05 s")]
     assert server.asked == ["n3"]
     server.speaks.set()
-    until(lambda: resolver.find("n3") == Found(("10.0.0.3",)))
+    wait_until(lambda: resolver.find("n3") == Found(("10.0.0.3",)))
 
 
 def test_a_change_of_address_is_followed(server):
@@ -96,7 +90,7 @@ def test_a_change_of_address_is_followed(server):
 
     server.answers["n3"] = ["10.0.0.4"]
 
-    until(lambda: resolver.find("n3").addresses == ("10.0.0.4",))
+    wait_until(lambda: resolver.find("n3").addresses == ("10.0.0.4",))
 
 
 @pytest.mark.parametrize("error", [socket.EAI_AGAIN, socket.EAI_NONAME], ids=str)
@@ -107,7 +101,7 @@ def test_an_old_answer_is_used_while_there_is_no_new_one(server, error):
 
     server.answers["n3"] = socket.gaierror(error, "so it is")
 
-    until(lambda: resolver.find("n3").fault == "so it is")
+    wait_until(lambda: resolver.find("n3").fault == "so it is")
     assert resolver.find("n3").addresses == ("10.0.0.3",)
 
 
@@ -127,7 +121,7 @@ def test_a_name_that_is_not_there_is_asked_for_again_with_back_off_and_told_once
 
     assert found == Found((), "Name or service not known", True)
     assert asked_at[3] - asked_at[2] > names.RETRY_S
-    until(lambda: resolver.find("n3") == Found(("10.0.0.3",)))
+    wait_until(lambda: resolver.find("n3") == Found(("10.0.0.3",)))
     assert faults == [("n3", "Name or service not known")]
 
 

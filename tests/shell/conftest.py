@@ -21,6 +21,6 @@ def context() -> Iterator[zmq.Context[Any]]:
 
 @pytest.fixture
 def log_path(tmp_path: Path) -> Iterator[Path]:
-    """The log, configured, for `shell_scene.logged`."""
+    """The log, configured, for `logged`."""
     with logging_to(tmp_path / "log.jsonl") as path:
         yield path

@@ -7,8 +7,6 @@ and does what a test says.
 from __future__ import annotations
 
 import contextlib
-import json
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +17,8 @@ import zmq
 from actors import log
 from actors.actor import Actor, Command
 from actors.surroundings import Surroundings, inproc
+from tests.harness.sockets import connected
+from tests.harness.waiting import PATIENCE_S
 from toystore.config import ClusterConfig, parse
 from toystore.core.protocol.address import Address, Peer
 from toystore.core.protocol.machine import Now, Outbox
@@ -26,7 +26,6 @@ from toystore.core.protocol.messages import Message
 from toystore.localcluster.ports import reserve_ports
 from toystore.wire import Header, decode, encode
 
-PATIENCE_S = 30.0
 FRAME_MAX = 64 * 1024
 
 
@@ -50,51 +49,6 @@ def config(*names: str, **limits: int) -> ClusterConfig:
 
 def surroundings(settings: ClusterConfig, name: str, context: zmq.Context[Any]) -> Surroundings:
     return Surroundings(settings, settings.member(name), context, "boot0001")
-
-
-def wait_until(condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> None:
-    deadline = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.005)
-
-
-def connected(
-    context: zmq.Context[Any], kind: int, address: str, **options: Any
-) -> zmq.Socket[bytes]:
-    """A raw socket; its options are set before it connects, and it never waits for ever."""
-    made: zmq.Socket[bytes] = context.socket(kind)
-    made.linger = 0
-    made.rcvtimeo = made.sndtimeo = int(PATIENCE_S * 1000)
-    for option, value in options.items():
-        made.set(getattr(zmq, option), value)
-    made.connect(address)
-    return made
-
-
-def bound(context: zmq.Context[Any], kind: int, address: str, **options: Any) -> zmq.Socket[bytes]:
-    """As `connected`; a port that was just left may take a moment to be free again."""
-    made: zmq.Socket[bytes] = context.socket(kind)
-    made.linger = 0
-    made.rcvtimeo = made.sndtimeo = int(PATIENCE_S * 1000)
-    for option, value in options.items():
-        made.set(getattr(zmq, option), value)
-
-    def is_bound() -> bool:
-        try:
-            made.bind(address)
-        except zmq.ZMQError:
-            return False
-        return True
-
-    wait_until(is_bound)
-    return made
-
-
-def logged(path: Path, event: str) -> list[dict[str, Any]]:
-    """What the log has of one event."""
-    lines = map(json.loads, path.read_text().splitlines())
-    return [line for line in lines if line["event"] == event]
 
 
 @contextlib.contextmanager

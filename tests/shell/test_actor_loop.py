@@ -6,21 +6,15 @@ import time
 
 import pytest
 import zmq
-from shell_scene import (
-    OtherActor,
-    Puppet,
-    Supervised,
-    bound,
-    config,
-    logged,
-    surroundings,
-    wait_until,
-)
+from shell_scene import OtherActor, Puppet, Supervised, config, surroundings
 
 from actors.actor import RESTARTS_MAX, Actor, Command
 from actors.doors.link import Link
 from actors.doors.mailbox import Mailbox
 from actors.surroundings import Surroundings, inproc, tcp
+from tests.harness.logs import logged
+from tests.harness.sockets import bound
+from tests.harness.waiting import wait_until
 from toystore.core.protocol.address import COORDINATOR, STORAGE, Peer
 from toystore.core.protocol.machine import FLUSH_ROUNDS_MAX
 from toystore.core.protocol.messages import Message

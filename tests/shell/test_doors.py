@@ -9,16 +9,7 @@ from pathlib import Path
 
 import pytest
 import zmq
-from shell_scene import (
-    FRAME_MAX,
-    OtherActor,
-    bound,
-    config,
-    connected,
-    logged,
-    surroundings,
-    wait_until,
-)
+from shell_scene import FRAME_MAX, OtherActor, config, surroundings
 from zmq.utils.monitor import recv_monitor_message
 
 from actors.doors import client_port
@@ -29,6 +20,9 @@ from actors.doors.link import Link
 from actors.doors.mailbox import Mailbox
 from actors.doors.sockets import PortError
 from actors.surroundings import tcp
+from tests.harness.logs import logged
+from tests.harness.sockets import bound, connected
+from tests.harness.waiting import wait_until
 from toystore.core.protocol.address import COORDINATOR, GOSSIP, STORAGE, Caller, Peer
 from toystore.core.protocol.messages.client import (
     ErrorReply,
@@ -372,7 +366,9 @@ from actors.doors import sockets
 from actors.doors.client_port import ClientPort
 from actors.doors.link import Link
 from actors.surroundings import tcp
-from shell_scene import bound, config, connected, surroundings, wait_until
+from shell_scene import config, surroundings
+from tests.harness.sockets import bound, connected
+from tests.harness.waiting import wait_until
 from toystore.client import sockets as client_sockets
 from toystore.core.protocol.address import (Peer)
 for module in (sockets, client_sockets):  # if there are heartbeats, let there be many

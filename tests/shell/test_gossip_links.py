@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import pytest
 import zmq
-from shell_scene import (
-    OtherActor,
-    Puppet,
-    Supervised,
-    bound,
-    config,
-    connected,
-    logged,
-    surroundings,
-    wait_until,
-)
+from shell_scene import OtherActor, Puppet, Supervised, config, surroundings
 
 from actors.doors.datagrams import topic
 from actors.gossip import GossipActor
 from actors.surroundings import inproc, tcp
+from tests.harness.logs import logged
+from tests.harness.sockets import bound, connected
+from tests.harness.waiting import wait_until
 from toystore.core.protocol.address import COORDINATOR, GOSSIP, STORAGE, Peer
 from toystore.core.protocol.messages.disk import StorageStatusReply
 from toystore.core.protocol.messages.gossip import CompareSettings, Exchange, ExchangeReply, Ping

@@ -6,10 +6,13 @@ import time
 
 import pytest
 import zmq
-from shell_scene import bound, config, logged, surroundings, wait_until
+from shell_scene import config, surroundings
 
 from actors.doors.link import Link
 from actors.surroundings import tcp
+from tests.harness.logs import logged
+from tests.harness.sockets import bound
+from tests.harness.waiting import wait_until
 from toystore.core.protocol.address import COORDINATOR, STORAGE, Peer
 from toystore.core.protocol.messages.hints import CountHints
 from toystore.core.protocol.messages.local import LinkLost, LinkUp, SendFailed

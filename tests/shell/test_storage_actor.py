@@ -6,11 +6,13 @@ import threading
 import time
 
 import pytest
-from shell_scene import OtherActor, Supervised, config, logged, surroundings, wait_until
+from shell_scene import OtherActor, Supervised, config, surroundings
 
 from actors.actor import RESTARTS_MAX, Command
 from actors.storage import StorageActor
 from actors.surroundings import inproc
+from tests.harness.logs import logged
+from tests.harness.waiting import wait_until
 from toystore.core.data.record import digest_of, pack_record
 from toystore.core.data.stamp import pack_stamp
 from toystore.core.protocol.address import COORDINATOR, HANDOFF, STORAGE, Peer
