@@ -35,6 +35,7 @@ from toystore.core.protocol.failures import internal_reply
 from toystore.core.protocol.machine import Event, Machine, Now, Outbox
 from toystore.core.protocol.messages import Delivery, Message
 from toystore.core.protocol.messages.local import Leave, LinkUp, MembersChanged, SendFailed
+from toystore.core.protocol.roles import ROLE_OF, local_links
 from toystore.net.connection import Connection
 
 RESTARTS_MAX = 8
@@ -82,7 +83,8 @@ class Actor(threading.Thread):
 
     def open(self) -> None:
         """Make the sockets.  Runs in the actor's own thread."""
-        raise NotImplementedError
+        self.add_mailbox()
+        self.add_links()
 
     def make_machine(self) -> Machine:
         """A machine in its first state."""
@@ -199,15 +201,25 @@ class Actor(threading.Thread):
             if connection.due is not None and connection.due <= at.monotonic:
                 door.tend(at.monotonic)
 
-    def add_mailbox(self) -> None:
-        """Where the other actors of this node come."""
-        self.add(Mailbox(self.surroundings, self.role, inproc(self.role)))
+    def add_mailbox(self, *addresses: str) -> None:
+        """A mailbox for the other actors of this node; other nodes reach it at ``addresses``."""
+        self.mailbox = Mailbox(self.surroundings, self.role, inproc(self.role), *addresses)
+        self.add(self.mailbox)
 
-    def add_local(self, *roles: str) -> None:
-        """A link to the mailbox of each of these actors of this node."""
-        for role in roles:
-            to = Peer(self.me, role)
-            self.add(Link(self.surroundings, self.role, to, inproc(role)), to)
+    def add_links(self) -> None:
+        """The links of this actor's row in `ROLES`."""
+        around = self.surroundings
+        for actor in local_links(self.role):
+            to = Peer(self.me, actor)
+            self.add(Link(around, self.role, to, inproc(actor)), to)
+        for node in around.others():
+            for link in ROLE_OF[self.role].links:
+                to = Peer(node.name, link.actor)
+                self.add(self.link(to, watched=link.watched), to)
+
+    def link(self, to: Peer, *, watched: bool) -> Link:
+        """A link to an actor of another node; its machine is told of it if it is ``watched``."""
+        return Link(self.surroundings, self.role, to, self.surroundings.address(to), watch=watched)
 
     # --- failure ------------------------------------------------------------------------
 

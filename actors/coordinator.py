@@ -11,10 +11,9 @@ import zmq
 
 from actors.actor import Actor
 from actors.doors.client_port import ClientPort
-from actors.doors.link import Link
 from actors.surroundings import now, tcp
 from toystore import __version__
-from toystore.core.protocol.address import COORDINATOR, GOSSIP, STORAGE, Address, Caller, Peer
+from toystore.core.protocol.address import COORDINATOR, Address, Caller
 from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages import Delivery, Message
 from toystore.core.requests.coordinator import Coordinator
@@ -35,19 +34,10 @@ class CoordinatorActor(Actor):
     """The monotonic second until which the client port is not polled."""
 
     def open(self) -> None:
-        """The mailbox, the client port, and the links."""
-        around = self.surroundings
-        self.add_mailbox()
-        self.add_local(STORAGE, GOSSIP)
-        for other in around.others():
-            storage, coordinator = Peer(other.name, STORAGE), Peer(other.name, COORDINATOR)
-            replicas = Link(around, self.role, storage, tcp(other.host, other.peer_port))
-            forwards = Link(
-                around, self.role, coordinator, tcp(other.host, other.client_port), watch=False
-            )
-            self.add(replicas, storage)
-            self.add(forwards, coordinator)
+        """The mailbox, the links, and the client port."""
+        super().open()
         # Last, so that in each turn what finishes a request goes before what begins one.
+        around = self.surroundings
         client_port = around.own(around.me.client_port)
         self.clients = ClientPort(around, client_port, lambda: self.machine.room(now()))
         self.add(self.clients)

@@ -10,10 +10,8 @@ from __future__ import annotations
 from actors.actor import Actor
 from actors.doors.datagrams import Datagrams
 from actors.doors.link import Link
-from actors.doors.mailbox import Mailbox
-from actors.surroundings import inproc, tcp
 from toystore.core.membership.swim import Swim
-from toystore.core.protocol.address import COORDINATOR, GOSSIP, HANDOFF, STORAGE, Address, Peer
+from toystore.core.protocol.address import GOSSIP, Address, Peer
 from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages import Delivery, Message
 from toystore.core.protocol.messages.local import LinkLost, LinkUp
@@ -33,19 +31,17 @@ class GossipActor(Actor):
     def open(self) -> None:
         """The mailbox with the exchange port, the datagrams, and a link to every exchange port."""
         around = self.surroundings
-        exchange = around.own(around.me.exchange_port)
-        self.mailbox = Mailbox(around, self.role, inproc(self.role), *exchange)
-        self.add(self.mailbox)
-        self.datagrams = Datagrams(around)
-        self.add(self.datagrams)
-        self.add_local(STORAGE, COORDINATOR, HANDOFF)
         self._exchanges: dict[str, Link] = {}
         self._linked: set[str] = set()
-        for other in around.others():
-            address = tcp(other.host, other.exchange_port)
-            link = Link(around, self.role, Peer(other.name, GOSSIP), address, watch=False)
-            self._exchanges[other.name] = link
-            self.add(link)
+        self.add_mailbox(*around.own(around.me.exchange_port))
+        self.datagrams = Datagrams(around)
+        self.add(self.datagrams)
+        self.add_links()
+
+    def link(self, to: Peer, *, watched: bool) -> Link:  # noqa: ARG002 - not by itself
+        """A link to an exchange port; the machine is told of both ways together (`serve`)."""
+        link = self._exchanges[to.node] = super().link(to, watched=False)
+        return link
 
     def make_machine(self) -> Swim:
         """SWIM as of a node that has just started."""
@@ -77,7 +73,6 @@ class GossipActor(Actor):
         """
         if not isinstance(address, Peer) or address.actor != GOSSIP:
             return super().deliver(address, messages)
-        link = self._exchanges[address.node]
         by_kind: dict[type[Message], list[Message]] = {}
         for message in messages:
             by_kind.setdefault(type(message), []).append(message)
@@ -87,8 +82,10 @@ class GossipActor(Actor):
             route = ROUTE_OF[kind]
             if route.carrier is Carrier.DATAGRAM:
                 datagrams += some
+            elif not route.is_reply:
+                news += super().deliver(address, some)
             else:
-                news += (self.mailbox if route.is_reply else link).send(address, some)
+                news += self.mailbox.send(address, some)
         if datagrams:
             news += self.datagrams.send(address, datagrams)
         return news

@@ -5,6 +5,8 @@
     watch    signals, the parent's pipe and the actors' reports, all in one poll
     stop     gossip says goodbye, the coordinator finishes what it holds, storage goes last
 
+The order is that of `ROLES` (toystore/core/protocol/roles.py).
+
 An actor that gives up for good takes the node with it: exit code 1.  What goes wrong
 before the node runs is a `StartupError`: exit code 2 and one clear line.
 """
@@ -34,7 +36,7 @@ from actors.storage import StorageActor
 from actors.surroundings import Surroundings, inproc
 from toystore import __version__
 from toystore.config import ClusterConfig
-from toystore.core.protocol.address import COORDINATOR, GOSSIP, HANDOFF, STORAGE
+from toystore.core.protocol.roles import GOODBYE_S, ROLES, STOP_ORDER
 from toystore.core.storage.disk_identity import ForeignDataError, identify_disk
 from toystore.engines import Engine, EngineError, StoreFullError, open_engine
 from toystore.net import listening
@@ -45,8 +47,6 @@ START_S = 30.0
 """How long an actor may take to open its sockets."""
 NAMES_S = 1.0
 """How long a start waits for the names of the others' hosts."""
-GOODBYE_S = 2.0
-"""How long a clean stop waits for requests in flight."""
 STOP_S = 5.0
 """How long an actor may take to stop."""
 SOCKETS_MAX = 16_384
@@ -116,12 +116,15 @@ class Node:
             boot=os.urandom(4).hex(),
             resolver=resolver,
         )
-        for actor in (
+        made = (
             StorageActor(around, engine),
             CoordinatorActor(around),
             HandoffActor(around),
             GossipActor(around),
-        ):
+        )
+        by_role: dict[str, Actor] = {actor.role: actor for actor in made}
+        for role in ROLES:
+            actor = by_role[role.name]
             control = self.context.socket(zmq.PAIR)
             control.bind(inproc(f"{actor.role}.control"))
             self.actors[actor.role] = actor
@@ -214,12 +217,13 @@ class Node:
         """Say goodbye, finish what is held, then stop one after the other."""
         began = time.monotonic()
         log.event("node", "node.stopping", reason=reason)
-        for role in (GOSSIP, COORDINATOR):
-            self.controls[role].send_string(Command.LEAVE)
-            self._await(role, Report.IDLE, GOODBYE_S)
-        for role in (COORDINATOR, HANDOFF, GOSSIP, STORAGE):
-            self.controls[role].send_string(Command.STOP)
-            self._await(role, Report.STOPPED, STOP_S)
+        for role in STOP_ORDER:
+            if role.leaves:
+                self.controls[role.name].send_string(Command.LEAVE)
+                self._await(role.name, Report.IDLE, GOODBYE_S)
+        for role in STOP_ORDER:
+            self.controls[role.name].send_string(Command.STOP)
+            self._await(role.name, Report.STOPPED, STOP_S)
         log.event("node", "node.stopped", took_s=round(time.monotonic() - began, 3))
 
     def _end(self) -> None:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import time
 
 from actors.actor import Actor
-from actors.doors.mailbox import Mailbox
-from actors.surroundings import Surroundings, inproc
+from actors.surroundings import Surroundings
 from toystore.core.protocol.address import STORAGE, Address
 from toystore.core.protocol.machine import Machine, Now
 from toystore.core.protocol.messages import Delivery, Message
@@ -32,10 +31,7 @@ class StorageActor(Actor):
 
     def open(self) -> None:
         """One mailbox with two endpoints: inproc, and the peer port."""
-        around = self.surroundings
-        peers = around.own(around.me.peer_port)
-        self.mailbox = Mailbox(around, STORAGE, inproc(STORAGE), *peers)
-        self.add(self.mailbox)
+        self.add_mailbox(*self.surroundings.own(self.surroundings.me.peer_port))
 
     def make_machine(self) -> Storage:
         """A storage machine keeps nothing outside its store."""

@@ -15,6 +15,7 @@ import zmq
 from toystore.config import ClusterConfig, MemberConfig
 from toystore.core.protocol.address import Peer
 from toystore.core.protocol.machine import Now
+from toystore.core.protocol.roles import ROLE_OF
 from toystore.net import listening
 from toystore.net.endpoint import Endpoint
 from toystore.net.names import Resolver
@@ -50,6 +51,11 @@ class Surroundings:
         """
         hosts = listening.hosts(self.me.bind, self.resolver)
         return tuple(tcp(host, port) for host in hosts)
+
+    def address(self, to: Peer) -> str:
+        """The ZeroMQ address at which an actor of another node is reached."""
+        member = self.config.member(to.node)
+        return tcp(member.host, member.ports[ROLE_OF[to.actor].port])
 
     def others(self) -> list[MemberConfig]:
         """Every member but this node."""

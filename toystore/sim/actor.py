@@ -17,15 +17,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from toystore.core.protocol.address import (
-    COORDINATOR,
-    GOSSIP,
-    HANDOFF,
-    STORAGE,
-    Address,
-    Caller,
-    Peer,
-)
+from toystore.core.protocol.address import GOSSIP, STORAGE, Address, Caller, Peer
 from toystore.core.protocol.failures import internal_reply
 from toystore.core.protocol.machine import Event, Now, Outbox
 from toystore.core.protocol.messages import Delivery, Message
@@ -36,6 +28,7 @@ from toystore.core.protocol.messages.local import (
     MembersChanged,
     SendFailed,
 )
+from toystore.core.protocol.roles import ROLE_OF
 from toystore.core.protocol.routes import ROUTE_OF, Carrier, taken_by
 from toystore.sim.network import Link
 from toystore.wire import Header, decode, encode_bounded
@@ -89,20 +82,15 @@ class SimActor:
     # --- links --------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Connect to whatever this actor sends to on other nodes."""
+        """Connect to what this actor's row in `ROLES` has on other nodes."""
         for other in self.node.cluster.scenario.names:
-            if other == self.node.name:
-                continue
-            if self.role in (COORDINATOR, HANDOFF):
-                self._connect(Peer(other, STORAGE))
-            if self.role == COORDINATOR:
-                self._connect(Peer(other, COORDINATOR))
-            if self.role == GOSSIP:
-                self._connect(Peer(other, GOSSIP))
+            if other != self.node.name:
+                for actor, watched in ROLE_OF[self.role].links:
+                    self._connect(Peer(other, actor), watched)
 
-    def _connect(self, to: Peer) -> None:
+    def _connect(self, to: Peer, watched: bool) -> None:
         def on_change(up: bool) -> None:
-            if _is_watched(to):
+            if watched:
                 self.tell(LinkUp(to.node) if up else LinkLost(to.node), to)
 
         def on_answer(frame: bytes) -> None:
@@ -202,8 +190,9 @@ class SimActor:
             self.outbox.send(sender, reply)
         self.machine = self.node.make_machine(self.role, self.outbox)
         me = Peer(self.node.name, self.role)
+        watched = {actor for actor, watched in ROLE_OF[self.role].links if watched}
         for to, link in self.links.items():
-            if link.up and _is_watched(to):
+            if link.up and to.actor in watched:
                 self._guarded(self.machine.receive, LinkUp(to.node), to, at)
         for told in (self._members, self._leaves):
             if told is not None:
@@ -318,8 +307,3 @@ class SimActor:
                     arrive = partial(self.node.cluster.datagram, to, frame)
                     self.node.network.datagram(self.node.name, to.node, arrive)
         return news
-
-
-def _is_watched(to: Peer) -> bool:
-    """Whether a machine hears of a link; of those to coordinators it has no use for the news."""
-    return to.actor != COORDINATOR

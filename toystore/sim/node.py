@@ -17,13 +17,13 @@ from toystore.core.protocol.address import (
     ACTORS,
     COORDINATOR,
     GOSSIP,
-    HANDOFF,
     STORAGE,
     Caller,
     Peer,
 )
 from toystore.core.protocol.machine import Machine, Now, Outbox
 from toystore.core.protocol.messages.local import Leave, MembersChanged
+from toystore.core.protocol.roles import GOODBYE_S, ROLES, STOP_ORDER
 from toystore.core.repair.handoff import Handoff
 from toystore.core.requests.coordinator import Coordinator
 from toystore.core.storage.disk_identity import identify_disk
@@ -37,9 +37,6 @@ from toystore.wire import Header
 
 if TYPE_CHECKING:
     from toystore.sim.cluster import SimCluster
-
-GOODBYE_S = 2.0
-"""As of a real node (``actors/node.py``)."""
 
 
 class SimNode:
@@ -108,7 +105,7 @@ class SimNode:
         self.members = None
         self.callers = {}
         self.paused.clear()
-        self.actors = {role: self._actor(role) for role in (STORAGE, COORDINATOR, HANDOFF, GOSSIP)}
+        self.actors = {role.name: self._actor(role.name) for role in ROLES}
         self.network.host_up(self.name)
         for actor in self.actors.values():
             actor.open()
@@ -120,8 +117,9 @@ class SimNode:
             return
         self.world.note(self.name, "stops")
         self._stopping = True
-        for role in (GOSSIP, COORDINATOR):
-            self.actors[role].tell(Leave(), Peer(self.name, role))
+        for role in STOP_ORDER:
+            if role.leaves:
+                self.actors[role.name].tell(Leave(), Peer(self.name, role.name))
         self._end_when_idle(self.boots, self.world.now + GOODBYE_S)
 
     def _end_when_idle(self, boot: int, at_latest: float) -> None:

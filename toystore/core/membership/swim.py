@@ -37,7 +37,7 @@ from toystore.core.membership.disks import Disks
 from toystore.core.membership.members import Members, beats, merge
 from toystore.core.membership.peers import Peers
 from toystore.core.membership.probing import FailureDetector
-from toystore.core.protocol.address import COORDINATOR, HANDOFF, Address, Peer
+from toystore.core.protocol.address import Address, Peer
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages import Message
 from toystore.core.protocol.messages.codes import MemberStatus
@@ -60,6 +60,7 @@ from toystore.core.protocol.messages.local import (
     MembersChanged,
     SendFailed,
 )
+from toystore.core.protocol.roles import TOLD_OF_MEMBERS
 from toystore.core.protocol.settings import SwimSettings
 
 _EVENT_OF = {
@@ -170,9 +171,9 @@ class Swim:
         """Nobody waits for an answer: a lost ack is what SWIM is made for."""
 
     def announce(self) -> None:
-        """Tell this node's coordinator and hand-off what is known, changed or not."""
+        """Tell the other actors of this node what is known, changed or not."""
         news = MembersChanged(self._joined, self._members.states())
-        for actor in (COORDINATOR, HANDOFF):
+        for actor in TOLD_OF_MEMBERS:
             self._outbox.send(Peer(self._node, actor), news)
 
     def _flush(self) -> None:

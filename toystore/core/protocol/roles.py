@@ -1,0 +1,66 @@
+"""The actors of a node: `ROLES` is the one table of their links, and of their start and stop.
+
+The real node (``actors/``) and the simulated one (``toystore/sim/``) both read it.  A node
+starts its actors in the order of the rows: storage first, because the others ask it, and gossip
+last, because it announces to other nodes that this one is there.  It stops them in the
+opposite order.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from toystore.core.protocol.address import COORDINATOR, GOSSIP, HANDOFF, STORAGE
+
+GOODBYE_S = 2.0
+"""How long a clean stop waits for each actor that leaves."""
+
+
+class LinkTo(NamedTuple):
+    """A link from one actor of a node to the same actor on every other node."""
+
+    actor: str
+    watched: bool = True
+    """Whether the machine receives `LinkUp` and `LinkLost`, which name a node: a second link to
+    the same node is not watched."""
+
+
+class Role(NamedTuple):
+    """A row of `ROLES`."""
+
+    name: str
+    port: str = ""
+    """The port at which other nodes reach the actor, by its name in the configuration; empty if
+    they do not."""
+    links: tuple[LinkTo, ...] = ()
+    """What it sends to on other nodes."""
+    local: tuple[str, ...] = ()
+    """The actors of its own node that it sends to; answers need no link."""
+    told_of_members: bool = False
+    """Whether gossip sends it `MembersChanged`."""
+    leaves: bool = False
+    """Whether a clean stop sends it `Leave`, and waits until it is idle."""
+
+
+ROLES: tuple[Role, ...] = (
+    Role(STORAGE, port="peer_port"),
+    Role(
+        COORDINATOR,
+        port="client_port",
+        links=(LinkTo(STORAGE), LinkTo(COORDINATOR, watched=False)),
+        local=(STORAGE, GOSSIP),
+        told_of_members=True,
+        leaves=True,
+    ),
+    Role(HANDOFF, links=(LinkTo(STORAGE),), local=(STORAGE,), told_of_members=True),
+    Role(GOSSIP, port="exchange_port", links=(LinkTo(GOSSIP),), local=(STORAGE,), leaves=True),
+)
+
+ROLE_OF: dict[str, Role] = {role.name: role for role in ROLES}
+TOLD_OF_MEMBERS = tuple(role.name for role in ROLES if role.told_of_members)
+STOP_ORDER = ROLES[::-1]
+
+
+def local_links(actor: str) -> tuple[str, ...]:
+    """The actors of its own node that ``actor`` sends to."""
+    return ROLE_OF[actor].local + (TOLD_OF_MEMBERS if actor == GOSSIP else ())
