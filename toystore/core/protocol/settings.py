@@ -1,6 +1,6 @@
 """The numbers that the machines are given, with their defaults and what they mean.
 
-``toystore/config.py`` reads them from YAML and checks them; the machines take them as
+``toystore/config/`` reads them from YAML and checks them; the machines take them as
 they are.
 
 Limits say what a node lets in: what its clients may put, and where its queues end.  They do

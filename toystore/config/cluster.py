@@ -1,0 +1,247 @@
+"""The whole file: a cluster, and what ties one section to another."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, PositiveInt, ValidationInfo, field_validator
+
+from toystore.config.errors import ConfigError, FaultsError
+from toystore.config.sections import (
+    LOAD_KEY,
+    BucketConfig,
+    HandoffSection,
+    LimitsSection,
+    LoadConfig,
+    LogConfig,
+    MemberConfig,
+    RequestsSection,
+    Section,
+    Step,
+    SwimSection,
+    read_as,
+)
+from toystore.config.values import NAME_MAX, Host, KnownMember, Name, Port, list_names
+from toystore.core.data.record import HEADER_BYTES
+from toystore.core.protocol.settings import (
+    ARRAY_ITEMS_CAP,
+    FRAME_BYTES_CAP,
+    KEY_BYTES_CAP,
+    VALUE_BYTES_CAP,
+    BucketSettings,
+    CoordinatorSettings,
+    HandoffSettings,
+    LimitSettings,
+    SwimSettings,
+)
+from toystore.core.ring.ring import Member
+
+_PARTITIONS_MAX = ARRAY_ITEMS_CAP  # and there are no more members than partitions
+
+
+class ClusterConfig(Section):
+    """A cluster, as its file describes it."""
+
+    cluster: Name
+    host: Host = "127.0.0.1"
+    base_port: Port = 7400
+    members: Annotated[tuple[MemberConfig, ...], Field(strict=False, min_length=1)]
+    seeds: Annotated[tuple[KnownMember, ...], Field(strict=False)] = ()
+    partitions: PositiveInt = 1024
+    durability: Literal["sync", "async", "memory"] = "sync"
+    sync_interval_ms: PositiveInt = 100
+    buckets: dict[Name, Annotated[BucketSettings, read_as(BucketConfig)]]
+    swim: Annotated[SwimSettings, read_as(SwimSection)] = SwimSettings()
+    requests: Annotated[CoordinatorSettings, read_as(RequestsSection)] = CoordinatorSettings()
+    limits: Annotated[LimitSettings, read_as(LimitsSection)] = LimitSettings()
+    handoff: Annotated[HandoffSettings, read_as(HandoffSection)] = HandoffSettings()
+    log: LogConfig = LogConfig()
+    scenario: Annotated[tuple[Step, ...], Field(strict=False)] = ()
+    load: LoadConfig | None = None
+
+    def member(self, name: str) -> MemberConfig:
+        """The member called ``name``.  Raises `ConfigError` if there is none."""
+        for member in self.members:
+            if member.name == name:
+                return member
+        names = list_names([member.name for member in self.members])
+        raise ConfigError(
+            f"{name} is not a member of cluster {self.cluster!r}; its members are {names}"
+        )
+
+    def ring_members(self) -> tuple[Member, ...]:
+        """The members as the ring takes them."""
+        return tuple(Member(member.name, member.weight, member.zone) for member in self.members)
+
+    def members_digest(self) -> bytes:
+        """16 bytes over whatever decides the ring: who differs in them must not be talked to.
+
+        The order in which the members are listed decides nothing, nor do their addresses.
+        """
+        ring = [self.partitions, self.buckets["default"].n, sorted(self.ring_members())]
+        return hashlib.blake2b(json.dumps(ring).encode(), digest_size=16).digest()
+
+    def swim_settings(self) -> SwimSettings:
+        """What the SWIM machine is given."""
+        return self.swim
+
+    def shared_settings(self) -> dict[str, int | float | str]:
+        """What should be the same on all nodes, by its name in the file.
+
+        The member list is not among it: nodes that differ in that refuse each other.
+        """
+        shared: dict[str, Any] = {
+            "durability": self.durability,
+            "limits.key_bytes_max": self.limits.key_bytes_max,
+            "limits.value_bytes_max": self.limits.value_bytes_max,
+            "requests.replica_timeout_s": self.requests.replica_timeout_s,
+            "requests.clock_ahead_max_s": self.requests.clock_ahead_max_s,
+            "buckets": ", ".join(sorted(self.buckets)),
+        }
+        for bucket, quorum in self.buckets.items():
+            shared |= _dotted_settings(f"buckets.{bucket}", quorum)
+        return shared | _dotted_settings("swim", self.swim)
+
+    def coordinator_settings(self) -> CoordinatorSettings:
+        """What the coordinator's machine is given."""
+        return dataclasses.replace(
+            self.requests, buckets=self.buckets, limits=self.limits, stall_s=self.swim.stall_s
+        )
+
+    def handoff_settings(self) -> HandoffSettings:
+        """What the handoff machine is given."""
+        return dataclasses.replace(self.handoff, stall_s=self.swim.stall_s)
+
+    # Each of these sees the fields above it, as far as they are sound.
+
+    @field_validator("partitions")
+    @classmethod
+    def _halves_evenly(cls, value: int, info: ValidationInfo) -> int:
+        if value & (value - 1) or value > _PARTITIONS_MAX:
+            raise ValueError(f"{value} given; should be a power of two, up to {_PARTITIONS_MAX}")
+        if value < len(info.context or ()):
+            raise ValueError(f"{value} given; should not be below the number of members")
+        return value
+
+    @field_validator("swim")
+    @classmethod
+    def _leaves_time_to_ask_others(cls, value: SwimSettings) -> SwimSettings:
+        if value.probe_timeout_s >= value.probe_period_s:
+            raise ValueError(
+                f"probe_timeout_s is {value.probe_timeout_s} and probe_period_s "
+                f"{value.probe_period_s}; the timeout should be the shorter, "
+                "to leave others time to ping"
+            )
+        return value
+
+    @field_validator("requests")
+    @classmethod
+    def _notices_silence_in_time(cls, value: CoordinatorSettings) -> CoordinatorSettings:
+        if value.replica_timeout_s >= value.timeout_max_s:
+            raise ValueError(
+                f"replica_timeout_s is {value.replica_timeout_s} and timeout_max_s "
+                f"{value.timeout_max_s}; the first should be the shorter, "
+                "to leave a request time for a fallback"
+            )
+        return value
+
+    @field_validator("limits")
+    @classmethod
+    def _let_in_what_they_allow(cls, value: LimitSettings) -> LimitSettings:
+        faults = [*_beyond_caps(value), *_too_low_for_one_write(value)]
+        if faults:
+            raise FaultsError(faults)
+        return value
+
+    @field_validator("handoff")
+    @classmethod
+    def _fits_a_message(cls, value: HandoffSettings) -> HandoffSettings:
+        if value.batch_bytes > FRAME_BYTES_CAP:
+            raise ValueError(
+                f"batch_bytes is {value.batch_bytes}; should be up to {FRAME_BYTES_CAP}, "
+                "as limits.frame_bytes_max (a larger hint is a batch of its own)"
+            )
+        return value
+
+    @field_validator("load")
+    @classmethod
+    def _is_within_limits(cls, value: LoadConfig | None, info: ValidationInfo) -> LoadConfig | None:
+        limits = info.data.get("limits")
+        faults = list(_over_limits(value, limits)) if value and limits else []
+        if faults:
+            raise FaultsError(faults)
+        return value
+
+
+def _dotted_settings(section: str, settings: SwimSettings | BucketSettings) -> dict[str, Any]:
+    """The settings of a section by their whole names."""
+    return {f"{section}.{key}": value for key, value in dataclasses.asdict(settings).items()}
+
+
+def _beyond_caps(limits: LimitSettings) -> Iterator[str]:
+    """A fault for each limit above what no node takes from another."""
+    for name, cap in (
+        ("key_bytes_max", KEY_BYTES_CAP),
+        ("value_bytes_max", VALUE_BYTES_CAP),
+        ("frame_bytes_max", FRAME_BYTES_CAP),
+    ):
+        given = getattr(limits, name)
+        if given > cap:
+            yield f"{name} is {given}; should be up to {cap}"
+
+
+def _too_low_for_one_write(limits: LimitSettings) -> Iterator[str]:
+    """A fault for each limit below what a single write needs: that could never succeed."""
+    largest = limits.key_bytes_max + limits.value_bytes_max
+    for name, least, why in (
+        ("request_bytes_max", largest, "a put has as many"),
+        ("hint_bytes_max", largest + HEADER_BYTES + NAME_MAX, "a hint has as many"),
+    ):
+        given = getattr(limits, name)
+        if given < least:
+            yield (
+                f"{name} is {given}, value_bytes_max {limits.value_bytes_max} and "
+                f"key_bytes_max {limits.key_bytes_max}; {name} should be at least {least}: {why}"
+            )
+
+
+def _over_limits(load: LoadConfig, limits: LimitSettings) -> Iterator[str]:
+    """A fault for each thing that the load puts and no node takes."""
+    if load.value_bytes > limits.value_bytes_max:
+        yield (
+            f"value_bytes is {load.value_bytes}; should be up to "
+            f"limits.value_bytes_max, {limits.value_bytes_max}"
+        )
+    longest = len(LOAD_KEY.format(load.keys - 1))
+    if longest > limits.key_bytes_max:
+        yield (
+            f"keys is {load.keys}, and the last has {longest} bytes; should be up to "
+            f"limits.key_bytes_max, {limits.key_bytes_max}"
+        )
+
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    "": ClusterConfig,
+    "members": MemberConfig,
+    "buckets": BucketConfig,
+    "swim": SwimSection,
+    "requests": RequestsSection,
+    "limits": LimitsSection,
+    "handoff": HandoffSection,
+    "log": LogConfig,
+    "scenario": Step,
+    "load": LoadConfig,
+}
+"""Every mapping that a file can hold: "" is the whole, the others are named by their key."""
+
+
+def keys_of(section: str) -> dict[str, Any]:
+    """The keys of a section with their defaults (`...` where there is none to name)."""
+    return {
+        field.alias or name: ... if field.is_required() else field.default
+        for name, field in SECTIONS[section].model_fields.items()
+    }

@@ -1,0 +1,161 @@
+"""The mappings in the file: members, log, scenario, load, buckets, and each machine's numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetPydanticSchema,
+    PositiveInt,
+    ValidationInfo,
+    create_model,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import CoreSchema, core_schema
+
+from toystore.config.values import Bind, Host, KnownMember, Name, Port, Seconds
+from toystore.core.protocol.settings import (
+    BucketSettings,
+    CoordinatorSettings,
+    HandoffSettings,
+    LimitSettings,
+    SwimSettings,
+)
+
+PORTS = ("client_port", "peer_port", "gossip_port", "exchange_port")
+"""A member's ports; without being given they are counted up from the base port."""
+
+
+class Section(BaseModel):
+    """A mapping in the file: no unknown keys, nothing converted, nothing changed afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class MemberConfig(Section):
+    """One member: where it listens, and its share of the ring."""
+
+    name: Name
+    host: Host
+    """What others are told to connect to."""
+    bind: Bind
+    """What the node binds: its host, unless that is not an address of its own machine."""
+    client_port: Port
+    peer_port: Port
+    gossip_port: Port
+    exchange_port: Port
+    weight: PositiveInt = 1
+    zone: str = ""
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Its ports, by their names in the file."""
+        return {port: getattr(self, port) for port in PORTS}
+
+
+class LogConfig(Section):
+    """The structured log of a node."""
+
+    level: Literal["debug", "info", "warning", "error", "critical"] = "info"
+    rotate_bytes: PositiveInt = 16 * 1024 * 1024
+    rotate_files: PositiveInt = 4
+
+
+class Step(Section):
+    """One step of a scenario: at so many seconds after ready, do this to that node."""
+
+    at: Annotated[float, Field(ge=0)]
+    do: Literal["kill", "restart", "pause", "resume", "stop"]
+    node: KnownMember
+    for_s: Seconds | None = Field(None, alias="for")
+    """How long a pause lasts; nothing else takes it."""
+
+    @model_validator(mode="after")
+    def _only_pauses_last(self) -> Self:
+        if (self.do == "pause") != (self.for_s is not None):
+            wanted = "needs" if self.do == "pause" else "takes no"
+            raise ValueError(f"'{self.do}' {wanted} 'for', the seconds that a pause lasts")
+        return self
+
+    @property
+    def ends_at(self) -> float:
+        """Seconds after ready at which the step is over."""
+        return self.at + (self.for_s or 0.0)
+
+
+LOAD_KEY = "load:{}"
+"""What the load calls its keys, from number 0 on."""
+
+
+class LoadConfig(Section):
+    """The requests that run_cluster makes by itself."""
+
+    clients: PositiveInt = 4
+    keys: PositiveInt = 200
+    value_bytes: Annotated[int, Field(ge=32)] = 100
+    put_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    ops_per_s: Seconds = 200.0
+
+
+class BucketConfig(Section):
+    """N, R and W of a bucket."""
+
+    model_config = ConfigDict(validate_default=True)
+
+    n: PositiveInt = BucketSettings().n
+    r: PositiveInt = BucketSettings().r
+    w: PositiveInt = BucketSettings().w
+
+    @field_validator("n")
+    @classmethod
+    def _has_members_for_it(cls, value: int, info: ValidationInfo) -> int:
+        members = len(info.context or ())
+        if 0 < members < value:
+            raise ValueError(f"{value} copies need as many members, and there are {members}")
+        return value
+
+    @field_validator("r", "w")
+    @classmethod
+    def _can_be_met(cls, value: int, info: ValidationInfo) -> int:
+        if value > info.data.get("n", value):
+            raise ValueError(f"{value}, with n: {info.data['n']}; should not be above n")
+        return value
+
+
+_NUMBERS = {int: PositiveInt, float: Seconds}
+
+
+def _numbers_of(settings: type[Any], *, without: tuple[str, ...] = ()) -> type[Section]:
+    """A section with the numbers of a dataclass, each above zero, and the dataclass's defaults."""
+    types = typing.get_type_hints(settings)
+    numbers: dict[str, Any] = {
+        field.name: (_NUMBERS[types[field.name]], field.default)
+        for field in dataclasses.fields(settings)
+        if types[field.name] in _NUMBERS and field.name not in without
+    }
+    return create_model(settings.__name__, __base__=Section, **numbers)
+
+
+SwimSection = _numbers_of(SwimSettings)
+LimitsSection = _numbers_of(LimitSettings)
+# Being held up is the whole process's misfortune, so swim.stall_s speaks for every machine.
+RequestsSection = _numbers_of(CoordinatorSettings, without=("stall_s",))
+HandoffSection = _numbers_of(HandoffSettings, without=("stall_s",))
+
+
+def read_as(section: type[Section]) -> GetPydanticSchema:
+    """Annotates a dataclass of settings: read ``section``, and make the dataclass of it."""
+
+    def schema(settings: type[Any], handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(
+            lambda read: settings(**read.model_dump()), handler.generate_schema(section)
+        )
+
+    return GetPydanticSchema(schema)

@@ -1,0 +1,82 @@
+"""The types of single values: names, hosts, ports, seconds."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, ValidationInfo
+
+from toystore.net.endpoint import EVERYWHERE, EndpointError, parse_host
+
+NAME_MAX = 64
+_SECONDS_MAX = 1e9
+_NAMES_LISTED_MAX = 30
+
+
+def _name(value: str) -> str:
+    """Names are folders, topics and parts of log lines; this is safe in all of them."""
+    if not re.fullmatch(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{NAME_MAX - 1}}}", value):
+        raise ValueError(
+            f"{value!r:.80} given; a name is up to {NAME_MAX} letters, digits, '.', '_' and '-', "
+            "and begins with a letter or digit"
+        )
+    return value
+
+
+def _address(value: str) -> str:
+    """An IPv6 address may stand in brackets; it is kept without."""
+    try:
+        return value if value == EVERYWHERE else parse_host(value)
+    except EndpointError as error:
+        raise ValueError(
+            f"{value!r:.80} given; should be a host name or an address, without port ({error})"
+        ) from None
+
+
+def _reachable(value: str) -> str:
+    if is_everywhere(value):
+        raise ValueError(
+            f"{value!r} given, where nobody can connect to; "
+            f"write bind: {value!r} and, as host, the address that others are told"
+        )
+    return _address(value)
+
+
+def is_everywhere(host: str) -> bool:
+    """Whether ``host`` stands for every address of a machine."""
+    number = as_address(host)
+    return host == EVERYWHERE or (number is not None and number.is_unspecified)
+
+
+def as_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """``host`` as an address, if it is one."""
+    try:
+        return ipaddress.ip_address(parse_host(host))
+    except ValueError:
+        return None
+
+
+def _known(value: str, info: ValidationInfo) -> str:
+    """``value`` names a member (`parse` hands in who they are)."""
+    if info.context is not None and value not in info.context:
+        raise ValueError(
+            f"{value!r:.80} is not a member; the members are {list_names(info.context)}"
+        )
+    return value
+
+
+def list_names(names: Sequence[str]) -> str:
+    """Names for a fault, of which there may be as many as there are names."""
+    more = len(names) - _NAMES_LISTED_MAX
+    return ", ".join(names[:_NAMES_LISTED_MAX]) + (f" and {more} more" if more > 0 else "")
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Host = Annotated[str, AfterValidator(_reachable)]
+Bind = Annotated[str, AfterValidator(_address)]
+KnownMember = Annotated[str, AfterValidator(_known)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=_SECONDS_MAX)]
