@@ -39,7 +39,7 @@ class CoordinatorActor(Actor):
         # Last, so that in each turn what finishes a request goes before what begins one.
         around = self.surroundings
         client_port = around.own(around.me.client_port)
-        self.clients = ClientPort(around, client_port, lambda: self.machine.room(now()))
+        self.clients = ClientPort(around, client_port, lambda: self.machine.admission)
         self.add(self.clients)
 
     def make_machine(self) -> Coordinator:
@@ -65,13 +65,12 @@ class CoordinatorActor(Actor):
         return super().deliver(address, messages)
 
     def serve(self, inbox: list[Delivery], at: Now) -> None:
-        """Count what was turned away at the door, and go on as every actor.
+        """Shut the door for a moment if it has turned requests away; then as every actor.
 
-        To refuse a hundred at once costs little more than to refuse one.  So that refusing
-        does not take up all the time there is, the door is shut a moment after it.
+        To refuse a hundred at once costs little more than to refuse one.  The pause keeps
+        refusals from taking all the time there is.
         """
         if self.clients.turned_away:
-            self.machine.turned_away(self.clients.turned_away, at)
             self.clients.turned_away = 0
             self.poller.unregister(self.clients.socket)
             self.rests_until = at.monotonic + REST_S

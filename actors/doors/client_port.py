@@ -9,14 +9,14 @@ import zmq
 
 from actors.doors.door import Door
 from actors.doors.sockets import ENVELOPE_FRAMES_MAX, GOODBYE_MS, bound_router, received, sent
-from actors.surroundings import Surroundings
+from actors.surroundings import Surroundings, now
 from toystore.core.protocol.address import COORDINATOR, Address, Caller
 from toystore.core.protocol.messages import Delivery, Message
 from toystore.core.protocol.messages.client import ErrorReply
 from toystore.core.protocol.messages.codes import Code
 from toystore.core.protocol.messages.gossip import Refused
 from toystore.core.protocol.routes import Carrier, carried_by
-from toystore.core.requests.admission import no_room
+from toystore.core.requests.admission import Admission
 from toystore.wire import FrameError, decode, request_numbers
 
 CLIENT_DRAIN_MAX = 10_000
@@ -42,13 +42,16 @@ class ClientPort(Door):
     ACCEPTS = carried_by(Carrier.CLIENT_PORT, COORDINATOR)
 
     def __init__(
-        self, surroundings: Surroundings, addresses: Iterable[str], room: Callable[[], float]
+        self,
+        surroundings: Surroundings,
+        addresses: Iterable[str],
+        admission: Callable[[], Admission],
     ) -> None:
-        """``room``: says how many more requests can be taken on."""
+        """``admission``: gives the `Admission` of the machine behind this door."""
         super().__init__("client", surroundings, COORDINATOR)
         self.turned_away = 0
         """How many requests found no room, since this was last reset."""
-        self._room = room
+        self._admission = admission
         self.speaks_as = None
         self.socket = bound_router(
             surroundings,
@@ -71,7 +74,8 @@ class ClientPort(Door):
         """
         inbox: list[Delivery] = []
         refused: dict[tuple[bytes, ...], list[int]] = {}
-        room = self._room()
+        admission, at = self._admission(), now()
+        room = admission.room(at)
         for parts in received(self.socket, CLIENT_DRAIN_MAX):
             body = parts.pop()
             envelope = tuple(parts)
@@ -82,7 +86,8 @@ class ClientPort(Door):
             else:
                 inbox += self._requests(body, Caller(envelope))
         for envelope, numbers in refused.items():
-            self._refuse(numbers, Caller(envelope))
+            self.turned_away += len(numbers)
+            self.send(Caller(envelope), admission.turn_away(numbers, at))
         return inbox
 
     def _requests(self, body: bytes, caller: Caller) -> Iterator[Delivery]:
@@ -104,12 +109,6 @@ class ClientPort(Door):
                 self._complain(caller, "forwarded: only a member forwards")
             else:
                 yield message, caller
-
-    def _refuse(self, numbers: list[int], caller: Caller) -> None:
-        """There is no room for these."""
-        self.turned_away += len(numbers)
-        text = no_room(self.surroundings.me.name)
-        self.send(caller, [ErrorReply(each, Code.OVERLOADED, text, True) for each in numbers])
 
     def send(self, to: Address, messages: list[Message]) -> list[Delivery]:
         """Answer a client, or hold the answer for a while if it reads slowly."""

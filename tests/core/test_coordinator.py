@@ -34,8 +34,8 @@ from toystore.core.protocol.messages.disk import StorageStatus, StorageStatusRep
 from toystore.core.protocol.messages.local import Leave, LinkLost
 from toystore.core.protocol.messages.replica import ReadReplicaReply, WriteReplicaReply
 from toystore.core.protocol.settings import LimitSettings
-from toystore.core.requests.coordinator import LINKS_WAIT_S
 from toystore.core.requests.queue_limit import PATIENCE_S, QUEUE_MIN
+from toystore.core.requests.serving import LINKS_WAIT_S
 from toystore.core.requests.status import STATUS_WAIT_S
 
 # --- starting and stopping --------------------------------------------------------------
@@ -276,11 +276,11 @@ def test_past_so_many_requests_the_next_is_overload_and_logged_once_a_second() -
 def test_its_room_is_what_is_left_of_its_bound() -> None:
     scene = Scene(limits=LimitSettings(requests_max=3, request_bytes_max=250))
 
-    rooms = [scene.machine.room(scene.now)]
+    rooms = [scene.machine.admission.room(scene.now)]
     scene.get()
-    rooms.append(scene.machine.room(scene.now))
+    rooms.append(scene.machine.admission.room(scene.now))
     scene.put(b"key", bytes(244))
-    rooms.append(scene.machine.room(scene.now))
+    rooms.append(scene.machine.admission.room(scene.now))
 
     assert rooms == [3, 2, 0]
 
@@ -292,7 +292,7 @@ def test_while_it_serves_nobody_everyone_may_come_and_be_told(when: str) -> None
         scene.get()
         scene.told(Leave(), Peer("n1", COORDINATOR))
 
-    assert scene.machine.room(scene.now) > 10
+    assert scene.machine.admission.room(scene.now) > 10
     scene.get()
     assert scene.error() == (Code.NOT_SERVING, True)
 
@@ -301,12 +301,14 @@ def test_whom_the_door_turned_away_is_counted_and_logged_once_a_second() -> None
     scene = Scene()
 
     for _ in range(3):
-        scene.machine.turned_away(5, scene.now)
+        refusals = scene.machine.admission.turn_away([1, 2, 3, 4, 5], scene.now)
+        assert [refusal.request for refusal in refusals] == [1, 2, 3, 4, 5]
         scene.wait(0.4)
-    scene.get()
+    scene.told(Status(6), CLIENT)
+    scene.wait(STATUS_WAIT_S)
 
     assert scene.events.count("coordinator.overloaded") == 1
-    assert scene.machine._desk.counts["failed"] == 15
+    assert scene.sole_answer().status["requests"]["failed"] == 15
 
 
 def test_a_queue_that_stands_refuses_clients_but_not_what_another_coordinator_admitted() -> None:
@@ -314,10 +316,10 @@ def test_a_queue_that_stands_refuses_clients_but_not_what_another_coordinator_ad
     for _ in range(QUEUE_MIN + 50):
         scene.get(timeout_ms=60_000)
     for _ in range(3):
-        scene.machine.room(scene.now)
+        scene.machine.admission.room(scene.now)
         scene.seconds += PATIENCE_S
 
-    assert scene.machine.room(scene.now) < 0
+    assert scene.machine.admission.room(scene.now) < 0
     scene.get()
     assert scene.error() == (Code.OVERLOADED, True)
     asked = len(scene.writes())

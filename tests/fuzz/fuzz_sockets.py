@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import builtins
 import functools
-import math
+import random
 import types
 import typing
 from collections.abc import Collection, Iterator, Sequence
@@ -40,11 +40,16 @@ from toystore.client.request import (
 )
 from toystore.core.data.stamp import MINTER_BYTES, HybridLogicalClock
 from toystore.core.protocol.address import STORAGE
+from toystore.core.protocol.machine import Outbox
 from toystore.core.protocol.messages import Message
 from toystore.core.protocol.messages.client import ErrorReply, SupersededReply
 from toystore.core.protocol.messages.codes import Code
 from toystore.core.protocol.messages.gossip import Refused
 from toystore.core.protocol.routes import WIRE, taken_by
+from toystore.core.protocol.settings import CoordinatorSettings, LimitSettings
+from toystore.core.requests.admission import Admission
+from toystore.core.requests.desk import Desk
+from toystore.core.requests.serving import Input, Serving
 from toystore.wire import Frame, Header, decode, encode
 
 # --- frames -----------------------------------------------------------------------------
@@ -117,11 +122,11 @@ class Heard(NamedTuple):
 
 
 def read_client_port(data: bytes) -> Heard:
-    return _heard(_before_client_port(math.inf), data)
+    return _heard(_before_client_port(full=False), data)
 
 
 def read_full_client_port(data: bytes) -> Heard:
-    return _heard(_before_client_port(0), data)
+    return _heard(_before_client_port(full=True), data)
 
 
 def read_mailbox(data: bytes) -> Heard:
@@ -129,15 +134,27 @@ def read_mailbox(data: bytes) -> Heard:
 
 
 @functools.cache
-def _before_client_port(room: float) -> Before:
-    address = f"inproc://client port with room for {room}"
-    return _before(ClientPort(_around(), (address,), lambda: room), ClientPort.ACCEPTS, address)
+def _before_client_port(*, full: bool) -> Before:
+    address = f"inproc://client port, full: {full}"
+    admission = _admission(full=full)
+    port = ClientPort(_around(), (address,), lambda: admission)
+    return _before(port, ClientPort.ACCEPTS, address)
 
 
 @functools.cache
 def _before_mailbox() -> Before:
     takes_ = taken_by(STORAGE)
     return _before(Mailbox(_around(), STORAGE, "inproc://mailbox"), takes_, "inproc://mailbox")
+
+
+def _admission(*, full: bool) -> Admission:
+    """One without room, or that of a node that does not serve, which has room for all."""
+    serving = Serving()
+    if full:
+        serving.move(Input.READY)
+    settings = CoordinatorSettings(limits=LimitSettings(requests_max=0))
+    desk = Desk("n1", ("n1", "n2"), settings, Outbox(), random.Random(1))
+    return Admission(desk, serving, settings)
 
 
 def _around() -> Surroundings:

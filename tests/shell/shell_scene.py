@@ -7,6 +7,7 @@ and does what a test says.
 from __future__ import annotations
 
 import contextlib
+import random
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,13 +17,19 @@ import zmq
 
 from actors import log
 from actors.actor import Actor, Command
-from actors.surroundings import Surroundings, inproc
+from actors.surroundings import Surroundings, inproc, now
 from tests.harness.sockets import connected
 from tests.harness.waiting import PATIENCE_S
 from toystore.config import ClusterConfig, parse
-from toystore.core.protocol.address import Address, Peer
+from toystore.core.protocol.address import GOSSIP, Address, Peer
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages import Message
+from toystore.core.protocol.messages.codes import MemberStatus
+from toystore.core.protocol.messages.gossip import MemberState
+from toystore.core.protocol.messages.local import MembersChanged
+from toystore.core.protocol.settings import BucketSettings, CoordinatorSettings, LimitSettings
+from toystore.core.requests.coordinator import Coordinator
+from toystore.core.ring.ring import Member, Ring
 from toystore.localcluster.ports import reserve_ports
 from toystore.wire import Header, decode, encode
 
@@ -49,6 +56,25 @@ def config(*names: str, **limits: int) -> ClusterConfig:
 
 def surroundings(settings: ClusterConfig, name: str, context: zmq.Context[Any]) -> Surroundings:
     return Surroundings(settings, settings.member(name), context, "boot0001")
+
+
+def coordinator(requests_max: int = 1024) -> Coordinator:
+    """The coordinator of a cluster of one, which serves."""
+    limits = LimitSettings(requests_max=requests_max)
+    machine = Coordinator(
+        node="n1",
+        cluster="shell",
+        version="1",
+        started_s=0.0,
+        ring=Ring([Member("n1")], 8, 1),
+        members={"n1": "tcp://n1:7400"},
+        settings=CoordinatorSettings({"default": BucketSettings(1, 1, 1)}, limits),
+        outbox=Outbox(),
+        chance=random.Random(1),
+    )
+    alive = MemberState("n1", int(MemberStatus.ALIVE), 0, "")
+    machine.receive(MembersChanged(True, (alive,)), Peer("n1", GOSSIP), now())
+    return machine
 
 
 @contextlib.contextmanager

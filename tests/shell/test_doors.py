@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import zmq
-from shell_scene import FRAME_MAX, OtherActor, config, surroundings
+from shell_scene import FRAME_MAX, OtherActor, config, coordinator, surroundings
 from zmq.utils.monitor import recv_monitor_message
 
 from actors.doors import client_port
@@ -19,7 +18,7 @@ from actors.doors.door import LOGGED_SENDERS_MAX
 from actors.doors.link import Link
 from actors.doors.mailbox import Mailbox
 from actors.doors.sockets import PortError
-from actors.surroundings import tcp
+from actors.surroundings import now, tcp
 from tests.harness.logs import logged
 from tests.harness.sockets import bound, connected
 from tests.harness.waiting import wait_until
@@ -67,7 +66,8 @@ def client_address(around):
 
 @pytest.fixture
 def clients(around):
-    with_port = ClientPort(around, (client_address(around),), lambda: math.inf)
+    admission = coordinator().admission
+    with_port = ClientPort(around, (client_address(around),), lambda: admission)
     yield with_port
     with_port.close()
 
@@ -92,17 +92,24 @@ def test_a_req_is_answered_through_its_envelope(around, clients, options):
 
 def test_what_finds_no_room_is_refused_unread_and_the_rest_goes_on(around):
     inbox, replies = [], []
-    port = ClientPort(around, (client_address(around),), lambda: 2 - len(inbox))
+    machine = coordinator(requests_max=2)
+    port = ClientPort(around, (client_address(around),), lambda: machine.admission)
     client = connected(around.context, zmq.DEALER, client_address(around))
     gets = [Get(number, "default", b"k", None, None, 1000) for number in range(6)]
     for messages in (gets[:2], gets[2:4], [Status(7)], gets[4:5], gets[5:]):
         client.send(encode(messages))
 
-    wait_until(lambda: inbox.extend(port.drain()) or port.turned_away == 4)
+    def all_have_come():
+        for message, caller in port.drain():
+            machine.receive(message, caller, now())
+            inbox.append(message)
+        return port.turned_away == 4
+
+    wait_until(all_have_come)
     while len(replies) < 4:
         replies += decode(client.recv()).messages
 
-    assert [message for message, _ in inbox] == [*gets[:2], Status(7)]
+    assert inbox == [*gets[:2], Status(7)]
     assert [(reply.request, reply.code, reply.definite) for reply in replies] == [
         (number, Code.OVERLOADED, True) for number in (2, 3, 4, 5)
     ]
@@ -365,8 +372,8 @@ sys.path += {path!r}
 from actors.doors import sockets
 from actors.doors.client_port import ClientPort
 from actors.doors.link import Link
-from actors.surroundings import tcp
-from shell_scene import config, surroundings
+from actors.surroundings import now, tcp
+from shell_scene import config, coordinator, surroundings
 from tests.harness.sockets import bound, connected
 from tests.harness.waiting import wait_until
 from toystore.client import sockets as client_sockets
@@ -386,7 +393,8 @@ print("alive", flush=True)
 """
 NODE_FLOODED = {
     "by a client": """
-port = ClientPort(around, (address,), lambda: 1)
+admission = coordinator(requests_max=1).admission
+port = ClientPort(around, (address,), lambda: admission)
 client = connected(context, zmq.DEALER, address, SNDHWM=0)
 flood(client)
 time.sleep(0.2)  # what is in the kernel's buffers stays there
@@ -558,7 +566,7 @@ def test_a_frame_beyond_all_limits_cuts_its_link_and_the_door_lives_on(around, m
     if make is Mailbox:
         door = Mailbox(around, STORAGE, address)
     else:
-        door = ClientPort(around, (address,), lambda: math.inf)
+        door = ClientPort(around, (address,), lambda: coordinator().admission)
     huge = connected(around.context, zmq.DEALER, address, RECONNECT_IVL=-1)
     monitor = huge.get_monitor_socket(zmq.Event.DISCONNECTED)
     monitor.rcvtimeo = 10_000

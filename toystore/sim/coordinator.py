@@ -13,11 +13,8 @@ from toystore.core.data.record import stamp_of
 from toystore.core.protocol.address import STORAGE, Address, Caller, Peer
 from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages import Delivery, Message
-from toystore.core.protocol.messages.client import ErrorReply
-from toystore.core.protocol.messages.codes import Code
 from toystore.core.protocol.messages.local import MembersChanged
 from toystore.core.protocol.messages.replica import WriteReplica
-from toystore.core.requests.admission import no_room
 from toystore.core.requests.coordinator import Coordinator
 from toystore.core.requests.writing import Write
 from toystore.sim.actor import Letter, SimActor
@@ -31,7 +28,7 @@ class SimCoordinator(SimActor):
 
     def turn(self) -> None:
         """Look how much room there is, as the real one does once in a turn."""
-        self._room = self.machine.room(self.node.now())
+        self._room = self.machine.admission.room(self.node.now())
         super().turn()
 
     def opened(self, item: Letter | Delivery) -> list[Delivery]:
@@ -40,11 +37,8 @@ class SimCoordinator(SimActor):
         if not (isinstance(item, Letter) and isinstance(item.sender, Caller)):
             return deliveries
         if self._room <= 0 and (numbers := request_numbers(item.frame)):
-            text = no_room(self.node.name)
-            for number in numbers:
-                refusal = ErrorReply(number, Code.OVERLOADED, text, True)
+            for refusal in self.machine.admission.turn_away(numbers, self.node.now()):
                 self.outbox.send(item.sender, refusal)
-            self.machine.turned_away(len(numbers), self.node.now())
             return []
         self._room -= len(deliveries)
         return deliveries

@@ -1,79 +1,139 @@
-"""What a request must satisfy before a coordinator takes it on.
+"""Which requests a coordinator takes on.
 
-Pure checks, made once, where the request enters the cluster.  Whatever is wrong is said
-in a text for the one who asked: what was given, and what would be right.
+    room       how many requests the shell may hand to the coordinator in this turn
+    turn_away  refuses the requests for which there is no room, before they are decoded
+    admit      decides on one request that has been decoded
 
-A put is held to the limits of this node.  What is there already may have been put under
-higher ones: it can be read and deleted all the same.
+A coordinator takes on what is valid (validation.py) while its node serves (serving.py) and
+there is room.  There is room while fewer than ``requests_max`` requests wait for their
+answers, the desk has space (desk.py), and, for requests of clients, no queue stands
+(queue_limit.py).
 """
 
 from __future__ import annotations
 
-from toystore.core.data.context import unpack_context
-from toystore.core.data.stamp import STAMP_BYTES, TIME_US_MAX, unpack_stamp
-from toystore.core.protocol.messages.client import Delete, Get, Put
-from toystore.core.protocol.settings import KEY_BYTES_CAP, CoordinatorSettings
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from toystore.core.protocol.address import Address
+from toystore.core.protocol.machine import Now
+from toystore.core.protocol.messages import Message
+from toystore.core.protocol.messages.client import Delete, ErrorReply, Get, Put
+from toystore.core.protocol.messages.codes import Code
+from toystore.core.protocol.settings import CoordinatorSettings
+from toystore.core.requests.desk import Desk
+from toystore.core.requests.queue_limit import QueueLimit
+from toystore.core.requests.serving import Phase, Serving
+from toystore.core.requests.validation import ahead_s, fault_in
+
+_LOG_EVERY_S = 1.0
+_COUNTED_AS = {Get: "gets", Put: "puts", Delete: "deletes"}
+_SERVING = Phase.SERVING
 
 
-def fault_in(request: Get | Put | Delete, settings: CoordinatorSettings) -> str | None:
-    """What is wrong with ``request``, or None if it can be run."""
-    key_bytes_max = settings.limits.key_bytes_max if type(request) is Put else KEY_BYTES_CAP
-    fault = place_fault(request.bucket, request.key, settings, key_bytes_max)
-    if fault is not None:
-        return fault
-    n_max = settings.buckets[request.bucket].n
-    n = n_max if request.n is None else request.n
-    if not 0 < n <= n_max:
-        return f"n is {n}; bucket {request.bucket!r} takes 1 to {n_max}"
-    if request.timeout_ms <= 0:
-        return f"timeout_ms is {request.timeout_ms}; it must be above 0"
-    if isinstance(request, Get):
-        return _quorum_fault("r", request.r, n)
-    return _quorum_fault("w", request.w, n) or _write_fault(request, settings)
+class Admission:
+    """Decides which requests one coordinator takes on, and refuses the others."""
 
+    __slots__ = ("_desk", "_logged_at", "_queue", "_requests_max", "_serving", "_settings")
 
-def place_fault(
-    bucket: str, key: bytes, settings: CoordinatorSettings, key_bytes_max: int = KEY_BYTES_CAP
-) -> str | None:
-    """What is wrong with a key's whereabouts, or None."""
-    if bucket not in settings.buckets:
-        return f"no bucket {bucket!r:.80}; there are {', '.join(sorted(settings.buckets))}"
-    if not 0 < len(key) <= key_bytes_max:
-        return f"a key of {len(key)} bytes; 1 to {key_bytes_max} are taken"
-    return None
+    def __init__(self, desk: Desk, serving: Serving, settings: CoordinatorSettings) -> None:
+        self._desk = desk
+        self._serving = serving
+        self._settings = settings
+        self._requests_max = settings.limits.requests_max
+        self._queue = QueueLimit(self._requests_max)
+        self._logged_at: dict[str, float] = {}
 
+    def room(self, now: Now) -> float:
+        """How many requests of clients can be taken on now.  The shell asks once per turn.
 
-def _write_fault(request: Put | Delete, settings: CoordinatorSettings) -> str | None:
-    """What is wrong with what a put and a delete have and a get has not."""
-    limit = settings.limits.value_bytes_max
-    if type(request) is Put and len(request.value) > limit:
-        return f"a value of {len(request.value)} bytes; at most {limit} are taken"
-    if request.stamp is not None and len(request.stamp) != STAMP_BYTES:
-        return f"a stamp of {len(request.stamp)} bytes; one has {STAMP_BYTES}"
-    if request.context:
-        try:
-            seen = unpack_stamp(unpack_context(request.context))
-        except ValueError as error:
-            return str(error)
-        if seen.time_us > TIME_US_MAX:
-            # Above the last stamp there is, no clock could mint another.
-            return (
-                f"a context of a write at {seen.time_us} us; there is no time after {TIME_US_MAX}"
-            )
-    return None
+        A node that does not serve has room for all: each caller is told that it does not.
+        """
+        if self._serving.phase is not _SERVING:
+            return math.inf
+        desk = self._desk
+        counts = desk.counts
+        admitted = counts["gets"] + counts["puts"] + counts["deletes"]
+        self._queue.observe(desk.waiting, admitted, now.monotonic)
+        return self._queue.limit - desk.waiting if self.has_room(1) else 0
 
+    def turn_away(self, numbers: Sequence[int], now: Now) -> list[Message]:
+        """The refusals of requests for which there is no room, given their callers' numbers."""
+        self._queue.refused = True
+        self._desk.counts["failed"] += len(numbers)
+        self._log_overload(now)
+        text = self._overloaded()
+        return [ErrorReply(number, Code.OVERLOADED, text, True) for number in numbers]
 
-def _quorum_fault(name: str, asked: int | None, n: int) -> str | None:
-    if asked is None or 0 < asked <= n:
-        return None
-    return f"{name} is {asked}; with n={n} it can be 1 to {n}"
+    def admit(self, request: Get | Put | Delete, size: int, sender: Address, now: Now) -> bool:
+        """Whether a request that holds ``size`` bytes is taken on; if not, it is refused.
 
+        A forwarded write was admitted where it entered, and its stamp was judged there.
+        """
+        if self._serving.phase is not _SERVING:
+            self._refuse_for_phase(request.request, sender)
+            return False
+        fault = fault_in(request, self._settings)
+        if fault is not None:
+            self.refuse(request.request, Code.BAD_REQUEST, fault, sender)
+            return False
+        forwarded = not isinstance(request, Get) and request.forwarded
+        if not self.has_room(size) or not (forwarded or self._desk.waiting < self._queue.limit):
+            self._queue.refused = True
+            self.refuse_for_room(request.request, sender, now)
+            return False
+        if not (forwarded or isinstance(request, Get) or request.stamp is None):
+            ahead = ahead_s(request.stamp, now.wall_us)
+            if ahead > self._settings.clock_ahead_max_s:
+                self._refuse_for_clock(request.request, ahead, sender, now)
+                return False
+        self._desk.counts[_COUNTED_AS[type(request)]] += 1
+        return True
 
-def no_room(node: str) -> str:
-    """The text for a request that ``node`` cannot take on."""
-    return f"{node} holds as many requests as it may"
+    def has_room(self, bytes_more: int) -> bool:
+        """Whether one more request of so many bytes can be taken on.
 
+        While no bytes are held, one request of any size can be: it would never find more room.
+        """
+        desk = self._desk
+        return (
+            desk.waiting < self._requests_max
+            and (not desk.bytes or desk.bytes + bytes_more <= desk.bytes_max)
+            and len(desk.held) < desk.held_max
+        )
 
-def ahead_s(stamp: bytes, wall_us: int) -> float:
-    """How many seconds ``stamp`` (20 bytes) is ahead of the wall clock; negative if behind."""
-    return (unpack_stamp(stamp).time_us - wall_us) / 1_000_000
+    # --- refusals -----------------------------------------------------------------------
+
+    def refuse(self, number: int, code: Code, text: str, sender: Address) -> None:
+        """Refuse the request that its caller gave ``number``: nothing of it has happened."""
+        self._desk.counts["failed"] += 1
+        self._desk.outbox.send(sender, ErrorReply(number, code, text, True))
+
+    def refuse_for_room(self, number: int, sender: Address, now: Now) -> None:
+        """Refuse a request that found no room."""
+        self._log_overload(now)
+        self.refuse(number, Code.OVERLOADED, self._overloaded(), sender)
+
+    def _refuse_for_phase(self, number: int, sender: Address) -> None:
+        doing = "stopping" if self._serving.phase is Phase.LEAVING else "starting"
+        self.refuse(number, Code.NOT_SERVING, f"{self._desk.node} is {doing}", sender)
+
+    def _refuse_for_clock(self, number: int, ahead: float, sender: Address, now: Now) -> None:
+        """The clock that minted the stamp cannot be right."""
+        self._log_rarely("clock.refused", now, ahead_s=round(ahead, 3))
+        text = f"the stamp is {ahead:.1f} s ahead of the clock of {self._desk.node}"
+        self.refuse(number, Code.CLOCK_AHEAD, text, sender)
+
+    def _overloaded(self) -> str:
+        return f"{self._desk.node} holds as many requests as it may"
+
+    def _log_overload(self, now: Now) -> None:
+        desk = self._desk
+        self._log_rarely("coordinator.overloaded", now, requests=desk.waiting, bytes=desk.bytes)
+
+    def _log_rarely(self, event: str, now: Now, **fields: Any) -> None:
+        """Log an event, unless it was logged less than a second ago."""
+        if now.monotonic >= self._logged_at.get(event, -_LOG_EVERY_S) + _LOG_EVERY_S:
+            self._logged_at[event] = now.monotonic
+            self._desk.outbox.log(event, **fields)

@@ -6,17 +6,15 @@
            ── Status ───────▶ `StatusQuery`                            status.py
 
 What is taken on lies on the `Desk` (desk.py) under a number, by which the replies of
-replicas and of other coordinators find it.  This module is the door: it checks what
-comes in (admission.py), keeps up with who can be reached (reachability.py), and passes
-on what happens.
+replicas and of other coordinators find it.  This module passes
+on what happens: to `Admission` the requests, which it takes on or refuses (admission.py), to
+`Reachability` the news of members and links, and to each request what concerns it.
 """
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Mapping
-from typing import Any
 
 from toystore.core.data.context import unpack_context
 from toystore.core.data.record import digest_of
@@ -52,18 +50,16 @@ from toystore.core.protocol.messages.replica import (
     WriteReplicaReply,
 )
 from toystore.core.protocol.settings import CoordinatorSettings
-from toystore.core.requests.admission import ahead_s, fault_in, no_room, place_fault
+from toystore.core.requests.admission import Admission
 from toystore.core.requests.desk import Desk
 from toystore.core.requests.forwarding import Forward
 from toystore.core.requests.reachability import Reachability
 from toystore.core.requests.reading import Read
+from toystore.core.requests.serving import Input, Phase, Serving
 from toystore.core.requests.status import StatusQuery
+from toystore.core.requests.validation import place_fault
 from toystore.core.requests.writing import Write
 from toystore.core.ring.ring import Ring
-
-LINKS_WAIT_S = 1.0
-"""A node that has joined serves after this long even if links to the living are missing."""
-_LOG_EVERY_S = 1.0
 
 _ASKED = (WriteReplica, ReadReplica, Put, Delete, StorageStatus)
 """What this machine asks under a number of its own."""
@@ -100,10 +96,8 @@ class Coordinator:
         self._out = outbox
         self._desk = Desk(node, tuple(members), settings, outbox, chance)
         self._around = Reachability(node, members)
-        self._serving = False
-        self._leaving = False
-        self._serve_at: float | None = None
-        self._logged_at: dict[str, float] = {}
+        self._serving = Serving()
+        self.admission = Admission(self._desk, self._serving, settings)
 
     # --- the machine --------------------------------------------------------------------
 
@@ -125,10 +119,10 @@ class Coordinator:
 
     def next_deadline(self) -> float | None:
         """When the next request is due, or when to serve without all the links."""
-        due = self._desk.next_deadline()
-        if self._serve_at is None:
+        due, links_due = self._desk.next_deadline(), self._serving.links_due_s
+        if links_due is None:
             return due
-        return self._serve_at if due is None else min(due, self._serve_at)
+        return links_due if due is None else min(due, links_due)
 
     def on_failure(self, now: Now) -> None:
         """Answer everything still held with an error."""
@@ -155,7 +149,7 @@ class Coordinator:
             case LinkLost():
                 self._link_lost(message.node, now)
             case Leave():
-                self._leaving = True
+                self._serving.move(Input.LEAVE)
             case _:
                 self._take_on(message, sender, now)
 
@@ -177,10 +171,9 @@ class Coordinator:
 
     def _get(self, message: Get, sender: Address, now: Now) -> None:
         size = len(message.key)
-        if not self._admits(message, size, sender, now):
+        if not self.admission.admit(message, size, sender, now):
             return
         desk = self._desk
-        desk.counts["gets"] += 1
         bucket = self._settings.buckets[message.bucket]
         n = message.n or bucket.n
         digest = digest_of(message.bucket, message.key)
@@ -193,10 +186,9 @@ class Coordinator:
     def _put(self, message: Put | Delete, sender: Address, now: Now) -> None:
         value = message.value if type(message) is Put else b""
         size = len(message.key) + len(value)
-        if not (self._admits(message, size, sender, now) and self._believes(message, sender, now)):
+        if not self.admission.admit(message, size, sender, now):
             return
         desk = self._desk
-        desk.counts["puts" if type(message) is Put else "deletes"] += 1
         bucket = self._settings.buckets[message.bucket]
         n = message.n or bucket.n
         w = message.w or min(bucket.w, n)
@@ -215,53 +207,6 @@ class Coordinator:
             desk.counts["forwarded"] += 1
             Forward(write).start(now)
 
-    def _admits(self, message: Get | Put | Delete, size: int, sender: Address, now: Now) -> bool:
-        """Whether a request can be taken on; if not, its sender is told why."""
-        if self._leaving or not self._serving:
-            doing = "stopping" if self._leaving else "starting"
-            self._refuse(sender, message.request, Code.NOT_SERVING, f"{self._node} is {doing}")
-            return False
-        fault = fault_in(message, self._settings)
-        if fault is not None:
-            self._refuse(sender, message.request, Code.BAD_REQUEST, fault)
-            return False
-        desk = self._desk
-        # A forwarded write was admitted once: where it waits it has waited long enough.
-        forwarded = not isinstance(message, Get) and message.forwarded
-        if desk.has_room(size) and (forwarded or desk.waiting < desk.queue.limit):
-            return True
-        desk.queue.refused = True
-        self._refuse_for_room(message.request, sender, now)
-        return False
-
-    def room(self, now: Now) -> float:
-        """How many requests of clients can be taken on now; while it serves nobody, all.
-
-        Asked once per turn.  The shell may answer what comes beyond it `OVERLOADED`, unread,
-        and say so to `turned_away`.
-        """
-        if self._leaving or not self._serving:
-            return math.inf  # Each is told so.
-        return self._desk.room(now)
-
-    def turned_away(self, requests: int, now: Now) -> None:
-        """So many were answered `Overloaded` at the door."""
-        self._desk.counts["failed"] += requests
-        self._desk.queue.refused = True
-        self._log_overload(now)
-
-    def _believes(self, message: Put | Delete, sender: Address, now: Now) -> bool:
-        """Whether a client's clock can be right; a forwarded stamp was judged before."""
-        if message.stamp is None or message.forwarded:
-            return True
-        ahead = ahead_s(message.stamp, now.wall_us)
-        if ahead <= self._settings.clock_ahead_max_s:
-            return True
-        self._log_rarely("clock.refused", now, ahead_s=round(ahead, 3))
-        text = f"the stamp is {ahead:.1f} s ahead of the clock of {self._node}"
-        self._refuse(sender, message.request, Code.CLOCK_AHEAD, text)
-        return False
-
     def _stamped(self, message: Put | Delete, now: Now) -> bytes:
         """The stamp of a write, from a clock that follows all that it is shown."""
         clock = self._desk.clock
@@ -274,23 +219,6 @@ class Coordinator:
 
     def _deadline(self, timeout_ms: int, now: Now) -> float:
         return now.monotonic + min(timeout_ms / 1000, self._settings.timeout_max_s)
-
-    def _refuse(self, sender: Address, request: int, code: Code, text: str) -> None:
-        self._desk.counts["failed"] += 1
-        self._out.send(sender, ErrorReply(request, code, text, True))
-
-    def _refuse_for_room(self, request: int, sender: Address, now: Now) -> None:
-        self._log_overload(now)
-        self._refuse(sender, request, Code.OVERLOADED, no_room(self._node))
-
-    def _log_overload(self, now: Now) -> None:
-        desk = self._desk
-        self._log_rarely("coordinator.overloaded", now, requests=desk.waiting, bytes=desk.bytes)
-
-    def _log_rarely(self, event: str, now: Now, **fields: Any) -> None:
-        if now.monotonic >= self._logged_at.get(event, -_LOG_EVERY_S) + _LOG_EVERY_S:
-            self._logged_at[event] = now.monotonic
-            self._out.log(event, **fields)
 
     # --- replies ------------------------------------------------------------------------
 
@@ -320,8 +248,8 @@ class Coordinator:
 
     def _members_changed(self, message: MembersChanged, now: Now) -> None:
         news = self._around.learn(message)
-        if message.joined and not self._serving and self._serve_at is None:
-            self._serve_at = now.monotonic + LINKS_WAIT_S
+        if message.joined:
+            self._serving.joined(now.monotonic)
         self._look_around(now)
         for state in news:
             if state.status == MemberStatus.SUSPECT:
@@ -349,18 +277,16 @@ class Coordinator:
 
     def _consider_serving(self, now: Now) -> None:
         """Serve once joined and linked to all that live, or when that has taken too long."""
-        if self._serve_at is None:
-            return
-        if now.monotonic >= self._serve_at or self._around.all_linked():
-            self._serving = True
-            self._serve_at = None
+        due = self._serving.links_due_s
+        if due is not None and (now.monotonic >= due or self._around.all_linked()):
+            self._serving.move(Input.READY)
 
     # --- telling ------------------------------------------------------------------------
 
     def _status(self, message: Status, sender: Address, now: Now) -> None:
         desk = self._desk
-        if not desk.has_room(0):
-            self._refuse_for_room(message.request, sender, now)
+        if not self.admission.has_room(0):
+            self.admission.refuse_for_room(message.request, sender, now)
             return
         picture = {
             "node": self._node,
@@ -368,7 +294,7 @@ class Coordinator:
             "version": self._version,
             "uptime_s": round(now.monotonic - self._started_s, 3),
             "joined": self._around.joined,
-            "serving": self._serving and not self._leaving,
+            "serving": self._serving.phase is Phase.SERVING,
             "members": self._around.picture(),
             "requests": {
                 "held": desk.waiting,
@@ -386,7 +312,7 @@ class Coordinator:
     def _owners(self, message: Owners, sender: Address) -> None:
         fault = place_fault(message.bucket, message.key, self._settings)
         if fault is not None:
-            self._refuse(sender, message.request, Code.BAD_REQUEST, fault)
+            self.admission.refuse(message.request, Code.BAD_REQUEST, fault, sender)
             return
         n = self._settings.buckets[message.bucket].n
         partition = self._ring.partition_of(digest_of(message.bucket, message.key))

@@ -29,7 +29,6 @@ from toystore.core.protocol.messages.codes import Code
 from toystore.core.protocol.settings import CoordinatorSettings
 from toystore.core.requests.doubts import Doubts
 from toystore.core.requests.latencies import Latencies
-from toystore.core.requests.queue_limit import QueueLimit
 
 _NUMBER_BITS = 48
 _CROWD = 4  # so many times requests_max may lie here when most are answered and only settling
@@ -127,19 +126,19 @@ class Desk:
 
     __slots__ = (
         "_deadlines",
-        "_limits",
         "_number",
         "_replica_timeout_s",
         "_silences",
         "bytes",
+        "bytes_max",
         "clock",
         "coordinators",
         "counts",
         "doubts",
         "held",
+        "held_max",
         "node",
         "outbox",
-        "queue",
         "reachable",
         "read_latencies",
         "storages",
@@ -166,16 +165,15 @@ class Desk:
         """Those of the reachable whose storage will probably answer soon."""
         self.doubts = Doubts(node)
         self.held: dict[int, Held] = {}
+        self.held_max = _CROWD * settings.limits.requests_max
         self.waiting = 0
         """How many of them are not answered yet."""
         self.bytes = 0
+        self.bytes_max = settings.limits.request_bytes_max
         self.counts = dict.fromkeys(("gets", "puts", "deletes", "forwarded", "failed"), 0)
         self.read_latencies = Latencies()
         self.write_latencies = Latencies()
         """Of clients' requests: what another node has forwarded is told by that one."""
-        self.queue = QueueLimit(settings.limits.requests_max)
-        """How many may wait."""
-        self._limits = settings.limits
         self._replica_timeout_s = settings.replica_timeout_s
         # A late reply to the machine that this one replaces must not pass for one to us.
         self._number = chance.getrandbits(_NUMBER_BITS)
@@ -184,33 +182,9 @@ class Desk:
 
     # --- what lies on it ----------------------------------------------------------------
 
-    def has_room(self, bytes_more: int) -> bool:
-        """Whether one more request of so many bytes can be taken on.
-
-        Where nothing is held a single one can be, whatever its size: it was admitted, and to
-        wait would not make it smaller.
-        """
-        limits = self._limits
-        return (
-            self.waiting < limits.requests_max
-            and (not self.bytes or self.bytes + bytes_more <= limits.request_bytes_max)
-            and len(self.held) < _CROWD * limits.requests_max
-        )
-
-    def room(self, now: Now) -> int:
-        """How many more small requests could be taken on now."""
-        counts = self.counts
-        admitted = counts["gets"] + counts["puts"] + counts["deletes"]
-        self.queue.observe(self.waiting, admitted, now.monotonic)
-        return self.queue.limit - self.waiting if self.has_room(1) else 0
-
     def crowded(self) -> bool:
         """Whether what is not urgent should make way."""
-        limits = self._limits
-        return (
-            2 * self.bytes > limits.request_bytes_max
-            or 2 * len(self.held) > _CROWD * limits.requests_max
-        )
+        return 2 * self.bytes > self.bytes_max or 2 * len(self.held) > self.held_max
 
     def next_number(self) -> int:
         """A number for something that is asked of somebody."""

@@ -1,0 +1,74 @@
+"""What a request must satisfy before a coordinator takes it on.
+
+Pure checks of the request alone.  Each fault is a text for the caller: what was given, and
+what would be right.
+
+The limits of this node apply to puts only.  A key that is stored already may have been put
+under higher limits, so gets and deletes take any key that fits a record.
+"""
+
+from __future__ import annotations
+
+from toystore.core.data.context import unpack_context
+from toystore.core.data.stamp import STAMP_BYTES, TIME_US_MAX, unpack_stamp
+from toystore.core.protocol.messages.client import Delete, Get, Put
+from toystore.core.protocol.settings import KEY_BYTES_CAP, CoordinatorSettings
+
+
+def fault_in(request: Get | Put | Delete, settings: CoordinatorSettings) -> str | None:
+    """What is wrong with ``request``, or None if it can be run."""
+    key_bytes_max = settings.limits.key_bytes_max if type(request) is Put else KEY_BYTES_CAP
+    fault = place_fault(request.bucket, request.key, settings, key_bytes_max)
+    if fault is not None:
+        return fault
+    n_max = settings.buckets[request.bucket].n
+    n = n_max if request.n is None else request.n
+    if not 0 < n <= n_max:
+        return f"n is {n}; bucket {request.bucket!r} takes 1 to {n_max}"
+    if request.timeout_ms <= 0:
+        return f"timeout_ms is {request.timeout_ms}; it must be above 0"
+    if isinstance(request, Get):
+        return _quorum_fault("r", request.r, n)
+    return _quorum_fault("w", request.w, n) or _write_fault(request, settings)
+
+
+def place_fault(
+    bucket: str, key: bytes, settings: CoordinatorSettings, key_bytes_max: int = KEY_BYTES_CAP
+) -> str | None:
+    """What is wrong with a key's whereabouts, or None."""
+    if bucket not in settings.buckets:
+        return f"no bucket {bucket!r:.80}; there are {', '.join(sorted(settings.buckets))}"
+    if not 0 < len(key) <= key_bytes_max:
+        return f"a key of {len(key)} bytes; 1 to {key_bytes_max} are taken"
+    return None
+
+
+def _write_fault(request: Put | Delete, settings: CoordinatorSettings) -> str | None:
+    """What is wrong with what a put and a delete have and a get has not."""
+    limit = settings.limits.value_bytes_max
+    if type(request) is Put and len(request.value) > limit:
+        return f"a value of {len(request.value)} bytes; at most {limit} are taken"
+    if request.stamp is not None and len(request.stamp) != STAMP_BYTES:
+        return f"a stamp of {len(request.stamp)} bytes; one has {STAMP_BYTES}"
+    if request.context:
+        try:
+            seen = unpack_stamp(unpack_context(request.context))
+        except ValueError as error:
+            return str(error)
+        if seen.time_us > TIME_US_MAX:
+            # Above the last stamp there is, no clock could mint another.
+            return (
+                f"a context of a write at {seen.time_us} us; there is no time after {TIME_US_MAX}"
+            )
+    return None
+
+
+def _quorum_fault(name: str, asked: int | None, n: int) -> str | None:
+    if asked is None or 0 < asked <= n:
+        return None
+    return f"{name} is {asked}; with n={n} it can be 1 to {n}"
+
+
+def ahead_s(stamp: bytes, wall_us: int) -> float:
+    """How many seconds ``stamp`` (20 bytes) is ahead of the wall clock; negative if behind."""
+    return (unpack_stamp(stamp).time_us - wall_us) / 1_000_000
