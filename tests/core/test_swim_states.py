@@ -4,19 +4,83 @@ from itertools import product
 
 import pytest
 from drawings import arrows, drawn
-from lone_swim import Alone
+from lone_swim import Alone, swim
 
-from toystore.core.membership import probe
+from toystore.core.membership import lifecycle, probe
+from toystore.core.membership.lifecycle import Input, State
 from toystore.core.membership.probe import ProbeInput, ProbeState
-from toystore.core.protocol.address import GOSSIP
+from toystore.core.membership.timers import Timer, Timers
+from toystore.core.protocol.address import GOSSIP, STORAGE, Peer
+from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages.codes import MemberStatus
-from toystore.core.protocol.messages.gossip import Ack, Gossip, MemberState, Ping
-from toystore.core.protocol.messages.local import LinkLost, SendFailed
+from toystore.core.protocol.messages.disk import LoadDisksReply
+from toystore.core.protocol.messages.gossip import Ack, ExchangeReply, Gossip, MemberState, Ping
+from toystore.core.protocol.messages.local import Leave, LinkLost, SendFailed
 
 
-@pytest.mark.parametrize("module", [probe])
+@pytest.mark.parametrize("module", [lifecycle, probe])
 def test_the_docstring_draws_the_transitions_of_the_table(module):
     assert drawn(module.__doc__) == arrows(module.TRANSITIONS)
+
+
+# --- a node -----------------------------------------------------------------------------
+
+
+NODE_INPUTS = {
+    State.STARTING: (),
+    State.JOINING: (Input.DISKS_FETCHED,),
+    State.JOINED: (Input.DISKS_FETCHED, Input.TABLE_RECEIVED),
+    State.LEFT: (Input.DISKS_FETCHED, Input.TABLE_RECEIVED, Input.LEAVE),
+    State.STOPPED: (Input.LEAVE,),
+}
+"""What brings a node to each state."""
+
+
+class Node:
+    """n1, a seed as n2 is, in a state that it was brought to by inputs."""
+
+    def __init__(self, state):
+        self.machine = swim("n1", ["n1", "n2", "n3"], seeds=["n1", "n2"])
+        self.at = 50.0
+        self.machine.on_deadline(Now(self.at, 0))
+        for given in NODE_INPUTS[state]:
+            self.give(given)
+
+    @property
+    def state(self):
+        return self.machine._lifecycle.state
+
+    def give(self, given):
+        match given:
+            case Input.DISKS_FETCHED:
+                self.receive(LoadDisksReply("d1", True, True, ()), Peer("n1", STORAGE))
+            case Input.TABLE_RECEIVED:
+                self.receive(ExchangeReply(1, ()), Peer("n2", GOSSIP))
+            case Input.LEAVE:
+                self.receive(Leave(), Peer("n1", GOSSIP))
+            case Input.ALONE:
+                for _ in range(5):
+                    self.at += 0.5
+                    self.machine.on_deadline(Now(self.at, 0))
+
+    def receive(self, message, sender):
+        self.machine.receive(message, sender, Now(self.at, 0))
+
+
+@pytest.mark.parametrize(("state", "given"), list(product(State, Input)))
+def test_a_node_moves_as_the_table_of_its_states_says(state, given):
+    node = Node(state)
+    assert node.state is state
+
+    node.give(given)
+
+    assert node.state is lifecycle.TRANSITIONS.get((state, given), state)
+
+
+@pytest.mark.parametrize("state", State)
+def test_only_a_node_that_was_joined_has_joined(state):
+    node = Node(state)
+    assert node.machine._lifecycle.has_joined == (state in (State.JOINED, State.LEFT))
 
 
 # --- a probe ----------------------------------------------------------------------------
@@ -77,3 +141,22 @@ def test_a_probe_moves_as_the_table_of_its_states_says(state, given, void):
     assert probed.probe.state is probe.TRANSITIONS.get((state, given), state)
     ended = probed.probe.state not in (ProbeState.DIRECT, ProbeState.INDIRECT)
     assert ended == (probed.probe not in probed.alone.machine._detector._probes.values())
+
+
+# --- timers -----------------------------------------------------------------------------
+
+
+def test_timers_that_are_due_together_are_served_in_the_order_of_their_names():
+    timers = Timers()
+    for timer in reversed(Timer):
+        timers.set(timer, 5.0)
+    timers.set(Timer.EXCHANGE, 5.1)
+    timers.stop(Timer.ASK_SEED)
+
+    assert timers.due(4.9) == []
+    assert timers.due(5.0) == [Timer.FETCH_DISKS, Timer.SAVE_DISKS]
+    assert sorted(timers.deadlines()) == [5.0, 5.0, 5.1]
+
+
+def test_there_is_a_step_for_each_timer():
+    assert list(swim("n1", ["n1"])._steps) == list(Timer)

@@ -18,10 +18,11 @@ from toystore.client.request import PutRequest
 from toystore.core.data.record import digest_of, newer, stamp_of, unpack_record
 from toystore.core.data.stamp import HybridLogicalClock
 from toystore.core.membership.disks import Disks
+from toystore.core.membership.exchanges import Exchanges
 from toystore.core.membership.members import Members
+from toystore.core.membership.own_state import OwnState
 from toystore.core.membership.peers import Peers
 from toystore.core.membership.suspicion import Suspicions
-from toystore.core.membership.swim import Swim
 from toystore.core.protocol import failures
 from toystore.core.protocol.messages.codes import MemberStatus, ReplicaStatus
 from toystore.core.protocol.messages.hints import DeliverHints, DeliverHintsReply, DropHints
@@ -383,27 +384,27 @@ def a_clock_follows_the_wall_back(patch: Patch) -> None:
 
 
 def the_accused_does_not_refute(patch: Patch) -> None:
-    patch.setattr(Swim, "_refute", lambda self, own, cause, teller: None)
+    patch.setattr(OwnState, "_refute", lambda self, own, cause, sender: None)
 
 
 def a_refutation_does_not_raise_the_incarnation(patch: Patch) -> None:
-    refute = Swim._refute
+    refute = OwnState._refute
 
-    def faulty(self: Any, own: Any, cause: str, teller: str) -> None:
-        refute(self, own._replace(incarnation=max(0, own.incarnation - 1)), cause, teller)
+    def faulty(self: Any, own: Any, cause: str, sender: str) -> None:
+        refute(self, own._replace(incarnation=max(0, own.incarnation - 1)), cause, sender)
 
-    patch.setattr(Swim, "_refute", faulty)
+    patch.setattr(OwnState, "_refute", faulty)
 
 
 def the_dead_are_never_spoken_to_again(patch: Patch) -> None:
-    exchange_with = Swim._exchange_with
+    start = Exchanges.start
 
     def faulty(self: Any, name: str) -> None:
-        held = self._members.get(name)
-        if held is None or held.status != MemberStatus.DEAD:
-            exchange_with(self, name)
+        known = self._members.get(name)
+        if known is None or known.status != MemberStatus.DEAD:
+            start(self, name)
 
-    patch.setattr(Swim, "_exchange_with", faulty)
+    patch.setattr(Exchanges, "start", faulty)
 
 
 def news_is_not_passed_on(patch: Patch) -> None:
@@ -419,13 +420,13 @@ def suspects_are_never_given_up(patch: Patch) -> None:
 
 
 def a_node_that_returns_is_still_called_left(patch: Patch) -> None:
-    learn_of_self = Swim._learn_of_self
+    learn = OwnState.learn
 
-    def faulty(self: Any, heard: Any, teller: str) -> None:
-        if heard.status != MemberStatus.LEFT:
-            learn_of_self(self, heard, teller)
+    def faulty(self: Any, received: Any, sender: str) -> None:
+        if received.status != MemberStatus.LEFT:
+            learn(self, received, sender)
 
-    patch.setattr(Swim, "_learn_of_self", faulty)
+    patch.setattr(OwnState, "learn", faulty)
 
 
 PLANTED: dict[str, Callable[[Patch], None]] = {

@@ -1,8 +1,8 @@
-"""Whether the members have the settings that should be the same on all of them.
+"""Whether the members have the same values for the settings that should be the same on all.
 
-Each node tells each other which it has as soon as they are linked.  What differs is logged,
-on both sides, once for each value: nodes that are restarted one by one with a new file differ
-for a while, and that is no reason to refuse one.
+Each node sends its own to each other as soon as they are linked.  A difference is logged on
+both sides, once for each value.  It is not refused: nodes that are restarted one by one with
+a new configuration differ until all have been restarted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from toystore.core.protocol.messages.gossip import CompareSettings
 Setting = int | float | str
 
 _TEXT_MAX = 1024
-"""How long a setting can be that is text; a longer one is nobody's."""
+"""How many characters a setting can have that is text; no node has a longer one."""
 
 
 class Agreement:
@@ -31,14 +31,14 @@ class Agreement:
         self._theirs: dict[tuple[str, str], Setting] = {}
         """What was last logged, by member and setting."""
 
-    def told(self) -> CompareSettings:
-        """What the others are told."""
+    def message(self) -> CompareSettings:
+        """What each other member is sent."""
         return CompareSettings(dict(self._own))
 
     def compare(self, member: str, settings: Mapping[str, object]) -> None:
-        """Log what a member has that this node has not.
+        """Log the settings of a member that differ from this node's.
 
-        One that either does not know belongs to another version of toystore.
+        A setting that only one of the two has belongs to another version of toystore.
         """
         for name, here in self._own.items():
             there = settings.get(name)

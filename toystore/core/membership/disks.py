@@ -1,9 +1,9 @@
 """Which disk each member runs on, and whether this node's may vote "not found".
 
-A node that lost its data comes back with another disk.  The others remember the one it
-had, because storage keeps what gossip learns of it, and tell the node when it exchanges
-all with them; a disk that is not the one they remember has to be rebuilt first and does
-not vote.  It may vote if nobody remembers another by the time the node has joined.
+A node that lost its data comes back with another disk.  The other members remember the
+disk it had, because their storage saves what gossip learns of it, and send it to the node
+in an exchange.  A disk that is not the one they remember has to be rebuilt first and does
+not vote.  It may vote if no member remembers another by the time the node has joined.
 """
 
 from __future__ import annotations
@@ -15,76 +15,77 @@ from toystore.core.protocol.messages.gossip import MemberState
 
 
 class Disks:
-    """What storage remembers of disks, on gossip's behalf."""
+    """What storage knows of disks, for gossip."""
 
-    __slots__ = ("_kept", "_known", "_outbox", "_settled", "_storage", "_votes")
+    __slots__ = ("_final", "_known", "_outbox", "_saved", "_storage", "_votes")
 
     def __init__(self, node: str, outbox: Outbox) -> None:
         self._storage = Peer(node, STORAGE)
         self._outbox = outbox
         self._known: dict[str, str] = {}
-        self._settled = False
+        self._final = False
+        """Whether no exchange can change any more if this node's disk may vote."""
         self._votes: bool | None = None
-        """What this node's disk was settled as in this life; None if it was not."""
-        self._kept = True
-        """Whether storage has all that it was told; its disk may have been full."""
+        """What was confirmed in this run; None if nothing was."""
+        self._saved = True
+        """Whether storage has all that it was sent; its disk may have been full."""
 
-    def ask(self) -> None:
-        """Ask storage what it remembers."""
+    def fetch(self) -> None:
+        """Ask storage what it knows."""
         self._outbox.send(self._storage, LoadDisks())
 
-    def check(self) -> None:
-        """Ask whether storage has kept what it was told, unless that is known."""
-        if not self._kept:
-            self.ask()
-
-    def confirm(self, reply: LoadDisksReply) -> None:
-        """Storage has answered: tell it again what it has not kept."""
-        kept = dict(reply.known)
-        self._kept = True
-        for name, disk in self._known.items():
-            if kept.get(name) != disk:
-                self._tell(SaveDisk(name, disk))
-        if self._votes is not None and (reply.settled, reply.votes) != (True, self._votes):
-            self._tell(SettleDisk(self._votes))
-
-    def _tell(self, fact: SaveDisk | SettleDisk) -> None:
-        self._kept = False
-        self._outbox.send(self._storage, fact)
-
-    def load(self, reply: LoadDisksReply) -> None:
-        """Storage has answered."""
+    def start(self, reply: LoadDisksReply) -> None:
+        """Storage has answered for the first time."""
         self._known = dict(reply.known)
-        self._settled = reply.settled
+        self._final = reply.settled
+
+    def fetch_if_unsaved(self) -> None:
+        """Ask storage whether it has saved what it was sent, unless it is known to have."""
+        if not self._saved:
+            self.fetch()
+
+    def send_unsaved(self, reply: LoadDisksReply) -> None:
+        """Storage has answered again: send once more what it has not saved."""
+        saved = dict(reply.known)
+        self._saved = True
+        for name, disk in self._known.items():
+            if saved.get(name) != disk:
+                self._save(SaveDisk(name, disk))
+        if self._votes is not None and (reply.settled, reply.votes) != (True, self._votes):
+            self._save(SettleDisk(self._votes))
 
     def known(self, name: str) -> str:
-        """The disk that a member was last known with, be it in an earlier life; or ""."""
+        """The last known disk of a member, even if it is of an earlier run; or ""."""
         return self._known.get(name, "")
 
     def learn(self, state: MemberState) -> None:
         """Remember durably which disk a member runs on."""
         if state.disk and self._known.get(state.name) != state.disk:
             self._known[state.name] = state.disk
-            self._tell(SaveDisk(state.name, state.disk))
+            self._save(SaveDisk(state.name, state.disk))
 
     def accept(self) -> None:
-        """This node has joined and nobody knew it with another disk: its own may vote.
+        """This node has joined and no member knew it with another disk: its own may vote.
 
-        That is not the last word, because a seed that joined alone had nobody to tell it.
+        `replace` may still follow, because a seed that joined alone had no member to ask.
         """
-        if not self._settled:
-            self._settle(votes=True)
+        if not self._final:
+            self._confirm(votes=True)
 
     def replace(self, own: str, before: str) -> None:
-        """The cluster knew this node with disk ``before``, and what that held is not here.
+        """The members knew this node with disk ``before``, and its data is not on this one.
 
-        A disk settled in an earlier life is not doubted again.
+        Nothing changes for a disk that was confirmed in an earlier run.
         """
-        if not self._settled:
-            self._settled = True
+        if not self._final:
+            self._final = True
             self._outbox.log("disk.replaced", disk=own, before=before)
-            self._settle(votes=False)
+            self._confirm(votes=False)
 
-    def _settle(self, *, votes: bool) -> None:
+    def _confirm(self, *, votes: bool) -> None:
         self._votes = votes
-        self._tell(SettleDisk(votes))
+        self._save(SettleDisk(votes))
+
+    def _save(self, fact: SaveDisk | SettleDisk) -> None:
+        self._saved = False
+        self._outbox.send(self._storage, fact)

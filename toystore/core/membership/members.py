@@ -39,7 +39,7 @@ def merge(known: MemberState, received: MemberState) -> MemberState:
 
     The disk is that of the higher incarnation; a known one fills an unknown one.  Two
     disks at one incarnation come from two runs of the member: the known one stays, so
-    that the member sees it and moves to a higher incarnation (see `Swim`).
+    that the member sees it and moves to a higher incarnation (see `OwnState`).
     """
     winner = received if beats(received, known) else known
     if received.incarnation > known.incarnation:
@@ -52,16 +52,19 @@ def merge(known: MemberState, received: MemberState) -> MemberState:
 class Members:
     """The rows of the listed members; each change of a row is queued as an update."""
 
-    __slots__ = ("_names", "_states", "_updates")
+    __slots__ = ("_names", "_states", "_updates", "changed")
 
     def __init__(self, names: Iterable[str]) -> None:
         """``names``: the member list; a name that is not on it is never accepted."""
+        self.changed = False
+        """Whether this node's other actors have yet to be informed of the table."""
         self._names = dict.fromkeys(names)
         self._states: dict[str, MemberState] = {}
         self._updates = Updates()
 
     def put(self, state: MemberState) -> None:
         """Set what is known of a member, and queue it as an update."""
+        self.changed = True
         self._states[state.name] = state
         self._updates.add(state.name)
 

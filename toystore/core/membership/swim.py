@@ -1,30 +1,30 @@
-"""SWIM: who is a member, who is alive, and which disk each runs on.
+"""SWIM: which nodes are members, which are alive, and which disk each runs on.
 
 After Das, Gupta and Motivala, *SWIM: Scalable Weakly-consistent Infection-style Process
-Group Membership Protocol* (DSN 2002).  The life of a node, as this machine sees it:
+Group Membership Protocol* (DSN 2002).  `Swim` is the gossip actor's machine.  It passes
+each message and timer to the part that it concerns, and merges what it learns into the
+member table:
 
-    loading --LoadDisksReply--> joining --ExchangeReply--> joined --Leave--> left
+    Swim                 messages, timers, links; merges states into the table
+     |- Lifecycle        starting, joining, joined, left           (lifecycle.py)
+     |- Joining          fetches the known disks, asks the seeds   (joining.py)
+     |- FailureDetector  probes, suspects, declares dead           (probing.py)
+     |- Members          which state replaces which                (members.py)
+     |- OwnState         this node's own row; refutes              (own_state.py)
+     |- Exchanges        compares the whole table with a member    (exchanges.py)
+     |- Peers            sends; updates are attached               (peers.py)
+     |- Disks            which disk each member had                (disks.py)
+     '- Agreement        whether all are configured alike          (agreement.py)
 
-*Joining* asks one seed after the other for all it knows (push-pull).  A seed whose
-fellow seeds are all silent joins alone: somebody must be the first.
+It learns which members are alive from its failure detector, and from the updates on the
+messages of the other members.  A member that is suspected or declared dead is sent that
+state, and refutes by raising its incarnation.  A process that was stalled (a deadline was
+served very late) suspects no member for it.
 
-*Joined*, it hears who is alive, and tells: from the failure detector, which probes the
-members and accuses whoever is silent, and from the others, by the updates on their
-messages.  All is exchanged now and then with some member, be it dead, and at once with a
-doubted one whose link comes up: that heals splits.  The accused is told, and refutes by
-raising its incarnation.  A node that was held up itself (a deadline served very late)
-accuses nobody.
-
-    Swim                 joins, exchanges, learns, refutes, leaves
-     |- FailureDetector  pings, suspects, gives up            (probing.py)
-     |- Members          who beats whom, and what is news     (members.py)
-     |- Peers            speaks; the news rides along         (peers.py)
-     |- Disks            which disk a member had, for good    (disks.py)
-     '- Agreement        whether all are configured alike     (agreement.py)
-
-Beyond the paper, so that at 10% loss no refutation comes too late: a suspect is sent its
-suspicion and answers its accuser directly, each message to a doubted member begins with
-the doubt, and whoever hears an accusation that was refuted spreads the refutation anew.
+Beyond the paper, so that a refutation comes in time even if 10% of the messages are lost: a
+member is sent its suspicion, and answers the sender directly; each message to a member that
+is not alive begins with its state; and a node that receives a suspicion which was refuted
+spreads the refutation again.
 """
 
 from __future__ import annotations
@@ -34,9 +34,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from toystore.core.membership.agreement import Agreement, Setting
 from toystore.core.membership.disks import Disks
+from toystore.core.membership.exchanges import Exchanges
+from toystore.core.membership.joining import Joining
+from toystore.core.membership.lifecycle import Input, Lifecycle, State
 from toystore.core.membership.members import Members, beats, merge
+from toystore.core.membership.own_state import OwnState
 from toystore.core.membership.peers import Peers
 from toystore.core.membership.probing import FailureDetector
+from toystore.core.membership.timers import Timer, Timers
 from toystore.core.protocol.address import Address, Peer
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages import Message
@@ -85,45 +90,63 @@ class Swim:
         outbox: Outbox,
         chance: random.Random,
     ) -> None:
-        """``members``: every listed name, this node's included; nobody else is accepted.
+        """``members``: every listed name, this node's included; no other is accepted.
 
-        ``shared``: what all nodes should have set alike, by its name.
+        ``shared``: the settings that should be the same on all nodes, by name.
 
-        Raises ValueError if ``node`` is not among them.
+        Raises ValueError if ``node`` is not among the members.
         """
         if node not in members:
             raise ValueError(f"node {node!r} is not on the member list: {', '.join(members)}")
         self.refused: str | None = None
-        """Why the others would not have this node; it never joined, and should stop."""
+        """Why a member refused this node before it joined; then the node should stop."""
         self._node = node
-        self._seeds = [seed for seed in seeds if seed != node]
-        self._may_be_first = node in seeds or not self._seeds
         self._settings = settings
         self._outbox = outbox
         self._chance = chance
 
-        self._members = Members(members)
-        self._disks = Disks(node, outbox)
+        self._lifecycle = Lifecycle()
+        self._timers = Timers()
+        self._members = table = Members(members)
+        self._disks = disks = Disks(node, outbox)
         self._agreement = Agreement(shared, outbox)
-        self._peers = Peers(node, self._members, settings, outbox, chance)
+        self._peers = peers = Peers(node, table, settings, outbox, chance)
+        self._own = OwnState(
+            node=node, members=table, disks=disks, peers=peers, settings=settings, outbox=outbox
+        )
+        self._exchanges = Exchanges(
+            node=node, members=table, disks=disks, peers=peers, chance=chance
+        )
+        self._joining = Joining(
+            node=node,
+            seeds=seeds,
+            retry_s=settings.join_retry_s,
+            lifecycle=self._lifecycle,
+            timers=self._timers,
+            members=table,
+            disks=disks,
+            exchanges=self._exchanges,
+            joined=self._on_joined,
+        )
         self._detector = FailureDetector(
             node=node,
-            members=self._members,
-            peers=self._peers,
+            members=table,
+            peers=peers,
             settings=settings,
             chance=chance,
-            set_status=self._accuse,
+            set_status=self._set_status,
         )
-        self._started: float | None = None
-        self._joined = False
-        self._left = False
-        self._changed = False
-        self._seeds_asked = 0
-        self._exchanges = 0
+        self._steps: dict[Timer, Callable[[Now], None]] = {
+            Timer.FETCH_DISKS: self._joining.fetch_disks,
+            Timer.ASK_SEED: self._joining.ask_seed,
+            Timer.EXCHANGE: self._exchange,
+            Timer.SAVE_DISKS: self._save_disks,
+        }
         self._links: set[str] = set()
         self._refusals: dict[str, str] = {}
-        self._doubted_at: dict[str, float] = {}
-        self._timers: dict[Callable[[Now], None], float] = {self._load_disks: 0.0}
+        """The last reason that was logged, by the member that refused this node."""
+        self._suspected_at: dict[str, float] = {}
+        """Since when each suspected or dead member has been suspected."""
 
     # --- the machine --------------------------------------------------------------------
 
@@ -132,7 +155,7 @@ class Swim:
         peer = sender.node if isinstance(sender, Peer) else ""
         match message:
             case LoadDisksReply():
-                self._begin(message, now)
+                self._on_disks(message, now)
             case LinkUp(node):
                 self._on_link_up(node, now)
             case LinkLost(node):
@@ -140,127 +163,100 @@ class Swim:
             case SendFailed():
                 self._detector.on_send_failed(message, now)
             case Leave():
-                self._leave(now)
+                self._leave()
             case _ if self._members.listed(peer):
-                self._hear(message, peer, now)
-        self._flush()
+                self._on_message(message, peer, now)
+        self._announce_changes()
 
     def on_deadline(self, now: Now) -> None:
-        """Probe, suspect, give up, ask and exchange, each as its time has come."""
+        """Serve the failure detector, then the timers that are due."""
         due = self.next_deadline()
         if due is None or due > now.monotonic:
             return
         late_s = now.monotonic - due
-        if self._started is None:
-            self._started = now.monotonic
-        elif late_s > self._settings.stall_s:
+        # The first deadline of a machine is 0.0, which is never late.
+        if due and late_s > self._settings.stall_s:
             self._outbox.log("actor.stalled", late_s=round(late_s, 3))
             self._detector.forgive(late_s)
         self._detector.on_deadline(now)
-        for step in [step for step, due in self._timers.items() if due <= now.monotonic]:
-            step(now)
-        self._flush()
+        for timer in self._timers.due(now.monotonic):
+            self._steps[timer](now)
+        self._announce_changes()
 
     def next_deadline(self) -> float | None:
-        """The earliest of everything that is waited for; None once this node has left."""
-        if self._left:
+        """When something is due, in monotonic seconds; None once this node has left."""
+        if self._lifecycle.state in (State.LEFT, State.STOPPED):
             return None
-        return min((*self._timers.values(), *self._detector.deadlines()), default=None)
+        return min((*self._timers.deadlines(), *self._detector.deadlines()), default=None)
 
     def on_failure(self, now: Now) -> None:
-        """Nobody waits for an answer: a lost ack is what SWIM is made for."""
+        """No caller waits for an answer: SWIM allows for lost messages."""
 
-    def announce(self) -> None:
-        """Tell the other actors of this node what is known, changed or not."""
-        news = MembersChanged(self._joined, self._members.states())
+    def _announce_changes(self) -> None:
+        """Send the other actors of this node the table, if this turn has changed it."""
+        if not self._members.changed:
+            return
+        self._members.changed = False
+        news = MembersChanged(self._lifecycle.has_joined, self._members.states())
         for actor in TOLD_OF_MEMBERS:
             self._outbox.send(Peer(self._node, actor), news)
 
-    def _flush(self) -> None:
-        """Announce what this turn has changed."""
-        if self._changed:
-            self._changed = False
-            self.announce()
-
     # --- joining and leaving ------------------------------------------------------------
 
-    def _load_disks(self, now: Now) -> None:
-        """Ask storage for the disks, until it answers."""
-        self._disks.ask()
-        self._timers[self._load_disks] = now.monotonic + self._settings.join_retry_s
-
-    def _check_disks(self, now: Now) -> None:
-        """See to it, again and again, that storage keeps what it is told of disks."""
-        self._disks.check()
-        self._timers[self._check_disks] = now.monotonic + self._settings.join_retry_s
-
-    def _begin(self, reply: LoadDisksReply, now: Now) -> None:
-        """This node's disk is known: it exists, and begins to join."""
-        if self._timers.pop(self._load_disks, None) is None:
-            self._disks.confirm(reply)
+    def _on_disks(self, reply: LoadDisksReply, now: Now) -> None:
+        """Storage has answered.  Once its disk is known, this node begins to join."""
+        if not self._lifecycle.move(Input.DISKS_FETCHED):
+            self._disks.send_unsaved(reply)
             return
-        self._disks.load(reply)
-        if self._started is None:  # that was the answer to a machine that failed
-            self._started = now.monotonic
-        self._members.put(MemberState(self._node, MemberStatus.ALIVE, 0, reply.own))
-        self._changed = True
-        self._ask_seed(now)
+        self._disks.start(reply)
+        self._own.appear(reply.own)
+        self._joining.begin(now)
 
-    def _ask_seed(self, now: Now) -> None:
-        """Exchange with the next seed that has not answered, one each ``join_retry_s``."""
-        silent = [s for s in self._seeds if not (self._joined and self._members.is_alive(s))]
-        if not self._joined and self._may_be_first and self._seeds_asked >= len(silent):
-            self._join(self._node, now)
-        if not silent:
-            self._timers.pop(self._ask_seed, None)
-            return
-        self._exchange_with(silent[self._seeds_asked % len(silent)])
-        self._seeds_asked += 1
-        self._timers[self._ask_seed] = now.monotonic + self._settings.join_retry_s
-
-    def _join(self, cause: str, now: Now) -> None:
-        """This node is one of them now, through ``cause``; probing begins."""
-        assert self._started is not None
-        self._joined = self._changed = True
+    def _on_joined(self, cause: str, now: Now) -> None:
+        """This node is a member now, through the member ``cause``; probing begins."""
+        self._members.changed = True  # `MembersChanged.joined` is another.
         self._outbox.log(
             "member.joined",
             members=len(self._members.states()),
-            took_s=round(now.monotonic - self._started, 3),
+            took_s=round(self._joining.took_s(now), 3),
             cause=cause,
         )
         self._disks.accept()
-        if cause != self._node:
-            self._timers.pop(self._ask_seed, None)
         self._detector.start(now)
         first_s = self._chance.uniform(0, self._settings.exchange_period_s)
-        self._timers[self._exchange] = now.monotonic + first_s
-        self._check_disks(now)
+        self._timers.set(Timer.EXCHANGE, now.monotonic + first_s)
+        self._save_disks(now)
         for name in sorted(self._links):
             self._on_link_up(name, now)
 
-    def _leave(self, now: Now) -> None:
-        """Say goodbye; a node that does not know its disk yet was never there."""
-        own = self._members.get(self._node)
-        if own is not None and not self._left:
-            own = own._replace(status=MemberStatus.LEFT)
-            self._members.put(own)
-            self._changed = True
-            self._note(own, "leave", now)
-            self._peers.announce_leave()
-        self._left = True
-        self._timers.clear()  # Storage's answer, if it is still awaited, comes too late.
+    def _leave(self) -> None:
+        """Announce that this node leaves, unless the others do not know of it yet."""
+        if self._lifecycle.move(Input.LEAVE):
+            self._timers.stop_all()
+            if self._lifecycle.state is State.LEFT:
+                self._own.leave()
 
-    # --- what peers send ----------------------------------------------------------------
+    # --- timers -------------------------------------------------------------------------
 
-    def _hear(self, message: Message, peer: str, now: Now) -> None:
-        """A listed member speaks.  Until its disk is known, this node is not there."""
+    def _exchange(self, now: Now) -> None:
+        self._exchanges.start_with_any()
+        self._timers.set(Timer.EXCHANGE, now.monotonic + self._settings.exchange_period_s)
+
+    def _save_disks(self, now: Now) -> None:
+        self._disks.fetch_if_unsaved()
+        self._timers.set(Timer.SAVE_DISKS, now.monotonic + self._settings.join_retry_s)
+
+    # --- messages of other members ------------------------------------------------------
+
+    def _on_message(self, message: Message, peer: str, now: Now) -> None:
+        """A listed member has sent ``message``."""
         if isinstance(message, Refused):
             self._on_refused(message, peer)
             return
         if isinstance(message, CompareSettings):
             self._agreement.compare(peer, message.settings)
             return
-        if self._members.get(self._node) is None:
+        if self._lifecycle.state in (State.STARTING, State.STOPPED):
             return
         match message:
             case Gossip(updates):
@@ -269,144 +265,112 @@ class Swim:
                 self._learn_all(message.updates, peer, now)
                 self._detector.receive(message, peer, now)
             case Exchange(request, members):
-                self._answer_exchange(request, members, peer, now)
+                about_it = self._exchanges.knowledge_of(peer)
+                self._learn_table(members, peer, now)
+                self._exchanges.answer(request, peer, about_it)
             case ExchangeReply(_, members):
-                self._learn_exchanged(members, peer, now)
-                if not (self._joined or self._left):
-                    self._join(peer, now)
+                self._learn_table(members, peer, now)
+                if self._lifecycle.move(Input.TABLE_RECEIVED):
+                    self._timers.stop(Timer.ASK_SEED)
+                    self._on_joined(peer, now)
 
     def _on_refused(self, message: Refused, peer: str) -> None:
-        """A member says that this node does not belong there; noted once."""
+        """A member says that this node does not belong there; logged once."""
         if self._refusals.get(peer) != message.text:
             self._refusals[peer] = message.text
             self._outbox.log("member.refused", member=peer, reason=message.text)
-        if not self._joined:
+        if not self._lifecycle.has_joined:
             self.refused = message.text
-
-    # --- exchanges ----------------------------------------------------------------------
-
-    def _exchange(self, now: Now) -> None:
-        """Compare everything with some member, be it dead or never heard of."""
-        others = self._members.not_left(self._node)
-        if others:
-            self._exchange_with(self._chance.choice(others))
-        self._timers[self._exchange] = now.monotonic + self._settings.exchange_period_s
-
-    def _exchange_with(self, name: str) -> None:
-        """Send all this node knows."""
-        self._exchanges += 1
-        about_it = self._knowledge_of(name)
-        self._peers.send(name, Exchange(self._exchanges, self._members.states(but=name) + about_it))
-
-    def _answer_exchange(
-        self, request: int, members: tuple[MemberState, ...], peer: str, now: Now
-    ) -> None:
-        """Learn, then tell; but of the peer tell what was known before it spoke.
-
-        So it learns what it has to refute, and which disk it was known with.  That row
-        comes last: when it refutes, the peer has already heard who is alive.
-        """
-        about_it = self._knowledge_of(peer)
-        self._learn_exchanged(members, peer, now)
-        self._peers.send(peer, ExchangeReply(request, self._members.states(but=peer) + about_it))
-
-    def _learn_exchanged(self, members: tuple[MemberState, ...], peer: str, now: Now) -> None:
-        """Learn a whole table.  Who is dead there is suspect here, and so may refute."""
-        self._learn_all(map(self._reprieved, members), peer, now)
-
-    def _reprieved(self, state: MemberState) -> MemberState:
-        """A suspect for a dead member; this node knows of itself what to think of it."""
-        if state.status == MemberStatus.DEAD and state.name != self._node:
-            return state._replace(status=MemberStatus.SUSPECT)
-        return state
-
-    def _knowledge_of(self, name: str) -> tuple[MemberState, ...]:
-        """What is known of one member, if only the disk it had in an earlier life.
-
-        That is no accusation: if it is the disk that it has now, there is nothing to refute.
-        """
-        state = self._members.get(name)
-        if state is not None:
-            return (state,)
-        disk = self._disks.known(name)
-        return (MemberState(name, MemberStatus.ALIVE, 0, disk),) if disk else ()
 
     # --- links --------------------------------------------------------------------------
 
     def _on_link_up(self, node: str, now: Now) -> None:
-        """Compare settings; exchange with who is doubted or unknown: it or this node was away."""
+        """Compare settings; exchange with a member that is unknown or not alive.
+
+        That member or this node has been unreachable.
+        """
         if not self._members.listed(node) or node == self._node:
             return
         if node not in self._links:
-            self._peers.send(node, self._agreement.told())
+            self._peers.send(node, self._agreement.message())
         self._links.add(node)
-        if self._members.get(self._node) is None or self._left:
-            return
-        if not self._members.is_alive(node) if self._joined else node in self._seeds:
-            self._exchange_with(node)
+        match self._lifecycle.state:
+            case State.JOINING:
+                exchanges = self._joining.is_seed(node)
+            case State.JOINED:
+                exchanges = not self._members.is_alive(node)
+            case _:
+                return
+        if exchanges:
+            self._exchanges.start(node)
         self._detector.on_link_up(node, now)
 
     def _on_link_lost(self, node: str, now: Now) -> None:
-        """A member may have gone: have it probed at once."""
+        """A member may be dead: have it probed at once."""
         self._links.discard(node)
-        if self._joined and not self._left and node != self._node:
+        if self._lifecycle.state is State.JOINED and node != self._node:
             self._detector.on_link_lost(node, now)
 
     # --- learning (SWIM section 4.2) ----------------------------------------------------
 
-    def _learn_all(self, updates: Iterable[MemberState], teller: str, now: Now) -> None:
-        """Take in what ``teller`` says of the members."""
+    def _learn_table(self, members: tuple[MemberState, ...], sender: str, now: Now) -> None:
+        """Learn the whole table of ``sender``."""
+        self._learn_all(map(self._exchanges.reprieved, members), sender, now)
+
+    def _learn_all(self, updates: Iterable[MemberState], sender: str, now: Now) -> None:
+        """Learn rows that ``sender`` has sent."""
         for state in updates:
             if not self._members.accepts(state):
                 continue
             if state.name == self._node:
-                self._learn_of_self(state, teller)
+                self._own.learn(state, sender)
             else:
-                self._learn(state, self._cause(state, teller), now)
+                self._learn(state, self._cause(state, sender), now)
 
-    def _cause(self, state: MemberState, teller: str) -> str:
-        """How this node came to know: from the member itself, or by hearsay."""
-        if state.name != teller or state.status != MemberStatus.ALIVE:
-            return f"told by {teller}"
-        return "refuted" if teller in self._doubted_at else "joined"
+    def _cause(self, state: MemberState, sender: str) -> str:
+        """Why this node learns a row: the member itself has sent it, or another has."""
+        if state.name != sender or state.status != MemberStatus.ALIVE:
+            return f"told by {sender}"
+        return "refuted" if sender in self._suspected_at else "joined"
 
-    def _accuse(
+    def _set_status(
         self, name: str, status: MemberStatus, cause: str, now: Now, took_s: float | None = None
     ) -> None:
-        """Hold a member for suspect or dead, in the incarnation that it is known in."""
-        held = self._members.get(name)
-        if held is not None:
-            self._learn(held._replace(status=status), cause, now, took_s)
+        """Suspect a member or declare it dead, in its known incarnation."""
+        known = self._members.get(name)
+        if known is not None:
+            self._learn(known._replace(status=status), cause, now, took_s)
 
-    def _learn(self, heard: MemberState, cause: str, now: Now, took_s: float | None = None) -> None:
-        """Merge a state of another member into the table; spread and note what it changed."""
-        held = self._members.get(heard.name)
-        state = heard if held is None else merge(held, heard)
-        if state == held:
-            if heard.status != MemberStatus.ALIVE and heard.incarnation < held.incarnation:
-                self._members.spread(heard.name)  # The refutation has not reached everyone.
+    def _learn(
+        self, received: MemberState, cause: str, now: Now, took_s: float | None = None
+    ) -> None:
+        """Merge the state of another member into the table; spread and log what has changed."""
+        known = self._members.get(received.name)
+        state = received if known is None else merge(known, received)
+        if state == known:
+            if received.status != MemberStatus.ALIVE and received.incarnation < known.incarnation:
+                self._members.spread(known.name)  # The sender does not know the refutation.
             return
         self._members.put(state)
-        self._changed = True
         self._disks.learn(state)
-        self._detector.follow(held, state, now)
-        doubted = state.status != MemberStatus.ALIVE
-        if held is None or held.status != state.status or (doubted and beats(state, held)):
-            self._note(state, cause, now, took_s)
+        self._detector.follow(known, state, now)
+        not_alive = state.status != MemberStatus.ALIVE
+        if known is None or known.status != state.status or (not_alive and beats(state, known)):
+            self._log(state, cause, now, took_s)
 
-    def _note(self, state: MemberState, cause: str, now: Now, took_s: float | None = None) -> None:
-        """Log a change of status, with how long the member was doubted before it.
+    def _log(self, state: MemberState, cause: str, now: Now, took_s: float | None) -> None:
+        """Log a change of status, and for how long the member was suspected before.
 
-        What is said against a new incarnation is logged too, though the status is the same:
-        no node tells anybody what is not in its own log.
+        A suspicion of a higher incarnation is logged too, though the status is the same:
+        no node sends another what is not in its own log.
         """
-        doubted_at = self._doubted_at.get(state.name)
-        if took_s is None and doubted_at is not None:
-            took_s = now.monotonic - doubted_at
+        suspected_at = self._suspected_at.get(state.name)
+        if took_s is None and suspected_at is not None:
+            took_s = now.monotonic - suspected_at
         if state.status in (MemberStatus.SUSPECT, MemberStatus.DEAD):
-            self._doubted_at.setdefault(state.name, now.monotonic)
+            self._suspected_at.setdefault(state.name, now.monotonic)
         else:
-            self._doubted_at.pop(state.name, None)
+            self._suspected_at.pop(state.name, None)
         self._outbox.log(
             _EVENT_OF[MemberStatus(state.status)],
             member=state.name,
@@ -414,37 +378,3 @@ class Swim:
             cause=cause,
             took_s=None if took_s is None else round(took_s, 3),
         )
-
-    # --- what others say of this node ---------------------------------------------------
-
-    def _learn_of_self(self, heard: MemberState, teller: str) -> None:
-        """Contradict what is wrong (refute), and never fall behind one's own earlier life.
-
-        An accusation of a lower incarnation has been refuted already; whoever still
-        repeats it has not heard, so the refutation is spread again.
-        """
-        own = self._members.get(self._node)
-        assert own is not None
-        other_disk = heard.disk not in ("", own.disk)
-        if other_disk:
-            self._disks.replace(own.disk, heard.disk)
-        if self._left:
-            return
-        wrong = heard.status != MemberStatus.ALIVE or other_disk
-        if wrong and heard.incarnation >= own.incarnation:
-            status = MemberStatus(heard.status).name.lower()
-            cause = f"{'another disk' if other_disk else status}, told by {teller}"
-            self._refute(own._replace(incarnation=heard.incarnation + 1), cause, teller)
-        elif wrong:
-            self._members.spread(self._node)
-        elif heard.incarnation > own.incarnation:
-            self._members.put(own._replace(incarnation=heard.incarnation))
-            self._changed = True
-
-    def _refute(self, own: MemberState, cause: str, teller: str) -> None:
-        """Say at once, to the teller first, above what was said: this node is alive."""
-        self._members.put(own)
-        self._changed = True
-        self._outbox.log("member.refuted", incarnation=own.incarnation, cause=cause)
-        some = self._peers.some(self._settings.indirect_probes, but=teller)
-        self._peers.send_updates(teller, *some)

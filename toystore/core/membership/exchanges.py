@@ -1,0 +1,74 @@
+"""Exchanges: two members compare all they know (push-pull anti-entropy of the member table).
+
+A node exchanges with a seed to join, with a random member every ``exchange_period_s``, and
+with a suspected, dead or unknown member when its link comes up.  The random member may be
+dead, or may never have sent a message: so the two halves of a split find each other again.
+"""
+
+from __future__ import annotations
+
+import random
+
+from toystore.core.membership.disks import Disks
+from toystore.core.membership.members import Members
+from toystore.core.membership.peers import Peers
+from toystore.core.protocol.messages.codes import MemberStatus
+from toystore.core.protocol.messages.gossip import Exchange, ExchangeReply, MemberState
+
+
+class Exchanges:
+    """Sends this node's table; what it receives is for `Swim` to learn."""
+
+    __slots__ = ("_chance", "_disks", "_members", "_node", "_peers", "_request")
+
+    def __init__(
+        self, *, node: str, members: Members, disks: Disks, peers: Peers, chance: random.Random
+    ) -> None:
+        self._node = node
+        self._members = members
+        self._disks = disks
+        self._peers = peers
+        self._chance = chance
+        self._request = 0
+
+    def start(self, name: str) -> None:
+        """Send a member all this node knows, and ask for all it knows."""
+        self._request += 1
+        members = self._members.states(but=name) + self.knowledge_of(name)
+        self._peers.send(name, Exchange(self._request, members))
+
+    def start_with_any(self) -> None:
+        """Exchange with a random member that has not left."""
+        others = self._members.not_left(self._node)
+        if others:
+            self.start(self._chance.choice(others))
+
+    def answer(self, request: int, name: str, about_it: tuple[MemberState, ...]) -> None:
+        """Send a member all this node knows.
+
+        ``about_it``: what was known of the member before its `Exchange` was learned.  So it
+        learns what it has to refute, and which disk it was known with.  That row comes last:
+        when the member refutes, it already knows which members are alive.
+        """
+        members = self._members.states(but=name) + about_it
+        self._peers.send(name, ExchangeReply(request, members))
+
+    def knowledge_of(self, name: str) -> tuple[MemberState, ...]:
+        """What is known of one member, even if it is only the disk of an earlier run.
+
+        With that disk it is called alive: if it still has the disk, it has nothing to refute.
+        """
+        state = self._members.get(name)
+        if state is not None:
+            return (state,)
+        disk = self._disks.known(name)
+        return (MemberState(name, MemberStatus.ALIVE, 0, disk),) if disk else ()
+
+    def reprieved(self, state: MemberState) -> MemberState:
+        """A received row of a dead member, as one of a suspected member, which may refute.
+
+        The row of this node is not changed: it refutes what is wrong in it.
+        """
+        if state.status == MemberStatus.DEAD and state.name != self._node:
+            return state._replace(status=MemberStatus.SUSPECT)
+        return state
