@@ -1,4 +1,4 @@
-"""Hand-off, told as stories; then a seeded run in which everything that can be lost is."""
+"""Hand-off: when it counts, what it delivers, and what a failure changes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,26 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from handoff_scene import (
+    HOME,
+    HOUR_US,
+    INTERNAL,
+    OK,
+    REFUSED,
+    SETTINGS,
+    START_US,
+    SUPERSEDED,
+    Node,
+    drop_of,
+    hint,
+)
 
-from toystore.core.data.record import digest_of, pack_record, stamp_of
+from toystore.core.data.record import pack_record
 from toystore.core.data.stamp import pack_stamp
-from toystore.core.protocol.address import GOSSIP, STORAGE, Address, Peer
+from toystore.core.protocol.address import STORAGE, Peer
 from toystore.core.protocol.events import EVENTS
-from toystore.core.protocol.machine import Event, Now, Outbox
-from toystore.core.protocol.messages.codes import MemberStatus, ReplicaStatus
-from toystore.core.protocol.messages.gossip import MemberState
+from toystore.core.protocol.machine import Event
+from toystore.core.protocol.messages.codes import MemberStatus
 from toystore.core.protocol.messages.hints import (
     CountHints,
     CountHintsReply,
@@ -30,115 +42,9 @@ from toystore.core.protocol.messages.local import (
     Leave,
     LinkLost,
     LinkUp,
-    MembersChanged,
     SendFailed,
 )
-from toystore.core.protocol.messages.replica import WriteReplica
-from toystore.core.protocol.settings import HandoffSettings
 from toystore.core.repair.handoff import Handoff
-from toystore.core.storage.layout import RECORD
-from toystore.core.storage.storage import Storage
-from toystore.engines.memory import MemoryEngine
-
-OK, SUPERSEDED = int(ReplicaStatus.OK), int(ReplicaStatus.SUPERSEDED)
-REFUSED, INTERNAL = int(ReplicaStatus.REFUSED), int(ReplicaStatus.INTERNAL)
-HOME = Peer("n1", STORAGE)
-HOUR_US = 3_600_000_000
-START_US = 1_700_000_000_000_000
-SETTINGS = HandoffSettings()
-
-Hint = tuple[bytes, bytes]
-
-
-def hint(key: str, time_us: int = 1) -> Hint:
-    record = pack_record(pack_stamp(time_us, 0, b"minter--"), "default", key.encode(), b"value")
-    return digest_of("default", key.encode()), record
-
-
-def drop_of(*hints: Hint) -> tuple[Hint, ...]:
-    return tuple((digest, stamp_of(record)) for digest, record in hints)
-
-
-class Node:
-    """A machine, its outbox and a clock that the test winds."""
-
-    def __init__(self) -> None:
-        self.out = Outbox()
-        self.machine = Handoff(
-            node="n1", settings=SETTINGS, outbox=self.out, chance=random.Random(1)
-        )
-        self.seconds = 100.0
-        self.wall_us = START_US
-        self.taken: list[tuple[Address, Any]] = []
-        """What `retries_until_taken` saw sent."""
-
-    @property
-    def now(self) -> Now:
-        return Now(self.seconds, self.wall_us)
-
-    def told(self, message: Any, sender: Address = HOME) -> None:
-        self.machine.receive(message, sender, self.now)
-
-    def member(self, name: str, status: MemberStatus) -> None:
-        state = MemberState(name, int(status), 1, "")
-        self.told(MembersChanged(True, (state,)), Peer("n1", GOSSIP))
-
-    def wait(self, seconds: float) -> None:
-        """Let time pass, serving every deadline on it punctually."""
-        end = self.seconds + seconds
-        while (due := self.machine.next_deadline()) is not None and due <= end:
-            self.seconds = max(self.seconds, due)
-            self.machine.on_deadline(self.now)
-        self.seconds = end
-
-    def sent(self) -> list[tuple[Address, Any]]:
-        """Everything sent since the last call, without the counts."""
-        sends = [(to, message) for to, queue in self.out.sends.items() for message in queue]
-        self.out.sends.clear()
-        return [(to, message) for to, message in sends if not isinstance(message, CountHints)]
-
-    def counts(self) -> int:
-        """How many counts were asked for since the outbox was last emptied."""
-        queue = self.out.sends.pop(HOME, [])
-        return sum(isinstance(message, CountHints) for message in queue)
-
-    def events(self) -> list[Event]:
-        events, self.out.events[:] = list(self.out.events), []
-        return events
-
-    def names(self) -> list[str]:
-        return [event.name for event in self.events()]
-
-    # The way to the middle of a delivery.
-
-    def with_owner(self, name: str = "n2") -> Node:
-        self.member(name, MemberStatus.ALIVE)
-        self.told(LinkUp(name))
-        self.sent()
-        return self
-
-    def taking(self, *owners: str) -> Node:
-        owners = owners or ("n2",)
-        for owner in owners:
-            self.with_owner(owner)
-        self.told(CountHintsReply(tuple((owner, 3, 300, START_US) for owner in owners)))
-        return self
-
-    def delivering(self, *hints: Hint, owner: str = "n2") -> DeliverHints:
-        self.taking(owner)
-        self.sent()
-        self.told(TakeHintsReply(owner, hints))
-        [(to, message)] = self.sent()
-        assert to == Peer(owner, STORAGE)
-        assert isinstance(message, DeliverHints)
-        return message
-
-    def dropping(self, *hints: Hint) -> DropHints:
-        request = self.delivering(*hints).request
-        self.told(DeliverHintsReply(request, (OK,) * len(hints)), Peer("n2", STORAGE))
-        [(_, message)] = self.sent()
-        assert isinstance(message, DropHints)
-        return message
 
 
 @pytest.fixture
@@ -569,149 +475,3 @@ def test_leave_ends_it_all(node: Node) -> None:
     node.told(CountHintsReply((("n2", 1, 100, START_US),)))
     node.machine.on_deadline(node.now)
     assert node.out.sends == {}
-
-
-# --- everything that can be lost is -----------------------------------------------------
-
-
-class Disk:
-    """The storage machine of one node, and what it answers."""
-
-    def __init__(self, node: str) -> None:
-        self.store = MemoryEngine()
-        self.out = Outbox()
-        self.machine = Storage(
-            store=self.store,
-            node=node,
-            hint_bytes_max=1 << 20,
-            outbox=self.out,
-            chance=random.Random(1),
-        )
-
-    def ask(self, message: Any, now: Now) -> Any:
-        asker = Peer("n1", "handoff")
-        self.machine.receive(message, asker, now)
-        [answer] = self.out.sends.pop(asker)
-        return answer
-
-    def stamp(self, digest: bytes) -> bytes:
-        """Of the record that it has as its own; b"" if it has none."""
-        record = self.store.get(RECORD + digest)
-        return b"" if record is None else stamp_of(record)
-
-
-class Weather:
-    """A holder and an owner, a network that loses, doubles and delays, and an owner that dies."""
-
-    def __init__(self, seed: int) -> None:
-        self.chance = random.Random(seed)
-        self.node = Node()
-        self.node.machine = Handoff(
-            node="n1",
-            settings=HandoffSettings(batch_bytes=200, reply_timeout_s=1.0, retry_s=0.5),
-            outbox=self.node.out,
-            chance=self.chance,
-        )
-        self.home, self.owner = Disk("n1"), Disk("n2")
-        self.owner_up = False
-        self.rough = True
-        self.tried: dict[bytes, bytes] = {}
-        """The highest stamp that was ever hinted, by digest."""
-        self.wire: list[tuple[Address, Any]] = []
-        """Receiver and message, on their way; whoever is no storage is the machine."""
-        self.late: list[tuple[Address, Any]] = []
-        """Doubles that come when nobody expects them any more."""
-
-    def run(self, steps: int) -> None:
-        """Time passes, and some of what is on its way arrives, in any order."""
-        for _ in range(steps):
-            if self.rough:
-                self.change()
-            self.node.wait(self.chance.uniform(0, 0.4))
-            self.collect()
-            if self.late and self.chance.random() < 0.3:
-                self.wire.append(self.late.pop(self.chance.randrange(len(self.late))))
-            self.chance.shuffle(self.wire)
-            some = self.chance.randint(0, len(self.wire)) if self.rough else len(self.wire)
-            arriving, self.wire = self.wire[:some], self.wire[some:]
-            for receiver, message in arriving:
-                self.arrive(receiver, message)
-
-    def change(self) -> None:
-        """The owner dies or revives, and writes reach it or, as hints, its holder."""
-        if self.chance.random() < 0.05:
-            self.set_owner(not self.owner_up)
-        digest, record = hint(f"key{self.chance.randrange(20)}", self.chance.randrange(1, 1000))
-        if self.owner_up and self.chance.random() < 0.1:
-            self.owner.ask(WriteReplica(1, digest, record, None), self.node.now)
-        elif self.chance.random() < 0.3:
-            self.home.ask(WriteReplica(1, digest, record, "n2"), self.node.now)
-            self.tried[digest] = max(self.tried.get(digest, b""), stamp_of(record))
-
-    def set_owner(self, up: bool) -> None:
-        """The two signs of life come in any order, and while it is rough not always both."""
-        self.owner_up = up
-        link: Any = LinkUp("n2") if up else LinkLost("n2")
-        status = MemberStatus.ALIVE if up else MemberStatus.DEAD
-        signs = [link, MembersChanged(True, (MemberState("n2", int(status), 1, ""),))]
-        self.chance.shuffle(signs)
-        for sign in signs:
-            if not self.rough or self.chance.random() < 0.8:
-                self.node.told(sign)
-
-    def collect(self) -> None:
-        for to, queue in self.node.out.sends.items():
-            for message in queue:
-                self.post(to, message)
-        self.node.out.sends.clear()
-
-    def post(self, receiver: Address, message: Any) -> None:
-        copies = self.chance.choice([0, 1, 1, 1, 1, 1, 1, 2]) if self.rough else 1
-        self.wire += [(receiver, message)] * copies
-        if self.rough and self.chance.random() < 0.3:
-            self.late.append((receiver, message))
-
-    def arrive(self, receiver: Address, message: Any) -> None:
-        """Storages answer with the address they answer from; the rest is the machine's."""
-        match message:
-            case DeliverHints():
-                if self.owner_up:
-                    self.post(Peer("n2", "handoff"), self.delivered(message))
-            case CountHints() | TakeHints() | DropHints():
-                if isinstance(message, DropHints):
-                    self.check_that_the_owner_holds(message)
-                self.post(Peer("n1", "handoff"), self.home.ask(message, self.node.now))
-            case _:
-                assert isinstance(receiver, Peer)
-                self.node.told(message, Peer(receiver.node, STORAGE))
-                self.collect()
-
-    def delivered(self, message: DeliverHints) -> DeliverHintsReply:
-        """What the owner says; in rough weather it has no room for some."""
-        refused = {
-            digest for digest, _ in message.hints if self.rough and self.chance.random() < 0.1
-        }
-        taken = tuple(one for one in message.hints if one[0] not in refused)
-        said = iter(self.owner.ask(DeliverHints(0, taken), self.node.now).statuses)
-        statuses = tuple(
-            REFUSED if digest in refused else next(said) for digest, _ in message.hints
-        )
-        return DeliverHintsReply(message.request, statuses)
-
-    def check_that_the_owner_holds(self, message: DropHints) -> None:
-        for digest, stamp in message.delivered:
-            assert self.owner.stamp(digest) >= stamp, "to be dropped, but the owner has it not"
-
-
-@pytest.mark.parametrize("seed", range(40))
-def test_whatever_is_lost_every_hint_arrives_and_none_is_dropped_before(seed: int) -> None:
-    weather = Weather(seed)
-    weather.run(300)
-    assert weather.tried
-    weather.rough = False
-    weather.set_owner(False)
-    weather.set_owner(True)
-    weather.run(200)
-    assert weather.home.ask(CountHints(), weather.node.now).counts == ()
-    for digest, stamp in weather.tried.items():
-        assert weather.owner.stamp(digest) >= stamp

@@ -33,6 +33,7 @@ from toystore.core.protocol.messages.replica import (
     WriteReplicaReply,
 )
 from toystore.core.repair.handoff import Handoff
+from toystore.core.repair.pauses import Pauses
 from toystore.core.requests import reading
 from toystore.core.requests.coordinator import Coordinator
 from toystore.core.requests.quorum import verdict
@@ -64,19 +65,13 @@ def hints_are_dropped_once_sent(patch: Patch) -> None:
 
 
 def refused_hints_are_dropped(patch: Patch) -> None:
-    patch.setattr("toystore.core.repair.handoff._SAFE", tuple(ReplicaStatus))
+    patch.setattr("toystore.core.repair.delivery._SAFE", tuple(ReplicaStatus))
 
 
 def handoff_gives_up_after_one_failure(patch: Patch) -> None:
-    pause = Handoff._pause
-
-    def faulty(self: Any, owner: str, cause: str, now: Any, kind: str = "") -> None:
-        pause(self, owner, cause, now, kind)
-        self._paused_until[owner] = float("inf")
-
-    patch.setattr(Handoff, "_pause", faulty)
-    patch.setattr(Handoff, "_forgive", lambda self, owner: None)
-    patch.setattr(Handoff, "_welcome", lambda self, nodes, now: None)
+    patch.setattr(Pauses, "_length_s", lambda self, failures: float("inf"))
+    patch.setattr(Pauses, "end", lambda self, owner: None)
+    patch.setattr(Handoff, "_count_for", lambda self, nodes, now: None)
 
 
 def a_fallback_keeps_a_hint_as_a_record_of_its_own(patch: Patch) -> None:

@@ -1,37 +1,28 @@
-"""The hand-off machine: hints go home when their owner is alive again (Dynamo 4.6).
+"""The hand-off machine: hints are delivered when their owner is alive again (Dynamo 4.6).
 
-The hints themselves are storage's; this machine asks for them, carries them over and
-has them forgotten once their owner is known to hold them.  It counts them every
-``retry_s``, and at once when an owner can be reached again; for each owner that has
-hints, is alive and has its link up, one delivery runs, with one batch in flight:
+The hints are kept by storage.  This machine asks for them, sends them to their owner, and
+has them deleted once the owner has stored them.  It counts them every ``retry_s``, and at
+once when an owner can be reached again.  For each owner that has hints, is alive and has its
+link up, one delivery runs, with one batch in flight (`delivery.py` has its states).
 
-    started ──▶ TAKING ── hints ──▶ DELIVERING ── taken by the owner ──▶ DROPPING
-                 │  ▲                                                      │
-                 │  └────────────────── there may be more ─────────────────┘
-                 └── none left ──▶ finished
+A failure ends a delivery, and a later count starts another.  So a hint may be delivered
+twice, which is harmless.  It is deleted only when its owner has answered that it has it or
+something newer, and only if it is still the one that was delivered.
 
-Whatever goes wrong on the way (the owner is no longer alive, its link is lost, somebody
-is silent, hints are refused) ends the delivery, and a later count starts it anew.  So a
-hint may be delivered twice, which is harmless, but it is dropped only when its owner
-said that it holds it or something newer, and only if it is still the one delivered.
-
-The next delivery begins behind the batch over which the last one ended, and comes back to
-it at the end of the queue: what an owner never takes holds up nothing behind it.  While
-nothing is taken at all, each pause is twice as long as the one before, up to a bound, and
-the same cause is logged once.
+The next delivery begins behind the batch over which the last one failed, and comes back to it
+at the end of the queue: a hint that an owner never takes delays none behind it.  How long
+an owner is not tried after a failure is in `pauses.py`.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterable
-from enum import Enum
 
-from toystore.core.data.record import stamp_of
 from toystore.core.protocol.address import STORAGE, Address, Peer
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages import Message
-from toystore.core.protocol.messages.codes import MemberStatus, ReplicaStatus
+from toystore.core.protocol.messages.codes import MemberStatus
 from toystore.core.protocol.messages.gossip import MemberState
 from toystore.core.protocol.messages.hints import (
     CountHints,
@@ -51,18 +42,15 @@ from toystore.core.protocol.messages.local import (
     SendFailed,
 )
 from toystore.core.protocol.settings import HandoffSettings
+from toystore.core.repair.delivery import Delivery, Input, State
+from toystore.core.repair.pauses import LINK_LOST, Pauses
 
-PAUSES_MAX = 16
-"""An owner that takes nothing is tried no more seldom than about every so many ``retry_s``."""
 SLOWEST_BYTES_PER_S = 1024 * 1024
-"""A batch is given this much time on top, for one large hint may be far above a usual batch."""
-_SAFE = (ReplicaStatus.OK, ReplicaStatus.SUPERSEDED)
-"""What an owner says of a hint that may be dropped: it has it, or something newer."""
-_LINK_LOST = "link lost"
+"""A batch is given this much time more, because one large hint may exceed a usual batch."""
 
 
 class Handoff:
-    """Delivers the hints that this node holds to their owners."""
+    """Delivers the hints that this node keeps to their owners."""
 
     def __init__(
         self, *, node: str, settings: HandoffSettings, outbox: Outbox, chance: random.Random
@@ -72,24 +60,21 @@ class Handoff:
         self._out = outbox
         self._chance = chance
         self._storage = Peer(node, STORAGE)
+        self._left = False
         self._alive = {node}
         self._linked = {node}
-        self._deliveries: dict[str, _Delivery] = {}
-        self._paused_until: dict[str, float] = {}
-        self._failures: dict[str, int] = {}
-        """How many deliveries in a row an owner has taken nothing of."""
-        self._causes: dict[str, str] = {}
-        """Why its last delivery ended, as long as that is not over."""
+        self._deliveries: dict[str, Delivery] = {}
+        self._pauses = Pauses(settings.retry_s, chance)
         self._tried: dict[str, bytes] = {}
-        """The digest of the last hint tried in vain: the next delivery begins behind it."""
+        """The digest of the last hint of a batch that failed, by owner."""
         self._warned_at: dict[str, float] = {}
-        self._count_at: float | None = 0.0
-        # A reply to the machine that this one replaces must not match a request of ours.
+        self._count_at = 0.0
+        # A reply to the machine that this one replaces must not match a request of this one.
         self._request = chance.getrandbits(62)
 
     def receive(self, message: Message, sender: Address, now: Now) -> None:
         """Take in one message; after `Leave` there is nothing more to do."""
-        if self._count_at is None:
+        if self._left:
             return
         match message:
             case CountHintsReply():
@@ -99,7 +84,7 @@ class Handoff:
             case DeliverHintsReply():
                 self._delivered(message, sender, now)
             case DropHintsReply():
-                self._dropped(message, now)
+                self._deleted(message, now)
             case MembersChanged():
                 self._members_changed(message.members, now)
             case LinkUp():
@@ -112,32 +97,32 @@ class Handoff:
                 self._leave(now)
 
     def on_deadline(self, now: Now) -> None:
-        """Give up on whoever was silent for too long, and count the hints again."""
+        """End the deliveries whose answer is overdue, and count the hints again."""
         due = self.next_deadline()
         if due is None or due > now.monotonic:
             return
-        # The first count is due since ever, so that it is never late.
+        # The first count is due at 0.0, and is never late.
         if due and now.monotonic - due > self._settings.stall_s:
             self._stalled(now.monotonic - due, now)
         for owner, delivery in list(self._deliveries.items()):
             if delivery.deadline <= now.monotonic:
-                self._pause(owner, f"{delivery.awaited(self._node)} did not answer in time", now)
-        if self._count_at is not None and self._count_at <= now.monotonic:
+                self._fail(owner, f"{delivery.awaits(self._node)} did not answer in time", now)
+        if self._count_at <= now.monotonic:
             self._count(now)
 
     def next_deadline(self) -> float | None:
-        """The next count, or the end of patience with an answer, whichever is sooner."""
-        if self._count_at is None:
+        """When the next count or the first answer is due; None once this node has left."""
+        if self._left:
             return None
         return min([self._count_at, *(one.deadline for one in self._deliveries.values())])
 
     def on_failure(self, now: Now) -> None:
-        """Nobody waits for an answer, and the hints are safe in storage."""
+        """No caller waits for an answer, and the hints are safe in storage."""
 
     # --- one delivery -------------------------------------------------------------------
 
     def _counted(self, message: CountHintsReply, now: Now) -> None:
-        """Start delivering to whoever has hints and can take them."""
+        """Start delivering to each owner that has hints and can take them."""
         for owner, hints, size, oldest_us in message.counts:
             if not hints:
                 continue
@@ -145,167 +130,151 @@ class Handoff:
             if (
                 self._reachable(owner)
                 and owner not in self._deliveries
-                and self._paused_until.get(owner, now.monotonic) <= now.monotonic
+                and self._pauses.is_over(owner, now.monotonic)
             ):
-                delivery = _Delivery(owner, hints, size, self._tried.pop(owner, b""), now)
+                after = self._tried.pop(owner, b"")
+                delivery = Delivery(owner, hints, size, after, now.monotonic)
                 self._deliveries[owner] = delivery
-                if owner not in self._causes:
+                if not self._pauses.fails(owner):
                     self._announce(delivery)
                 self._take(delivery, now)
 
-    def _announce(self, delivery: _Delivery) -> None:
-        """Say that a delivery has begun, or that after some in vain one gets on again."""
+    def _announce(self, delivery: Delivery) -> None:
+        """Log that a delivery has begun, or that the owner takes hints again."""
         if not delivery.announced:
             delivery.announced = True
             self._out.log(
-                "handoff.started", owner=delivery.owner, hints=delivery.hints, bytes=delivery.bytes
+                "handoff.started",
+                owner=delivery.owner,
+                hints=delivery.hints,
+                bytes=delivery.size_bytes,
             )
 
-    def _take(self, delivery: _Delivery, now: Now) -> None:
+    def _take(self, delivery: Delivery, now: Now) -> None:
         """Ask storage for the oldest hints that are left."""
-        delivery.enter(_Step.TAKING, now.monotonic + self._settings.reply_timeout_s)
+        delivery.deadline = now.monotonic + self._settings.reply_timeout_s
         batch_bytes = self._settings.batch_bytes
         self._out.send(self._storage, TakeHints(delivery.owner, batch_bytes, delivery.after))
 
     def _taken(self, message: TakeHintsReply, now: Now) -> None:
         """Send the batch to its owner; an empty one means that all is delivered."""
-        delivery = self._delivery(message.owner, _Step.TAKING)
+        delivery = self._delivery(message.owner, State.TAKING)
         if delivery is None:
             return
-        if not message.hints:
-            if not delivery.after:
-                self._finish(delivery, now)
-                return
+        if message.hints:
+            self._deliver(delivery, message.hints, now)
+        elif delivery.after:
+            delivery.move(Input.QUEUE_END)
             delivery.after = b""
             self._take(delivery, now)
-            return
+        else:
+            self._finish(delivery, now)
+
+    def _deliver(
+        self, delivery: Delivery, hints: tuple[tuple[bytes, bytes], ...], now: Now
+    ) -> None:
+        """Send a batch to its owner."""
+        delivery.move(Input.HINTS)
         self._request += 1
         delivery.request = self._request
-        delivery.batch = message.hints
-        size = sum(len(record) for _, record in message.hints)
-        patience_s = self._settings.reply_timeout_s + size // SLOWEST_BYTES_PER_S
-        delivery.enter(_Step.DELIVERING, now.monotonic + patience_s)
-        self._out.send(Peer(delivery.owner, STORAGE), DeliverHints(self._request, message.hints))
+        delivery.batch = hints
+        size = sum(len(record) for _, record in hints)
+        timeout_s = self._settings.reply_timeout_s + size // SLOWEST_BYTES_PER_S
+        delivery.deadline = now.monotonic + timeout_s
+        self._out.send(Peer(delivery.owner, STORAGE), DeliverHints(self._request, hints))
 
     def _delivered(self, message: DeliverHintsReply, sender: Address, now: Now) -> None:
-        """Have those forgotten that the owner holds; those it refused stay."""
+        """Have the hints deleted that the owner has; those that it refused stay."""
         owner = sender.node if isinstance(sender, Peer) else ""
-        delivery = self._delivery(owner, _Step.DELIVERING)
+        delivery = self._delivery(owner, State.DELIVERING)
         if delivery is None or delivery.request != message.request:
             return
-        safe = {
-            digest: stamp_of(record)
-            for (digest, record), status in zip(delivery.batch, message.statuses, strict=False)
-            if status in _SAFE
-        }
-        delivery.count += len(safe)
-        delivery.batch = tuple(hint for hint in delivery.batch if hint[0] not in safe)
-        if not safe:
-            self._pause_refused(delivery, now)
+        taken = delivery.take_out(message.statuses)
+        if not taken:
+            self._fail_refused(delivery, now)
             return
-        self._causes.pop(owner, None)
+        delivery.move(Input.TAKEN)
+        self._pauses.on_taken(owner)
         self._announce(delivery)
-        delivery.enter(_Step.DROPPING, now.monotonic + self._settings.reply_timeout_s)
-        self._out.send(self._storage, DropHints(owner, tuple(safe.items())))
+        delivery.deadline = now.monotonic + self._settings.reply_timeout_s
+        self._out.send(self._storage, DropHints(owner, taken))
 
-    def _dropped(self, message: DropHintsReply, now: Now) -> None:
-        """Go on with the next batch, unless some of this one were refused."""
-        delivery = self._delivery(message.owner, _Step.DROPPING)
+    def _deleted(self, message: DropHintsReply, now: Now) -> None:
+        """Continue with the next batch, unless hints of this one were refused."""
+        delivery = self._delivery(message.owner, State.DELETING)
         if delivery is None:
             return
         if delivery.batch:
-            self._pause_refused(delivery, now)
+            self._fail_refused(delivery, now)
         else:
+            delivery.move(Input.DELETED)
             self._take(delivery, now)
 
-    def _finish(self, delivery: _Delivery, now: Now) -> None:
-        """Nothing is left for this owner."""
+    def _finish(self, delivery: Delivery, now: Now) -> None:
+        """No hint is left for this owner."""
+        delivery.move(Input.NO_HINTS)
         del self._deliveries[delivery.owner]
-        self._forgive(delivery.owner)
+        self._pauses.end(delivery.owner)
         took_s = round(now.monotonic - delivery.started_at, 6)
         self._out.log("handoff.finished", owner=delivery.owner, hints=delivery.count, took_s=took_s)
 
-    def _pause(self, owner: str, cause: str, now: Now, kind: str = "") -> None:
-        """End the delivery to ``owner``, if one runs, for a while.
+    def _fail(self, owner: str, cause: str, now: Now, kind: str = "") -> None:
+        """End the delivery to ``owner``, if one runs; the next one comes after a pause.
 
-        ``kind``: what the causes have in common that are logged once, or the cause itself.
+        ``kind``: what the causes have in common that are logged once, or "" for the cause.
         """
         delivery = self._deliveries.pop(owner, None)
         if delivery is None:
             return
+        delivery.move(Input.FAILURE)
         if delivery.batch:
             self._tried[owner] = delivery.batch[-1][0]
-        failures = 0 if delivery.count else self._failures.get(owner, 0)
-        self._failures[owner] = failures + 1
-        self._paused_until[owner] = now.monotonic + self._pause_s(failures)
-        if self._causes.get(owner) != (kind or cause):
-            self._causes[owner] = kind or cause
+        delivered = delivery.count > 0
+        if self._pauses.begin(owner, kind or cause, now.monotonic, delivered=delivered):
             self._out.log("handoff.paused", owner=owner, hints=delivery.count, cause=cause)
 
-    def _pause_s(self, failures: int) -> float:
-        """How long to wait after so many others in vain.
-
-        Everyone who holds hints for an owner sends it a batch: they must not fall into step.
-        """
-        times = float(min(2**failures, PAUSES_MAX))
-        return self._settings.retry_s * (times * self._chance.uniform(0.8, 1.2) if failures else 1)
-
-    def _pause_refused(self, delivery: _Delivery, now: Now) -> None:
-        """To go on at once would be too much for an owner whose disk is full."""
+    def _fail_refused(self, delivery: Delivery, now: Now) -> None:
+        """To continue at once would be too much for an owner whose disk is full."""
         cause = f"{delivery.owner} refused {len(delivery.batch)} hints"
-        self._pause(delivery.owner, cause, now, "refused")
+        self._fail(delivery.owner, cause, now, "refused")
 
-    def _forgive(self, owner: str) -> None:
-        """Whatever went wrong before is over."""
-        for memory in (self._paused_until, self._failures, self._causes):
-            memory.pop(owner, None)
-
-    def _delivery(self, owner: str, step: _Step) -> _Delivery | None:
-        """The delivery to ``owner`` if that is its step; a late or doubled reply finds none."""
+    def _delivery(self, owner: str, state: State) -> Delivery | None:
+        """The delivery to ``owner`` in this state; None for a late or repeated reply."""
         delivery = self._deliveries.get(owner)
-        return delivery if delivery is not None and delivery.step is step else None
+        return delivery if delivery is not None and delivery.state is state else None
 
-    # --- who can be reached -------------------------------------------------------------
+    # --- which owners can be reached ----------------------------------------------------
 
     def _members_changed(self, members: Iterable[MemberState], now: Now) -> None:
-        """A suspect is waited for: it may refute, or it may be dead."""
+        """Hints are not sent to a suspected member: it may refute, or it may be dead."""
         back = []
         for name, status, *_ in members:
             if name == self._node:
                 continue
             if status != MemberStatus.ALIVE:
                 self._alive.discard(name)
-                self._pause(name, f"{name} is no longer alive", now)
+                self._fail(name, f"{name} is no longer alive", now)
             elif name not in self._alive:
                 self._alive.add(name)
-                self._forgive(name)
+                self._pauses.end(name)
                 back.append(name)
-        self._welcome(back, now)
+        self._count_for(back, now)
 
     def _link_up(self, node: str, now: Now) -> None:
-        """Gossip may have said so before the link was there.
-
-        A link that is lost over each batch comes back each time: it is waited for as others are.
-        """
-        if node in self._linked:
-            return
-        self._linked.add(node)
-        if self._causes.get(node) != _LINK_LOST:
-            self._forgive(node)
-        elif self._failures[node] == 1:
-            self._paused_until.pop(node, None)
-        else:
-            return
-        self._welcome([node], now)
+        """A link may come up after gossip has called its member alive, or before."""
+        if node not in self._linked:
+            self._linked.add(node)
+            if self._pauses.on_link_up(node):
+                self._count_for([node], now)
 
     def _link_lost(self, node: str, now: Now) -> None:
         """What was in flight may be lost."""
         if node != self._node:
             self._linked.discard(node)
-            self._pause(node, f"the link to {node} is lost", now, _LINK_LOST)
+            self._fail(node, f"the link to {node} is lost", now, LINK_LOST)
 
-    def _welcome(self, nodes: Iterable[str], now: Now) -> None:
-        """Whoever can be reached again need not wait for the next count."""
+    def _count_for(self, nodes: Iterable[str], now: Now) -> None:
+        """Count at once if one of these nodes can be reached again."""
         if any(self._reachable(node) for node in nodes):
             self._count(now)
 
@@ -313,21 +282,21 @@ class Handoff:
         return owner in self._alive and owner in self._linked
 
     def _send_failed(self, failed: SendFailed, now: Now) -> None:
-        """A count that failed is made up for by the next; a batch pauses its delivery."""
+        """A delivery fails with its message; a count is repeated in any case."""
         cause = "overloaded" if failed.overloaded else "unreachable"
         match failed.message:
             case TakeHints(owner=owner):
-                delivery = self._delivery(owner, _Step.TAKING)
+                delivery = self._delivery(owner, State.TAKING)
             case DropHints(owner=owner):
-                delivery = self._delivery(owner, _Step.DROPPING)
+                delivery = self._delivery(owner, State.DELETING)
             case DeliverHints(request=request):
-                delivery = self._delivery(failed.node, _Step.DELIVERING)
+                delivery = self._delivery(failed.node, State.DELIVERING)
                 if delivery is not None and delivery.request != request:
                     return
             case _:
                 return
         if delivery is not None:
-            self._pause(delivery.owner, f"{failed.node} is {cause}", now)
+            self._fail(delivery.owner, f"{failed.node} is {cause}", now)
 
     # --- time ---------------------------------------------------------------------------
 
@@ -337,14 +306,14 @@ class Handoff:
         self._count_at = now.monotonic + self._settings.retry_s * self._chance.uniform(0.8, 1.2)
 
     def _stalled(self, late_s: float, now: Now) -> None:
-        """This process was held up, so the answers may be waiting: accuse nobody."""
+        """This process was stalled, so the answers may be waiting: no delivery fails for it."""
         self._out.log("actor.stalled", late_s=round(late_s, 3))
         for delivery in self._deliveries.values():
             if delivery.deadline <= now.monotonic:
                 delivery.deadline = now.monotonic + self._settings.reply_timeout_s
 
     def _warn_of_age(self, owner: str, hints: int, size: int, oldest_us: int, now: Now) -> None:
-        """Say it once per owner and ``age_warn_s``."""
+        """Log old hints once per owner and ``age_warn_s``."""
         age_s = (now.wall_us - oldest_us) / 1e6
         warn_s = self._settings.age_warn_s
         warned_at = self._warned_at.get(owner)
@@ -354,59 +323,7 @@ class Handoff:
         self._out.log("hint.aged", owner=owner, hints=hints, bytes=size, age_s=round(age_s, 3))
 
     def _leave(self, now: Now) -> None:
-        """The hints stay on disk; the next start of this node goes on with them."""
+        """The hints stay on disk; the next start of this node continues with them."""
         for owner in list(self._deliveries):
-            self._pause(owner, "this node is stopping", now)
-        self._count_at = None
-
-
-class _Step(Enum):
-    """How far a delivery is: each step waits for the reply of its name (see the drawing)."""
-
-    TAKING = "taking"
-    DELIVERING = "delivering"
-    DROPPING = "dropping"
-
-
-class _Delivery:
-    """The hints of one owner on their way."""
-
-    __slots__ = (
-        "after",
-        "announced",
-        "batch",
-        "bytes",
-        "count",
-        "deadline",
-        "hints",
-        "owner",
-        "request",
-        "started_at",
-        "step",
-    )
-
-    def __init__(self, owner: str, hints: int, size: int, after: bytes, now: Now) -> None:
-        """``hints`` and ``size``: what is kept; ``after``: behind which one to begin."""
-        self.owner = owner
-        self.hints = hints
-        self.bytes = size
-        self.after = after
-        self.started_at = now.monotonic
-        self.announced = False
-        """Whether it is in the log that this delivery has begun."""
-        self.step = _Step.TAKING
-        self.deadline = 0.0
-        self.request = 0
-        self.batch: tuple[tuple[bytes, bytes], ...] = ()
-        """Those of the last batch that the owner has not taken."""
-        self.count = 0
-        """How many hints it has taken in all."""
-
-    def enter(self, step: _Step, deadline: float) -> None:
-        """Wait for the answer that ``step`` names, until ``deadline``."""
-        self.step = step
-        self.deadline = deadline
-
-    def awaited(self, node: str) -> str:
-        """Whose answer is awaited: the owner's, or that of ``node``'s own storage."""
-        return f"storage of {self.owner if self.step is _Step.DELIVERING else node}"
+            self._fail(owner, "this node is stopping", now)
+        self._left = True
