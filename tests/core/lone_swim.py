@@ -34,14 +34,14 @@ class Alone:
         self.machine = swim("n1", names, outbox=self.outbox)
         self.at = 50.0
         self.pass_to(50.0)
-        self.hear(LoadDisksReply("d1", True, True, ()), "n1")
+        self.receive(LoadDisksReply("d1", True, True, ()), "n1")
         everyone = tuple(
             MemberState(name, MemberStatus.ALIVE, 0, f"d-{name}") for name in names[1:]
         )
-        self.hear(Gossip(everyone), "n2")
+        self.receive(Gossip(everyone), "n2")
         self.take()
 
-    def hear(self, message, sender="n1"):
+    def receive(self, message, sender="n1"):
         self.machine.receive(message, Peer(sender, GOSSIP), Now(self.at, 0))
 
     def pass_to(self, at):

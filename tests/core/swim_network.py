@@ -2,7 +2,7 @@
 
 Datagrams take 1 to 5 ms and may be lost; exchanges are not lost, but do not cross a
 split.  As in the real shell, a message for one's own node arrives at once, links that
-break and mend are reported, a paused node's messages wait for it, and what is sent to a
+are lost and come up again are reported, a paused node's messages wait for it, and what is sent to a
 node that is linked late comes back.
 """
 
@@ -54,7 +54,7 @@ class Disk:
         self.disk = disk
         self.known: dict[str, str] = {}
         self.saved: list[SaveDisk] = []
-        self.settled = False
+        self.confirmed = False
         self.votes: bool | None = None
         self.full = False
 
@@ -127,7 +127,7 @@ class Network:
     def crash(self, name: str) -> None:
         del self.hosts[name]
         for other in self.hosts:
-            self._tell_link(other, LinkLost(name))
+            self._report_link(other, LinkLost(name))
 
     def pause(self, name: str) -> None:
         self.hosts[name].paused = True
@@ -142,7 +142,7 @@ class Network:
             self._receive(name, message, sender)
 
     def split(self, *away: str) -> None:
-        """Cut ``away`` off from everybody else."""
+        """Cut ``away`` off from all others."""
         self._cross(set(away), LinkLost)
         self._side.update(dict.fromkeys(away, 1))
 
@@ -154,7 +154,7 @@ class Network:
     def leave(self, name: str) -> None:
         self._receive(name, Leave(), Peer(name, COORDINATOR))
 
-    def say(self, to: str, message: Any, sender: str) -> None:
+    def hand(self, to: str, message: Any, sender: str) -> None:
         """Hand a node a message as if ``sender`` had sent it."""
         self._receive(to, message, Peer(sender, GOSSIP))
 
@@ -164,7 +164,7 @@ class Network:
         self.run_until(lambda: False, seconds)
 
     def run_until(self, condition: Callable[[], bool], limit_s: float) -> float:
-        """Let time pass until ``condition`` holds or the limit; returns how long it took."""
+        """Let time pass until ``condition`` is true or the limit; returns how long it took."""
         began, end = self.now, self.now + limit_s
         while not condition():
             at = self._next_moment()
@@ -198,8 +198,8 @@ class Network:
             if seer != member and not self.hosts[seer].paused
         )
 
-    def settled(self) -> bool:
-        """Everyone who runs has joined and sees everyone who runs alive."""
+    def converged(self) -> bool:
+        """Each running node has joined and sees each running node alive."""
         return all(map(self.joined, self.hosts)) and all(
             self.all_see(member, ALIVE) for member in self.hosts
         )
@@ -269,7 +269,7 @@ class Network:
         match message:
             case LoadDisks():
                 reply = LoadDisksReply(
-                    disk.disk, disk.settled, bool(disk.votes), tuple(disk.known.items())
+                    disk.disk, disk.confirmed, bool(disk.votes), tuple(disk.known.items())
                 )
                 self._receive(name, reply, Peer(name, STORAGE))
             case SaveDisk() | SettleDisk() if disk.full:
@@ -279,7 +279,7 @@ class Network:
                 disk.known[message.member] = message.disk
             case SettleDisk():
                 disk.votes = message.votes
-                disk.settled = True
+                disk.confirmed = True
             case MembersChanged():
                 if actor == COORDINATOR:
                     host.news = message
@@ -318,9 +318,9 @@ class Network:
         """Both ways; that from ``other``, which waits for a port to open, may be ``late_s``."""
         if one != other:
             self._linked_at[other, one] = self.now + late_s
-            self._tell_link(one, news(other))
-            self._tell_link(other, news(one), late_s)
+            self._report_link(one, news(other))
+            self._report_link(other, news(one), late_s)
 
-    def _tell_link(self, to: str, news: LinkUp | LinkLost, late_s: float = 0.0) -> None:
+    def _report_link(self, to: str, news: LinkUp | LinkLost, late_s: float = 0.0) -> None:
         if self.links:
             self._put(self.now + late_s + 0.001, to, news, Peer(news.node, GOSSIP))

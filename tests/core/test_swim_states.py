@@ -87,8 +87,8 @@ def test_only_a_node_that_was_joined_has_joined(state):
 
 
 def returns(alone):
-    alone.hear(Gossip((MemberState("n3", MemberStatus.SUSPECT, 0, ""),)), "n2")
-    alone.hear(Gossip((MemberState("n3", MemberStatus.ALIVE, 1, ""),)), "n2")
+    alone.receive(Gossip((MemberState("n3", MemberStatus.SUSPECT, 0, ""),)), "n2")
+    alone.receive(Gossip((MemberState("n3", MemberStatus.ALIVE, 1, ""),)), "n2")
 
 
 def stalls(alone):
@@ -111,7 +111,7 @@ class Probed:
     def __init__(self, state, void):
         self.alone = Alone()
         self.void = void
-        self.alone.hear(LinkLost("n3"))
+        self.alone.receive(LinkLost("n3"))
         [(_, self.ping)] = self.alone.take(Ping)
         self.probe = self.alone.machine._detector._probes["n3"]
         for given in PROBE_INPUTS[state]:
@@ -123,9 +123,9 @@ class Probed:
             case ProbeInput.TIMEOUT:
                 alone.pass_to(alone.at + 0.301)
             case ProbeInput.UNSENT:
-                alone.hear(SendFailed("n3", GOSSIP, Ping(sequence, ()), False))
+                alone.receive(SendFailed("n3", GOSSIP, Ping(sequence, ()), False))
             case ProbeInput.ACK:
-                alone.hear(Ack(sequence, "n3", ()), "n3")
+                alone.receive(Ack(sequence, "n3", ()), "n3")
             case ProbeInput.VOID:
                 self.void(alone)
 
