@@ -38,7 +38,7 @@ def hint(key: str, time_us: int = 1) -> Hint:
     return digest_of("default", key.encode()), record
 
 
-def drop_of(*hints: Hint) -> tuple[Hint, ...]:
+def stamps_of(*hints: Hint) -> tuple[Hint, ...]:
     return tuple((digest, stamp_of(record)) for digest, record in hints)
 
 
@@ -59,12 +59,12 @@ class Node:
     def now(self) -> Now:
         return Now(self.seconds, self.wall_us)
 
-    def told(self, message: Any, sender: Address = HOME) -> None:
+    def receive(self, message: Any, sender: Address = HOME) -> None:
         self.machine.receive(message, sender, self.now)
 
     def member(self, name: str, status: MemberStatus) -> None:
         state = MemberState(name, int(status), 1, "")
-        self.told(MembersChanged(True, (state,)), Peer("n1", GOSSIP))
+        self.receive(MembersChanged(True, (state,)), Peer("n1", GOSSIP))
 
     def wait(self, seconds: float) -> None:
         """Let time pass, serving every deadline on it punctually."""
@@ -96,7 +96,7 @@ class Node:
 
     def with_owner(self, name: str = "n2") -> Node:
         self.member(name, MemberStatus.ALIVE)
-        self.told(LinkUp(name))
+        self.receive(LinkUp(name))
         self.sent()
         return self
 
@@ -104,21 +104,21 @@ class Node:
         owners = owners or ("n2",)
         for owner in owners:
             self.with_owner(owner)
-        self.told(CountHintsReply(tuple((owner, 3, 300, START_US) for owner in owners)))
+        self.receive(CountHintsReply(tuple((owner, 3, 300, START_US) for owner in owners)))
         return self
 
     def delivering(self, *hints: Hint, owner: str = "n2") -> DeliverHints:
         self.taking(owner)
         self.sent()
-        self.told(TakeHintsReply(owner, hints))
+        self.receive(TakeHintsReply(owner, hints))
         [(to, message)] = self.sent()
         assert to == Peer(owner, STORAGE)
         assert isinstance(message, DeliverHints)
         return message
 
-    def dropping(self, *hints: Hint) -> DropHints:
+    def deleting(self, *hints: Hint) -> DropHints:
         request = self.delivering(*hints).request
-        self.told(DeliverHintsReply(request, (OK,) * len(hints)), Peer("n2", STORAGE))
+        self.receive(DeliverHintsReply(request, (OK,) * len(hints)), Peer("n2", STORAGE))
         [(_, message)] = self.sent()
         assert isinstance(message, DropHints)
         return message

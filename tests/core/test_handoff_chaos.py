@@ -60,7 +60,7 @@ class Disk:
 
 
 class Weather:
-    """A holder and an owner, a network that loses, doubles and delays, and an owner that dies."""
+    """A holder and an owner, a network that loses, repeats and delays, and an owner that dies."""
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
@@ -77,9 +77,9 @@ class Weather:
         self.tried: dict[bytes, bytes] = {}
         """The highest stamp that was ever hinted, by digest."""
         self.wire: list[tuple[Address, Any]] = []
-        """Receiver and message, on their way; whoever is no storage is the machine."""
+        """Receiver and message, on their way; a receiver that is no storage is the machine."""
         self.late: list[tuple[Address, Any]] = []
-        """Doubles that come when nobody expects them any more."""
+        """Repeated messages that come when they are not expected any more."""
 
     def run(self, steps: int) -> None:
         """Time passes, and some of what is on its way arrives, in any order."""
@@ -116,7 +116,7 @@ class Weather:
         self.chance.shuffle(signs)
         for sign in signs:
             if not self.rough or self.chance.random() < 0.8:
-                self.node.told(sign)
+                self.node.receive(sign)
 
     def collect(self) -> None:
         for to, queue in self.node.out.sends.items():
@@ -138,32 +138,32 @@ class Weather:
                     self.post(Peer("n2", "handoff"), self.delivered(message))
             case CountHints() | TakeHints() | DropHints():
                 if isinstance(message, DropHints):
-                    self.check_that_the_owner_holds(message)
+                    self.check_that_the_owner_has_them(message)
                 self.post(Peer("n1", "handoff"), self.home.ask(message, self.node.now))
             case _:
                 assert isinstance(receiver, Peer)
-                self.node.told(message, Peer(receiver.node, STORAGE))
+                self.node.receive(message, Peer(receiver.node, STORAGE))
                 self.collect()
 
     def delivered(self, message: DeliverHints) -> DeliverHintsReply:
-        """What the owner says; in rough weather it has no room for some."""
+        """What the owner answers; in rough weather it has no room for some."""
         refused = {
             digest for digest, _ in message.hints if self.rough and self.chance.random() < 0.1
         }
         taken = tuple(one for one in message.hints if one[0] not in refused)
-        said = iter(self.owner.ask(DeliverHints(0, taken), self.node.now).statuses)
+        answers = iter(self.owner.ask(DeliverHints(0, taken), self.node.now).statuses)
         statuses = tuple(
-            REFUSED if digest in refused else next(said) for digest, _ in message.hints
+            REFUSED if digest in refused else next(answers) for digest, _ in message.hints
         )
         return DeliverHintsReply(message.request, statuses)
 
-    def check_that_the_owner_holds(self, message: DropHints) -> None:
+    def check_that_the_owner_has_them(self, message: DropHints) -> None:
         for digest, stamp in message.delivered:
-            assert self.owner.stamp(digest) >= stamp, "to be dropped, but the owner has it not"
+            assert self.owner.stamp(digest) >= stamp, "deleted, but the owner does not have it"
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_whatever_is_lost_every_hint_arrives_and_none_is_dropped_before(seed: int) -> None:
+def test_whatever_is_lost_every_hint_arrives_and_none_is_deleted_before(seed: int) -> None:
     weather = Weather(seed)
     weather.run(300)
     assert weather.tried

@@ -43,29 +43,29 @@ class Scene:
             self._begin()
             for given in (Input.HINTS, Input.FAILURE):
                 self.give(given)
-            self.node.told(LinkUp("n2"))
+            self.node.receive(LinkUp("n2"))
         self._begin()
         self.delivery = self.node.machine._deliveries["n2"]
         for given in INPUTS[state]:
             self.give(given)
 
     def _begin(self) -> None:
-        self.node.told(CountHintsReply((("n2", 3, 300, START_US),)))
+        self.node.receive(CountHintsReply((("n2", 3, 300, START_US),)))
 
     def give(self, given: Input) -> None:
         node = self.node
         match given:
             case Input.HINTS:
-                node.told(TakeHintsReply("n2", (hint("a"),)))
+                node.receive(TakeHintsReply("n2", (hint("a"),)))
             case Input.QUEUE_END | Input.NO_HINTS:
-                node.told(TakeHintsReply("n2", ()))
+                node.receive(TakeHintsReply("n2", ()))
             case Input.TAKEN:
                 reply = DeliverHintsReply(node.machine._request, (OK,))
-                node.told(reply, Peer("n2", STORAGE))
+                node.receive(reply, Peer("n2", STORAGE))
             case Input.DELETED:
-                node.told(DropHintsReply("n2", 1, 0), HOME)
+                node.receive(DropHintsReply("n2", 1, 0), HOME)
             case Input.FAILURE:
-                node.told(LinkLost("n2"))
+                node.receive(LinkLost("n2"))
 
 
 @pytest.mark.parametrize(("state", "given"), list(product(State, Input)))
