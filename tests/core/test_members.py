@@ -64,6 +64,14 @@ def test_a_known_disk_fills_an_unknown_one_and_is_not_replaced_at_the_same_incar
     assert merge(known, known._replace(disk="d2")) == known
 
 
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3)), max_size=20))
+def test_the_living_are_counted_as_they_change(changes):
+    members = Members(["a", "b", "c"])
+    for incarnation, (name, status) in enumerate(changes):
+        members.put(MemberState(name, status, incarnation, ""))
+        assert members.living_count == len(members.living())
+
+
 # --- dissemination (SWIM sections 4.1 and 4.3) --------------------------------------------
 
 

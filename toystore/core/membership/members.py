@@ -52,12 +52,14 @@ def merge(known: MemberState, received: MemberState) -> MemberState:
 class Members:
     """The rows of the listed members; each change of a row is queued as an update."""
 
-    __slots__ = ("_names", "_states", "_updates", "changed")
+    __slots__ = ("_names", "_states", "_updates", "changed", "living_count")
 
     def __init__(self, names: Iterable[str]) -> None:
         """``names``: the member list; a name that is not on it is never accepted."""
         self.changed = False
         """Whether this node's other actors have yet to be informed of the table."""
+        self.living_count = 0
+        """SWIM's N: how many members are alive or suspected, this node included."""
         self._names = dict.fromkeys(names)
         self._states: dict[str, MemberState] = {}
         self._updates = Updates()
@@ -65,6 +67,7 @@ class Members:
     def put(self, state: MemberState) -> None:
         """Set what is known of a member, and queue it as an update."""
         self.changed = True
+        self.living_count += (state.status in LIVING) - self.is_living(state.name)
         self._states[state.name] = state
         self._updates.add(state.name)
 
@@ -112,7 +115,7 @@ class Members:
         return [name for name in self._states if self.is_alive(name) and name not in but]
 
     def living(self, *but: str) -> list[str]:
-        """The members that are alive or suspect, except those named; SWIM's N is how many."""
+        """The members that are alive or suspect, except those named."""
         return [name for name in self._states if self.is_living(name) and name not in but]
 
     def not_left(self, *but: str) -> list[str]:

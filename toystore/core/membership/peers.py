@@ -93,4 +93,4 @@ class Peers:
         return self._chance.sample(others, min(count, len(others)))
 
     def _sends_max(self) -> int:
-        return sends_max(self._settings.retransmit_mult, len(self._members.living()))
+        return sends_max(self._settings.retransmit_mult, self._members.living_count)

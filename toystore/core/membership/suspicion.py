@@ -46,7 +46,7 @@ class Suspicions:
 
     def _timeout_s(self) -> float:
         settings = self._settings
-        living = len(self._members.living())
+        living = self._members.living_count
         return suspicion_s(settings.suspicion_mult, living, settings.probe_period_s)
 
 
