@@ -1,7 +1,7 @@
 """Faults that are planted into the product, one at a time, to see whether the simulator finds them.
 
-Each is a small, believable mistake in one rule of Dynamo, SWIM or the store, made by
-replacing one method for the time of a test; the product has no switch for any of them.
+Each is a small, believable mistake in one rule of Dynamo, SWIM or the store, made for the
+time of a test (seams.py); the product has no switch for any of them.
 ``python -m tests.sim.plant`` searches for a seed that catches each; kept_seeds.json has
 the seeds that tests run.
 """
@@ -11,21 +11,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
-from toystore.client.machine import ClientMachine
-from toystore.client.request import PutRequest
-from toystore.core.data.record import digest_of, newer, stamp_of, unpack_record
-from toystore.core.data.stamp import HybridLogicalClock
+from toystore.client.request import PutRequest, WriteRequest
+from toystore.core.data.record import check_record, digest_of, newer, stamp_of, unpack_record
+from toystore.core.data.stamp import HybridLogicalClock, pack_stamp, unpack_stamp
 from toystore.core.membership.disks import Disks
 from toystore.core.membership.exchanges import Exchanges
 from toystore.core.membership.members import Members
 from toystore.core.membership.own_state import OwnState
 from toystore.core.membership.peers import Peers
-from toystore.core.membership.suspicion import Suspicions
-from toystore.core.protocol import failures
-from toystore.core.protocol.messages.codes import MemberStatus, ReplicaStatus
-from toystore.core.protocol.messages.hints import DeliverHints, DeliverHintsReply, DropHints
+from toystore.core.membership.swim import Swim
+from toystore.core.protocol.address import Address
+from toystore.core.protocol.failures import refuse_write
+from toystore.core.protocol.machine import Outbox
+from toystore.core.protocol.messages.client import Delete, ErrorReply, GetReply, Put
+from toystore.core.protocol.messages.codes import Code, MemberStatus, ReplicaStatus
+from toystore.core.protocol.messages.hints import DeliverHints, DeliverHintsReply
 from toystore.core.protocol.messages.replica import (
     ReadReplicaReply,
     RepairReplica,
@@ -33,11 +33,8 @@ from toystore.core.protocol.messages.replica import (
     WriteReplicaReply,
 )
 from toystore.core.repair.handoff import Handoff
-from toystore.core.repair.pauses import Pauses
-from toystore.core.requests import reading
 from toystore.core.requests.coordinator import Coordinator
 from toystore.core.requests.quorum import verdict
-from toystore.core.requests.reading import Read
 from toystore.core.requests.sloppy_quorum import FALLBACK, OWNER, SloppyQuorum
 from toystore.core.requests.writing import Write
 from toystore.core.ring.ring import Ring
@@ -45,388 +42,337 @@ from toystore.core.storage.hints import Hints
 from toystore.core.storage.layout import RECORD
 from toystore.core.storage.records import Records
 from toystore.core.storage.storage import Storage
-from toystore.engines.group_commit import GroupCommit
+from toystore.core.storage.store import Store
 
-Patch = pytest.MonkeyPatch
+from .seams import Patch, Send, everywhere, hears, replace, says, settings, storage
 
+OK, SUPERSEDED = int(ReplicaStatus.OK), int(ReplicaStatus.SUPERSEDED)
+NEVER_S = 1e9
 
 # --- hints and hand-off -----------------------------------------------------------------
 
 
 def hints_are_dropped_once_sent(patch: Patch) -> None:
-    taken = Handoff._taken
+    def faulty(oldest: Any, self: Any, owner: str, *given: Any) -> Any:
+        sound, corrupt = oldest(self, owner, *given)
+        for digest, record in sound:
+            self.drop(owner, digest, stamp_of(record))
+        return sound, corrupt
 
-    def faulty(self: Any, message: Any, now: Any) -> None:
-        taken(self, message, now)
-        sent = tuple((digest, stamp_of(record)) for digest, record in message.hints)
-        self._out.send(self._storage, DropHints(message.owner, sent))
-
-    patch.setattr(Handoff, "_taken", faulty)
+    replace(patch, Hints, "oldest", faulty)
 
 
 def refused_hints_are_dropped(patch: Patch) -> None:
-    patch.setattr("toystore.core.repair.delivery._SAFE", tuple(ReplicaStatus))
+    def faulty(message: DeliverHintsReply) -> DeliverHintsReply:
+        return message._replace(statuses=(OK,) * len(message.statuses))
+
+    hears(patch, Handoff, DeliverHintsReply, faulty)
 
 
 def handoff_gives_up_after_one_failure(patch: Patch) -> None:
-    patch.setattr(Pauses, "_length_s", lambda self, failures: float("inf"))
-    patch.setattr(Pauses, "end", lambda self, owner: None)
-    patch.setattr(Handoff, "_count_for", lambda self, nodes, now: None)
+    settings(patch, Handoff, retry_s=NEVER_S)
 
 
 def a_fallback_keeps_a_hint_as_a_record_of_its_own(patch: Patch) -> None:
-    def faulty(self: Any, owner: str, digest: bytes, record: bytes, now: Any) -> Any:
-        return self._records.write(digest, record)
-
-    patch.setattr(Storage, "_hint", faulty)
+    hears(patch, Storage, WriteReplica, lambda message: message._replace(hint_owner=None))
 
 
 def hints_are_kept_for_the_first_owner_only(patch: Patch) -> None:
-    def faulty(self: Any, slot: int) -> Any:
-        self.indefinite = True
-        return WriteReplica(self.number, self.digest, self._record, self.owners[0])
+    def faulty(question: Any, self: Any, slot: int) -> Any:
+        return question(self, slot)._replace(hint_owner=self.owners[0])
 
-    patch.setattr(Write, "fallback_question", faulty)
+    replace(patch, Write, "fallback_question", faulty)
 
 
 def no_hint_is_left_when_no_fallback_is(patch: Patch) -> None:
-    patch.setattr(Write, "_hold", lambda self, slot: None)
+    replace(patch, Write, "exhausted", lambda _, self, slot: SloppyQuorum.exhausted(self, slot))
 
 
 def a_hint_without_room_is_said_to_be_kept(patch: Patch) -> None:
-    hint = Storage._hint
+    def faulty(send: Send, to: Address, message: WriteReplicaReply) -> None:
+        refused = message.status == ReplicaStatus.REFUSED
+        send(to, message._replace(status=OK) if refused else message)
 
-    def faulty(self: Any, owner: str, digest: bytes, record: bytes, now: Any) -> Any:
-        status, stamp = hint(self, owner, digest, record, now)
-        return (int(ReplicaStatus.OK) if status == ReplicaStatus.REFUSED else status), stamp
-
-    patch.setattr(Storage, "_hint", faulty)
+    says(patch, Storage, WriteReplicaReply, faulty)
 
 
 def delivered_hints_overwrite_what_is_newer(patch: Patch) -> None:
-    def faulty(self: Any, message: DeliverHints, sender: Any, now: Any) -> None:
+    def faulty(store: Store, message: DeliverHints) -> None:
         for digest, record in message.hints:
-            self._store.put(RECORD + digest, record)
-        statuses = (int(ReplicaStatus.OK),) * len(message.hints)
-        self._out.send(sender, DeliverHintsReply(message.request, statuses))
+            store.put(RECORD + digest, record)
 
-    patch.setattr(Storage, "_deliver_hints", faulty)
+    storage(patch, DeliverHints, before=faulty)
 
 
 def a_newer_hint_does_not_replace_the_older(patch: Patch) -> None:
-    keep = Hints.keep
-
-    def faulty(self: Any, owner: str, digest: bytes, record: bytes, wall_us: int) -> None:
+    def faulty(keep: Any, self: Any, owner: str, digest: bytes, *given: Any) -> None:
         if self.find(owner, digest) is None:
-            keep(self, owner, digest, record, wall_us)
+            keep(self, owner, digest, *given)
 
-    patch.setattr(Hints, "keep", faulty)
+    replace(patch, Hints, "keep", faulty)
 
 
 def a_large_hint_is_never_taken(patch: Patch) -> None:
-    first = Hints._first
-
-    def faulty(self: Any, owner: str, bytes_max: int, start: bytes = b"") -> Any:
-        sound, corrupt = first(self, owner, bytes_max, start)
+    def faulty(oldest: Any, self: Any, owner: str, bytes_max: int, *given: Any) -> Any:
+        sound, corrupt = oldest(self, owner, bytes_max, *given)
         return ([] if sum(len(record) for _, record in sound) > bytes_max else sound), corrupt
 
-    patch.setattr(Hints, "_first", faulty)
+    replace(patch, Hints, "oldest", faulty)
 
 
 def a_write_is_over_once_answered(patch: Patch) -> None:
-    patch.setattr(Write, "settled", lambda self: True)
+    replace(patch, Write, "settled", lambda _, self: True)
 
 
 # --- replicas ---------------------------------------------------------------------------
 
 
 def a_delete_removes_the_record_and_leaves_no_tombstone(patch: Patch) -> None:
-    write = Records.write
+    def faulty(store: Store, message: WriteReplica) -> None:
+        stored = store.get(RECORD + message.digest)
+        if stored == message.record and unpack_record(stored).tombstone:
+            store.delete(RECORD + message.digest)
 
-    def faulty(self: Any, digest: bytes, record: bytes) -> Any:
-        answer = write(self, digest, record)
-        if self._store.get(RECORD + digest) == record and unpack_record(record).tombstone:
-            self._store.delete(RECORD + digest)
-        return answer
-
-    patch.setattr(Records, "write", faulty)
+    storage(patch, WriteReplica, after=faulty)
 
 
 def a_tombstone_gives_way_to_any_value(patch: Patch) -> None:
-    def faulty(a: bytes, b: bytes) -> bytes:
+    def faulty(true: Any, a: bytes, b: bytes) -> bytes:
         values = [one for one in (a, b) if not unpack_record(one).tombstone]
-        return newer(a, b) if len(values) != 1 else values[0]
+        return true(a, b) if len(values) != 1 else values[0]
 
-    patch.setattr(reading, "newer", faulty)
+    everywhere(patch, newer, faulty, within="toystore.core.requests")
 
 
 def replicas_keep_the_older_record(patch: Patch) -> None:
-    def faulty(self: Any, digest: bytes, stored: bytes | None, record: bytes) -> Any:
+    def faulty(_: Any, self: Any, digest: bytes, stored: bytes | None, record: bytes) -> Any:
         if stored is None or stamp_of(stored) > stamp_of(record):
             return None
-        return int(ReplicaStatus.OK), None
+        return OK, None
 
-    patch.setattr(Records, "objection", faulty)
+    replace(patch, Records, "objection", faulty)
 
 
 def read_repair_does_not_look_what_is_there(patch: Patch) -> None:
-    def faulty(self: Any, message: RepairReplica, sender: Any, now: Any) -> None:
-        self._store.put(RECORD + message.digest, message.record)
+    def faulty(store: Store, message: RepairReplica) -> None:
+        store.put(RECORD + message.digest, message.record)
 
-    patch.setattr(Storage, "_repair_replica", faulty)
+    storage(patch, RepairReplica, before=faulty)
 
 
 def checksums_are_not_checked(patch: Patch) -> None:
-    for module in ("data.record", "storage.records", "storage.storage"):
-        patch.setattr(f"toystore.core.{module}.check_record", stamp_of)
+    everywhere(patch, check_record, lambda _, record: stamp_of(record), within="toystore.core")
 
 
 def a_rotten_record_counts_as_not_found(patch: Patch) -> None:
-    read_replica = Storage._read_replica
+    def faulty(send: Send, to: Address, message: ReadReplicaReply) -> None:
+        if message.status == ReplicaStatus.NO_VOTE:
+            message = message._replace(status=int(ReplicaStatus.NOT_FOUND))
+        send(to, message)
 
-    def faulty(self: Any, message: Any, sender: Any, now: Any) -> None:
-        read_replica(self, message, sender, now)
-        replies = self._out.sends[sender]
-        if replies[-1].status == ReplicaStatus.NO_VOTE:
-            replies[-1] = ReadReplicaReply(message.request, int(ReplicaStatus.NOT_FOUND), None)
-
-    patch.setattr(Storage, "_read_replica", faulty)
+    says(patch, Storage, ReadReplicaReply, faulty)
 
 
 def an_empty_new_disk_votes_not_found(patch: Patch) -> None:
-    patch.setattr(Disks, "replace", lambda self, own, before: None)
+    replace(patch, Disks, "replace", lambda _, self, own, before: None)
 
 
 def answers_leave_though_the_batch_was_undone(patch: Patch) -> None:
-    patch.setattr(GroupCommit, "_give_up", lambda self: self._engine.abort())
+    replace(patch, Outbox, "clear", lambda _, self: None)
 
 
 def buckets_share_their_keys(patch: Patch) -> None:
-    for module in ("toystore.core.requests.coordinator", "toystore.sim.audit"):
-        patch.setattr(f"{module}.digest_of", lambda bucket, key: digest_of("default", key))
+    everywhere(patch, digest_of, lambda true, _, key: true("default", key), within="toystore")
 
 
 def a_full_disk_says_that_it_kept_what_it_refused(patch: Patch) -> None:
-    def faulty(message: Any) -> Any:
-        match message:
-            case WriteReplica():
-                return WriteReplicaReply(message.request, int(ReplicaStatus.OK), None)
-            case _:
-                return failures.refuse_write(message)
+    def faulty(refuse: Any, message: Any) -> Any:
+        kept = isinstance(message, WriteReplica)
+        return WriteReplicaReply(message.request, OK, None) if kept else refuse(message)
 
-    patch.setattr("toystore.engines.group_commit.refuse_write", faulty)
+    everywhere(patch, refuse_write, faulty, within="toystore")
 
 
 # --- quorums ----------------------------------------------------------------------------
 
 
 def a_fallback_counts_twice(patch: Patch) -> None:
-    vote = SloppyQuorum.vote
-
-    def faulty(self: Any, slot: int, node: str) -> None:
+    def faulty(vote: Any, self: Any, slot: int, node: str) -> None:
         vote(self, slot, node)
         self.yes += self.slots[slot] == FALLBACK
 
-    patch.setattr(SloppyQuorum, "vote", faulty)
+    replace(patch, SloppyQuorum, "vote", faulty)
 
 
 def a_fallback_passes_for_an_owner(patch: Patch) -> None:
-    def faulty(self: Any, slot: int, node: str) -> None:
+    def faulty(_: Any, self: Any, slot: int, node: str) -> None:
         if self.slots[slot] not in (OWNER, FALLBACK):
             self.slots[slot] = OWNER
             self.yes += 1
 
-    patch.setattr(SloppyQuorum, "vote", faulty)
+    replace(patch, SloppyQuorum, "vote", faulty)
 
 
 def the_callers_quorum_is_ignored(patch: Patch) -> None:
-    put = Coordinator._put
-
-    def faulty(self: Any, message: Any, sender: Any, now: Any) -> None:
-        put(self, message._replace(w=None), sender, now)
-
-    patch.setattr(Coordinator, "_put", faulty)
+    hears(patch, Coordinator, Put, lambda message: message._replace(w=None))
 
 
 def one_vote_less_is_enough(patch: Patch) -> None:
-    def faulty(needed: int, yes: int, pending: int) -> Any:
-        return verdict(max(1, needed - 1), yes, pending)
+    def faulty(true: Any, needed: int, yes: int, pending: int) -> Any:
+        return true(max(1, needed - 1), yes, pending)
 
-    patch.setattr("toystore.core.requests.sloppy_quorum.verdict", faulty)
+    everywhere(patch, verdict, faulty, within="toystore.core.requests")
 
 
 def superseded_counts_as_a_vote(patch: Patch) -> None:
-    on_reply = Write.on_reply
+    def faulty(message: WriteReplicaReply) -> WriteReplicaReply:
+        return message._replace(status=OK) if message.status == SUPERSEDED else message
 
-    def faulty(self: Any, reply: WriteReplicaReply, node: str, now: Any) -> None:
-        if reply.status == ReplicaStatus.SUPERSEDED:
-            reply = reply._replace(status=int(ReplicaStatus.OK))
-        on_reply(self, reply, node, now)
-
-    patch.setattr(Write, "on_reply", faulty)
+    hears(patch, Coordinator, WriteReplicaReply, faulty)
 
 
 def a_read_gives_the_first_answer_and_not_the_newest(patch: Patch) -> None:
-    patch.setattr(reading, "newer", lambda a, b: a)
+    everywhere(patch, newer, lambda _, a, b: a, within="toystore.core.requests")
 
 
 def a_read_repairs_nobody(patch: Patch) -> None:
-    patch.setattr(Read, "_repair", lambda self, newest: None)
+    says(patch, Coordinator, RepairReplica, lambda send, to, message: None)
 
 
 def a_read_repairs_fallbacks_as_well(patch: Patch) -> None:
-    def faulty(self: Any, newest: bytes) -> None:
-        for node in self.order:
-            if node in self.desk.reachable:
-                repair = RepairReplica(self._digest, newest)
-                self.desk.outbox.send(self.desk.storages[node], repair)
+    storages: dict[Address, None] = {}
 
-    patch.setattr(Read, "_repair", faulty)
+    def faulty(send: Send, to: Address, message: RepairReplica) -> None:
+        storages[to] = None
+        for each in storages:
+            send(each, message)
+
+    says(patch, Coordinator, RepairReplica, faulty)
 
 
 def a_tombstone_has_no_context(patch: Patch) -> None:
-    succeed = Read.succeed
+    def faulty(send: Send, to: Address, message: GetReply) -> None:
+        send(to, message if message.values else message._replace(context=b""))
 
-    def faulty(self: Any, now: Any) -> None:
-        newest = self._newest
-        if newest is not None and unpack_record(newest).tombstone:
-            self._newest = None
-        succeed(self, now)
-        self._newest = newest
-
-    patch.setattr(Read, "succeed", faulty)
+    says(patch, Coordinator, GetReply, faulty)
 
 
 def any_coordinator_mints_a_clients_write_anew(patch: Patch) -> None:
-    superseded = Write._superseded
+    def faulty(on_reply: Any, self: Any, reply: WriteReplicaReply, *given: Any) -> None:
+        self.minted = self.minted or reply.status == SUPERSEDED
+        on_reply(self, reply, *given)
 
-    def faulty(self: Any, node: str, stamp: bytes, now: Any) -> None:
-        self.minted = True
-        superseded(self, node, stamp, now)
-
-    patch.setattr(Write, "_superseded", faulty)
+    replace(patch, Write, "on_reply", faulty)
 
 
 def a_timeout_says_that_nothing_happened(patch: Patch) -> None:
-    patch.setattr(Write, "definite", property(lambda self: True))
+    def faulty(send: Send, to: Address, message: ErrorReply) -> None:
+        definite = message.definite or message.code in (Code.TIMEOUT, Code.UNAVAILABLE)
+        send(to, message._replace(definite=definite))
+
+    says(patch, Coordinator, ErrorReply, faulty)
 
 
 def a_forwarded_write_is_stamped_anew(patch: Patch) -> None:
-    stamped = Coordinator._stamped
+    for kind in (Put, Delete):
+        hears(patch, Coordinator, kind, _stamped_anew)
 
-    def faulty(self: Any, message: Any, now: Any) -> bytes:
-        stamp = stamped(self, message, now)
-        return self._desk.clock.mint(now.wall_us) if message.forwarded else stamp
 
-    patch.setattr(Coordinator, "_stamped", faulty)
+def _stamped_anew(message: Any) -> Any:
+    if not message.forwarded:
+        return message
+    time_us, counter, minter = unpack_stamp(message.stamp)
+    return message._replace(stamp=pack_stamp(time_us, counter + 1000, minter))
 
 
 def the_ring_names_an_owner_twice(patch: Patch) -> None:
-    order = Ring.order
-
-    def faulty(self: Any, partition: int) -> tuple[str, ...]:
+    def faulty(order: Any, self: Any, partition: int) -> tuple[str, ...]:
         names = order(self, partition)
         return (names[0], *names[:-1]) if partition == 3 else names
 
-    patch.setattr(Ring, "order", faulty)
+    replace(patch, Ring, "order", faulty)
 
 
 # --- clients and clocks -----------------------------------------------------------------
 
 
 def each_retry_is_stamped_anew(patch: Patch) -> None:
-    message = PutRequest.message
-    begin = ClientMachine.begin
-
-    def faulty_begin(self: Any, request: Any, now: float) -> None:
-        request.waiter = self._clock
-        begin(self, request, now)
-
-    def faulty(self: Any, now: float) -> Any:
+    def faulty(message: Any, self: Any, now: float) -> Any:
         if self.stamp is not None and self.moves:
-            self.stamp = self.waiter.mint()
+            time_us, counter, minter = unpack_stamp(self.stamp)
+            self.stamp = pack_stamp(time_us, counter + 1000, minter)
         return message(self, now)
 
-    patch.setattr(ClientMachine, "begin", faulty_begin)
-    patch.setattr(PutRequest, "message", faulty)
+    replace(patch, PutRequest, "message", faulty)
 
 
 def a_clock_forgets_what_it_was_shown(patch: Patch) -> None:
-    patch.setattr(HybridLogicalClock, "merge", lambda self, stamp: None)
+    replace(patch, HybridLogicalClock, "merge", lambda _, self, stamp: None)
 
 
 def a_client_forgets_its_earlier_attempts(patch: Patch) -> None:
-    move = ClientMachine._move
+    def faulty(message: Any, self: WriteRequest, now: float) -> Any:
+        self.silent = False
+        return message(self, now)
 
-    def faulty(self: Any, request: Any, now: float) -> None:
-        request.silent = False
-        move(self, request, now)
-
-    patch.setattr(ClientMachine, "_move", faulty)
+    for kind in WriteRequest.__subclasses__():
+        replace(patch, kind, "message", faulty)
 
 
 def a_clock_follows_the_wall_back(patch: Patch) -> None:
-    mint = HybridLogicalClock.mint
+    def faulty(mint: Any, self: Any, wall_us: int) -> bytes:
+        time_us, counter, minter = unpack_stamp(mint(self, wall_us))
+        return pack_stamp(min(time_us, wall_us), counter, minter)
 
-    def faulty(self: Any, wall_us: int) -> bytes:
-        self._time_us = min(self._time_us, wall_us)
-        return mint(self, wall_us)
-
-    patch.setattr(HybridLogicalClock, "mint", faulty)
+    replace(patch, HybridLogicalClock, "mint", faulty)
 
 
 # --- membership -------------------------------------------------------------------------
 
 
 def the_accused_does_not_refute(patch: Patch) -> None:
-    patch.setattr(OwnState, "_refute", lambda self, own, cause, sender: None)
+    replace(patch, OwnState, "_refute", lambda _, self, own, cause, sender: None)
 
 
 def a_refutation_does_not_raise_the_incarnation(patch: Patch) -> None:
-    refute = OwnState._refute
-
-    def faulty(self: Any, own: Any, cause: str, sender: str) -> None:
+    def faulty(refute: Any, self: Any, own: Any, cause: str, sender: str) -> None:
         refute(self, own._replace(incarnation=max(0, own.incarnation - 1)), cause, sender)
 
-    patch.setattr(OwnState, "_refute", faulty)
+    replace(patch, OwnState, "_refute", faulty)
 
 
 def the_dead_are_never_spoken_to_again(patch: Patch) -> None:
-    start = Exchanges.start
-
-    def faulty(self: Any, name: str) -> None:
+    def faulty(start: Any, self: Any, name: str) -> None:
         known = self._members.get(name)
         if known is None or known.status != MemberStatus.DEAD:
             start(self, name)
 
-    patch.setattr(Exchanges, "start", faulty)
+    replace(patch, Exchanges, "start", faulty)
 
 
 def news_is_not_passed_on(patch: Patch) -> None:
-    patch.setattr(Members, "updates", lambda self, updates_max, sends_max: ())
+    replace(patch, Members, "updates", lambda _, self, updates_max, sends_max: ())
 
 
 def who_leaves_does_not_say_so(patch: Patch) -> None:
-    patch.setattr(Peers, "announce_leave", lambda self: None)
+    replace(patch, Peers, "announce_leave", lambda _, self: None)
 
 
 def suspects_are_never_given_up(patch: Patch) -> None:
-    patch.setattr(Suspicions, "_timeout_s", lambda self: float("inf"))
+    settings(patch, Swim, suspicion_mult=NEVER_S)
 
 
 def a_node_that_returns_is_still_called_left(patch: Patch) -> None:
-    learn = OwnState.learn
-
-    def faulty(self: Any, received: Any, sender: str) -> None:
+    def faulty(learn: Any, self: Any, received: Any, sender: str) -> None:
         if received.status != MemberStatus.LEFT:
             learn(self, received, sender)
 
-    patch.setattr(OwnState, "learn", faulty)
+    replace(patch, OwnState, "learn", faulty)
 
 
 PLANTED: dict[str, Callable[[Patch], None]] = {
     name: plant
     for name, plant in list(globals().items())
-    if getattr(plant, "__module__", "") == __name__
+    if getattr(plant, "__module__", "") == __name__ and not name.startswith("_")
 }
 """Every fault above, by name."""
