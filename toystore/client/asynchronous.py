@@ -298,8 +298,9 @@ class AsyncClient:
 
     def _begun(self, loop: asyncio.AbstractEventLoop) -> None:
         """A request was taken on, to leave when this turn of the loop is over."""
-        self._set_timer()  # First of all: whatever fails from here on, it ends in time.
-        self._flush_soon(loop)
+        if not self._flush_comes:  # Once a turn is enough: its end sets the timer again.
+            self._set_timer()  # First of all: whatever fails from here on, it ends in time.
+            self._flush_soon(loop)
 
     def _abandon(self, request: Request[Any]) -> None:
         """Nobody awaits it any more; its place may go to another."""
@@ -389,12 +390,15 @@ class AsyncClient:
 
     def _set_timer(self) -> None:
         """Be called when something is due."""
-        dues = [line.due(self._machine) for line in self._lines.values()]
-        dues.append(self._machine.next_deadline())
-        due = min((due for due in dues if due is not None), default=None)
+        machine = self._machine
+        due = machine.next_deadline()
+        for line in self._lines.values():
+            line_due = line.due(machine)
+            if line_due is not None and (due is None or line_due < due):
+                due = line_due
         if due is None or self._loop is None:
             return
-        holds = self._machine.busy
+        holds = machine.busy
         if due < self._timer_due or (holds and not self._timer_holds):
             if self._timer is not None:
                 self._timer.cancel()

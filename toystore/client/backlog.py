@@ -82,7 +82,9 @@ class Backlog:
 
     def next_deadline(self) -> float:
         """When something here is due at the earliest."""
-        return min([self._singles_due, *(batch.due for batch in self._batches)])
+        if not self._batches:
+            return self._singles_due
+        return min(self._singles_due, *(batch.due for batch in self._batches))
 
     def overdue(self, now: float) -> list[Request[Any]]:
         """What has waited for too long; it stays in line."""
