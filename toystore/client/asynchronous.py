@@ -13,8 +13,8 @@ import os
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial, wraps
 from typing import Any, Literal, Self, TypeVarTuple, Unpack, overload
 
@@ -28,6 +28,8 @@ from toystore.client.line import Line
 from toystore.client.machine import ClientMachine
 from toystore.client.request import Answer, Request
 from toystore.client.sockets import (
+    POLLIN,
+    POLLOUT,
     descriptor,
     drain,
     inherited,
@@ -326,9 +328,11 @@ class AsyncClient:
         """Something about this socket has changed."""
         self._looks_come.discard(at)
         if at in self._lines:
-            with self._mishaps(at):
+            try:
                 for frame in drain(self._lines[at].socket, _DRAIN_FRAMES_MAX):
                     self._machine.receive(frame, at, time.monotonic())
+            except zmq.ZMQError as error:
+                self._cut(at, error)
             self._flush()
             self._look_again(at)
 
@@ -336,8 +340,7 @@ class AsyncClient:
     def _on_news(self, at: int) -> None:
         """A connection was made or lost."""
         if at in self._lines:
-            with self._mishaps(at):
-                self._lines[at].tend(self._machine, time.monotonic())
+            self._tend(at)
             self._flush()
 
     @_guarded
@@ -345,16 +348,24 @@ class AsyncClient:
         """Some request may be due, or some connection is to be made."""
         self._timer, self._timer_due = None, _NEVER
         for at in list(self._lines):
-            with self._mishaps(at):
-                self._lines[at].tend(self._machine, time.monotonic())
+            self._tend(at)
         self._machine.on_deadline(time.monotonic())
         self._flush()
+
+    def _tend(self, at: int) -> None:
+        """Take in what became of a connection, and keep it."""
+        try:
+            self._lines[at].tend(self._machine, time.monotonic())
+        except zmq.ZMQError as error:
+            self._cut(at, error)
+        self._look_again(at)
 
     def _flush(self) -> None:
         """Send what waits, wherever there is a connection."""
         self._flush_comes = False
         for at, waiting in enumerate(self._machine.waiting):
-            if (waiting or self._spread) and not self._closed:
+            wanted = waiting or (self._spread and at not in self._lines)
+            if wanted and not self._closed:
                 self._send(at)
         if self._spread:
             self._machine.rotate(time.monotonic())
@@ -362,10 +373,12 @@ class AsyncClient:
 
     def _send(self, at: int) -> None:
         """Send what waits for this endpoint, if it is connected."""
-        with self._mishaps(at):
+        try:
             line = self._lines.get(at) or self._open(at)
-            if self._machine.waiting[at] and ready_for(line.socket) & zmq.POLLOUT:
+            if self._machine.waiting[at] and ready_for(line.socket) & POLLOUT:
                 self._machine.flush(at, partial(offer, line.socket), time.monotonic())
+        except zmq.ZMQError as error:
+            self._cut(at, error)
         self._look_again(at)
 
     def _look_again(self, at: int) -> None:
@@ -374,7 +387,7 @@ class AsyncClient:
         if line is None or self._loop is None:
             return
         events = ready_for(line.socket)
-        wanted = events & zmq.POLLIN or (events & zmq.POLLOUT and self._machine.waiting[at])
+        wanted = events & POLLIN or (events & POLLOUT and self._machine.waiting[at])
         if wanted and at not in self._looks_come:
             self._looks_come.add(at)
             self._loop.call_soon(self._on_ready, at)
@@ -418,14 +431,10 @@ class AsyncClient:
 
     # --- when something goes wrong --------------------------------------------------------
 
-    @contextmanager
-    def _mishaps(self, at: int) -> Iterator[None]:
+    def _cut(self, at: int, error: zmq.ZMQError) -> None:
         """What the system refuses us costs the connection to an endpoint."""
-        try:
-            yield
-        except zmq.ZMQError as error:
-            self._drop(at)
-            self._machine.on_disconnected(at, told(error), time.monotonic(), certain=True)
+        self._drop(at)
+        self._machine.on_disconnected(at, told(error), time.monotonic(), certain=True)
 
     def _drop(self, at: int) -> None:
         """Let go of a socket."""
