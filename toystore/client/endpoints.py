@@ -46,6 +46,8 @@ class Endpoints:
     def __init__(self, names: Sequence[str]) -> None:
         self.preferred = 0
         """The endpoint that new requests are put to: the last that did not fail one."""
+        self.failed_at = _NEVER
+        """When one of them last turned out for certain to be out of reach."""
         self._all = [_Endpoint(name) for name in names]
 
     def __len__(self) -> int:
@@ -95,7 +97,7 @@ class Endpoints:
         each = self._all[at]
         each.connected, each.why = False, why
         if failed_at is not None:
-            each.failed_at = failed_at
+            self.failed_at = each.failed_at = failed_at
 
     def forget(self, at: int) -> None:
         """Nobody watches its connection any longer."""

@@ -86,6 +86,7 @@ class ClientMachine:
         self.finished: list[Request[Any]] = []
         """What has an outcome; the shell empties it."""
         self._endpoints = Endpoints(endpoints)
+        self._everywhere = range(len(endpoints))
         self._clock = clock
         self._in_flight_max = in_flight_max
         self._last_id = 0
@@ -246,14 +247,14 @@ class ClientMachine:
         if not request.pinned:
             request.endpoint = self._endpoints.preferred
         self._wait(request, now)
-        if self._is_out_of_reach(request):
+        if self._endpoints.failed_at >= request.began and self._is_out_of_reach(request):
             self._on_unreachable(request, now)
 
     def _wait(self, request: Request[Any], now: float) -> None:
         """To be sent, as soon as there is a connection to its endpoint."""
         request.stage = WAITING
         self.waiting[request.endpoint][request.id] = request
-        others = len(self._choice(request))
+        others = 1 if request.pinned else len(self._everywhere)
         if others == 1:
             patience_s = _NEVER
         elif request.moves < others:
@@ -400,7 +401,7 @@ class ClientMachine:
 
     def _choice(self, request: Request[Any]) -> Sequence[int]:
         """The endpoints that it may be put to."""
-        return (request.endpoint,) if request.pinned else range(len(self._endpoints))
+        return (request.endpoint,) if request.pinned else self._everywhere
 
     # --- endings --------------------------------------------------------------------------
 
