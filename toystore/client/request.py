@@ -92,7 +92,9 @@ class Request(Generic[Answer]):
         """The call about many keys that it belongs to, if it does."""
         self.id = 0
         self.stage = BACKLOG
-        self.start(now)
+        self.began = now
+        self.due = self.deadline = now + terms.timeout_s
+        """When its stage, and all of it, is over, whatever happens."""
         self.sent_at = 0.0
         """When it was last sent."""
         self.endpoint = 0
@@ -112,11 +114,9 @@ class Request(Generic[Answer]):
         """Its node had no room, or reached too few; it has been put to another endpoint once."""
 
     def start(self, now: float) -> None:
-        """The caller's patience runs from now on."""
+        """The caller's patience runs from now on, and not from when it was made."""
         self.began = now
-        self.deadline = now + self.terms.timeout_s
-        self.due = self.deadline
-        """When its stage is over, whatever happens."""
+        self.due = self.deadline = now + self.terms.timeout_s
 
     @property
     def idempotent(self) -> bool:
