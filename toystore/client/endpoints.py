@@ -17,6 +17,8 @@ SHUN_S_MAX = 16.0
 """How long at most, if it fails one after the other."""
 
 _NEVER = float("-inf")
+_FIT = (False, False)
+"""Nothing speaks against asking an endpoint."""
 
 
 class _Endpoint:
@@ -59,6 +61,9 @@ class Endpoints:
 
     def after(self, at: int, now: float) -> int:
         """Whom to ask after it: who is not known to be cut off; of those, who is not shunned."""
+        following = (at + 1) % len(self._all)
+        if self._all[following].drawback(now) == _FIT:
+            return following
         order = ((at + step) % len(self._all) for step in range(1, len(self._all) + 1))
         return min(order, key=lambda each: self._all[each].drawback(now))
 

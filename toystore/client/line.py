@@ -49,9 +49,10 @@ class Line:
 
     def due(self, machine: ClientMachine) -> float | None:
         """When `tend` is wanted at the latest; None while the connection is up."""
-        due = self._connection.due
-        wanted = due is not None and machine.waiting[self.at]
-        return min(due, self._dial_at) if due is not None and wanted else due
+        due = self._connection.watch.due
+        if due is None or not machine.waiting[self.at]:
+            return due
+        return min(due, self._dial_at)
 
     def tend(self, machine: ClientMachine, now: float) -> None:
         """Make and keep the connection, and tell the machine how it is.  Never blocks."""
