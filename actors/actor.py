@@ -26,6 +26,7 @@ from enum import StrEnum
 import zmq
 
 from actors import log
+from actors.doors.connecting import ConnectingDoor
 from actors.doors.door import Door
 from actors.doors.link import Link
 from actors.doors.mailbox import Mailbox
@@ -72,7 +73,7 @@ class Actor(threading.Thread):
         self.poller = zmq.Poller()
         self._doors: dict[zmq.Socket[bytes], Door] = {}
         self._outlets: dict[Address, Door] = {}
-        self._connections: list[tuple[Connection, Door]] = []
+        self._connections: list[tuple[Connection, ConnectingDoor]] = []
         self._restarts: deque[float] = deque()
         self._members: MembersChanged | None = None
         self._running = True
@@ -193,7 +194,8 @@ class Actor(threading.Thread):
             self.poller.register(socket, zmq.POLLIN)
         for outlet in outlets:
             self._outlets[outlet] = door
-        self._connections += [(connection, door) for connection in door.connections.values()]
+        if isinstance(door, ConnectingDoor):
+            self._connections += [(one, door) for one in door.connections.values()]
 
     def _tend(self, at: Now) -> None:
         """Have the doors make and replace the connections that are due."""

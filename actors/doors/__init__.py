@@ -7,7 +7,7 @@
 
 A door has sockets to poll, a `drain` that takes in what waits, up to a bound, and never
 blocks, and a `send` that never blocks either.  What arrives malformed, foreign or for
-somebody else is counted, logged once per sender and dropped.  A door that connects has
+somebody else is logged once per sender and dropped.  A door that connects has
 connections (toystore/net/connection.py), which it tends when that is due: names are found,
 and connections that stay down are replaced, without the machine hearing of it.
 

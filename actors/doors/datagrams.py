@@ -17,7 +17,7 @@ from collections.abc import Iterable
 
 import zmq
 
-from actors.doors.door import Door
+from actors.doors.connecting import ConnectingDoor
 from actors.doors.sockets import GOODBYE_MS, bind, received, tuned
 from actors.surroundings import Surroundings
 from toystore.core.protocol.address import GOSSIP, Address, Peer
@@ -31,7 +31,7 @@ EVERYONE = b"*\0"
 INBOX_FRAMES_MAX = 1000
 
 
-class Datagrams(Door):
+class Datagrams(ConnectingDoor):
     """The pair of sockets, and who is reachable through them."""
 
     ACCEPTS = carried_by(Carrier.DATAGRAM, GOSSIP)

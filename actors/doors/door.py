@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import zmq
 
@@ -12,7 +11,6 @@ from actors.surroundings import Surroundings
 from toystore.core.protocol.address import Address
 from toystore.core.protocol.failures import error_instead
 from toystore.core.protocol.messages import Delivery, Message
-from toystore.net.connection import Connection, Monitor
 from toystore.wire import FRAME_BYTES_MAX, Frame, FrameError, Header, decode, encode, encode_bounded
 
 LOGGED_SENDERS_MAX = 256
@@ -29,10 +27,7 @@ class Door:
         self.actor = actor
         self.header: Header = surroundings.header(actor)
         self.speaks_as: Header | None = self.header
-        self.rejected = 0
         self.dropped = 0
-        self.connections: dict[str, Connection] = {}
-        """What this door connects to, each with the node that is there."""
         self._logged: set[object] = set()
         self._refused: set[object] = set()
 
@@ -47,30 +42,6 @@ class Door:
     def send(self, to: Address, messages: list[Message]) -> list[Delivery]:
         """Send without blocking; returns what the machine must hear about it."""
         raise NotImplementedError
-
-    def tend(self, now: float) -> None:
-        """Make and replace the connections that are due; log what is worth telling of them."""
-        for node, connection in self.connections.items():
-            connection.tend(now)
-            self.tell(node, connection)
-
-    def changes(self, monitor: Monitor) -> Iterator[tuple[str, bool]]:
-        """The nodes whose connection came up (True) or was lost since this was last asked."""
-        for address, sign, descriptor in monitor.signs():
-            for node, connection in self.connections.items():
-                if connection.address != address:
-                    continue
-                was_up = connection.up
-                connection.hear(sign, descriptor, time.monotonic())
-                self.tell(node, connection)
-                if connection.up != was_up:
-                    yield node, connection.up
-
-    def tell(self, node: str, connection: Connection) -> None:
-        """Log what has become of a connection, if that is worth telling."""
-        cause = connection.news()
-        if cause is not None:
-            log.event(self.actor, "link.replaced", member=node, port=self.port, cause=cause)
 
     def close(self) -> None:
         """Close the sockets."""
@@ -100,7 +71,7 @@ class Door:
         return error_instead(message, f"the answer has {size} bytes; at most {FRAME_BYTES_MAX}")
 
     def opened(self, body: bytes, sender: object) -> Frame | None:
-        """Decode a frame; a misfit is counted and logged, and None comes back."""
+        """Decode a frame; a misfit is logged, and None comes back."""
         try:
             return decode(body)
         except FrameError as error:
@@ -108,8 +79,7 @@ class Door:
             return None
 
     def reject(self, reason: str, sender: object) -> None:
-        """Count a misfit, and log the first from each sender."""
-        self.rejected += 1
+        """Log the first misfit from each sender."""
         if sender not in self._logged and len(self._logged) < LOGGED_SENDERS_MAX:
             self._logged.add(sender)
             log.event(

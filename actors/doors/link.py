@@ -8,7 +8,7 @@ from itertools import repeat
 
 import zmq
 
-from actors.doors.door import Door
+from actors.doors.connecting import ConnectingDoor
 from actors.doors.sockets import PEER_FRAMES_MAX, received, sent, tuned
 from actors.surroundings import Surroundings
 from toystore.core.protocol.address import Address, Peer
@@ -20,7 +20,7 @@ from toystore.net.endpoint import parse
 from toystore.wire import Frame, FrameError, VersionError, decode
 
 
-class Link(Door):
+class Link(ConnectingDoor):
     """A DEALER to one mailbox or port of one node.
 
     Its machine hears `LinkUp` and `LinkLost` (from the socket's monitor, TCP only) and
@@ -90,7 +90,7 @@ class Link(Door):
         return news + [(message, self.to) for message in failed]
 
     def tend(self, now: float) -> None:
-        """As every door, but not while answers of a connection that is gone wait to be read."""
+        """Not while answers of a connection that is gone wait to be read."""
         if not self.socket.poll(0):
             super().tend(now)
 

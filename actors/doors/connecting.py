@@ -1,0 +1,44 @@
+"""What every door that connects has beside that: its connections, and what becomes of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from actors import log
+from actors.doors.door import Door
+from actors.surroundings import Surroundings
+from toystore.net.connection import Connection, Monitor
+
+
+class ConnectingDoor(Door):
+    """A door whose socket connects to nodes, and connects again when that is due."""
+
+    def __init__(self, port: str, surroundings: Surroundings, actor: str) -> None:
+        super().__init__(port, surroundings, actor)
+        self.connections: dict[str, Connection] = {}
+        """What this door connects to, each with the node that is there."""
+
+    def tend(self, now: float) -> None:
+        """Make and replace the connections that are due; log what is worth telling of them."""
+        for node, connection in self.connections.items():
+            connection.tend(now)
+            self.tell(node, connection)
+
+    def changes(self, monitor: Monitor) -> Iterator[tuple[str, bool]]:
+        """The nodes whose connection came up (True) or was lost since this was last asked."""
+        for address, sign, descriptor in monitor.signs():
+            for node, connection in self.connections.items():
+                if connection.address != address:
+                    continue
+                was_up = connection.up
+                connection.hear(sign, descriptor, time.monotonic())
+                self.tell(node, connection)
+                if connection.up != was_up:
+                    yield node, connection.up
+
+    def tell(self, node: str, connection: Connection) -> None:
+        """Log what has become of a connection, if that is worth telling."""
+        cause = connection.news()
+        if cause is not None:
+            log.event(self.actor, "link.replaced", member=node, port=self.port, cause=cause)
