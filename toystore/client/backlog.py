@@ -12,28 +12,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from toystore.client.request import Request
+from toystore.client.request import Batch, Request
 
 SWEEP_S_MIN = 0.002
 """Sweeps over all requests for those that are due are at least this far apart."""
 _NEVER = float("inf")
-
-
-class Batch:
-    """What is left in line of one call about many keys."""
-
-    __slots__ = ("progressed_at", "queue", "timeout_s")
-
-    def __init__(self, timeout_s: float, now: float) -> None:
-        self.timeout_s = timeout_s
-        self.progressed_at = now
-        """When one of its keys was last answered."""
-        self.queue: dict[int, Request[Any]] = {}
-
-    @property
-    def due(self) -> float:
-        """When it is given up, unless it makes progress."""
-        return self.progressed_at + self.timeout_s
 
 
 class Backlog:

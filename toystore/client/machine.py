@@ -34,7 +34,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from toystore.client.backlog import SWEEP_S_MIN, Backlog, Batch
+from toystore.client.backlog import SWEEP_S_MIN, Backlog
 from toystore.client.clock import Clock
 from toystore.client.endpoints import Endpoints
 from toystore.client.errors import (
@@ -45,7 +45,16 @@ from toystore.client.errors import (
     ToystoreError,
     Unavailable,
 )
-from toystore.client.request import BACKLOG, DONE, PAUSED, SENT, WAITING, Request, WriteRequest
+from toystore.client.request import (
+    BACKLOG,
+    DONE,
+    PAUSED,
+    SENT,
+    WAITING,
+    Batch,
+    Request,
+    WriteRequest,
+)
 from toystore.client.window import Window
 from toystore.core.protocol.messages.client import (
     ErrorReply,

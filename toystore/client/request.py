@@ -7,7 +7,7 @@ call have in common, such as the bucket, is their `Terms`.
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from toystore.client.answer import Found, Load, Placement, RingTable, Written
 from toystore.client.clock import Clock
@@ -27,9 +27,6 @@ from toystore.core.protocol.messages.client import (
     StatusReply,
     WriteReply,
 )
-
-if TYPE_CHECKING:
-    from toystore.client.backlog import Batch
 
 Answer = TypeVar("Answer")
 
@@ -134,6 +131,23 @@ class Request(Generic[Answer]):
     def left_ms(self, now: float) -> int:
         """What is left of the caller's patience."""
         return max(1, int((self.deadline - now) * 1000))
+
+
+class Batch:
+    """What is left in line of one call about many keys."""
+
+    __slots__ = ("progressed_at", "queue", "timeout_s")
+
+    def __init__(self, timeout_s: float, now: float) -> None:
+        self.timeout_s = timeout_s
+        self.progressed_at = now
+        """When one of its keys was last answered."""
+        self.queue: dict[int, Request[Any]] = {}
+
+    @property
+    def due(self) -> float:
+        """When it is given up, unless it makes progress."""
+        return self.progressed_at + self.timeout_s
 
 
 class GetRequest(Request[Found | None]):
