@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import gc
 import os
 import resource
 import signal
@@ -32,6 +33,9 @@ STARTUP_FAILED = 2
 NODE_FAILED = 1
 SWITCH_INTERVAL_S = 0.001
 """How long a thread may keep the interpreter from another that wants it."""
+GARBAGE_AFTER = 10_000
+"""How many objects more than were freed are made before cycles are searched for.  A request makes
+none, and all that are under way would be searched in vain."""
 PRIVATE = 0o077
 """What nobody but this user may do with the files that are made here."""
 
@@ -52,6 +56,8 @@ def main() -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is a log to be reopened
     faulthandler.enable()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    gc.freeze()  # what was imported stays
+    gc.set_threshold(GARBAGE_AFTER)
     os.umask(PRIVATE)
     raise_file_limit()
     try:
