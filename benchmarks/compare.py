@@ -12,26 +12,20 @@ figures stand alone.  The last line printed is JSON.
 from __future__ import annotations
 
 import argparse
-import contextlib
+import asyncio
 import json
 import socket
 import statistics
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from toystore.config import load
-from toystore.localcluster.ports import reserve_ports
+from nodes import NAMES, three_nodes
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOOR = ROOT.parent / "shared" / "floor" / "floor.py"
-NAMES = ("n1", "n2", "n3")
-READY_S_MAX, STOP_S_MAX = 60.0, 10.0
 FLOOR_PEERS_ABOVE = 100
 """The floor's nodes reach each other this far above the ports that its clients use."""
 
@@ -96,11 +90,16 @@ def _show(what: str, figures: Figures) -> None:
 
 def _measure_store(shared: list[str]) -> Figures:
     """Start three nodes, load them, stop them."""
-    with _cluster() as endpoints:
+    return asyncio.run(_load_three_nodes(shared))
+
+
+async def _load_three_nodes(shared: list[str]) -> Figures:
+    async with three_nodes("bench", durability="sync") as cluster:
+        await cluster.ready()
         load = [str(ROOT / "benchmarks" / "load.py"), *shared]
-        for endpoint in endpoints:
-            load += ["--endpoint", endpoint]
-        return _last_json(load)
+        for node in cluster.nodes.values():
+            load += ["--endpoint", node.endpoint]
+        return await asyncio.to_thread(_last_json, load)
 
 
 def _measure_floor(shared: list[str]) -> Figures:
@@ -118,47 +117,6 @@ def _last_json(script: list[str]) -> Figures:
     )
     figures: Figures = json.loads(done.stdout.splitlines()[-1])
     return figures
-
-
-# --- the cluster ------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _cluster() -> Iterator[list[str]]:
-    """Three nodes that see each other alive: their endpoints.  Gone again afterwards."""
-    guard, base_port = reserve_ports(len(NAMES))
-    with guard, tempfile.TemporaryDirectory(prefix="toystore-bench-") as folder:
-        config = Path(folder) / "bench.yaml"
-        cluster = {"cluster": "bench", "base_port": base_port, "members": list(NAMES)}
-        config.write_text(yaml.safe_dump(cluster | {"durability": "sync"}))
-        endpoints = [f"tcp://127.0.0.1:{each.client_port}" for each in load(config).members]
-        with contextlib.ExitStack() as nodes:
-            for name in NAMES:
-                nodes.enter_context(_node(str(config), name, folder))
-            for endpoint in endpoints:
-                wait = ["status", "--wait", str(READY_S_MAX), "--endpoint", endpoint]
-                subprocess.run(
-                    [sys.executable, "-m", "toystore", *wait],
-                    stdout=subprocess.DEVNULL,
-                    check=True,
-                )
-            yield endpoints
-
-
-@contextlib.contextmanager
-def _node(config: str, name: str, folder: str) -> Iterator[None]:
-    """A node that runs for as long as this lasts."""
-    arguments = ["-m", "actors", config, name, "--data-dir", folder]
-    process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT)
-    try:
-        yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(STOP_S_MAX)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _floor_port(nodes: int) -> int:

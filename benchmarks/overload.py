@@ -22,7 +22,6 @@ import json
 import multiprocessing
 import os
 import statistics
-import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
@@ -30,13 +29,10 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-from compare import NAMES
 from flood import OVERLOADED, SERVED, TIMEOUT, Answer, Load, Offered, offer
+from nodes import three_nodes
 
-from toystore.config import load as load_config
 from toystore.localcluster.cluster import LocalCluster
-from toystore.localcluster.ports import reserve_ports
 
 IN_FLIGHT = (64, 256, 1024)
 """The capacity is the best of these closed loops."""
@@ -259,19 +255,14 @@ def _show(rows: Iterable[Row]) -> None:
 @contextlib.asynccontextmanager
 async def _cluster(cores: list[int]) -> AsyncIterator[LocalCluster]:
     """Three nodes on the first core; whoever starts them goes on on the others."""
-    guard, base_port = reserve_ports(len(NAMES))
-    with guard, tempfile.TemporaryDirectory(prefix="toystore-overload-") as folder:
-        path = Path(folder) / "overload.yaml"
-        cluster = {"cluster": "overload", "base_port": base_port, "members": list(NAMES)}
-        path.write_text(yaml.safe_dump(cluster))
-        os.sched_setaffinity(0, cores[:1])
-        try:
-            async with LocalCluster(load_config(path), path, Path(folder), print) as running:
-                os.sched_setaffinity(0, cores[1:] or cores)
-                await running.ready()
-                yield running
-        finally:
-            os.sched_setaffinity(0, cores)
+    os.sched_setaffinity(0, cores[:1])
+    try:
+        async with three_nodes("overload") as running:
+            os.sched_setaffinity(0, cores[1:] or cores)
+            await running.ready()
+            yield running
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def _options() -> argparse.Namespace:
