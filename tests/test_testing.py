@@ -19,7 +19,7 @@ DOC = Path(__file__).parent.parent / "docs" / "CLIENT.md"
 
 
 def test_a_cluster_forgets_everything_and_its_clients_stay_good():
-    with running(nodes=3) as cluster, cluster.client(timeout=60) as store:
+    with running(nodes=2) as cluster, cluster.client(timeout=60) as store:
         store.put("key", "value")
         assert store.get("key").value == b"value"
 
@@ -28,7 +28,7 @@ def test_a_cluster_forgets_everything_and_its_clients_stay_good():
         assert store.get("key") is None
         store.put("key", "another")
         assert store.get("key").value == b"another"
-        assert len(cluster.endpoints) == 3
+        assert len(cluster.endpoints) == 2
 
 
 def test_it_is_cleared_while_an_event_loop_runs():

@@ -24,8 +24,29 @@ def make_cluster(tmp_path) -> Iterator[Callable[..., Cluster]]:
 
 
 @pytest.fixture(scope="module")
+def share_cluster(tmp_path_factory) -> Iterator[Callable[..., Cluster]]:
+    """Makes clusters that the tests of a module share: those who ask for the same get the same.
+
+    It is well again after the test before, but holds its keys, and its log tells of it.
+    """
+    made: dict[str, Cluster] = {}
+    with ExitStack() as stack:
+
+        def share(size: int, **more: Any) -> Cluster:
+            kind = f"{size} {more}"
+            if kind in made:
+                made[kind].mend()
+            else:
+                folder = tmp_path_factory.mktemp("shared")
+                made[kind] = stack.enter_context(Cluster(folder, size, **more))
+            return made[kind]
+
+        yield share
+
+
+@pytest.fixture(scope="package")
 def three(tmp_path_factory) -> Iterator[Cluster]:
-    """Three nodes for the tests of a module that leave them as they are.
+    """Three nodes for all tests that leave them as they are.
 
     Nobody dies, and on a busy machine nobody must seem to.
     """

@@ -13,16 +13,15 @@ AN_HOUR_S = 3600
 A_MINUTE_S = 60
 
 
-def test_a_client_a_minute_behind_loses_nothing_to_nobody(make_cluster):
-    cluster = make_cluster(3)
-    punctual, late = cluster.client(), cluster.client(clock=LaggingClock(A_MINUTE_S))
+def test_a_client_a_minute_behind_loses_nothing_to_nobody(three):
+    punctual, late = three.client(), three.client(clock=LaggingClock(A_MINUTE_S))
 
     for number in range(10):
-        punctual.put("k", f"punctual {number}")
-        late.put("k", f"late {number}")
-        assert punctual.get("k").value == f"late {number}".encode()
-        late.delete("k")
-        assert punctual.get("k") is None
+        punctual.put("of a late client", f"punctual {number}")
+        late.put("of a late client", f"late {number}")
+        assert punctual.get("of a late client").value == f"late {number}".encode()
+        late.delete("of a late client")
+        assert punctual.get("of a late client") is None
 
 
 def test_a_node_an_hour_back_takes_puts_that_stand_above_what_was_there(make_cluster):

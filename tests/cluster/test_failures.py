@@ -24,10 +24,10 @@ def load_on(cluster: Cluster, **more) -> Workload:
     return Workload(cluster.endpoints(), clients=6, keys=120, **more)
 
 
-def test_a_node_killed_under_load_costs_no_request_and_gets_what_it_missed(make_cluster):
-    cluster = make_cluster(5)
-    work = load_on(cluster)
-    while_away = {f"key{number}": str(number) for number in range(60)}
+def test_a_node_killed_under_load_costs_no_request_and_gets_what_it_missed(share_cluster):
+    cluster = share_cluster(5)
+    work = load_on(cluster, name="killed")
+    while_away = {f"away{number}": str(number) for number in range(60)}
 
     with at_work(work) as load:
         load.go_on(A_WHILE)
@@ -57,15 +57,15 @@ def test_a_node_killed_under_load_costs_no_request_and_gets_what_it_missed(make_
         entry["hints"]
         for name in cluster.names
         # A busy node is slow to take them.
-        for entry in cluster.events(name, "handoff.finished", "handoff.paused")
+        for entry in cluster.events(name, "handoff.finished", "handoff.paused", since_s=killed_s)
         if entry["owner"] == "n2"
     ]
     assert sum(delivered) >= len(missed)
 
 
-def test_all_nodes_killed_at_once_under_load_have_every_acknowledged_write_again(make_cluster):
-    cluster = make_cluster(5)
-    work = load_on(cluster, timeout_s=3.0)
+def test_all_nodes_killed_at_once_under_load_have_every_acknowledged_write_again(share_cluster):
+    cluster = share_cluster(5)
+    work = load_on(cluster, name="all_killed", timeout_s=3.0)
 
     with at_work(work) as load:
         load.go_on(2 * A_WHILE)
@@ -82,9 +82,9 @@ def test_all_nodes_killed_at_once_under_load_have_every_acknowledged_write_again
     assert not broken(work)
 
 
-def test_a_node_stopped_cleanly_under_load_costs_no_request_and_lacks_nothing_later(make_cluster):
-    cluster = make_cluster(5)
-    work = load_on(cluster)
+def test_a_node_stopped_cleanly_under_load_costs_no_request_and_lacks_nothing_later(share_cluster):
+    cluster = share_cluster(5)
+    work = load_on(cluster, name="stopped")
 
     with at_work(work) as load:
         load.go_on(A_WHILE)
@@ -102,9 +102,9 @@ def test_a_node_stopped_cleanly_under_load_costs_no_request_and_lacks_nothing_la
     assert not broken(work)
 
 
-def test_a_node_paused_under_load_costs_no_request_and_brings_nothing_older_back(make_cluster):
-    cluster = make_cluster(5)
-    work = load_on(cluster)
+def test_a_node_paused_under_load_costs_no_request_and_brings_nothing_older_back(share_cluster):
+    cluster = share_cluster(5)
+    work = load_on(cluster, name="paused")
 
     with at_work(work) as load:
         load.go_on(A_WHILE)
@@ -120,9 +120,9 @@ def test_a_node_paused_under_load_costs_no_request_and_brings_nothing_older_back
     assert not broken(work)
 
 
-def test_puts_in_the_queue_of_a_paused_coordinator_do_not_overtake_what_came_after(make_cluster):
-    cluster = make_cluster(4)
-    keys = [f"key{number}" for number in range(40)]
+def test_puts_in_the_queue_of_a_paused_coordinator_do_not_overtake_what_came_after(share_cluster):
+    cluster = share_cluster(5)
+    keys = [f"queued{number}" for number in range(40)]
     n1, n2 = cluster.endpoints("n1", "n2")
     with asyncio.Runner() as runner:
         slow = AsyncClient([n1, n2], timeout=PATIENCE_S, attempt_timeout=0.3)

@@ -63,8 +63,8 @@ def test_a_node_that_only_its_own_yaml_knows_is_refused_by_the_others(three, end
     assert set(three.members("n1")) == set(three.names)
 
 
-def test_a_node_whose_yaml_disagrees_with_its_own_disk_does_not_start(make_cluster, ends):
-    cluster = make_cluster(3)
+def test_a_node_whose_yaml_disagrees_with_its_own_disk_does_not_start(share_cluster, ends):
+    cluster = share_cluster(3)
     cluster.stop("n3")
 
     line = ends(cluster, "n3", data=cluster.data, partitions=128)
@@ -72,20 +72,22 @@ def test_a_node_whose_yaml_disagrees_with_its_own_disk_does_not_start(make_clust
     assert "is not the one on disk" in line
 
 
-def test_a_corrupt_data_folder_is_refused_by_name(make_cluster, ends):
-    cluster = make_cluster(3)
+def test_a_corrupt_data_folder_is_refused_by_name(share_cluster, ends):
+    cluster = share_cluster(3)
     cluster.stop("n3")
     [file] = [f for f in (cluster.data / "n3" / "data").iterdir() if f.stat().st_size > 4096]
+    sound = file.read_bytes()
     file.write_bytes(b"rubbish" * 4096)
 
     line = ends(cluster, "n3", data=cluster.data)
+    file.write_bytes(sound)
 
     assert str(cluster.data / "n3" / "data") in line
     assert cluster.client("n1", "n2").get("k") is None
 
 
-def test_a_node_that_lost_its_disk_does_not_say_that_nothing_was_there(make_cluster):
-    cluster = make_cluster(3)
+def test_a_node_that_lost_its_disk_does_not_say_that_nothing_was_there(share_cluster):
+    cluster = share_cluster(3)
     cluster.client().put_many(dict.fromkeys(SOME_KEYS, b"1"))
     cluster.until_drained()
 

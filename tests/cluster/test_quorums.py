@@ -15,8 +15,8 @@ PROMPT_S = 15.0
 """Far below the patience of the clients here: what is known to be impossible is not waited for."""
 
 
-def test_with_one_of_three_down_everything_is_served(make_cluster):
-    cluster = make_cluster(3)
+def test_with_one_of_three_down_everything_is_served(share_cluster):
+    cluster = share_cluster(3)
     store = cluster.client()
     store.put("before", b"1")
     store.put("doomed", b"1")
@@ -44,8 +44,8 @@ def test_with_one_of_three_down_everything_is_served(make_cluster):
 KEYS = ("before", "after from n1", "after from n3", "doomed")
 
 
-def test_with_two_of_three_down_puts_fail_at_once_and_single_reads_are_served(make_cluster):
-    cluster = make_cluster(3)
+def test_with_two_of_three_down_puts_fail_at_once_and_single_reads_are_served(share_cluster):
+    cluster = share_cluster(3)
     cluster.client().put("k", b"1", w=3)
     cluster.kill("n2", "n3")
     cluster.until(lambda: cluster.reachable("n1") == {"n1"}, "n1 knows that it is alone")
@@ -65,7 +65,7 @@ def test_with_two_of_three_down_puts_fail_at_once_and_single_reads_are_served(ma
     assert read.value.definite
     assert "only 1 of the 2 replicas needed can be reached" in str(put.value)
     assert store.get("k", r=1).value == b"1"
-    assert store.get("never written", r=1) is None
+    assert store.get("never written either", r=1) is None
     store.put("k", b"3", w=1)
     assert store.get("k", r=1).value == b"3"
 
@@ -75,22 +75,22 @@ def test_with_two_of_three_down_puts_fail_at_once_and_single_reads_are_served(ma
 
 
 def test_a_put_that_one_replica_has_taken_when_the_others_die_is_unavailable_and_indefinite(
-    make_cluster,
+    share_cluster,
 ):
-    cluster = make_cluster(3)
+    cluster = share_cluster(3)
     store = cluster.client("n1", attempt_timeout=PROMPT_S)
     cluster.pause("n2", "n3")
     failures = []
 
     def put():
         with pytest.raises(ToystoreError) as caught:
-            store.put("k", b"1")
+            store.put("taken", b"1")
         failures.append(caught.value)
 
     putting = threading.Thread(target=put)
     putting.start()
     one = cluster.client("n1")
-    cluster.until(lambda: one.get("k", r=1) is not None, "n1 has taken its own copy")
+    cluster.until(lambda: one.get("taken", r=1) is not None, "n1 has taken its own copy")
     cluster.kill("n2", "n3")
     putting.join(PROMPT_S)
 

@@ -17,8 +17,8 @@ def load_on(cluster, *names, **more):
     return Workload(cluster.endpoints(*names), clients=6, keys=100, **more)
 
 
-def test_after_a_split_both_sides_writes_are_everywhere(make_cluster):
-    cluster = make_cluster(5, proxied=True)
+def test_after_a_split_both_sides_writes_are_everywhere(share_cluster):
+    cluster = share_cluster(5, proxied=True)
     few = load_on(cluster, "n1", "n2", name="few", timeout_s=15.0)
     many = load_on(cluster, "n3", "n4", "n5", name="many", timeout_s=15.0)
 
@@ -44,13 +44,13 @@ def split_is_seen(cluster):
     return cluster.members("n1").get("n3") == cluster.members("n3").get("n1") == "dead"
 
 
-def test_a_node_that_is_heard_and_hears_nothing_costs_no_request(make_cluster):
-    cluster = make_cluster(4, proxied=True)
-    work = load_on(cluster, "n1", "n2", "n3", timeout_s=15.0)
+def test_a_node_that_is_heard_and_hears_nothing_costs_no_request(share_cluster):
+    cluster = share_cluster(5, proxied=True)
+    work = load_on(cluster, "n1", "n2", "n3", "n5", name="deaf", timeout_s=15.0)
 
     with at_work(work) as load:
         load.go_on(A_WHILE)
-        cluster.network.change(HOLE, [(name, "n4") for name in ("n1", "n2", "n3")])
+        cluster.network.change(HOLE, [(name, "n4") for name in ("n1", "n2", "n3", "n5")])
         load.go_on(2 * A_WHILE)
         cluster.network.everywhere(FAIR)
         load.go_on(A_WHILE)
@@ -62,9 +62,9 @@ def test_a_node_that_is_heard_and_hears_nothing_costs_no_request(make_cluster):
     assert not broken(work)
 
 
-def test_on_slow_and_lossy_ways_requests_are_slow_and_nothing_is_lost(make_cluster):
-    cluster = make_cluster(4, proxied=True)
-    work = load_on(cluster, timeout_s=15.0)
+def test_on_slow_and_lossy_ways_requests_are_slow_and_nothing_is_lost(share_cluster):
+    cluster = share_cluster(5, proxied=True)
+    work = load_on(cluster, name="slow", timeout_s=15.0)
 
     cluster.network.everywhere(Weather(latency_s=0.01, jitter_s=0.02, loss=0.002))
     with at_work(work) as load:

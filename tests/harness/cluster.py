@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,7 +25,7 @@ from toystore.localcluster.cluster import LocalCluster, Node, State
 
 from .configs import QUICK, write_config
 from .logs import logged
-from .network import Network
+from .network import FAIR, Network
 from .waiting import PATIENCE_S
 
 POLL_S = 0.05
@@ -136,6 +137,15 @@ class Cluster:
         self.launch(*names)
         self.until_ready()
 
+    def mend(self) -> None:
+        """Have every node run again and nothing left to deliver, whatever was done before."""
+        if self._proxied:
+            self.network.everywhere(FAIR)
+        self.resume(*self.names)
+        running = {node.name for node in self.running()}
+        self.start(*(name for name in self.names if name not in running))
+        self.until_drained()
+
     def launch(self, *names: str) -> None:
         """Start nodes that were killed or stopped."""
 
@@ -246,6 +256,8 @@ class Cluster:
 
     # --- logs ---------------------------------------------------------------------------
 
-    def events(self, name: str, *events: str) -> list[dict[str, Any]]:
-        """What a node has logged, oldest first: these events, or all."""
-        return logged(self.nodes[name].folder / "log.jsonl", *events)
+    def events(self, name: str, *events: str, since_s: float = 0.0) -> list[dict[str, Any]]:
+        """What a node has logged, oldest first: these events, or all; since a time, or ever."""
+        entries = logged(self.nodes[name].folder / "log.jsonl", *events)
+        since = datetime.fromtimestamp(since_s, UTC)
+        return [entry for entry in entries if datetime.fromisoformat(entry["timestamp"]) >= since]

@@ -19,6 +19,13 @@ from toystore.localcluster.cluster import ROOT
 from .stand_ins import NAMES
 
 
+def pair(config_path):
+    """The configuration with two nodes only: for what does not need a third."""
+    return change_config(
+        config_path, members=["n1", "n2"], buckets={"default": {"n": 2, "r": 1, "w": 1}}
+    )
+
+
 @pytest.mark.cluster
 def test_a_cluster_starts_serves_keeps_its_files_and_stops_cleanly(config_path, tmp_path):
     folder = tmp_path / "data"
@@ -71,11 +78,11 @@ def test_a_node_that_dies_is_told_and_the_others_go_on(config_path, tmp_path):
 
 @pytest.mark.cluster
 def test_no_node_outlives_a_run_cluster_that_is_killed_not_even_a_paused_one(config_path, tmp_path):
-    with ClusterRun(config_path, tmp_path / "data") as run:
+    with ClusterRun(pair(config_path), tmp_path / "data") as run:
         run.until_ready()
-        nodes = [run.pid(name) for name in NAMES]
-        os.kill(nodes[2], signal.SIGSTOP)
-        wait_until(lambda: state_of(nodes[2]).startswith("T"))
+        nodes = [run.pid("n1"), run.pid("n2")]
+        os.kill(nodes[1], signal.SIGSTOP)
+        wait_until(lambda: state_of(nodes[1]).startswith("T"))
 
         run.process.kill()
 
@@ -85,7 +92,7 @@ def test_no_node_outlives_a_run_cluster_that_is_killed_not_even_a_paused_one(con
 @pytest.mark.cluster
 def test_a_node_that_fails_at_its_start_leaves_nothing_running(config_path, tmp_path):
     folder = tmp_path / "data"
-    with ClusterRun(config_path, folder, "--duration", "0") as run:
+    with ClusterRun(pair(config_path), folder, "--duration", "0") as run:
         assert run.end() == 0
     change_config(config_path, cluster="other")
 
@@ -153,15 +160,15 @@ def what_was_done(line: dict) -> str:
 @pytest.mark.parametrize("after", ["^starting", "^ready"])
 def test_a_cluster_of_which_nobody_reads_any_more_is_stopped(config_path, tmp_path, after):
     folder = tmp_path / "data"
-    with ClusterRun(config_path, folder, stderr=subprocess.PIPE) as run:
+    with ClusterRun(pair(config_path), folder, stderr=subprocess.PIPE) as run:
         run.until(after)
-        pids_ = [run.pid(name) for name in NAMES] if after == "^ready" else []
+        pids = [run.pid("n1"), run.pid("n2")] if after == "^ready" else []
 
         run.process.stdout.close()
         _, complaint = run.process.communicate()
 
     assert (run.process.returncode, complaint) == (-signal.SIGPIPE, "")
-    assert not any(map(is_alive, pids_))
+    assert not any(map(is_alive, pids))
     preflight.check(load(config_path), folder)  # every port is free again
 
 
