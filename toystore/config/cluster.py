@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -38,6 +36,7 @@ from toystore.core.protocol.settings import (
     LimitSettings,
     SwimSettings,
 )
+from toystore.core.ring.digest import members_digest
 from toystore.core.ring.ring import Member
 
 _PARTITIONS_MAX = ARRAY_ITEMS_CAP  # and there are no more members than partitions
@@ -78,12 +77,8 @@ class ClusterConfig(Section):
         return tuple(Member(member.name, member.weight, member.zone) for member in self.members)
 
     def members_digest(self) -> bytes:
-        """16 bytes over whatever decides the ring: who differs in them must not be talked to.
-
-        The order in which the members are listed decides nothing, nor do their addresses.
-        """
-        ring = [self.partitions, self.buckets["default"].n, sorted(self.ring_members())]
-        return hashlib.blake2b(json.dumps(ring).encode(), digest_size=16).digest()
+        """Of all that decides the ring: who differs in it must not be talked to."""
+        return members_digest(self.ring_members(), self.partitions, self.buckets["default"].n)
 
     def swim_settings(self) -> SwimSettings:
         """What the SWIM machine is given."""
