@@ -6,7 +6,6 @@ the checks of `audit.py` look into it once it has healed.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 
 from toystore.check.promises import Loss
@@ -20,6 +19,7 @@ from toystore.core.protocol.settings import (
     LimitSettings,
     SwimSettings,
 )
+from toystore.core.ring.digest import members_digest
 from toystore.core.ring.ring import Member, Ring
 from toystore.sim.actor import BrokenMachineError
 from toystore.sim.network import Link, Network
@@ -71,10 +71,9 @@ class SimCluster:
         self.world = World(scenario.seed, tell)
         self.network = Network(self.world, scenario.rates)
         self.seeds = scenario.names[: scenario.seeds]
-        self.ring = Ring(list(map(Member, scenario.names)), scenario.partitions, scenario.n)
-        self.members_digest = hashlib.blake2b(
-            repr(scenario.names).encode(), digest_size=16
-        ).digest()
+        members = list(map(Member, scenario.names))
+        self.ring = Ring(members, scenario.partitions, scenario.n)
+        self.members_digest = members_digest(members, scenario.partitions, scenario.n)
         self.losses: list[Loss] = []
         """When nodes have lost what they had acknowledged."""
         self.wiped: set[str] = set()
