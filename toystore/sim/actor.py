@@ -186,7 +186,9 @@ class SimActor:
         """The machine has failed over a message: a fresh one is told what the old one knew."""
         self.note_failure(message)
         self._guarded(self.machine.on_failure, at)
-        if (reply := internal_reply(message, "as planned")) is not None:
+        if (
+            reply := internal_reply(message, f"{PlannedError.__name__} in {self.role}")
+        ) is not None:
             self.outbox.send(sender, reply)
         self.machine = self.node.make_machine(self.role, self.outbox)
         me = Peer(self.node.name, self.role)
