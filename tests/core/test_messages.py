@@ -5,7 +5,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 
-from toystore.core.protocol.address import ACTORS, COORDINATOR, GOSSIP, HANDOFF, STORAGE
+from toystore.core.protocol.address import COORDINATOR, GOSSIP, HANDOFF, STORAGE
 from toystore.core.protocol.failures import internal_reply
 from toystore.core.protocol.messages import Message
 from toystore.core.protocol.messages.client import ErrorReply, Get, Put, WriteReply
@@ -13,6 +13,7 @@ from toystore.core.protocol.messages.codes import Code, ReplicaStatus
 from toystore.core.protocol.messages.gossip import Exchange
 from toystore.core.protocol.messages.hints import DeliverHints
 from toystore.core.protocol.messages.local import Leave, LinkLost, SendFailed
+from toystore.core.protocol.roles import ACTORS
 from toystore.core.protocol.routes import ANYONE, CLIENT, WIRE, taken_by
 
 

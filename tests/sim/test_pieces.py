@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from toystore.check.history import OK, PUT, Row
-from toystore.core.protocol.address import ACTORS
+from toystore.core.protocol.roles import ACTORS
 from toystore.core.repair.handoff import Handoff
 from toystore.core.storage.store import StoreFullError
 from toystore.engines.base import MapFullError

@@ -14,7 +14,6 @@ from toystore import __version__
 from toystore.check.promises import Loss
 from toystore.core.membership.swim import Swim
 from toystore.core.protocol.address import (
-    ACTORS,
     COORDINATOR,
     GOSSIP,
     STORAGE,
@@ -23,7 +22,7 @@ from toystore.core.protocol.address import (
 )
 from toystore.core.protocol.machine import Machine, Now, Outbox
 from toystore.core.protocol.messages.local import Leave, MembersChanged
-from toystore.core.protocol.roles import GOODBYE_S, ROLES, STOP_ORDER
+from toystore.core.protocol.roles import ACTORS, GOODBYE_S, STOP_ORDER
 from toystore.core.repair.handoff import Handoff
 from toystore.core.requests.coordinator import Coordinator
 from toystore.core.storage.disk_identity import identify_disk
@@ -105,7 +104,7 @@ class SimNode:
         self.members = None
         self.callers = {}
         self.paused.clear()
-        self.actors = {role.name: self._actor(role.name) for role in ROLES}
+        self.actors = {role: self._actor(role) for role in ACTORS}
         self.network.host_up(self.name)
         for actor in self.actors.values():
             actor.open()

@@ -15,7 +15,7 @@ import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from toystore.core.protocol.address import ACTORS
+from toystore.core.protocol.roles import ACTORS
 
 if TYPE_CHECKING:
     from toystore.sim.cluster import SimCluster

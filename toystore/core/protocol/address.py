@@ -8,7 +8,6 @@ GOSSIP = "gossip"
 STORAGE = "storage"
 COORDINATOR = "coordinator"
 HANDOFF = "handoff"
-ACTORS = (GOSSIP, STORAGE, COORDINATOR, HANDOFF)
 
 
 class Peer(NamedTuple):

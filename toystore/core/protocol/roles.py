@@ -56,6 +56,7 @@ ROLES: tuple[Role, ...] = (
     Role(GOSSIP, port="exchange_port", links=(LinkTo(GOSSIP),), local=(STORAGE,), leaves=True),
 )
 
+ACTORS = tuple(role.name for role in ROLES)
 ROLE_OF: dict[str, Role] = {role.name: role for role in ROLES}
 TOLD_OF_MEMBERS = tuple(role.name for role in ROLES if role.told_of_members)
 STOP_ORDER = ROLES[::-1]
