@@ -241,6 +241,11 @@ class SimActor:
             text = f"{self.role} of {self.node.name} failed over {what}: {error!r}"
             raise BrokenMachineError(text) from error
 
+    @property
+    def idle(self) -> bool:
+        """Whether it has taken in all that came, and a goodbye need not wait for anything."""
+        return not self.inbox
+
     # --- out ----------------------------------------------------------------------------
 
     def flush(self, at: Now) -> None:

@@ -63,6 +63,11 @@ class SimCoordinator(SimActor):
             and message.request not in self.machine._desk.held
         )
 
+    @property
+    def idle(self) -> bool:
+        """Every request has its answer as well, and every write its copies."""
+        return super().idle and self.machine.idle
+
     def unsettled(self) -> set[tuple[bytes, str]]:
         """The acknowledged writes on the desk."""
         held = self.machine._desk.held.values()

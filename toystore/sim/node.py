@@ -7,6 +7,7 @@ turns is in actor.py.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,6 @@ from toystore.check.promises import Loss
 from toystore.core.membership.swim import Swim
 from toystore.core.protocol.address import (
     COORDINATOR,
-    GOSSIP,
     STORAGE,
     Caller,
     Peer,
@@ -36,6 +36,9 @@ from toystore.wire import Header
 
 if TYPE_CHECKING:
     from toystore.sim.cluster import SimCluster
+
+LOOK_S = 0.01
+"""How often it is looked at whether an actor that stops is idle."""
 
 
 class SimNode:
@@ -112,30 +115,35 @@ class SimNode:
 
     def stop(self) -> None:
         """Say goodbye, finish what is held, end."""
-        if not self.running:
-            return
-        self.world.note(self.name, "stops")
-        self._stopping = True
-        for role in STOP_ORDER:
-            if role.leaves:
-                self.actors[role.name].tell(Leave(), Peer(self.name, role.name))
-        self._end_when_idle(self.boots, self.world.now + GOODBYE_S)
+        if self.running and not self._stopping:
+            self.world.note(self.name, "stops")
+            self._stopping = True
+            self._say_goodbye([role.name for role in STOP_ORDER if role.leaves])
 
-    def _end_when_idle(self, boot: int, at_latest: float) -> None:
-        if boot != self.boots or not self.running:
+    def _say_goodbye(self, leaving: list[str]) -> None:
+        """Have one actor leave after the other; then storage commits what it has been sent."""
+        if not leaving:
+            self._when_idle(self.actors[STORAGE], self._stopped)
             return
-        coordinator, storage = self.actors[COORDINATOR], self.actors[STORAGE]
-        assert isinstance(coordinator.machine, Coordinator)
-        assert isinstance(storage, SimStorage)
-        heard = not (self.actors[GOSSIP].inbox or coordinator.inbox)
-        done = heard and coordinator.machine.idle and storage.idle
-        if done or self.world.now >= at_latest:
-            starts_again = self._starts_again
-            self._end(after_commit=True)
-            if starts_again:
-                self.start()
+        role, *rest = leaving
+        self.actors[role].tell(Leave(), Peer(self.name, role))
+        self._when_idle(self.actors[role], partial(self._say_goodbye, rest))
+
+    def _when_idle(self, actor: SimActor, then: Callable[[], None], waited_s: float = 0.0) -> None:
+        """Go on once an actor is idle or has had its time, unless the process has ended."""
+        if self.actors.get(actor.role) is not actor:
+            return
+        if actor.idle or waited_s >= GOODBYE_S:
+            then()
         else:
-            self.world.after(0.01, partial(self._end_when_idle, boot, at_latest))
+            again = partial(self._when_idle, actor, then, waited_s + LOOK_S)
+            self.world.after(LOOK_S, again)
+
+    def _stopped(self) -> None:
+        starts_again = self._starts_again
+        self._end(after_commit=True)
+        if starts_again:
+            self.start()
 
     def kill(self, how: str) -> None:
         """Kill -9: "at once", or at the next commit ("before commit", "after commit"), or over

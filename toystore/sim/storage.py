@@ -41,7 +41,7 @@ class SimStorage(SimActor):
     @property
     def idle(self) -> bool:
         """Whether everything that came is on the disk."""
-        return not (self._busy or self.inbox or self.group.waiting)
+        return super().idle and not (self._busy or self.group.waiting)
 
     def unsettled(self) -> set[tuple[bytes, str]]:
         """The last hints of this node's own coordinator that are not on the disk yet."""
