@@ -15,7 +15,7 @@ from toystore.core.protocol.address import GOSSIP, Address, Peer
 from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages import Delivery, Message
 from toystore.core.protocol.messages.local import LinkLost, LinkUp
-from toystore.core.protocol.routes import ROUTE_OF, Carrier
+from toystore.core.protocol.routes import Way, by_way
 
 
 class RefusedError(Exception):
@@ -67,27 +67,18 @@ class GossipActor(Actor):
             raise RefusedError(self.machine.refused)
 
     def deliver(self, address: Address, messages: list[Message]) -> list[Delivery]:
-        """Gossip to gossip: exchanges over their links, all else as datagrams.
-
-        A kind to a frame: a node that does not know one of them yet drops only that.
-        """
+        """Gossip to gossip: exchanges over links, all else as datagrams."""
         if not isinstance(address, Peer) or address.actor != GOSSIP:
             return super().deliver(address, messages)
-        by_kind: dict[type[Message], list[Message]] = {}
-        for message in messages:
-            by_kind.setdefault(type(message), []).append(message)
-        datagrams: list[Message] = []
         news: list[Delivery] = []
-        for kind, some in by_kind.items():
-            route = ROUTE_OF[kind]
-            if route.carrier is Carrier.DATAGRAM:
-                datagrams += some
-            elif not route.is_reply:
-                news += super().deliver(address, some)
-            else:
-                news += self.mailbox.send(address, some)
-        if datagrams:
-            news += self.datagrams.send(address, datagrams)
+        for way, some in by_way(messages):
+            match way:
+                case Way.ASK:
+                    news += super().deliver(address, some)
+                case Way.ANSWER:
+                    news += self.mailbox.send(address, some)
+                case Way.DATAGRAM:
+                    news += self.datagrams.send(address, some)
         return news
 
     def _link_news(self) -> list[Delivery]:

@@ -10,11 +10,11 @@ from toystore.core.protocol.failures import internal_reply
 from toystore.core.protocol.messages import Message
 from toystore.core.protocol.messages.client import ErrorReply, Get, Put, WriteReply
 from toystore.core.protocol.messages.codes import Code, ReplicaStatus
-from toystore.core.protocol.messages.gossip import Exchange
+from toystore.core.protocol.messages.gossip import CompareSettings, Exchange, ExchangeReply, Ping
 from toystore.core.protocol.messages.hints import DeliverHints
 from toystore.core.protocol.messages.local import Leave, LinkLost, SendFailed
 from toystore.core.protocol.roles import ACTORS
-from toystore.core.protocol.routes import ANYONE, CLIENT, WIRE, taken_by
+from toystore.core.protocol.routes import ANYONE, CLIENT, WIRE, Way, by_way, taken_by
 
 
 def sample(annotation: Any) -> Any:
@@ -55,6 +55,20 @@ def test_an_actor_takes_what_is_routed_to_it_and_what_is_for_anyone():
 def test_a_coordinator_takes_the_replies_to_what_it_forwarded():
     assert WriteReply in taken_by(COORDINATOR)
     assert not any(WriteReply in taken_by(actor) for actor in (GOSSIP, STORAGE, HANDOFF))
+
+
+def test_gossip_travels_by_datagram_but_exchanges_by_link_a_type_to_a_frame():
+    pings = [Ping(1, ()), Ping(2, ())]
+    exchange, settings, reply = Exchange(3, ()), CompareSettings({}), ExchangeReply(4, ())
+
+    parts = by_way([pings[0], exchange, settings, pings[1], reply])
+
+    assert parts == [
+        (Way.ASK, [exchange]),
+        (Way.ASK, [settings]),
+        (Way.ANSWER, [reply]),
+        (Way.DATAGRAM, pings),
+    ]
 
 
 @pytest.mark.parametrize("route", WIRE, ids=lambda route: route.type.__name__)

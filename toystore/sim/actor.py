@@ -29,7 +29,7 @@ from toystore.core.protocol.messages.local import (
     SendFailed,
 )
 from toystore.core.protocol.roles import ROLE_OF
-from toystore.core.protocol.routes import ROUTE_OF, Carrier, taken_by
+from toystore.core.protocol.routes import Way, by_way, taken_by
 from toystore.sim.network import Link
 from toystore.wire import Header, decode, encode_bounded
 
@@ -301,16 +301,21 @@ class SimActor:
     def _gossip(self, to: Peer, messages: list[Message], header: Header) -> list[Delivery]:
         """Exchanges and their answers by link, everything else as datagrams."""
         news: list[Delivery] = []
-        for message in messages:
-            route = ROUTE_OF[type(message)]
-            if route.carrier is not Carrier.DATAGRAM and route.is_reply:
-                self._answer(self.routes.get(to), [message], header)
-            elif route.carrier is not Carrier.DATAGRAM:
-                news += self._link(to, [message], header)
-            elif not self.links[to].up:
-                news.append((SendFailed(*to, message, False), to))
-            else:
-                for frame in self._frames([message], header):
-                    arrive = partial(self.node.cluster.datagram, to, frame)
-                    self.node.network.datagram(self.node.name, to.node, arrive)
+        for way, some in by_way(messages):
+            match way:
+                case Way.ASK:
+                    news += self._link(to, some, header)
+                case Way.ANSWER:
+                    self._answer(self.routes.get(to), some, header)
+                case Way.DATAGRAM:
+                    news += self._datagrams(to, some, header)
         return news
+
+    def _datagrams(self, to: Peer, messages: list[Message], header: Header) -> list[Delivery]:
+        """What may be lost; unless there is no link, which the machine hears of."""
+        if not self.links[to].up:
+            return [(SendFailed(*to, message, False), to) for message in messages]
+        for frame in self._frames(messages, header):
+            arrive = partial(self.node.cluster.datagram, to, frame)
+            self.node.network.datagram(self.node.name, to.node, arrive)
+        return []

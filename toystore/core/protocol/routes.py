@@ -10,7 +10,7 @@ from enum import Enum, IntEnum
 from typing import Any, NamedTuple
 
 from toystore.core.protocol.address import COORDINATOR, GOSSIP, HANDOFF, STORAGE
-from toystore.core.protocol.messages import client, disk, gossip, hints, local, replica
+from toystore.core.protocol.messages import Message, client, disk, gossip, hints, local, replica
 
 CLIENT = "client"
 """In `Route.to`: the message is a client's."""
@@ -117,6 +117,36 @@ ROUTE_BY_TAG: dict[int, Route] = {route.tag: route for route in WIRE}
 
 _TO_A_FORWARDER = frozenset({client.WriteReply, client.SupersededReply, client.ErrorReply})
 """A coordinator that forwards a write is a client of the one that it forwards to."""
+
+
+class Way(Enum):
+    """How a message leaves an actor for another node."""
+
+    ASK = "ask"
+    """Over the actor's own link to the receiver."""
+    ANSWER = "answer"
+    """Back over the link by which the receiver has asked."""
+    DATAGRAM = "datagram"
+
+
+def by_way(messages: list[Message]) -> list[tuple[Way, list[Message]]]:
+    """Messages to the gossip of one node, parted into what leaves together.
+
+    What goes over a link is parted by type as well: a node of an earlier version that does
+    not know one of them then drops that frame alone.
+    """
+    datagrams: list[Message] = []
+    by_type: dict[type[Message], list[Message]] = {}
+    for message in messages:
+        kind = type(message)
+        if ROUTE_OF[kind].carrier is Carrier.DATAGRAM:
+            datagrams.append(message)
+        else:
+            by_type.setdefault(kind, []).append(message)
+    parts = [
+        (Way.ANSWER if ROUTE_OF[kind].is_reply else Way.ASK, some) for kind, some in by_type.items()
+    ]
+    return [*parts, (Way.DATAGRAM, datagrams)] if datagrams else parts
 
 
 def taken_by(actor: str) -> frozenset[type[Any]]:
