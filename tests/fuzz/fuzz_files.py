@@ -18,7 +18,7 @@ from actors.life import CLEAN, FAILED, Life
 from toystore.check.history import Row, read_rows, write_rows
 from toystore.config import ClusterConfig, Step, load
 from toystore.core.ring.ring import Ring
-from toystore.localcluster.cluster import Node
+from toystore.localcluster.node import Node
 from toystore.localcluster.notices import read_logs
 from toystore.localcluster.preflight import LOCK, held
 from toystore.localcluster.scenario import Played

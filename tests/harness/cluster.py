@@ -21,7 +21,8 @@ from typing import Any, Self
 
 from toystore import Client
 from toystore.config import load
-from toystore.localcluster.cluster import LocalCluster, Node, State
+from toystore.localcluster.cluster import LocalCluster
+from toystore.localcluster.node import Node, State
 
 from .configs import QUICK, write_config
 from .logs import logged

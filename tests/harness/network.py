@@ -35,7 +35,7 @@ from typing import Any, Self
 import yaml
 
 from toystore.config import PORTS, ClusterConfig, load
-from toystore.localcluster.cluster import ROOT
+from toystore.localcluster.node import ROOT
 
 HELD_BYTES_MAX = 1024 * 1024
 """So much is held for one connection; then its sender finds its socket full."""

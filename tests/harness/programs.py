@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from toystore.localcluster.cluster import ROOT
+from toystore.localcluster.node import ROOT
 
 from .logs import logged
 from .waiting import PATIENCE_S

@@ -9,7 +9,8 @@ import pytest
 from tests.harness.programs import is_alive
 from toystore.config import Step
 from toystore.localcluster import cluster as cluster_module
-from toystore.localcluster.cluster import LocalCluster, State
+from toystore.localcluster.cluster import LocalCluster
+from toystore.localcluster.node import State
 from toystore.localcluster.preflight import StartError
 from toystore.localcluster.scenario import Played, play
 

@@ -14,7 +14,7 @@ from tests.harness.waiting import PATIENCE_S, wait_until
 from toystore.client import Client
 from toystore.config import load
 from toystore.localcluster import preflight
-from toystore.localcluster.cluster import ROOT
+from toystore.localcluster.node import ROOT
 
 from .stand_ins import NAMES
 

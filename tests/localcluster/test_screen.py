@@ -8,7 +8,8 @@ import signal
 import pytest
 from rich.console import Console
 
-from toystore.localcluster.cluster import LocalCluster, State
+from toystore.localcluster.cluster import LocalCluster
+from toystore.localcluster.node import State
 from toystore.localcluster.screen import table
 
 from .stand_ins import IDLE, NAMES, stand_ins

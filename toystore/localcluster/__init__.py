@@ -1,7 +1,8 @@
 """The parts of ``run_cluster.py``: a whole cluster on this machine, one process to a node.
 
     preflight.py   what is checked before anything is started
-    cluster.py     the node processes: start, watch, stop, and how they see each other
+    node.py        one node process, and what it last said of the cluster
+    cluster.py     all node processes: start, watch, stop, and how they see each other
     scenario.py    the timed failures of the YAML file
     load.py        a small load, and whether what was acknowledged is still there
     screen.py      a live table on a terminal, plain lines elsewhere

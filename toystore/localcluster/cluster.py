@@ -1,11 +1,5 @@
 """The node processes of a local cluster, and how they see each other.
 
-Each node is ``python -m actors CONFIG NODE`` in a process group of its own, so that a
-Ctrl-C reaches us alone and we stop them in order.  A node's standard input is a pipe that
-only we hold: when we go, however we go, the pipe ends and the node stops (a paused one is
-in a process group that our end orphans; the kernel wakes it).  Its standard error is a
-nameless file, from which we can still read why it died.
-
 `watch` notices processes that end, and asks every node for its status over its client
 port; whatever changed is told to ``tell`` in plain words.
 """
@@ -14,27 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import os
 import signal
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import Enum
 from pathlib import Path
-from typing import IO, Any, Protocol, Self
+from typing import Any, Protocol, Self
 
-import toystore
 from toystore.client import AsyncClient, ToystoreError
-from toystore.config import ClusterConfig, MemberConfig
+from toystore.config import ClusterConfig
+from toystore.localcluster.node import HAS_PROCESS, Node, State
 from toystore.localcluster.preflight import StartError
-from toystore.net.endpoint import Endpoint
 
-ROOT = Path(toystore.__file__).resolve().parent.parent
 COMMAND = (sys.executable, "-m", "actors")
 READY_S_MAX = 60.0
 STOP_S_MAX = 10.0
@@ -43,9 +29,6 @@ EXIT_CHECK_S = 0.05
 STATUS_S = 1.0
 """How often each node is asked how it sees the others."""
 STATUS_STARTING_S = 0.1
-_LOG_TAIL_BYTES = 64 * 1024
-NO_LOG_LINE = (ValueError, TypeError, KeyError, RecursionError)
-"""What is raised over a line that is none of a log: a node that was killed may leave half a one."""
 
 Tell = Callable[[str], None]
 
@@ -59,120 +42,6 @@ class Log(Protocol):
 
 def no_log(event: str, /, **fields: Any) -> None:
     """For those who keep no log."""
-
-
-class State(Enum):
-    """Of a process; how the others see the node is theirs to say."""
-
-    STARTING = "starting"
-    RUNNING = "running"
-    PAUSED = "paused"
-    STOPPING = "stopping"
-    STOPPED = "stopped"
-    KILLED = "killed"
-    DIED = "died"
-    """It ended, and nobody here wanted it to."""
-
-
-HAS_PROCESS = (State.STARTING, State.RUNNING, State.PAUSED, State.STOPPING)
-
-
-@dataclass
-class Node:
-    """One node: its process, and what it last said of the cluster."""
-
-    member: MemberConfig
-    folder: Path
-    state: State = State.STOPPED
-    process: subprocess.Popen[bytes] | None = None
-    stderr: IO[bytes] | None = None
-    status: dict[str, Any] = field(default_factory=dict)
-    """Empty while it gives no answer."""
-
-    @property
-    def name(self) -> str:
-        """The member's name."""
-        return self.member.name
-
-    @property
-    def endpoint(self) -> str:
-        """Where clients reach it."""
-        return str(Endpoint(self.member.host, self.member.client_port))
-
-    @property
-    def sees_alive(self) -> list[str]:
-        """The members that it believes to be alive."""
-        members = self.status.get("members", ())
-        return [member["name"] for member in members if member["status"] == "alive"]
-
-    @property
-    def hints(self) -> int:
-        """How many hints it holds for others."""
-        return sum(held["count"] for held in self.status.get("hints", {}).values())
-
-    @property
-    def is_stopped(self) -> bool:
-        """Whether a signal holds its process, whoever sent it; it is not ended."""
-        if self.process is None or self.process.poll() is not None:
-            return False
-        flags = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
-        with contextlib.suppress(ChildProcessError):
-            return os.waitid(os.P_PID, self.process.pid, flags) is not None
-        return False
-
-    def is_settled(self, owners: Collection[str]) -> bool:
-        """Whether it and its storage answer, with no hints for ``owners`` there or to come."""
-        status = self.status
-        return (
-            bool(status.get("storage"))
-            and status["requests"]["settling"] == 0
-            and status["hints"].keys().isdisjoint(owners)
-        )
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal, unless the process has ended."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(number)
-
-    def ending(self) -> tuple[int, int | None, str | None]:
-        """The pid, and the exit code or the signal's name, of a process that has ended."""
-        assert self.process is not None
-        pid, code = self.process.pid, self.process.returncode
-        return (pid, code, None) if code >= 0 else (pid, None, signal.Signals(-code).name)
-
-    def why_it_ended(self) -> str:
-        """The exit code or signal, and the last thing it had to say."""
-        code = self.process.returncode if self.process else 0
-        how = f"exit {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
-        last_words = self.last_words()
-        return f"{how}: {last_words}" if last_words else how
-
-    def last_words(self) -> str:
-        """The last line on its standard error, or else the last error in its log."""
-        if self.stderr is not None:
-            self.stderr.seek(0)
-            lines = self.stderr.read().decode(errors="replace").strip().splitlines()
-            if lines:
-                return lines[-1].strip()
-        return self._last_logged_error()
-
-    def _last_logged_error(self) -> str:
-        with contextlib.suppress(OSError), (self.folder / "log.jsonl").open("rb") as log:
-            log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
-            for line in reversed(log.read().splitlines()):
-                with contextlib.suppress(*NO_LOG_LINE):
-                    entry = json.loads(line)
-                    if entry["level"] in ("error", "critical"):
-                        return f"{entry['event']}: {entry.get('error', '')}"
-        return ""
-
-    def release(self) -> None:
-        """Let go of the pipe and the file of a process that has ended."""
-        if self.process is not None and self.process.stdin is not None:
-            self.process.stdin.close()
-        if self.stderr is not None:
-            self.stderr.close()
-        self.process = self.stderr = None
 
 
 class LocalCluster:
@@ -217,21 +86,9 @@ class LocalCluster:
 
     def start(self, name: str) -> None:
         """Start a node that has no process."""
-        node = self.nodes[name]
-        node.stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by node.release()
-        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         arguments = (str(self.config_path), name, "--data-dir", str(self.folder), "--stop-on-eof")
-        node.process = subprocess.Popen(
-            [*self._command, *arguments],
-            cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": path},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,  # a line that we know; its last words are on the other
-            stderr=node.stderr,
-            process_group=0,
-        )
-        node.state = State.STARTING
-        self.log("process.started", member=name, pid=node.process.pid)
+        pid = self.nodes[name].start([*self._command, *arguments])
+        self.log("process.started", member=name, pid=pid)
 
     def kill(self, name: str) -> None:
         """Kill -9."""

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from toystore.localcluster.cluster import NO_LOG_LINE
+from toystore.localcluster.node import NO_LOG_LINE
 
 KINDS = (
     "link.lost",

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from toystore.localcluster.cluster import LocalCluster, Node, State
+from toystore.localcluster.cluster import LocalCluster
+from toystore.localcluster.node import Node, State
 
 if TYPE_CHECKING:
     from rich.console import Console, JustifyMethod
