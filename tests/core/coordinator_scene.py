@@ -62,7 +62,7 @@ class OneOrder:
     def order(self, partition: int) -> tuple[str, ...]:
         return self._order
 
-    def load(self) -> dict[str, tuple[int, int]]:
+    def shares(self) -> dict[str, tuple[int, int]]:
         return dict.fromkeys(self._order, (self.partitions, 0))
 
 

@@ -69,7 +69,7 @@ def test_the_load_counts_every_partition_for_its_owners(members, partitions, n):
     owned = Counter(name for names in owners(ring) for name in names)
     first = Counter(ring.order(partition)[0] for partition in range(partitions))
     names = [member.name for member in members]
-    assert ring.load() == {name: (owned[name], first[name]) for name in names}
+    assert ring.shares() == {name: (owned[name], first[name]) for name in names}
 
 
 @given(st.binary(min_size=16, max_size=16), st.integers(0, 8))
@@ -92,7 +92,7 @@ def test_keys_fall_evenly_on_the_partitions():
 def test_fewer_members_than_n_all_own_everything():
     ring = Ring(members_named(2), 16, 3)
 
-    assert ring.load() == {"n1": (16, 8), "n2": (16, 8)}
+    assert ring.shares() == {"n1": (16, 8), "n2": (16, 8)}
 
 
 def test_the_ring_is_the_same_in_every_process_and_every_release():
@@ -129,7 +129,7 @@ SIZES = pytest.mark.parametrize(("count", "partitions"), [(10, 1024), (30, 4096)
 
 @SIZES
 def test_load_efficiency_is_at_least_95_percent(count, partitions):
-    load = Ring(members_named(count), partitions, 3).load()
+    load = Ring(members_named(count), partitions, 3).shares()
 
     owned = [owned for owned, _ in load.values()]
     assert sum(owned) == 3 * partitions
@@ -138,7 +138,7 @@ def test_load_efficiency_is_at_least_95_percent(count, partitions):
 
 @SIZES
 def test_first_ownership_is_spread_within_a_fifth_of_even(count, partitions):
-    load = Ring(members_named(count), partitions, 3).load()
+    load = Ring(members_named(count), partitions, 3).shares()
 
     first = [first for _, first in load.values()]
     assert max(first) <= 1.1 * partitions / count
@@ -151,7 +151,7 @@ def test_a_join_moves_at_most_a_tenth_more_than_it_must(count, partitions):
     after = Ring(members_named(count + 1), partitions, 3)
 
     fair_share = 3 * partitions / (count + 1)
-    must = min(fair_share, after.load()[f"n{count + 1}"][0])
+    must = min(fair_share, after.shares()[f"n{count + 1}"][0])
     assert must <= moves(before, after) <= 1.1 * must
 
 
@@ -162,14 +162,14 @@ def test_a_leave_moves_at_most_a_tenth_more_than_it_must(count, partitions):
 
     for gone in members[:: count // 5]:
         after = Ring([member for member in members if member != gone], partitions, 3)
-        must = before.load()[gone.name][0]
+        must = before.shares()[gone.name][0]
         assert must <= moves(before, after) <= 1.1 * must
 
 
 def test_members_own_in_proportion_to_their_weights():
     members = [Member(f"n{number}", weight=1 + number % 3) for number in range(10)]
 
-    load = Ring(members, 1024, 3).load()
+    load = Ring(members, 1024, 3).shares()
 
     per_weight = [load[member.name][0] / member.weight for member in members]
     mean = 3 * 1024 / sum(member.weight for member in members)
@@ -177,7 +177,7 @@ def test_members_own_in_proportion_to_their_weights():
 
 
 def test_a_weight_too_heavy_for_the_ring_leaves_the_rest_balanced():
-    load = Ring([*members_named(4), Member("giant", weight=1000)], 1024, 3).load()
+    load = Ring([*members_named(4), Member("giant", weight=1000)], 1024, 3).shares()
 
     assert load.pop("giant")[0] == 1024
     rest = [owned for owned, _ in load.values()]
@@ -187,7 +187,7 @@ def test_a_weight_too_heavy_for_the_ring_leaves_the_rest_balanced():
 def test_a_small_zone_carries_its_copies_and_leaves_the_rest_balanced():
     zones = {"n1": "a", "n2": "b", "n3": "b", "n4": "b", "n5": "c", "n6": "c", "n7": "c"}
 
-    load = Ring([Member(name, zone=zone) for name, zone in zones.items()], 1024, 3).load()
+    load = Ring([Member(name, zone=zone) for name, zone in zones.items()], 1024, 3).shares()
 
     assert load.pop("n1")[0] == 1024
     rest = [owned for owned, _ in load.values()]
@@ -211,6 +211,6 @@ def test_the_figures_do_not_hang_on_the_names(prefix):
     before = Ring(map(Member, names[:10]), 1024, 3)
     after = Ring(map(Member, names), 1024, 3)
 
-    must = after.load()[names[10]][0]
-    assert 307.2 / max(owned for owned, _ in before.load().values()) >= 0.95
+    must = after.shares()[names[10]][0]
+    assert 307.2 / max(owned for owned, _ in before.shares().values()) >= 0.95
     assert moves(before, after) <= 1.1 * must

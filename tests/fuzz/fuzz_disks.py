@@ -258,8 +258,8 @@ def read_hints(data: bytes) -> Drained:
                 break
             for digest, record in batch:
                 assert hints.find(owner, digest) == record
-                assert not hints.drop(owner, digest, bytes(20)) or not any(stamp_of(record))
-                hints.drop(owner, digest, records.check_record(record))
+                assert not hints.delete(owner, digest, bytes(20)) or not any(stamp_of(record))
+                hints.delete(owner, digest, records.check_record(record))
                 taken.add((owner, digest))
         else:
             raise AssertionError(f"the hints for {owner} come to no end")

@@ -56,7 +56,7 @@ def hints_are_dropped_once_sent(patch: Patch) -> None:
     def faulty(oldest: Any, self: Any, owner: str, *given: Any) -> Any:
         sound, corrupt = oldest(self, owner, *given)
         for digest, record in sound:
-            self.drop(owner, digest, stamp_of(record))
+            self.delete(owner, digest, stamp_of(record))
         return sound, corrupt
 
     replace(patch, Hints, "oldest", faulty)

@@ -1,12 +1,13 @@
-"""The causal context: what a client has seen of a key, opaque to it.
+"""The causal context: what a client has seen of a key.  It is opaque to the client.
 
-A get hands one out and a put takes it back.  Under last write wins it holds the stamp
-of what was read, so that the put is stamped above it, whatever the clocks say.
+A get returns a context, and the client passes it to a put.  Under last write wins it
+contains the stamp of what was read.  The put is stamped above that stamp, even if the
+clocks are wrong.
 
     offset  size  field
     0       1     format (1: a stamp)
     1       20    the stamp
-    21      4     CRC-32 of what stands before it, to tell a context from a guess
+    21      4     CRC-32 of the bytes before it: arbitrary bytes are no context
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def pack_context(stamp: bytes) -> bytes:
 
 
 def unpack_context(context: bytes) -> bytes:
-    """The stamp in a context.  Raises ValueError if no toystore made it."""
+    """The stamp in a context.  Raises ValueError for bytes that are not a context."""
     body, checksum = context[: _BYTES - 4], context[_BYTES - 4 :]
     if (
         len(context) != _BYTES

@@ -1,21 +1,22 @@
 """A record: one write of one key, as it is sent, stored, hinted and compared.
 
-A record is made once, by the coordinator, and travels to its replicas and rests on
-their disks as the same bytes:
+The coordinator makes a record once.  It is sent to the replicas and stored on their
+disks as the same bytes:
 
     offset  size  field
     0       1     format (1)
     1       1     flags: 1 = tombstone
     2       4     CRC-32 of everything after it
     6       20    stamp (see stamp.py)
-    26      8     expiry, microseconds since 1970, 0 = never  (room for ttl)
+    26      8     expiry, microseconds since 1970, 0 = never  (reserved for ttl)
     34      2     length of bucket
     36      2     length of key
     38      4     length of versions
-    42      ...   bucket, key, versions (room for version vectors), value to the end
+    42      ...   bucket, key, versions (reserved for version vectors), value to the end
 
-Which of two records of a key wins is `newer`: the higher stamp, and for equal stamps
-the higher bytes, so that the choice is commutative, associative and idempotent.
+`newer` decides which of two records of a key wins: the one with the higher stamp or, if
+the stamps are equal, the higher bytes.  So the choice is commutative, associative and
+idempotent.
 """
 
 from __future__ import annotations
@@ -33,19 +34,19 @@ DIGEST_BYTES = 16
 
 _HEADER = struct.Struct(">BBI20sQHHI")
 HEADER_BYTES = _HEADER.size
-"""What a record has beside its bucket, key, versions and value."""
-_BODY_AT = 6  # what the checksum covers begins here
+"""The size of a record without its bucket, key, versions and value."""
+_BODY_AT = 6  # the bytes that the checksum covers begin here
 _STAMP = slice(_BODY_AT, _BODY_AT + STAMP_BYTES)
 _LENGTHS = slice(34, 38)  # of bucket and key
 _TAIL = struct.Struct(">20sQHHI")
 
 
 class CorruptRecordError(Exception):
-    """Bytes that are not a record as it was written: torn, rotten or foreign."""
+    """Bytes that are not a record as it was written: incomplete, corrupt or not a record."""
 
 
 class Record(NamedTuple):
-    """A record taken apart."""
+    """The fields of a record."""
 
     stamp: bytes
     tombstone: bool
@@ -86,7 +87,7 @@ def pack_record(
 
 
 def check_record(data: bytes) -> bytes:
-    """The stamp of a sound record.  Raises `CorruptRecordError`."""
+    """Check a record and return its stamp.  Raises `CorruptRecordError`."""
     if len(data) < _HEADER.size:
         raise CorruptRecordError(f"{len(data)} bytes are too few for a record")
     if data[0] != FORMAT:
@@ -102,14 +103,14 @@ def stamp_of(data: bytes) -> bytes:
 
 
 def same_key(a: bytes, b: bytes) -> bool:
-    """Whether two records are of the same bucket and key, and not of one digest by chance."""
+    """Whether two records have the same bucket and key, and not only the same digest."""
     lengths = a[_LENGTHS]
     end = _HEADER.size + int.from_bytes(lengths[:2], "big") + int.from_bytes(lengths[2:], "big")
     return lengths == b[_LENGTHS] and a[_HEADER.size : end] == b[_HEADER.size : end]
 
 
 def unpack_record(data: bytes) -> Record:
-    """Check a record and take it apart.  Raises `CorruptRecordError`."""
+    """Check a record and unpack its fields.  Raises `CorruptRecordError`."""
     check_record(data)
     _, flags, _, stamp, expiry_us, names, keys, versions = _HEADER.unpack_from(data)
     key_at = _HEADER.size + names
@@ -133,5 +134,5 @@ def unpack_record(data: bytes) -> Record:
 
 
 def newer(a: bytes, b: bytes) -> bytes:
-    """Of two checked records of one key, the one that stands (last write wins)."""
+    """The winner of two checked records of one key (last write wins)."""
     return max(a, b, key=lambda data: (data[_STAMP], data))

@@ -1,15 +1,14 @@
 """Stamps, the total order of all writes, and the hybrid logical clock that mints them.
 
-A stamp is ``(time, counter, minter)`` packed big-endian into 20 bytes, so that the
-order of the bytes is the order of the writes: a stamp is compared, stored and sent
-as it is.
+A stamp is ``(time, counter, minter)`` packed big-endian into 20 bytes.  So the order of
+the bytes is the order of the writes: a stamp is compared, stored and sent as it is.
 
-    time_us   8 bytes   microseconds since 1970, as the minter's clock had it
+    time_us   8 bytes   microseconds since 1970, by the minter's clock
     counter   4 bytes   ticks within one microsecond
-    minter    8 bytes   who minted it, drawn at random once; breaks every tie
+    minter    8 bytes   the random id of the clock that minted it; breaks every tie
 
-The clock is the hybrid logical clock of Kulkarni et al. (OPODIS 2014): it follows
-the wall clock, but never runs backwards and never falls behind a stamp it was shown.
+The clock is the hybrid logical clock of Kulkarni et al. (OPODIS 2014): it follows the
+wall clock, but it never runs backwards, and never stays behind a stamp that it merged.
 """
 
 from __future__ import annotations
@@ -23,15 +22,15 @@ MINTER_BYTES = 8
 _LAYOUT = struct.Struct(">QI8s")
 _COUNTER_MAX = 2**32 - 1
 TIME_US_MAX = 2**63 - 1
-"""No clock follows a later one, and no client may claim to have seen one, so that there is
-always one above to mint."""
+"""The latest time that a clock follows and a context may contain.  So a clock can always mint
+a stamp above it."""
 
 NO_STAMP = bytes(STAMP_BYTES)
-"""Lower than every stamp that is ever minted."""
+"""Lower than every minted stamp."""
 
 
 class Stamp(NamedTuple):
-    """A stamp taken apart."""
+    """The fields of a stamp."""
 
     time_us: int
     counter: int
@@ -49,22 +48,22 @@ def pack_stamp(time_us: int, counter: int, minter: bytes) -> bytes:
 
 
 def unpack_stamp(stamp: bytes) -> Stamp:
-    """Take a stamp apart.  Raises ValueError if it is not 20 bytes."""
+    """The fields of a stamp.  Raises ValueError if it is not 20 bytes."""
     if len(stamp) != STAMP_BYTES:
         raise ValueError(f"a stamp is {STAMP_BYTES} bytes, not {len(stamp)}")
     return Stamp(*_LAYOUT.unpack(stamp))
 
 
 class HybridLogicalClock:
-    """Mints stamps, each above every one it minted or was shown before.
+    """Mints stamps, each above every stamp that it minted or merged before.
 
-    Not locked: whoever shares a clock between threads guards it.
+    It has no lock: threads that share a clock need one.
     """
 
     __slots__ = ("_counter", "_minter", "_time_us")
 
     def __init__(self, minter: bytes) -> None:
-        """``minter``: 8 bytes that no other clock has."""
+        """``minter``: 8 bytes, unique to this clock."""
         if len(minter) != MINTER_BYTES:
             raise ValueError(f"a minter is {MINTER_BYTES} bytes, not {len(minter)}")
         self._minter = minter
@@ -87,9 +86,9 @@ class HybridLogicalClock:
         return _LAYOUT.pack(self._time_us, self._counter, self._minter)
 
     def merge(self, stamp: bytes) -> None:
-        """Never again mint at or below ``stamp`` (HLC, "receive event").
+        """Mint only above ``stamp`` from now on (HLC, "receive event").
 
-        No clock follows a stamp after `TIME_US_MAX`: above the last there would be none.
+        The clock ignores a stamp after `TIME_US_MAX`: above the last one it could mint none.
         """
         time_us, counter, _ = unpack_stamp(stamp)
         if time_us <= TIME_US_MAX:

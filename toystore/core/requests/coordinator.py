@@ -164,7 +164,7 @@ class Coordinator:
             case Owners():
                 self._owners(message, sender)
             case RingLoad():
-                load = tuple((name, *counts) for name, counts in self._ring.load().items())
+                load = tuple((name, *counts) for name, counts in self._ring.shares().items())
                 self._out.send(sender, RingLoadReply(message.request, self._ring.partitions, load))
 
     # --- requests -----------------------------------------------------------------------

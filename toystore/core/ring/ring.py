@@ -1,31 +1,31 @@
-"""The ring: which members own which partition, and who stands in for them.
+"""The ring: the owners and the fallbacks of each partition.
 
-Dynamo's strategy 3 (SOSP 2007, section 6.2): the key space is cut into Q equal
-partitions, and what moves between members is whole partitions.  Who owns which is a
-pure function of the member list, so nodes that agree on the members agree on the ring
-and never negotiate.
+Dynamo's strategy 3 (SOSP 2007, section 6.2): the key space is divided into Q equal
+partitions, and whole partitions move between members.  The owners are a pure function of
+the member list, so nodes with the same list have the same ring and never negotiate.
 
     digest of a key    B7 21 5E ...           its top bits (10 if Q is 1024) ...
     partition          732                    ... are its partition
     order              n4 n9 n2 | n7 n1 ...   N owners | fallbacks
 
 - **Rendezvous hashing** (Thaler & Ravishankar, 1998): each pair of a member and a
-  partition has a score, and a partition ranks the members by it.  A member that comes
-  or goes changes no score but its own, so only its own partitions move.  Scores are
-  exponentially distributed with the weight as their rate (Schindelhauer & Schomaker,
-  2005), which puts a member first in proportion to its weight.
+  partition has a score, and a partition ranks the members by their scores.  A member that
+  joins or leaves changes only its own scores, so only its own partitions move.  Scores
+  are exponentially distributed with the weight as their rate (Schindelhauer & Schomaker,
+  2005): a member is first in proportion to its weight.
 - **Bounded loads** (Mirrokni, Thorup & Zadimoghaddam, 2018): chance alone would give
-  some member a tenth more than its share.  Nobody takes more than `SLACK` above the
-  fair share: a partition passes over a full member to the next in its ranking.  The
-  slack keeps that from setting off a long chain of moves at each change.  Being first
-  owner, which is work but no data, is bounded in the same way.
-- **Zones**: owners lie in distinct zones while there are enough zones; with fewer, every
-  zone has an owner.  Where that leaves only full members to choose from, zones win.
+  some member a tenth more than its fair share.  A member owns at most `SLACK` more than
+  its fair share; then it is full, and a partition takes the next member in its ranking.
+  The slack prevents a long chain of moves at each change.  The number of partitions of
+  which a member is first owner is bounded in the same way: that is work, but no data.
+- **Zones**: the owners of a partition are in distinct zones if there are enough zones; if
+  there are fewer, every zone has an owner.  Zones come before bounds: if the rule leaves
+  only full members, a full member is taken.
 
 Measured at 10 members with Q=1024 and at 30 with Q=4096, N=3, over some hundreds of sets
-of names: load efficiency 0.95; a join or a leave moves 1.03 times what it must, at worst
-1.09; nobody is first owner more than 1.07 times as often as the mean.  Where members own
-far fewer partitions chance weighs more: 1.4 times at 100 members with Q=4096.
+of names: the mean share is 0.95 of the largest; a join or a leave moves 1.03 times what it
+must, at worst 1.09; no member is first owner more than 1.07 times as often as the mean.
+Chance weighs more if members own far fewer partitions: 1.4 times at 100 members with Q=4096.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 SLACK = 0.05
-"""How far above its fair share a member's load may go."""
+"""How far a member's share may be above its fair share."""
 
-_PREFIX_BYTES = 4  # of a digest: as many as are needed to tell partitions apart
+_PREFIX_BYTES = 4  # of a digest: enough to distinguish all partitions
 _SCORE_BYTES = 8
 
 
@@ -49,21 +49,21 @@ class Member(NamedTuple):
 
     name: str
     weight: int = 1
-    """Its share of the partitions, next to the others' weights."""
+    """Its share of the partitions is in proportion to its weight."""
     zone: str = ""
-    """What fails together: a rack, a room.  All members may be in one."""
+    """Members that fail together, as in a rack, have one zone.  All may have the same."""
 
 
 class Ring:
-    """Owners and fallbacks of every partition, worked out once."""
+    """Owners and fallbacks of every partition, computed once."""
 
     __slots__ = ("_orders", "_shift", "members", "n", "partitions")
 
     def __init__(self, members: Iterable[Member], partitions: int, n: int) -> None:
         """Place ``partitions`` (Q, a power of two) on ``members``, ``n`` owners to each.
 
-        With fewer members than ``n``, all of them own everything.  The order in which the
-        members are listed does not matter.  Raises ValueError for what makes no ring.
+        With fewer members than ``n``, every member owns every partition.  The order in which
+        the members are listed does not matter.  Raises ValueError for impossible arguments.
         """
         listed = sorted(members)
         _check(listed, partitions, n)
@@ -80,19 +80,19 @@ class Ring:
     def order(self, partition: int) -> tuple[str, ...]:
         """Every member once: the N owners (the preference list), then the fallbacks.
 
-        A bucket with an N of its own counts that many owners from the front.
+        If a bucket has its own N, its owners are the first N of this order.
         """
         return self._orders[partition]
 
-    def load(self) -> dict[str, tuple[int, int]]:
-        """For each member: partitions it owns, and partitions of which it is first owner."""
+    def shares(self) -> dict[str, tuple[int, int]]:
+        """For each member: how many partitions it owns, and of how many it is first owner."""
         owned = Counter(name for order in self._orders for name in order[: self.n])
         first = Counter(order[0] for order in self._orders)
         return {name: (owned[name], first[name]) for name in self.members}
 
 
 def _check(members: Sequence[Member], partitions: int, n: int) -> None:
-    """Raise ValueError for what makes no ring."""
+    """Raise ValueError for impossible arguments of a ring."""
     if not members:
         raise ValueError("no members; a ring has at least one")
     names = Counter(member.name for member in members)
@@ -108,7 +108,7 @@ def _check(members: Sequence[Member], partitions: int, n: int) -> None:
 
 
 def _orders(members: Sequence[Member], partitions: int, n: int) -> Iterator[tuple[str, ...]]:
-    """The order of every partition.  Members go by their index throughout."""
+    """The order of every partition.  In here a member is its index in ``members``."""
     shares = _fair_shares(members, partitions, n)
     room = [_bound(share) for share in shares]
     first_room = [_bound(share / n) for share in shares]
@@ -125,7 +125,7 @@ def _orders(members: Sequence[Member], partitions: int, n: int) -> Iterator[tupl
 
 
 def _rankings(members: Sequence[Member], partitions: int) -> Iterator[list[int]]:
-    """For each partition the members by their scores, lowest first."""
+    """For each partition, the members in the order of their scores, lowest first."""
     scores = [_scores(member, partitions) for member in members]
     for column in zip(*scores, strict=True):
         yield sorted(range(len(members)), key=column.__getitem__)
@@ -143,7 +143,10 @@ def _scores(member: Member, partitions: int) -> list[float]:
 def _owners(
     ranking: Sequence[int], room: Sequence[int], zones: Sequence[str], n: int, repeats: int
 ) -> list[int]:
-    """The first ``n`` of a ranking, the full ones last, of which ``repeats`` may share a zone."""
+    """The first ``n`` of a ranking, in which full members come last.
+
+    All are in distinct zones, but for up to ``repeats`` of them.
+    """
     owners: list[int] = []
     used: set[str] = set()
     for at in sorted(ranking, key=lambda at: room[at] <= 0):
@@ -159,7 +162,7 @@ def _owners(
 
 
 def _bound(share: float) -> int:
-    """The most that a member with this fair share may take."""
+    """The most partitions that a member with this fair share may own."""
     return max(math.ceil(share), int(share * (1 + SLACK)))
 
 
@@ -185,7 +188,7 @@ def _split(total: float, weights: Sequence[int], ceilings: Sequence[int]) -> lis
     """Divide ``total`` by weight, but give none more than its ceiling."""
     shares = [0.0] * len(weights)
     weight_left = sum(weights)
-    # Whoever meets a ceiling first is served first, so what it leaves goes to the rest.
+    # A member that reaches its ceiling first comes first: the others divide what it leaves.
     for at in sorted(range(len(weights)), key=lambda at: ceilings[at] / weights[at]):
         shares[at] = min(ceilings[at], total * weights[at] / weight_left)
         total -= shares[at]

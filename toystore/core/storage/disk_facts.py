@@ -1,6 +1,6 @@
 """Facts about this disk: its id, whether it votes "not found", and the disks of other members.
 
-Gossip asks for them and decides them (`toystore/core/membership/disks.py`).
+Membership fetches them and decides them (`toystore/core/membership/disks.py`).
 """
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ from toystore.core.storage.store import Store
 
 
 class DiskFacts:
-    """The facts in ``store``.  What rotted among them is read as far as that is possible."""
+    """The facts in ``store``.  A corrupt fact is read as far as it can be decoded."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def disk(self) -> str:
-        """The id of this disk, or ""."""
+        """The id of this disk; "" if it has none."""
         return (self._store.get(DISK) or b"").decode(errors="replace")
 
     def votes(self) -> bool:
         """Whether this disk votes "not found"."""
         return self._store.get(VOTES) == YES
 
-    def settled(self) -> bool:
-        """Whether it is decided if this disk votes."""
+    def confirmed(self) -> bool:
+        """Whether it is known if this disk may vote."""
         return self._store.get(SETTLED) == YES
 
-    def settle(self, votes: bool) -> None:
-        """Store that this disk votes (True), or does not."""
+    def confirm(self, votes: bool) -> None:
+        """Store whether this disk votes."""
         self._store.put(SETTLED, YES)
         self._store.put(VOTES, YES if votes else NO)
 
@@ -40,7 +40,7 @@ class DiskFacts:
         )
 
     def save_peer(self, member: str, disk: str) -> None:
-        """Store which disk a member runs on, if a key has room for its name."""
+        """Store the disk id of a member, if its name fits a key."""
         if fits_a_key(member):
             self._store.put(PEER + member.encode(), disk.encode())
 

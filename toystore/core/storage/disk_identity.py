@@ -1,4 +1,4 @@
-"""Whose disk it is: a store belongs to one node of one cluster, and to one member list."""
+"""The identity of a disk: a store belongs to one node of one cluster, and to one member list."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from toystore.core.storage.store import Store
 
 
 class ForeignDataError(ValueError):
-    """The data belongs to another node, cluster or member list; the text names the cure."""
+    """The data belongs to another node, cluster or member list; the text says what to do."""
 
 
 def identify_disk(
@@ -18,12 +18,12 @@ def identify_disk(
 ) -> str:
     """The id of the disk, 32 hex digits.
 
-    A node runs this once, at its start, in a transaction of its own.  An empty store becomes
-    the node's, with an id from ``chance``; the facts of any other are compared with the
-    configuration.
+    A node runs this once, at its start, in its own transaction.  An empty store is
+    initialised for the node, with an id from ``chance``.  The facts of any other store are
+    compared with the configuration.
 
     Raises:
-        ForeignDataError: the store was made for something else.
+        ForeignDataError: the store was initialised for another node, cluster or member list.
     """
     facts = {
         LAYOUT: LAYOUT_VERSION,

@@ -1,17 +1,17 @@
-"""Hints: the writes that this node keeps for owners who could not take them (Dynamo 4.6).
+"""Hints: the writes that this node keeps for owners that did not store them (Dynamo 4.6).
 
-Three kinds of keys (`layout.py`) change together, in whatever transaction the store is in:
+Three kinds of keys (`layout.py`) change together, in the store's current transaction:
 
-    a hint    when it was stored, and the record
-    a queue   nothing: each key is the place of one hint in the queue of its owner
+    a hint    the time when it was stored, and the record
+    a queue   empty values: each key is the place of one hint in the queue of its owner
     a total   the number of an owner's hints, and the bytes of their records
 
-A newer record for the same key takes over the place of the older one, so the age of a
-hint is the age of the oldest write that its owner may still miss.
+A newer record for the same key takes the place of the older one in the queue.  So the age
+of a hint is the age of the oldest write that its owner may not have.
 
-Any of the three may rot on a disk.  The hints themselves are what counts: whenever the
-queue or the total of an owner comes to its end, both are held against them and, if they
-disagree, made anew.
+Any of the three may be corrupt on a disk.  The hints are the truth: when the queue or the
+total of an owner reaches its end, both are compared with the hints and, if they disagree,
+rebuilt from them.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _TOTAL_END = 2**64
 
 
 class HintTotal(NamedTuple):
-    """What is kept for one owner, or for all."""
+    """The number and size of the hints for one owner, or for all."""
 
     hints: int
     bytes: int
-    """Of the records alone."""
+    """Of their records."""
 
 
 class Hints:
@@ -43,12 +43,12 @@ class Hints:
         self._store = store
 
     def find(self, owner: str, digest: bytes) -> bytes | None:
-        """The record kept for ``owner``, not checked, or None."""
+        """The record kept for ``owner``, or None.  It is not checked."""
         hint = self._store.get(hint_key(owner, digest))
         return None if hint is None else hint[HINT_TIME_BYTES:]
 
     def keep(self, owner: str, digest: bytes, record: bytes, wall_us: int) -> None:
-        """Keep ``record``, in the place of what was kept under ``digest``."""
+        """Keep ``record``, instead of the record that was kept under ``digest``."""
         key = hint_key(owner, digest)
         before = self._store.get(key) or b""
         stored_at = before[:HINT_TIME_BYTES]
@@ -61,13 +61,13 @@ class Hints:
     def oldest(
         self, owner: str, bytes_max: int, after: bytes = b""
     ) -> tuple[list[tuple[bytes, bytes]], list[tuple[bytes, CorruptRecordError]]]:
-        """The oldest sound hints, at least one and otherwise up to ``bytes_max``.
+        """The oldest sound hints: as many as fit ``bytes_max``, but at least one.
 
-        ``after``: only those behind the one with this digest, as long as it is kept.  None is
-        left there if none comes.  With them, the corrupt ones met on the way: those can never
-        be delivered, and are dropped.
+        ``after``: only the hints behind the one with this digest, if that is still kept.  An
+        empty answer means that there are no more.  The second list is the corrupt hints that
+        were met: they can never be delivered, so they are deleted.
         """
-        start = self._behind(owner, after)
+        start = self._place_after(owner, after)
         sound, corrupt = self._first(owner, bytes_max, start)
         if not sound and not start and self.total(owner).hints:
             self._rebuild(owner)
@@ -75,15 +75,15 @@ class Hints:
             corrupt += more
         return sound, corrupt
 
-    def _behind(self, owner: str, digest: bytes) -> bytes:
-        """Where the owner's queue goes on behind a hint; b"", its beginning, if there is none."""
+    def _place_after(self, owner: str, digest: bytes) -> bytes:
+        """The place after a hint in the owner's queue; b"", the beginning, without that hint."""
         hint = self._store.get(hint_key(owner, digest)) if len(digest) == DIGEST_BYTES else None
         return b"" if hint is None else hint[:HINT_TIME_BYTES] + digest + b"\0"
 
     def _first(
         self, owner: str, bytes_max: int, start: bytes = b""
     ) -> tuple[list[tuple[bytes, bytes]], list[tuple[bytes, CorruptRecordError]]]:
-        """What stands first in the owner's queue; what it leads to in vain is taken out."""
+        """The first hints of the owner's queue; places without a sound hint are deleted."""
         sound: list[tuple[bytes, bytes]] = []
         corrupt: list[tuple[bytes, CorruptRecordError]] = []
         lost: list[bytes] = []
@@ -105,27 +105,27 @@ class Hints:
                 break
             sound.append((digest, record))
         for digest, _ in corrupt:
-            self._drop(owner, digest)
-        # A hint whose time rotted does not lead to its place, but its place leads to it.
+            self._delete(owner, digest)
+        # A hint with a corrupt time does not lead to its place, but its place leads to it.
         for place in lost:
             self._store.delete(place)
         return sound, corrupt
 
-    def drop(self, owner: str, digest: bytes, stamp: bytes) -> bool:
-        """Forget a hint if its stamp still is ``stamp``; True if it was."""
+    def delete(self, owner: str, digest: bytes, stamp: bytes) -> bool:
+        """Delete a hint if its stamp is still ``stamp``; True if it was."""
         record = self.find(owner, digest)
         if record is None or stamp_of(record) != stamp:
             return False
-        self._drop(owner, digest)
+        self._delete(owner, digest)
         return True
 
     def total(self, owner: str) -> HintTotal:
-        """What is kept for ``owner``."""
+        """The total of the hints for ``owner``."""
         packed = self._store.get(total_key(owner))
         return HintTotal(0, 0) if packed is None else _unpack_total(packed)
 
     def totals(self) -> dict[str, HintTotal]:
-        """What is kept for every owner that has hints, by name; no name is told that rotted."""
+        """The totals of all owners that have hints, by name; corrupt names are left out."""
         totals = {}
         for key, packed in self._store.scan(TOTAL):
             try:
@@ -135,18 +135,18 @@ class Hints:
         return totals
 
     def total_of_all(self) -> HintTotal:
-        """What is kept for all of them together."""
+        """The total of the hints for all owners together."""
         totals = self.totals().values()
         return HintTotal(sum(one.hints for one in totals), sum(one.bytes for one in totals))
 
     def oldest_us(self, owner: str) -> int:
-        """The wall time at which the oldest hint for ``owner`` was stored; 0 without any."""
+        """The wall time at which the oldest hint for ``owner`` was stored; 0 without hints."""
         queue = queue_prefix(owner)
         for place, _ in self._store.scan(queue):
             return int.from_bytes(place[len(queue) :][:HINT_TIME_BYTES], "big")
         return 0
 
-    def _drop(self, owner: str, digest: bytes) -> None:
+    def _delete(self, owner: str, digest: bytes) -> None:
         key = hint_key(owner, digest)
         hint = self._store.get(key)
         if hint is not None:
@@ -163,7 +163,7 @@ class Hints:
             self._rebuild(owner)
 
     def _rebuild(self, owner: str) -> None:
-        """Make the queue and the total of ``owner`` anew, from the hints that are there."""
+        """Rebuild the queue and the total of ``owner`` from the stored hints."""
         hints = hint_key(owner, b"")
         kept = [
             (hint[:HINT_TIME_BYTES] + key[len(hints) :], len(hint[HINT_TIME_BYTES:]))
@@ -182,7 +182,7 @@ class Hints:
 
 
 def _unpack_total(packed: bytes) -> HintTotal:
-    """A total; where it has rotted, that there is something."""
+    """A total; a corrupt one counts as one hint, so that it is rebuilt in the end."""
     if len(packed) == _TOTAL.size:
         total = HintTotal._make(_TOTAL.unpack(packed))
         if total.hints:

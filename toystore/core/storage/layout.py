@@ -8,7 +8,7 @@ The first byte of a key is its kind:
     b"t" + owner                                       the total of an owner's hints
     b"m" + name                                        a fact about this disk
 
-An engine takes keys of up to 511 bytes.  `fits_a_key` tells which names a key has room for; the
+An engine stores keys of up to 511 bytes.  `fits_a_key` is the check that a name fits one; the
 configuration limits the names of members to far less.
 """
 
@@ -26,7 +26,7 @@ YES = b"yes"
 NO = b"no"
 
 LAYOUT = b"mlayout"
-"""`LAYOUT_VERSION` of the program that made the store."""
+"""`LAYOUT_VERSION` of the program that initialised the store."""
 DISK = b"mdisk"
 """The id of the disk, 32 hex digits."""
 CLUSTER = b"mcluster"
@@ -34,13 +34,13 @@ NODE = b"mnode"
 MEMBERS = b"mmembers"
 """The digest of the member list by which the data was placed."""
 SETTLED = b"msettled"
-"""`YES` if it is decided whether this disk votes."""
+"""`YES` if this disk is confirmed: it is known whether it may vote."""
 VOTES = b"mvotes"
 """`YES` if this disk votes "not found"."""
 PEER = b"mpeer:"
-"""The disk id of another member, whose name follows."""
+"""The disk id of another member; the member's name follows."""
 REFUSING = b"mrefusing"
-"""There while hints are refused, so that the first refusal alone is logged."""
+"""This key exists while hints are refused, so that only the first refusal is logged."""
 
 HINT_TIME_BYTES = 8
 """Length of the time before the record of a hint, and in the queue."""
@@ -48,7 +48,7 @@ NAME_BYTES_MAX = 255
 
 
 def fits_a_key(name: str) -> bool:
-    """Whether a key has room for ``name`` and the end of the name can be found in the key."""
+    """Whether ``name`` fits a key, and the end of the name can be found in the key."""
     return 0 < len(name.encode()) <= NAME_BYTES_MAX and "\0" not in name
 
 

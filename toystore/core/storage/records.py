@@ -1,13 +1,13 @@
-"""The records of one node: what becomes of a write.
+"""The records of one node, and what a write does to them.
 
                      ┌─ nothing, or an older record ─▶ stored, OK
     a write finds    ├─ the same record ─────────────▶ OK
     under its digest ├─ a newer record ──────────────▶ SUPERSEDED
-                     ├─ a rotten record ─────────────▶ logged; stored, OK
+                     ├─ a corrupt record ────────────▶ logged; stored, OK
                      └─ a record of another key ─────▶ INTERNAL, not stored
 
-The newer record stays, in whatever order writes arrive.  So replicas that got the same writes
-store the same records (docs/ARCHITECTURE.md).
+The newer record stays, in any order of the writes.  So replicas that received the same
+writes store the same records (docs/ARCHITECTURE.md).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from toystore.core.storage.layout import RECORD
 from toystore.core.storage.store import Store
 
 Answer = tuple[int, bytes | None]
-"""To a write: its status, and the stamp of the stored record if that is newer."""
+"""The answer to a write: its status, and the stamp of the stored record if that is newer."""
 STORED: Answer = (int(ReplicaStatus.OK), None)
 FAILED: Answer = (int(ReplicaStatus.INTERNAL), None)
 
@@ -44,7 +44,7 @@ class Records:
         self._out = outbox
 
     def write(self, digest: bytes, record: bytes) -> Answer:
-        """Store ``record``, unless the stored one objects."""
+        """Store ``record``, unless the stored record objects (see `objection`)."""
         try:
             check_record(record)
         except CorruptRecordError:
@@ -59,7 +59,7 @@ class Records:
         return STORED
 
     def objection(self, digest: bytes, stored: bytes | None, record: bytes) -> Answer | None:
-        """The answer to a sound ``record``, if ``stored`` stays; None if it is replaced."""
+        """The answer to a sound ``record`` if ``stored`` stays; None if ``stored`` is replaced."""
         if stored is None:
             return None
         stamp = stamp_of(record)
@@ -76,7 +76,7 @@ class Records:
         return STORED if newer(stored, record) == stored else None
 
     def newest(self, digest: bytes, copies: Iterable[bytes]) -> bytes | None:
-        """The newest sound record of ``copies``, all of them stored under ``digest``, or None."""
+        """The newest sound record of ``copies``, or None.  All are stored under ``digest``."""
         best: bytes | None = None
         for copy in copies:
             if self.is_sound(digest, copy):
@@ -84,7 +84,7 @@ class Records:
         return best
 
     def is_sound(self, digest: bytes, stored: bytes) -> bool:
-        """Whether a stored record is as it was written; a corrupt one is logged."""
+        """Whether a stored record is as it was written.  Logs a corrupt one."""
         try:
             check_record(stored)
         except CorruptRecordError as error:

@@ -1,14 +1,14 @@
-"""The storage machine: one node's records, hints and facts, asked for by message.
+"""The storage machine: it serves one node's records, hints and facts.
 
-    WriteReplica, RepairReplica, DeliverHints   `Records` stores what is newer (records.py),
-                                                or `Hints` does, for an owner (hints.py)
-    ReadReplica                                 the newest sound copy of both
+    WriteReplica, RepairReplica, DeliverHints   `Records` stores the newer record (records.py),
+                                                or `Hints` keeps it for an owner (hints.py)
+    ReadReplica                                 the newest sound copy in both
     TakeHints, DropHints, CountHints            `Hints`
     LoadDisks, SaveDisk, SettleDisk             `DiskFacts` (disk_facts.py)
     StorageStatus                               all three
 
-All is in the one `Store` that the shell gave to the machine (`layout.py` lists the keys).  The
-machine keeps nothing outside the store: its shell may abort a batch and feed it again, or drop it.
+All data is in the one `Store` that the shell gave to the machine (`layout.py` lists the keys).
+The machine has no other state: its shell may abort a batch and feed it again, or discard it.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ class Storage:
         node: str,
         hint_bytes_max: int,
         outbox: Outbox,
-        chance: random.Random,  # noqa: ARG002 - every machine is given one
+        chance: random.Random,  # noqa: ARG002 - every machine gets one
     ) -> None:
-        """``hint_bytes_max``: bytes of the hinted records that are stored, for all owners."""
+        """``hint_bytes_max``: the most bytes of hinted records, for all owners together."""
         self._store = store
         self._node = node
         self._hint_bytes_max = hint_bytes_max
@@ -95,20 +95,20 @@ class Storage:
         }
 
     def receive(self, message: Message, sender: Address, now: Now) -> None:
-        """Take in one message; news of links and members is nothing to a disk."""
+        """Receive one message.  Storage ignores messages about links and members."""
         handler = self._handlers.get(type(message))
         if handler is not None:
             handler(message, sender, now)
 
     def on_deadline(self, now: Now) -> None:
-        """Nothing is ever due."""
+        """Storage has no deadlines."""
 
     def next_deadline(self) -> float | None:
-        """Storage waits for nothing."""
+        """Storage has no deadlines."""
         return None
 
     def on_failure(self, now: Now) -> None:
-        """Nothing is held."""
+        """Storage has no state outside the store."""
 
     # --- records ------------------------------------------------------------------------
 
@@ -127,7 +127,7 @@ class Storage:
         self._out.send(sender, DeliverHintsReply(message.request, statuses))
 
     def _read_replica(self, message: ReadReplica, sender: Address, _now: Now) -> None:
-        """Answer with the newest sound copy among the record and the hints asked for."""
+        """Answer with the newest sound copy: the record, or a hint for one of the owners asked."""
         digest = message.digest
         copies = [self._store.get(RECORD + digest)]
         if message.hint_owners:
@@ -137,7 +137,7 @@ class Storage:
         if newest is not None:
             status = _OK
         elif stored or not self._facts.votes():
-            # What was here has rotted, or was lost with another disk: that proves nothing.
+            # A record was here and is corrupt, or was lost with another disk.
             status = _NO_VOTE
         else:
             status = _NOT_FOUND
@@ -146,7 +146,7 @@ class Storage:
     # --- hints --------------------------------------------------------------------------
 
     def _hint(self, owner: str, digest: bytes, record: bytes, now: Now) -> Answer:
-        """Store ``record`` as a hint for ``owner``, or a newer record in its place."""
+        """Keep ``record`` as a hint for ``owner``; if this node stores a newer one, that."""
         try:
             check_record(record)
         except CorruptRecordError:
@@ -172,7 +172,7 @@ class Storage:
         return answer
 
     def _refuse(self, owner: str, total: HintTotal) -> Answer:
-        """There is no room for a hint; the first refusal is logged."""
+        """Refuse a hint for want of room; the first refusal is logged."""
         if self._store.get(REFUSING) is None:
             self._store.put(REFUSING, YES)
             self._out.log("hint.refused", owner=owner, hints=total.hints, bytes=total.bytes)
@@ -188,11 +188,11 @@ class Storage:
 
     def _drop_hints(self, message: DropHints, sender: Address, _now: Now) -> None:
         owner = message.owner
-        dropped = sum(self._hints.drop(owner, *delivered) for delivered in message.delivered)
-        if dropped:
+        deleted = sum(self._hints.delete(owner, *delivered) for delivered in message.delivered)
+        if deleted:
             self._store.delete(REFUSING)
         left = self._hints.total(owner).hints
-        self._out.send(sender, DropHintsReply(owner, dropped, left))
+        self._out.send(sender, DropHintsReply(owner, deleted, left))
 
     def _count_hints(self, _message: CountHints, sender: Address, _now: Now) -> None:
         counts = tuple(
@@ -205,14 +205,14 @@ class Storage:
 
     def _load_disks(self, _message: LoadDisks, sender: Address, _now: Now) -> None:
         facts = self._facts
-        reply = LoadDisksReply(facts.disk(), facts.settled(), facts.votes(), facts.peers())
+        reply = LoadDisksReply(facts.disk(), facts.confirmed(), facts.votes(), facts.peers())
         self._out.send(sender, reply)
 
     def _save_disk(self, message: SaveDisk, _sender: Address, _now: Now) -> None:
         self._facts.save_peer(message.member, message.disk)
 
     def _settle_disk(self, message: SettleDisk, _sender: Address, _now: Now) -> None:
-        self._facts.settle(message.votes)
+        self._facts.confirm(message.votes)
 
     def _storage_status(self, message: StorageStatus, sender: Address, now: Now) -> None:
         totals = self._hints.totals()
@@ -238,5 +238,5 @@ class Storage:
 
 
 def _keys_of_hints(total: HintTotal) -> int:
-    """How many keys of the store the hints for one owner take up, their total among them."""
+    """How many keys the hints for one owner have in the store, with the key of their total."""
     return 2 * total.hints + 1

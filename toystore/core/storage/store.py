@@ -1,12 +1,12 @@
-"""What the storage machine asks of a disk: four verbs over one ordered key space, and its size.
+"""What the storage machine needs of a disk: four operations on one ordered key space, and its size.
 
-The machine never begins and never commits.  Its shell runs
+The machine does not begin or commit transactions.  Its shell runs
 
     begin -> receive* -> commit -> flush
 
-so that a whole drained batch is one transaction, and what the machine wrote to its
-outbox leaves only after the commit.  If the commit fails the outbox is dropped.
-Everything durable lives in this one key space; `layout.py` lists the kinds of keys.
+So a whole batch is one transaction, and the machine's outbox is sent only after the commit.
+If the commit fails, the outbox is cleared.
+All durable data is in this one key space; `layout.py` lists the kinds of keys.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from typing import NamedTuple, Protocol
 
 
 class StoreFullError(Exception):
-    """The disk has no room for this batch; reads go on, writes are refused."""
+    """The disk has no room for this batch: reads still work, writes are refused."""
 
 
 class StoreSize(NamedTuple):
-    """How much a store holds."""
+    """The size of a store."""
 
     keys: int
     """Keys of every kind."""
     disk_bytes: int
-    """What it takes up on the disk; 0 if it lives in memory."""
+    """Its size on the disk; 0 if it is in memory."""
 
 
 class Store(Protocol):
-    """An ordered map of bytes, seen inside one transaction."""
+    """An ordered map of bytes, used inside a transaction."""
 
     def get(self, key: bytes) -> bytes | None:
         """The value under ``key``, or None."""
@@ -38,13 +38,13 @@ class Store(Protocol):
         """Set ``key``.  Raises `StoreFullError` if there is no room."""
 
     def delete(self, key: bytes) -> bool:
-        """Remove ``key``; True if it was there."""
+        """Delete ``key``; True if it existed."""
 
     def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Keys beginning with ``prefix``, in order, from ``prefix + start`` on.
 
-        Not to be continued across a put or a delete: collect first, then change.
+        A put or a delete ends its validity: collect the keys first, then change them.
         """
 
     def size(self) -> StoreSize:
-        """How much there is, in all; costs no scan."""
+        """The size of the whole store.  It costs no scan."""
