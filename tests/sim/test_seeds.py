@@ -44,7 +44,7 @@ def digest_in_a_process(seed: int, hash_seed: str) -> str:
     return json.loads(told.stdout)["digest"]
 
 
-@pytest.mark.parametrize("seed", [3, 7])
+@pytest.mark.parametrize("seed", [1, 7])
 def test_a_seed_leaves_the_same_trace_in_every_process(seed):
     with ThreadPoolExecutor() as both:
         digests = set(both.map(digest_in_a_process, (seed, seed), ("1", "2")))
