@@ -131,7 +131,7 @@ def answers(scene: Scene, router: zmq.Socket) -> bool:
 @pytest.mark.parametrize("kind", [zmq.PUB, zmq.PULL], ids=["PUB", "PULL"])
 def test_it_comes_back_after_a_socket_of_another_kind(scene, kind):
     squatter = scene.peer(kind)
-    scene.until(lambda: scene.connection.watch.fault)
+    scene.until(lambda: scene.connection.watch.reason)
     squatter.close()
 
     router = scene.peer(zmq.ROUTER)
@@ -176,7 +176,7 @@ def test_it_comes_back_after_a_frame_that_is_too_large_and_says_so_once(scene):
 def test_a_publisher_comes_back_too(context, port):
     scene = Scene(context, zmq.XPUB, "127.0.0.1", port)
     squatter = scene.peer(zmq.REP)
-    scene.until(lambda: scene.connection.watch.fault)
+    scene.until(lambda: scene.connection.watch.reason)
     squatter.close()
 
     inbox = scene.peer(zmq.SUB)
@@ -250,13 +250,13 @@ def test_a_name_that_has_no_number_is_a_fault_that_is_told_of(context, port):
     scene = Scene(context, zmq.DEALER, "n2.example", port, book)
     book.found = Found((), "Name or service not known", True)
 
-    scene.until(lambda: scene.connection.name_fault)
+    scene.until(lambda: scene.connection.name_reason)
 
-    assert scene.connection.name_fault == "Name or service not known"
+    assert scene.connection.name_reason == "Name or service not known"
     book.found = Found(("127.0.0.1",))
     router = scene.peer(zmq.ROUTER)
     scene.until_up()
-    assert scene.connection.name_fault is None
+    assert scene.connection.name_reason is None
     assert answers(scene, router)
 
 

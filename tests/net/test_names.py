@@ -101,7 +101,7 @@ def test_an_old_answer_is_used_while_there_is_no_new_one(server, error):
 
     server.answers["n3"] = socket.gaierror(error, "so it is")
 
-    wait_until(lambda: resolver.find("n3").fault == "so it is")
+    wait_until(lambda: resolver.find("n3").reason == "so it is")
     assert resolver.find("n3").addresses == ("10.0.0.3",)
 
 
@@ -130,7 +130,7 @@ def test_a_name_that_cannot_even_be_asked_for_is_a_certain_fault(host):
     found = Resolver().wait(host, PATIENCE_S)
 
     assert found.addresses == ()
-    assert found.fault is not None
+    assert found.reason is not None
     assert found.certain
 
 

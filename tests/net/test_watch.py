@@ -106,13 +106,13 @@ def test_who_is_no_peer_is_tried_again_until_one_stands_there_and_told_once(play
     played.hear(Sign.ENDED)
     played.wait(600.0)
     assert not played.watch.up
-    assert played.watch.fault == "who answers there does not speak as a node does"
+    assert played.watch.reason == "who answers there does not speak as a node does"
 
     played.dial = lambda: played.hear(Sign.CONNECTED, Sign.READY)
     played.wait(REPLACE_S_MAX)
 
     assert played.watch.up
-    assert played.watch.fault is None
+    assert played.watch.reason is None
     assert played.told == ["who answers there does not speak as a node does"]
 
 
@@ -120,7 +120,7 @@ def test_one_handshake_that_ends_may_be_a_node_that_goes_down_and_is_not_told(pl
     up(played)
     played.hear(Sign.ENDED, Sign.CONNECTED, Sign.ENDED)
     played.wait(60.0)
-    assert played.watch.fault is None
+    assert played.watch.reason is None
 
     played.hear(Sign.CONNECTED, Sign.READY)
 

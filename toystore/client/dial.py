@@ -25,7 +25,7 @@ class Dial:
 
     def __init__(self, host: str, port: int) -> None:
         """``host``: an address, no name."""
-        self.fault: str | None = None
+        self.reason: str | None = None
         """Why it failed; None if it did not, or not yet."""
         self._address = (host, port)
         self._socket: socket.socket | None = None
@@ -59,7 +59,7 @@ class Dial:
             number = errno.ECONNREFUSED if self._reached_itself() else 0
         if number != 0:
             told = os.strerror(number or errno.EINVAL)
-            self.fault = _WORDS.get(number or 0, told[:1].lower() + told[1:])
+            self.reason = _WORDS.get(number or 0, told[:1].lower() + told[1:])
         self.close()
 
     def _reached_itself(self) -> bool:

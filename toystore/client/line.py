@@ -90,7 +90,7 @@ class Line:
         found = self._names.find(self._endpoint.host)
         if not found.addresses:
             self._look_up_soon(now)
-            machine.on_disconnected(self.at, self._name_fault(found), now, certain=found.certain)
+            machine.on_disconnected(self.at, self._name_reason(found), now, certain=found.certain)
         elif now >= self._dial_at:
             self._ask_why(found.addresses, machine, now)
 
@@ -99,13 +99,13 @@ class Line:
         look_s = min(max((now - self._began) / 4, _LOOK_S_MIN), _LOOK_S_MAX)
         self._connection.watch.due = self._dial_at = now + look_s
 
-    def _name_fault(self, found: Found) -> str:
+    def _name_reason(self, found: Found) -> str:
         host = self._endpoint.host
         if found.certain:
-            return f"there is no host {host!r}: {found.fault}"
-        if found.fault is None:
+            return f"there is no host {host!r}: {found.reason}"
+        if found.reason is None:
             return f"the name {host!r} is still looked up"
-        return f"the name {host!r} cannot be looked up: {found.fault}"
+        return f"the name {host!r} cannot be looked up: {found.reason}"
 
     def _ask_why(self, hosts: tuple[str, ...], machine: ClientMachine, now: float) -> None:
         """Dial the address that the socket tries, or look what has come of that."""
@@ -116,13 +116,13 @@ class Line:
             machine.on_unconnected(self.at, f"no answer from {host}")
             return
         self._dial, self._dial_at = None, now + _DIAL_AGAIN_S
-        if dial.fault is None:
-            machine.on_unconnected(self.at, self._connection.watch.fault or "not connected yet")
+        if dial.reason is None:
+            machine.on_unconnected(self.at, self._connection.watch.reason or "not connected yet")
         else:
             self._refused.add(host)
-        if dial.fault is not None and self._refused.issuperset(hosts):
+        if dial.reason is not None and self._refused.issuperset(hosts):
             self._refused.clear()
-            machine.on_disconnected(self.at, dial.fault, now, certain=True)
+            machine.on_disconnected(self.at, dial.reason, now, certain=True)
         else:  # Somebody is there now, or may be at its next address: no time to lose.
             self._connection.watch.due = now
             self._connection.tend(now)

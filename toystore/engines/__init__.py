@@ -1,10 +1,10 @@
-"""Engines: where bytes rest.  `open_engine` opens the one that a durability asks for.
+"""Engines store the bytes of a node.  `open_engine` opens the engine for a durability.
 
-sync     LMDB, on the disk before ``commit`` returns
-async    LMDB, on the disk within ``sync_interval_s``: survives kill -9
-memory   nothing outlives the process
+sync     LMDB: data is on the disk before ``commit`` returns
+async    LMDB: data is on the disk within ``sync_interval_s``, and survives kill -9
+memory   data is lost when the process ends
 
-`GroupCommit` feeds a storage machine in the transactions of any of them.
+`GroupCommit` feeds a storage machine in transactions of any engine.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def open_engine(
 ) -> Engine:
     """The engine for ``durability``: "sync", "async" or "memory".
 
-    ``folder`` is made if it is not there ("memory" leaves it alone), ``sync_interval_s``
-    is for "async", and ``map_bytes`` is how large a fresh LMDB map is.
+    ``folder`` is created if it does not exist ("memory" does not use it),
+    ``sync_interval_s`` is for "async", and ``map_bytes`` is the size of a new LMDB map.
 
     Raises:
         EngineError: the folder is in use, corrupt, foreign or not writable.

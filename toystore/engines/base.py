@@ -1,17 +1,15 @@
-"""What every engine offers: a `Store` with transactions around it, and what it raises.
+"""The interface of every engine: a `Store` with transactions, and its errors.
 
-One thread uses an engine at a time, one batch to a transaction:
+One thread at a time uses an engine, with one batch in each transaction:
 
     begin -> get, put, delete, scan -> commit
 
-Whatever fails, ``abort`` undoes the batch and leaves the engine as it was before
-``begin``; after that
+A put, a delete or the commit may raise one of these errors.  Then ``abort`` undoes the
+batch and restores the state before ``begin``; after that:
 
     MapFullError     grow, and feed the same batch again
-    StoreFullError   the disk has no room: refuse what writes, feed the rest again
-    EngineError      nothing here can be trusted any more: close, and stop the node
-
-each of which a put, a delete or the commit may raise.
+    StoreFullError   the disk has no room: refuse the writes, feed the rest again
+    EngineError      the engine cannot be trusted any more: close it, and stop the node
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ from toystore.core.storage.store import Store
 
 
 class EngineError(Exception):
-    """The engine cannot start, or not go on; the text names the folder and the cure."""
+    """The engine cannot start or cannot continue; the text names the folder and what to do."""
 
 
 class MapFullError(Exception):
@@ -34,29 +32,29 @@ class Engine(Store, Protocol):
     """A `Store` with transactions; see the module's docstring for the errors."""
 
     def begin(self) -> None:
-        """Open the transaction that every verb of the store works in."""
+        """Open the transaction in which every operation of the store runs."""
 
     def commit(self) -> None:
-        """Keep the batch, as durably as the engine was opened for."""
+        """Store the batch, with the durability that the engine was opened with."""
 
     def abort(self) -> None:
         """Undo the batch; does nothing if there is none."""
 
     def grow(self) -> int:
-        """Make room for more, between transactions; returns the new size in bytes.
+        """Enlarge the store, between transactions; returns the new size in bytes.
 
         Raises `StoreFullError` if the disk has none.
         """
 
     def due_s(self) -> float | None:
-        """The monotonic second at which `tend` is wanted; None if there is nothing to do."""
+        """The monotonic second at which `tend` is due; None if there is nothing to do."""
 
     def tend(self) -> list[Event]:
-        """Between transactions, do what has come due: bring to the disk what was committed
-        without waiting for it ("async"), clean up after others.  Returns what is to be logged.
+        """Do the work that is due, between transactions.  Returns events to be logged.
 
-        Raises `EngineError`: after a failed sync nothing can be trusted.
+        The work is to sync earlier commits ("async"), and to free what dead readers used.
+        Raises `EngineError`: after a failed sync the engine cannot be trusted.
         """
 
     def close(self) -> None:
-        """Abort, sync and let go of the folder; closing twice does no harm."""
+        """Abort, sync and release the folder.  It may be called twice."""

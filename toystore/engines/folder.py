@@ -1,11 +1,11 @@
-"""The folder of an LMDB engine: made, held against other processes, private to its owner.
+"""The folder of an LMDB engine: one process locks it, and only its user may read it.
 
     FOLDER/data.mdb   the database
-    FOLDER/lock.mdb   LMDB's own, for its readers
-    FOLDER/lock       held with flock for as long as the engine is open; holds our pid
+    FOLDER/lock.mdb   LMDB's table of readers
+    FOLDER/lock       locked with flock while the engine is open; contains the pid
 
-Everything here works on a full disk too, if the files are there already: blocks that a
-file has are written over and never given back in between.
+If the files exist, all of this works on a full disk too: it overwrites the blocks that a
+file has, and never frees them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from toystore.engines.base import EngineError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""The system's errors that say that a disk, a quota or a limit has been used up."""
+"""The system's errors for a full disk, an exhausted quota or a reached file size limit."""
 DATA, READERS, LOCK = "data.mdb", "lock.mdb", "lock"
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
@@ -29,7 +29,7 @@ _PAGE = 4096
 
 
 def make(folder: Path) -> None:
-    """Make the folder if it is not there; do not move in with files that are not ours."""
+    """Create the folder if it does not exist.  Raises `EngineError` if it has foreign files."""
     try:
         if not folder.exists():
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -49,36 +49,36 @@ def make(folder: Path) -> None:
 
 
 def lock(folder: Path) -> int:
-    """Hold ``folder`` against other processes; returns the open file that holds it."""
+    """Lock ``folder`` against other processes; returns the file descriptor with the lock."""
     try:
-        held = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
     except OSError as error:
         raise EngineError(
             f"folder {folder} cannot be written: {error.strerror}; "
             "name one that this user may write to"
         ) from error
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = os.pread(held, 32, 0).decode(errors="replace").strip() or "unknown"
-        os.close(held)
+        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+        os.close(descriptor)
         raise EngineError(
             f"folder {folder} is in use by process {holder}; stop that, or name another folder"
         ) from None
     except OSError as error:
-        os.close(held)
+        os.close(descriptor)
         raise EngineError(f"folder {folder} cannot be locked: {error.strerror}") from error
-    with contextlib.suppress(OSError):  # the lock holds all the same; the pid is for people
+    with contextlib.suppress(OSError):  # the lock works without the pid, which is for people
         pid = b"%d\n" % os.getpid()
-        os.ftruncate(held, os.pwrite(held, pid, 0))
-    return held
+        os.ftruncate(descriptor, os.pwrite(descriptor, pid, 0))
+    return descriptor
 
 
 def reserve_readers(folder: Path) -> None:
-    """Give LMDB's table of readers its blocks, before LMDB maps it into memory and writes.
+    """Allocate the blocks of LMDB's table of readers, before LMDB maps and writes it.
 
-    A page that the disk then had no room for would be a SIGBUS.  The first is all that the
-    engine needs; others, if there are any, are for lookers-on.  Raises `EngineError`.
+    A write to a mapped page without a block on a full disk is a SIGBUS.  The engine needs the
+    first page only; more pages are for other readers.  Raises `EngineError`.
     """
     with _readers(folder) as table:
         _allocate(table, 0, _PAGE)
@@ -87,7 +87,7 @@ def reserve_readers(folder: Path) -> None:
 
 
 def lengthen_readers(folder: Path) -> None:
-    """Make room for another page of readers: LMDB counts their slots by the file's length.
+    """Add a page to the table of readers: LMDB derives the number of slots from its length.
 
     Raises `EngineError`.
     """
@@ -99,7 +99,7 @@ def lengthen_readers(folder: Path) -> None:
 def _readers(folder: Path) -> Iterator[int]:
     """The open table of readers.
 
-    Not while an environment is open: closing the file gives up this process's locks on it.
+    No environment may be open: closing the file releases this process's locks on it.
     """
     path = folder / READERS
     try:
@@ -116,7 +116,7 @@ def _readers(folder: Path) -> Iterator[int]:
 
 
 def _allocate(file: int, start: int, length: int) -> None:
-    """Have the disk set blocks aside, if it is of a kind that can."""
+    """Allocate blocks on the disk, if its file system supports that."""
     try:
         os.posix_fallocate(file, start, length)
     except OSError as error:
@@ -125,7 +125,7 @@ def _allocate(file: int, start: int, length: int) -> None:
 
 
 def sync(folder: Path) -> None:
-    """Make a new file's name durable; its data is, once LMDB says so."""
+    """Make the names of new files durable.  LMDB makes their data durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

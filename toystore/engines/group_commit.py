@@ -1,15 +1,18 @@
-"""Group commit: whole batches of messages into one transaction each.
+"""Group commit: one transaction for each batch of messages.
 
-    put off  the background messages, hand-off and repair; a bounded number waits
-    choose   all foreground requests, and a bounded share of those that wait
+    queue    background messages (hand-off and repair); the queue is bounded
+    choose   all foreground requests, and a bounded number of background messages
     commit   begin, feed each message to the storage machine, commit
 
-Only after that may anything leave that the machine wrote to its outbox.  If a batch cannot
-be committed, nothing leaves, and it is fed again without what stood in the way.  The map
-was full: it grows.  The disk is full: what may write is answered `REFUSED`.  The machine
-raised: the message that did it is answered `Internal`, and a fresh machine has the rest.
+The machine's outbox is sent only after the commit.  If a batch cannot be committed, nothing
+is sent, the cause is removed, and the batch is fed again:
 
-There is no socket, thread or clock in here: an actor runs it, and so does the simulator.
+    the map is full      the map grows
+    the disk is full     messages that may write are answered `REFUSED` and removed
+    the machine raised   the message is answered `Internal` and removed; a new machine
+                         receives the rest
+
+There is no socket, thread or clock here: an actor runs it, and the simulator too.
 """
 
 from __future__ import annotations
@@ -28,20 +31,20 @@ from toystore.core.storage.store import StoreFullError
 from toystore.engines.base import Engine, EngineError, MapFullError
 
 BACKGROUND_BESIDE_FOREGROUND = 16
-"""Background messages served in a turn that has foreground requests too."""
+"""The most background messages in a turn with foreground requests."""
 BACKGROUND_ALONE = 256
-"""Background messages served in a turn that has none."""
+"""The most background messages in a turn without foreground requests."""
 BACKGROUND_MAX = 4096
-"""Background messages that wait; more are dropped, and their senders try again."""
+"""The most background messages that wait; more are dropped, and their senders try again."""
 BACKGROUND_BYTES_MAX = 16 * 1024 * 1024
-"""And the bytes of their records; one that has more waits alone."""
+"""The most bytes of records in them; a larger message waits alone."""
 
 Renew = Callable[[Exception, Message, Now], Machine]
-"""A fresh machine for one that failed over a message; raises the error if once too often."""
+"""Replaces a machine that failed over a message.  Raises the error if that was too often."""
 
 
 class PoisonedError(Exception):
-    """The machine failed over one message of a batch."""
+    """The machine failed over this message of a batch."""
 
     def __init__(self, error: Exception, message: Message, sender: Address) -> None:
         super().__init__(str(error))
@@ -53,7 +56,7 @@ class GroupCommit:
     """Feeds a storage machine in transactions; see the module's docstring."""
 
     def __init__(self, engine: Engine, outbox: Outbox, renew: Renew) -> None:
-        """``outbox``: the machine's; it may be flushed whenever `serve` has returned."""
+        """``outbox``: the machine's; it may be flushed when `serve` has returned."""
         self._engine = engine
         self._outbox = outbox
         self._renew = renew
@@ -63,14 +66,14 @@ class GroupCommit:
 
     @property
     def waiting(self) -> int:
-        """How many background messages are left for another turn."""
+        """The number of background messages that wait."""
         return len(self._background)
 
     def serve(self, machine: Machine, inbox: list[Delivery], at: Now) -> bool:
-        """One turn: choose a batch and commit it.  Returns whether there was one.
+        """One turn: choose a batch and commit it.  Returns whether there was a batch.
 
         Raises:
-            EngineError: nothing here can be trusted any more.
+            EngineError: the engine cannot be trusted any more.
         """
         batch = self._choose(inbox)
         if batch:
@@ -80,22 +83,22 @@ class GroupCommit:
     # --- what is served -----------------------------------------------------------------
 
     def _choose(self, inbox: list[Delivery]) -> list[Delivery]:
-        """All foreground requests, then a bounded share of the background ones."""
+        """All foreground requests, then a bounded number of background messages."""
         batch: list[Delivery] = []
         for delivery in inbox:
             if ROUTE_OF[type(delivery[0])].priority is Priority.FOREGROUND:
                 batch.append(delivery)
             else:
-                self._put_off(delivery)
-        share = BACKGROUND_BESIDE_FOREGROUND if batch else BACKGROUND_ALONE
-        for _ in range(min(share, len(self._background))):
+                self._queue(delivery)
+        limit = BACKGROUND_BESIDE_FOREGROUND if batch else BACKGROUND_ALONE
+        for _ in range(min(limit, len(self._background))):
             delivery = self._background.popleft()
             self._background_bytes -= _size(delivery[0])
             batch.append(delivery)
         return batch
 
-    def _put_off(self, delivery: Delivery) -> None:
-        """Let a background message wait, if there is room; else its sender tries again."""
+    def _queue(self, delivery: Delivery) -> None:
+        """Queue a background message, or drop it if there is no room: its sender tries again."""
         size = _size(delivery[0])
         before = self._background_bytes
         if len(self._background) < BACKGROUND_MAX and (
@@ -107,21 +110,21 @@ class GroupCommit:
     # --- how it is committed ------------------------------------------------------------
 
     def _commit(self, machine: Machine, batch: list[Delivery], at: Now) -> None:
-        """Feed a batch until it is committed, each time without what stood in the way."""
-        aside = Outbox()  # what is said of messages that are not in the batch any more
+        """Feed a batch until it is committed; after each failure, remove the cause first."""
+        aside = Outbox()  # the events and the answers for messages that were removed
         while batch:
             try:
                 self._attempt(machine, batch, at)
                 break
             except MapFullError:
-                self._give_up()
+                self._abort()
                 if not self._grow(aside):
                     batch = self._without_writes(batch, aside)
             except StoreFullError:
-                self._give_up()
+                self._abort()
                 batch = self._without_writes(batch, aside)
             except PoisonedError as poisoned:
-                self._give_up()
+                self._abort()
                 message, sender = poisoned.delivery
                 machine = self._renew(poisoned.error, message, at)
                 reply = internal_reply(message, f"{type(poisoned.error).__name__} in storage")
@@ -149,8 +152,8 @@ class GroupCommit:
             self._full = False
             self._outbox.log("disk.writable")
 
-    def _give_up(self) -> None:
-        """What was written to the outbox rested on a batch that is not on disk."""
+    def _abort(self) -> None:
+        """Undo the batch, and clear the outbox: it is about writes that are not on the disk."""
         self._engine.abort()
         self._outbox.clear()
 
@@ -163,7 +166,7 @@ class GroupCommit:
         return True
 
     def _without_writes(self, batch: list[Delivery], aside: Outbox) -> list[Delivery]:
-        """Refuse what may write; the rest of the batch goes on."""
+        """Refuse the messages that may write; returns the rest of the batch."""
         writes = [delivery for delivery in batch if _disk(delivery[0]) is not DiskUse.READS]
         for message, sender in writes:
             refusal = refuse_write(message)
@@ -176,7 +179,7 @@ class GroupCommit:
 
 
 def _disk(message: Message) -> DiskUse:
-    """What it does to the disk."""
+    """How a message uses the disk."""
     return ROUTE_OF[type(message)].disk
 
 

@@ -1,19 +1,19 @@
 """The LMDB engine: one unnamed database in a folder that belongs to one process (folder.py).
 
-No WRITEMAP: the process cannot scribble over the map, and a full disk is an error that
-a write returns instead of a signal (docs/ARCHITECTURE.md).  A commit that wrote nothing
+WRITEMAP is not used: the process cannot overwrite the map by mistake, and on a full disk a
+write returns an error instead of a signal (docs/ARCHITECTURE.md).  A commit without writes
 costs no fsync.
 
-The data file is made as long as the map at once (it is sparse: this takes no room).
-LMDB alone leaves it shorter than the pages it counts whenever the last of them were
-freed before they were written, which looks just like a file that was cut off; with the
-tail always there, a file shorter than its last page *was* cut off, and is refused at
-the start, where LMDB would run into it later and die of a SIGBUS.
+The data file is made as long as the map at once (the file is sparse: this takes no room).
+LMDB alone leaves the file shorter than its pages if the last pages were freed before they
+were written.  Such a file looks like a truncated one.  With the full length, a file shorter
+than its last page *is* truncated.  The engine refuses it at the start; LMDB would find it
+later, by a SIGBUS.
 
-Others may look on: an mdb_copy holds a slot in lock.mdb, and the pages that it reads are not
-used again before it is done.  One that is killed leaves both behind, and the file would grow
-with each write from then on.  So the dead are looked for before the file grows by much, and
-each second; one that lives and does not come to an end is told of.
+Other processes may read the database: mdb_copy uses a slot in lock.mdb, and the pages that
+it reads are not used again before it ends.  A reader that is killed leaves both in use, and
+then the file grows with each write.  So the engine frees what dead readers used, before the
+file grows much and every second; it logs a reader that lives and does not end.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from toystore.engines.base import EngineError, MapFullError
 from toystore.engines.folder import NO_ROOM
 
 _NEARLY_FULL_BYTES = 16 * 1024 * 1024
-_BLOCK_BYTES = 512  # of st_blocks, whatever the file system's own are
+_BLOCK_BYTES = 512  # the unit of st_blocks, on every file system
 _READERS_MAX = 60
-"""For lookers-on such as mdb_stat: as many as a page has room for.  The engine itself needs
-one, while it opens."""
+"""Slots for readers such as mdb_stat: as many as fit a page.  The engine needs one, while it
+opens."""
 _DEAD_S = 1.0
-"""How often readers that have died are looked for."""
+"""The time between two searches for dead readers."""
 _GROWTH_PAGES = 256
-"""And so many pages that the database has grown by."""
+"""The growth of the database, in pages, between two searches for dead readers."""
 _LINGERS_S = 60.0
-"""A reader that has not moved on for so long is told of."""
+"""A reader of the same state for this long is logged."""
 
 
 class LmdbEngine:
@@ -54,7 +54,7 @@ class LmdbEngine:
     def __init__(self, folder: Path, *, sync_interval_s: float | None, map_bytes: int) -> None:
         """Open ``folder``, or raise `EngineError`.
 
-        With a ``sync_interval_s``, `commit` does not wait for the disk, and `sync` is due
+        With a ``sync_interval_s``, `commit` does not wait for the disk, and a sync is due
         that long after it.
         """
         self._folder = folder
@@ -64,7 +64,7 @@ class LmdbEngine:
         self._wrote = False
         self._txn: Any = None
         self._readers: dict[tuple[int, int], float] = {}
-        """Who reads the state after which transaction, and since when; told of if infinite."""
+        """By pid and the transaction it reads: since when; infinite once it was logged."""
         files.make(folder)
         self._lock = files.lock(folder)
         try:
@@ -73,7 +73,7 @@ class LmdbEngine:
         except BaseException:
             os.close(self._lock)
             raise
-        self._forget_the_dead()
+        self._free_dead_readers()
 
     def get(self, key: bytes) -> bytes | None:
         """The value under ``key``, or None."""
@@ -92,7 +92,7 @@ class LmdbEngine:
             raise self._translated(error) from error
 
     def delete(self, key: bytes) -> bool:
-        """Remove ``key``; True if it was there."""
+        """Delete ``key``; True if it existed."""
         self._wrote = True
         try:
             return bool(self._txn.delete(key))
@@ -114,7 +114,7 @@ class LmdbEngine:
             raise self._translated(error) from error
 
     def size(self) -> StoreSize:
-        """How many keys there are, and how much of the sparse file has room on the disk."""
+        """The number of keys, and the bytes of the sparse file that are allocated."""
         try:
             keys: int = self._txn.stat(self._database)["entries"]
         except lmdb.Error as error:
@@ -130,7 +130,7 @@ class LmdbEngine:
             raise self._translated(error) from error
 
     def commit(self) -> None:
-        """Keep the batch; unless syncs are put off, it is on the disk when this returns."""
+        """Store the batch.  Without a ``sync_interval_s`` it is on the disk after this call."""
         try:
             self._txn.commit()
         except lmdb.Error as error:
@@ -141,7 +141,7 @@ class LmdbEngine:
         if self._sync_interval_s is not None and self._sync_due_s is None:
             self._sync_due_s = time.monotonic() + self._sync_interval_s
         if self._env.info()["last_pgno"] >= self._pages + _GROWTH_PAGES:
-            self._forget_the_dead()
+            self._free_dead_readers()
 
     def abort(self) -> None:
         """Undo the batch, if there is one."""
@@ -151,7 +151,7 @@ class LmdbEngine:
 
     def grow(self) -> int:
         """Double the map, between transactions; returns its new size in bytes."""
-        self._forget_the_dead()
+        self._free_dead_readers()
         size: int = 2 * self._env.info()["map_size"]
         try:
             os.truncate(self._data, size)
@@ -165,7 +165,7 @@ class LmdbEngine:
         return size
 
     def due_s(self) -> float | None:
-        """The monotonic second at which `tend` is wanted."""
+        """The monotonic second at which `tend` is due."""
         return (
             self._dead_due_s
             if self._sync_due_s is None
@@ -173,13 +173,13 @@ class LmdbEngine:
         )
 
     def tend(self) -> list[Event]:
-        """Bring to the disk what was committed, let go of what dead readers held; if due."""
+        """Sync earlier commits, and free what dead readers used, if that is due."""
         now = time.monotonic()
         if self._sync_due_s is not None and self._sync_due_s <= now:
             self._sync()
         if self._dead_due_s > now:
             return []
-        self._forget_the_dead()
+        self._free_dead_readers()
         return self._lingering(now)
 
     def _sync(self) -> None:
@@ -189,28 +189,28 @@ class LmdbEngine:
             raise EngineError(f"{self._folder} could not be synced: {error}") from error
         self._sync_due_s = None
 
-    def _forget_the_dead(self) -> None:
-        """Give back the slots and the pages of readers whose process has ended."""
-        with contextlib.suppress(lmdb.Error):  # which it then tries again
+    def _free_dead_readers(self) -> None:
+        """Free the slots and the pages of readers whose process has ended."""
+        with contextlib.suppress(lmdb.Error):  # the next call tries again
             self._env.reader_check()
         self._pages: int = self._env.info()["last_pgno"]
         self._dead_due_s = time.monotonic() + _DEAD_S
 
     def _lingering(self, now: float) -> list[Event]:
-        """Readers that have been there for long and were not told of yet."""
-        # A heading, then a process, a thread and a transaction to each line.
+        """Events for readers that read for `_LINGERS_S` and were not logged yet."""
+        # A heading, then lines of a pid, a thread and a transaction.
         lines = [line.split() for line in self._env.readers().splitlines()[1:]]
         there = {(int(pid), int(txn)) for pid, _, txn in lines if txn != "-"}
         self._readers = {reader: self._readers.get(reader, now) for reader in there}
         long = {r: now - since for r, since in self._readers.items() if now - since >= _LINGERS_S}
         self._readers |= dict.fromkeys(long, math.inf)
-        told = Outbox()
+        outbox = Outbox()
         for (pid, _), age_s in long.items():
-            told.log("reader.lingers", pid=pid, age_s=round(age_s, 1))
-        return told.events
+            outbox.log("reader.lingers", pid=pid, age_s=round(age_s, 1))
+        return outbox.events
 
     def close(self) -> None:
-        """Abort, sync and let go of the folder."""
+        """Abort, sync and release the folder."""
         if self._lock < 0:
             return
         self.abort()
@@ -223,13 +223,13 @@ class LmdbEngine:
             self._lock = -1
 
     def _open(self, map_bytes: int) -> lmdb.Environment:
-        """The environment, its data file whole and as long as its map."""
+        """The environment; its data file is checked, and as long as its map."""
         length = self._data.stat().st_size if self._data.exists() else 0
         try:
             files.reserve_readers(self._folder)
             env = self._environment(max(map_bytes, length))
         except BaseException:
-            if not length:  # half a file would be taken for a damaged one at the next start
+            if not length:  # the next start would refuse an incomplete file
                 self._data.unlink(missing_ok=True)
             raise
         try:
@@ -240,7 +240,7 @@ class LmdbEngine:
         return env
 
     def _environment(self, map_bytes: int) -> lmdb.Environment:
-        """LMDB's environment, even if killed readers have left no slot for us."""
+        """LMDB's environment, even if dead readers use all slots."""
         try:
             try:
                 return self._lmdb_open(map_bytes)
@@ -269,7 +269,7 @@ class LmdbEngine:
         )
 
     def _make_whole(self, env: lmdb.Environment, length: int) -> None:
-        """Refuse a data file that was cut off; lengthen a whole one to the size of the map."""
+        """Refuse a truncated data file; lengthen any other to the size of the map."""
         info = env.info()
         used = (info["last_pgno"] + 1) * env.stat()["psize"]
         if 0 < length < used:
@@ -287,7 +287,7 @@ class LmdbEngine:
             ) from error
 
     def _lengthen(self, env: lmdb.Environment, length: int, size: int) -> None:
-        """Make the file as long as the map or, where there is no room, the map as short."""
+        """Make the file as long as the map or, if the disk has no room, the map as short."""
         try:
             os.truncate(self._data, size)
         except OSError as error:
@@ -296,7 +296,7 @@ class LmdbEngine:
             env.set_mapsize(length)
 
     def _translated(self, error: lmdb.Error) -> Exception:
-        """What an error of LMDB's means to whoever uses an engine."""
+        """The engine's error for an error of LMDB."""
         if isinstance(error, lmdb.MapFullError):
             return MapFullError(f"the map of {self._data} is full")
         if isinstance(error, lmdb.BadValsizeError):
@@ -308,8 +308,8 @@ class LmdbEngine:
     def _has_no_room(self, text: str) -> bool:
         """Whether a write failed for want of room.
 
-        LMDB calls a write that went in only halfway an I/O error, and that is how most
-        disks first turn out to be full; so the disk itself is asked.
+        On a full disk most writes first succeed in part, and LMDB reports that as an I/O
+        error.  So the free space of the disk is checked.
         """
         if any(os.strerror(code) in text for code in NO_ROOM):
             return True

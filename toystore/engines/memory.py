@@ -1,8 +1,8 @@
-"""The memory engine: dictionaries, with an undo log so that an abort really undoes.
+"""The memory engine: dictionaries, and an undo log for an abort.
 
-Keys are kept apart by their first byte, as the layout of the store has them, and each
-kind is sorted only when it is scanned: a put stays cheap, and a scan of the hints does
-not pay for the records.
+There is a dictionary for each kind of key (its first byte, see the layout of the store).  A
+kind is sorted only when it is scanned: a put is cheap, and a scan of the hints does not sort
+the records.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class _Kind:
     def __init__(self) -> None:
         self.values: dict[bytes, bytes] = {}
         self.order: list[bytes] | None = None
-        """The keys sorted; None since a key came or went."""
+        """The sorted keys; None after a key was added or deleted."""
 
     def set(self, key: bytes, value: bytes | None) -> bytes | None:
-        """Put ``value``, or remove ``key`` if it is None; returns what was there."""
+        """Put ``value``, or delete ``key`` if it is None; returns the value before."""
         before = self.values.get(key)
         if value is None:
             self.values.pop(key, None)
@@ -37,7 +37,7 @@ class _Kind:
 
 
 class MemoryEngine:
-    """An `Engine` (see base.py) that forgets everything with its process."""
+    """An `Engine` (see base.py) without a disk: its data ends with the process."""
 
     def __init__(self) -> None:
         self._kinds: dict[bytes, _Kind] = {}
@@ -53,7 +53,7 @@ class MemoryEngine:
         self._undo.append((key, self._set(key, value)))
 
     def delete(self, key: bytes) -> bool:
-        """Remove ``key``; True if it was there."""
+        """Delete ``key``; True if it existed."""
         before = self._set(key, None)
         self._undo.append((key, before))
         return before is not None
@@ -71,7 +71,7 @@ class MemoryEngine:
                 yield order[at], kind.values[order[at]]
 
     def size(self) -> StoreSize:
-        """How many keys there are; on no disk."""
+        """The number of keys; 0 bytes of disk."""
         return StoreSize(sum(len(kind.values) for kind in self._kinds.values()), 0)
 
     def begin(self) -> None:
@@ -79,7 +79,7 @@ class MemoryEngine:
         self._undo.clear()
 
     def commit(self) -> None:
-        """Keep the batch."""
+        """Store the batch."""
         self._undo.clear()
 
     def abort(self) -> None:
@@ -89,7 +89,7 @@ class MemoryEngine:
         self._undo.clear()
 
     def grow(self) -> int:
-        """Memory has no map to grow: never wanted, never done."""
+        """Not needed: memory has no map to grow."""
         return 0
 
     def due_s(self) -> float | None:
@@ -101,7 +101,7 @@ class MemoryEngine:
         return []
 
     def close(self) -> None:
-        """Forget everything."""
+        """Discard all data."""
         self._undo.clear()
         self._kinds.clear()
 

@@ -1,9 +1,9 @@
-"""A connecting socket, kept connected: names are found, dead sessions are replaced.
+"""Keeps a connecting socket connected: looks up the peer's name, replaces dead sessions.
 
-To disconnect a socket and connect it again gives it a fresh session, whatever had become
-of the old one (shown for DEALER, REQ and XPUB with libzmq 4.3.5: after a frame over
-MAXMSGSIZE, a ZeroMQ peer of another kind, other software, one that says nothing).  The
-socket itself, its poller and its monitor stay as they are.
+A socket that is disconnected and connected again has a new session, even if the old one
+had failed.  This was tested for DEALER, REQ and XPUB with libzmq 4.3.5, after a frame over
+MAXMSGSIZE, with a ZeroMQ peer of another socket type, with other software, and with a peer
+that sends nothing.  The socket, its poller and its monitor do not change.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from toystore.net.names import Resolver
 from toystore.net.watch import Sign, Watch
 
 CONNECT_MS = 2000
-"""How long TCP may take to connect; a host that is away does not say that it is."""
+"""The time limit of a TCP connect: an unreachable host sends no error."""
 LOOK_AGAIN_S = 0.05
-"""How soon a lookup that is under way is asked for again."""
+"""The time between two looks at a lookup that is under way."""
 
 _SIGNS = {
     zmq.Event.CONNECTED: Sign.CONNECTED,
@@ -35,7 +35,7 @@ _SIGNS = {
     zmq.Event.HANDSHAKE_FAILED_AUTH: Sign.FAILED,
     zmq.Event.DISCONNECTED: Sign.ENDED,
 }
-"""None of them comes while nobody listens, so that a peer that is down costs next to nothing."""
+"""While no process listens on the port, none of them occurs: a peer that is down costs little."""
 
 _RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 
@@ -44,10 +44,10 @@ _numbers = itertools.count()
 
 
 class Monitor:
-    """What libzmq has to say of the connections of one socket."""
+    """Reads libzmq's events about the connections of one socket."""
 
     def __init__(self, watched: _Socket) -> None:
-        """Before ``watched`` connects."""
+        """Make it before ``watched`` connects."""
         self._watched = watched
         events = 0
         for event in _SIGNS:
@@ -55,14 +55,14 @@ class Monitor:
         address = f"inproc://monitor of {id(watched)} {next(_numbers)}"
         watched.monitor(address, events)
         self.socket: _Socket = watched.context.socket(zmq.PAIR)
-        """To poll for reading."""
-        # libzmq's I/O thread waits for room here: it must never have to, also if nobody reads.
+        """The socket to poll for reading."""
+        # Without a bound, libzmq's I/O thread never blocks here, even if no thread reads.
         self.socket.setsockopt(zmq.RCVHWM, 0)
         self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.connect(address)
 
     def signs(self) -> Iterator[tuple[str, Sign, int]]:
-        """What was not heard yet: the address connected to, the sign, the file descriptor."""
+        """The new signs: the address of the connection, the sign, the file descriptor."""
         try:
             while True:
                 event = recv_monitor_message(self.socket, zmq.NOBLOCK)
@@ -74,33 +74,33 @@ class Monitor:
             return
 
     def close(self) -> None:
-        """Before the watched socket is closed."""
-        with contextlib.suppress(zmq.ZMQError):  # its context was ended, and it with that
+        """Call it before the watched socket is closed."""
+        with contextlib.suppress(zmq.ZMQError):  # its context was ended
             self._watched.disable_monitor()
         self.socket.close()
 
 
 class Connection:
-    """One connection of a socket, which may have others; `tend` makes it and replaces it."""
+    """One connection of a socket; `tend` makes it and replaces it.  A socket may have several."""
 
     def __init__(self, socket: _Socket, endpoint: Endpoint, resolver: Resolver, now: float) -> None:
-        """Nothing is done yet.  ``now`` is monotonic seconds, as everywhere."""
+        """Does not connect yet.  ``now`` is monotonic seconds, in all methods."""
         self.endpoint = endpoint
         self.address: str | None = None
-        """What the socket connects to: `endpoint` with a number for its name."""
+        """What the socket connects to: `endpoint` with an IP address for its name."""
         self.host: str | None = None
-        """That number."""
-        self.name_fault: str | None = None
-        """Why there is no number for the name, if there is none."""
+        """That IP address."""
+        self.name_reason: str | None = None
+        """Why there is no IP address for the name, or None."""
         self.watch = Watch(now)
         self._socket = socket
         self._resolver = resolver
         self._attempts = 0
-        """How often it was made since it was last up."""
+        """The number of attempts since it was last up."""
 
     @property
     def up(self) -> bool:
-        """Whether the peer has shaken hands and was not lost since."""
+        """Whether the handshake succeeded and the connection has not ended since."""
         return self.watch.up
 
     @property
@@ -109,33 +109,33 @@ class Connection:
         return self.watch.due
 
     def hear(self, sign: Sign, descriptor: int, now: float) -> None:
-        """Take in a sign of `address`."""
+        """Receive a sign of `address`."""
         self.watch.hear(sign, descriptor, now)
         if self.watch.up:
             self._attempts = 0
 
     def tend(self, now: float) -> bool:
-        """Make the connection, or make it again, if that is due; whether it was."""
+        """Make or replace the connection if that is due; returns whether it was."""
         if self.due is None or now < self.due:
             return False
         found = self._resolver.find(self.endpoint.host)
-        if not found.addresses and found.fault is None:
+        if not found.addresses and found.reason is None:
             self.watch.due = now + LOOK_AGAIN_S
             return False
         if not self.watch.replace(now):
             return False
-        self.name_fault = None if found.addresses else found.fault
+        self.name_reason = None if found.addresses else found.reason
         if found.addresses:
             self._connect(self._choice(found.addresses))
             self._attempts += 1
         return True
 
     def news(self) -> str | None:
-        """What is worth telling, if anything is; once in an outage."""
+        """A report for the log, or None; at most one in an outage."""
         return self.watch.news()
 
     def _choice(self, hosts: tuple[str, ...]) -> str:
-        """The addresses of a name in turn, beginning with the one that was good last."""
+        """The next address of the name: first the last one that was up, then the others in turn."""
         if self.host not in hosts:
             return hosts[0]
         at = hosts.index(self.host)
@@ -151,18 +151,18 @@ class Connection:
         except zmq.ZMQError as error:
             if error.errno not in (errno.EINVAL, errno.ENODEV):
                 raise
-            self.name_fault = f"{self.address}: {error.strerror}"
+            self.name_reason = f"{self.address}: {error.strerror}"
 
 
 def connect(socket: _Socket, address: str) -> None:
-    """Connect to a number.  A socket that has several connections may mix IPv4 and IPv6."""
+    """Connect to an IP address.  The connections of a socket may mix IPv4 and IPv6."""
     socket.setsockopt(zmq.CONNECT_TIMEOUT, CONNECT_MS)
     socket.setsockopt(zmq.IPV6, is_ipv6(parse(address).host))
     socket.connect(address)
 
 
 def disconnect(socket: _Socket, address: str) -> None:
-    """End a connection, whatever has become of it."""
+    """End a connection, in any state of it."""
     socket.setsockopt(zmq.IPV6, is_ipv6(parse(address).host))
     try:
         socket.disconnect(address)
@@ -172,12 +172,12 @@ def disconnect(socket: _Socket, address: str) -> None:
 
 
 def reaches_itself(descriptor: int) -> bool:
-    """Whether both ends of a TCP connection are one: it was dialled from the port it goes to.
+    """Whether a TCP connection has the same address and port at both ends.
 
-    Linux does that when nobody listens on a port of its ephemeral range, and a connection to
-    the port is given the same port to come from.  Such a connection is made to end by a reset
-    once it is closed: otherwise the port would stay taken for another minute (TIME_WAIT).
-    The descriptor may be gone by now.
+    Linux makes such a connection if no process listens on a port of its ephemeral range, and
+    a connect to that port gets the same port as its source.  When it is closed it is reset:
+    otherwise the port would stay in use for another minute (TIME_WAIT).  The descriptor may
+    already be closed.
     """
     try:
         connection = tcp.socket(fileno=descriptor)
@@ -191,4 +191,4 @@ def reaches_itself(descriptor: int) -> bool:
     except OSError:
         return False
     finally:
-        connection.detach()  # it stays libzmq's
+        connection.detach()  # the descriptor belongs to libzmq

@@ -1,4 +1,4 @@
-"""Where something listens: ``tcp://host:port``, with an IPv6 host in brackets."""
+"""Endpoints: ``tcp://host:port``, with an IPv6 host in brackets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from typing import NamedTuple
 
 EVERYWHERE = "*"
-"""To bind: every address of this machine, of IPv4 and, where there is one, of IPv6."""
+"""For bind: every address of this machine, IPv4 and, if it has one, IPv6."""
 
 _FORM = re.compile(r"(?:tcp://)?(\[[^\[\]\s/]*\]|[^\[\]:/\s]+):([0-9]+)")
 _NAME = re.compile(r"\w(?:[\w.-]{0,251}[\w.])?")
@@ -16,11 +16,11 @@ _SHOULD_BE = '"tcp://host:port", "host:port" or, for IPv6, "tcp://[::1]:7400"'
 
 
 class EndpointError(ValueError):
-    """No endpoint; the text says what was given and what would be right."""
+    """The text is not an endpoint; the error says what was given and what would be right."""
 
 
 class Endpoint(NamedTuple):
-    """A host and a port; as text, what ZeroMQ connects to."""
+    """A host and a port; its text is a ZeroMQ address."""
 
     host: str
     """A name or an address; IPv6 without brackets."""
@@ -32,7 +32,7 @@ class Endpoint(NamedTuple):
 
 
 def parse(text: str) -> Endpoint:
-    """The endpoint that is written ``tcp://host:port`` or ``host:port``.
+    """The endpoint of the text ``tcp://host:port`` or ``host:port``.
 
     Raises:
         EndpointError: it is something else.
@@ -52,10 +52,10 @@ def parse(text: str) -> Endpoint:
 
 
 def parse_host(text: str) -> str:
-    """A name or an address, as it stands alone: ``[::1]`` and ``::1`` are both ``::1``.
+    """The host of a text without a port: ``[::1]`` and ``::1`` are both ``::1``.
 
     Raises:
-        EndpointError: it is neither.
+        EndpointError: it is neither a name nor an address.
     """
     bracketed = text.startswith("[") and text.endswith("]")
     host = text[1:-1] if bracketed else text
@@ -68,7 +68,7 @@ def parse_host(text: str) -> str:
 
 
 def is_numeric(host: str) -> bool:
-    """Whether ``host`` is an address, so that nobody needs to look it up."""
+    """Whether ``host`` is an address, which needs no lookup."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -77,5 +77,5 @@ def is_numeric(host: str) -> bool:
 
 
 def is_ipv6(host: str) -> bool:
-    """Whether ``host`` is an IPv6 address, if it is an address."""
+    """Whether the address ``host`` is an IPv6 address."""
     return ":" in host

@@ -1,4 +1,4 @@
-"""What a node binds: the addresses of its own host, IPv4 and IPv6 alike."""
+"""What a node binds: the addresses of its own host, both IPv4 and IPv6."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from toystore.net.endpoint import EVERYWHERE, is_ipv6, is_numeric, parse
 from toystore.net.names import Resolver
 
 NAME_S_MAX = 5.0
-"""How long the name of the own host is waited for."""
+"""The time limit of a lookup of the node's own host."""
 
 
 EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
-"""Where Linux says which ports it gives to connections that go out, IPv6 included."""
+"""The range of ports that Linux gives to outgoing connections, also for IPv6."""
 
 
 class ListenError(Exception):
-    """A host's name leads to no address of this machine; the text says where it leads."""
+    """A host's name has no address of this machine; the text says which addresses it has."""
 
 
 def hosts(host: str, resolver: Resolver) -> tuple[str, ...]:
-    """What to bind for ``host``: a number, a name, a network interface or `EVERYWHERE`.
+    """What to bind for ``host``: an address, a name, a network interface or `EVERYWHERE`.
 
-    A name is waited for, up to `NAME_S_MAX`, and stands for those of its addresses that
-    are this machine's.  Raises `ListenError`.
+    For a name, these are its addresses of this machine.  The lookup blocks for up to
+    `NAME_S_MAX`.  Raises `ListenError`.
     """
     if host == EVERYWHERE or is_numeric(host) or is_interface(host):
         return (host,)
@@ -40,7 +40,7 @@ def hosts(host: str, resolver: Resolver) -> tuple[str, ...]:
         leads_to = ", ".join(found.addresses)
         raise ListenError(f"cannot bind {host}: it is {leads_to}, which is not of this machine")
     raise ListenError(
-        f"cannot bind {host}: the name cannot be resolved ({found.fault or 'no answer'}); "
+        f"cannot bind {host}: the name cannot be resolved ({found.reason or 'no answer'}); "
         "give, as bind, an address of this machine"
     )
 
@@ -48,7 +48,7 @@ def hosts(host: str, resolver: Resolver) -> tuple[str, ...]:
 def bind(socket: zmq.Socket[bytes], address: str) -> None:
     """Bind a ZeroMQ socket to ``tcp://...`` or ``inproc://...``.
 
-    ``tcp://[::]:port`` and ``tcp://*:port`` listen to IPv4 too.  Raises `zmq.ZMQError`.
+    ``tcp://[::]:port`` and ``tcp://*:port`` listen on IPv4 too.  Raises `zmq.ZMQError`.
     """
     everywhere = address.startswith(f"tcp://{EVERYWHERE}:")
     by_host = address.startswith("tcp://") and not everywhere
@@ -57,7 +57,7 @@ def bind(socket: zmq.Socket[bytes], address: str) -> None:
 
 
 def probe(host: str, port: int) -> None:
-    """Bind one of what `hosts` has found as `bind` would, and let go again.  Raises OSError."""
+    """Bind one result of `hosts` as `bind` does, and close it again.  Raises OSError."""
     if is_interface(host):  # only libzmq knows its address
         return
     try:
@@ -69,10 +69,10 @@ def probe(host: str, port: int) -> None:
 
 
 def ephemeral(ports: Iterable[int]) -> str | None:
-    """A warning if some of these ports may be taken by connections that go out, or None.
+    """A warning if outgoing connections may use some of these ports, or None.
 
-    While a node is down, a peer's own attempt to reach it can be given the port that it
-    dials, and then holds it.  None as well where the system does not say which they are.
+    While a node is down, a peer's connect to the node's port can get the same port as its
+    source, and then the port is in use.  None if the system does not say which ports it uses.
     """
     try:
         first, last = map(int, EPHEMERAL.read_text().split())
@@ -89,12 +89,12 @@ def ephemeral(ports: Iterable[int]) -> str | None:
 
 
 def is_interface(host: str) -> bool:
-    """Whether this machine has a network interface of that name."""
+    """Whether this machine has a network interface with that name."""
     return any(name == host for _, name in tcp.if_nameindex())
 
 
 def is_own(address: str) -> bool:
-    """Whether an address is one of this machine's."""
+    """Whether an address belongs to this machine."""
     try:
         _probe(address, 0)
     except OSError:

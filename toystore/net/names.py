@@ -1,15 +1,15 @@
-"""Host names to numbers, without making anybody wait who must not.
+"""Looks up the IP addresses of host names, without blocking the caller.
 
-``getaddrinfo`` can block for half a minute while a name server is silent.  So each lookup
-has a thread of its own, at most one to a name; who asks gets what is known at that moment:
+``getaddrinfo`` can block for half a minute if a name server does not answer.  So each lookup
+has its own thread, at most one for each name.  The caller gets what is known at once:
 
-    nothing yet     no addresses and no fault: ask again a little later
-    an answer       asked for again, in the background, once it is older than `FRESH_S`
-    no answer       the fault, and also the old addresses if there are any: a name server
-                    that is silent does not unsay what it said.  Lookups go on, with back-off
+    nothing yet     no addresses and no reason: ask again a little later
+    an answer       it is looked up again, in the background, once it is older than `FRESH_S`
+    no answer       the reason, and the old addresses if there are any: they stay valid if a
+                    name server does not answer.  Lookups are repeated with back-off
 
-Nobody is asked about an address.  Lookups happen only when somebody asks, so that names
-whose connections are up cost nothing.
+An IP address needs no lookup.  A lookup starts only on a call, so names whose connections are
+up cost nothing.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from toystore.net.endpoint import is_numeric
 
 FRESH_S = 5.0
 LOOKUP_S = 2.0
-"""A lookup that takes longer counts as a fault; it is still waited for, in its thread."""
+"""A lookup that takes longer is reported as a failure; its thread still waits for the answer."""
 ABANDONED_S = 60.0
-"""After so long a lookup that has not ended gets another one beside it."""
+"""If a lookup takes longer, a second one is started beside it."""
 RETRY_S = 0.5
 RETRY_S_MAX = 5.0
 
@@ -35,59 +35,59 @@ _UNKNOWN = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
 
 
 class Found(NamedTuple):
-    """What is known of a name."""
+    """What is known about a name."""
 
     addresses: tuple[str, ...] = ()
-    """Its numbers, IPv4 or IPv6, in the order in which to try them."""
-    fault: str | None = None
-    """Why the last lookup failed, if it did."""
+    """Its IPv4 and IPv6 addresses, in the order in which to try them."""
+    reason: str | None = None
+    """Why the last lookup failed, or None."""
     certain: bool = False
-    """Whether the fault is a name server's word that there is no such name."""
+    """Whether a name server answered that the name does not exist."""
 
 
 @dataclass
 class _Name:
-    """A name that somebody asked for."""
+    """A name that was looked up."""
 
     addresses: tuple[str, ...] = ()
-    fault: str | None = None
+    reason: str | None = None
     certain: bool = False
     asked_at: float | None = None
-    """When the lookup under way began."""
+    """When the current lookup began."""
     again_at: float = 0.0
-    """Before that, no other is begun."""
+    """The earliest time of the next lookup."""
     failures: int = 0
-    told: bool = False
+    reported: bool = False
 
 
 class Resolver:
-    """Finds names.  All threads of one process may share one; a forked child needs its own."""
+    """Looks up names.  The threads of a process may share one; a forked child needs its own."""
 
-    def __init__(self, on_fault: Callable[[str, str], None] | None = None) -> None:
-        """``on_fault``: told of a name that cannot be found, and why; once until it is found.
+    def __init__(self, on_failure: Callable[[str, str], None] | None = None) -> None:
+        """``on_failure``: called with a name that cannot be found, and the reason.
 
-        It is called in whichever thread notices.
+        It is called once until the name is found, in the thread that detects it.
         """
-        self._on_fault = on_fault
+        self._on_failure = on_failure
         self._names: dict[str, _Name] = {}
         self._changed = threading.Condition()
 
     def find(self, host: str) -> Found:
-        """What is known of ``host`` now.  Never blocks."""
+        """What is known about ``host`` now.  Never blocks."""
         if is_numeric(host):
             return Found((host,))
         with self._changed:
             name = self._names.setdefault(host, _Name())
             self._ask(host, name, time.monotonic())
-            found = Found(name.addresses, name.fault, name.certain)
-            is_news = found.fault is not None and not name.told
-            name.told = found.fault is not None
-        if found.fault is not None and is_news and self._on_fault is not None:
-            self._on_fault(host, found.fault)
+            found = Found(name.addresses, name.reason, name.certain)
+            is_news = found.reason is not None and not name.reported
+            name.reported = found.reason is not None
+        if found.reason is not None and is_news and self._on_failure is not None:
+            self._on_failure(host, found.reason)
         return found
 
     def wait(self, host: str, timeout_s: float) -> Found:
-        """Wait until ``host`` has addresses or certainly has none; at most ``timeout_s``."""
+        """Wait until ``host`` has addresses or does not exist; at most ``timeout_s``."""
         end = time.monotonic() + timeout_s
         while True:
             found = self.find(host)
@@ -98,10 +98,10 @@ class Resolver:
                 self._changed.wait(min(left, RETRY_S / 5))
 
     def _ask(self, host: str, name: _Name, now: float) -> None:
-        """Begin a lookup if one is due; find fault with one that takes too long."""
+        """Begin a lookup if one is due; record a reason if the current one takes too long."""
         if name.asked_at is not None:
             if now - name.asked_at >= LOOKUP_S:
-                name.fault, name.certain = f"no answer in {LOOKUP_S:g} s", False
+                name.reason, name.certain = f"no answer in {LOOKUP_S:g} s", False
             if now - name.asked_at < ABANDONED_S:
                 return
         elif now < name.again_at:
@@ -116,35 +116,35 @@ class Resolver:
             self._note(name, now, (), str(error))
 
     def _look_up(self, host: str, name: _Name, began: float) -> None:
-        """The thread: one lookup."""
+        """One lookup, in its own thread."""
         addresses: tuple[str, ...] = ()
-        fault, certain = None, False
+        reason, certain = None, False
         try:
             answers = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
             addresses = tuple(dict.fromkeys(str(answer[4][0]) for answer in answers))
         except socket.gaierror as error:
-            fault, certain = error.strerror or str(error), error.errno in _UNKNOWN
+            reason, certain = error.strerror or str(error), error.errno in _UNKNOWN
         except UnicodeError as error:
-            fault, certain = f"no host name: {error}", True
+            reason, certain = f"no host name: {error}", True
         except OSError as error:
-            fault = error.strerror or str(error)
+            reason = error.strerror or str(error)
         with self._changed:
             if name.asked_at == began or addresses:
-                self._note(name, began, addresses, fault, certain)
+                self._note(name, began, addresses, reason, certain)
 
     def _note(
         self,
         name: _Name,
         began: float,
         addresses: tuple[str, ...],
-        fault: str | None,
+        reason: str | None,
         certain: bool = False,
     ) -> None:
-        """Take in how a lookup ended."""
+        """Record the result of a lookup."""
         name.asked_at = None
         name.addresses = addresses or name.addresses
-        name.fault, name.certain = fault, certain
-        if fault is None:
+        name.reason, name.certain = reason, certain
+        if reason is None:
             name.again_at, name.failures = began + FRESH_S, 0
         else:
             name.again_at = time.monotonic() + min(RETRY_S * 2**name.failures, RETRY_S_MAX)

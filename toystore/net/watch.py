@@ -1,8 +1,8 @@
-"""When a connection is replaced: the decision, without I/O.
+"""Decides when a connection is replaced; no I/O.
 
-libzmq tries again by itself, within a fifth of a second, while nobody listens.  Other ends
-it does not survive, and does not tell from those it does.  So every connection that is down
-is replaced now and then, whatever libzmq makes of it:
+While no process listens on the port, libzmq reconnects by itself, within a fifth of a second.
+After other failures it does not, and its events do not show the difference.  So every
+connection that is down is replaced from time to time, in any state of libzmq's:
 
               CONNECTED            READY
     connecting ------> handshaking ------> up
@@ -11,14 +11,14 @@ is replaced now and then, whatever libzmq makes of it:
 
     up            nothing is due
     connecting    replaced after `REPLACE_S`, then after twice that, up to `REPLACE_S_MAX`
-    handshaking   replaced once the peer has said nothing useful for `HANDSHAKE_S`
-    itself        a connection whose two ends are one is replaced at once: it holds the
-                  port that the peer needs in order to start again
+    handshaking   replaced after `HANDSHAKE_S` without a handshake
+    itself        a connection to itself is replaced at once: it uses the port that the
+                  peer needs to start again
 
 An *outage* lasts from the first trouble until the connection has been up for `STEADY_S`.
-What is worth telling, a peer that is no peer or a connection that only came back by being
-replaced, is told once in an outage.  That nobody listens is not: it is what a peer that is
-down looks like.
+Two things are reported, once in an outage: a peer that is not a node, and a connection that
+worked again only because it was replaced.  A port on which no process listens is not
+reported: that is normal while a peer is down.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from __future__ import annotations
 from enum import Enum
 
 REPLACE_S = 0.3
-"""libzmq's own attempts come 0.1 s after a loss, and 0.2 s later again."""
+"""libzmq's own attempts are 0.1 s after a loss, and 0.2 s after that."""
 REPLACE_S_MAX = 3.0
 HANDSHAKE_S = 2.0
 STEADY_S = 5.0
@@ -35,18 +35,18 @@ _NO_PEER = "who answers there does not speak as a node does"
 
 
 class Sign(Enum):
-    """What is heard of a connection."""
+    """An event of a connection."""
 
     CONNECTED = "connected"
-    """TCP has a connection, known by its file descriptor."""
+    """TCP is connected; the file descriptor identifies the connection."""
     REACHED_ITSELF = "reached itself"
-    """As before, and its two ends are one: nobody else is there."""
+    """TCP is connected, but to itself: both ends have the same address and port."""
     READY = "ready"
     """The handshake succeeded."""
     FAILED = "failed"
-    """The handshake did not."""
+    """The handshake failed."""
     ENDED = "ended"
-    """The connection with this file descriptor is gone."""
+    """The connection with this file descriptor has ended."""
 
 
 class _State(Enum):
@@ -56,39 +56,39 @@ class _State(Enum):
 
 
 class Watch:
-    """Watches over one connection.  ``now`` is monotonic seconds, everywhere."""
+    """Watches one connection.  ``now`` is monotonic seconds, in all methods."""
 
     def __init__(self, now: float) -> None:
-        """The connection is yet to be made: the first `replace` is to make it."""
+        """There is no connection yet: the first `replace` is for making it."""
         self.due: float | None = now
-        """When `replace` is to be asked; None while the connection is up."""
-        self.fault: str | None = None
-        """What is wrong with who answers there; None if nobody does, or nothing is."""
+        """When `replace` is to be called; None while the connection is up."""
+        self.reason: str | None = None
+        """Why the process that answers there is not a peer, or None."""
         self._state = _State.CONNECTING
         self._since = now
         self._descriptor = -1
         self._delay_s = REPLACE_S
         self._troubled = False
         self._replaced = 0
-        """How often since the last trouble."""
+        """The number of replacements since the last trouble."""
         self._replaced_at = now
-        self._has_told = False
+        self._has_reported = False
         self._news: str | None = None
 
     @property
     def up(self) -> bool:
-        """Whether the peer has shaken hands and was not lost since."""
+        """Whether the handshake succeeded and the connection has not ended since."""
         return self._state is _State.UP
 
     def hear(self, sign: Sign, descriptor: int, now: float) -> None:
-        """Take in a sign.  Those of a connection that was replaced meanwhile are passed over."""
+        """Receive a sign.  Signs of a connection that was replaced before are ignored."""
         handshaking = self._state is _State.HANDSHAKING
         if sign is Sign.CONNECTED:
             self._descriptor = descriptor
             self._enter(_State.HANDSHAKING, now)
         elif sign is Sign.REACHED_ITSELF:
             self._trouble(None, now)
-            self._tell("it had reached itself, on the port of a peer that is down")
+            self._report("it had reached itself, on the port of a peer that is down")
             self.due = now
         elif sign is Sign.READY and handshaking:
             self._ready(now)
@@ -101,7 +101,7 @@ class Watch:
                 self._lose(now)
 
     def replace(self, now: float) -> bool:
-        """Whether the connection is to be replaced now; if so, this counts as having done it."""
+        """Whether the caller must replace the connection now; if so, this counts as done."""
         if self.due is None or now < self.due:
             return False
         if self._state is _State.HANDSHAKING:
@@ -109,8 +109,8 @@ class Watch:
                 self.due = self._since + HANDSHAKE_S
                 return False
             self._trouble(f"who answers there says nothing for {HANDSHAKE_S:g} s", now)
-        elif self._replaced:  # nobody has answered since
-            self.fault = None
+        elif self._replaced:  # nothing has answered since the last replacement
+            self.reason = None
         self._enter(_State.CONNECTING, now)
         self._descriptor = -1
         self._replaced += 1
@@ -120,38 +120,39 @@ class Watch:
         return True
 
     def news(self) -> str | None:
-        """What is worth telling, if anything is; once in an outage."""
+        """A report for the log, or None; at most one in an outage."""
         news, self._news = self._news, None
         return news
 
     def _ready(self, now: float) -> None:
-        """Up.  What is up this soon after its first replacement had been dead until then."""
+        """It is up.  If that was soon after its first replacement, its session had been dead."""
         if self._troubled and self._replaced == 1 and now - self._replaced_at < _REVIVED_S:
-            self._tell("it had ended for good")
+            self._report("it had ended for good")
         self._enter(_State.UP, now)
         self._troubled = False
-        self.due = self.fault = None
+        self.due = self.reason = None
 
     def _lose(self, now: float) -> None:
-        if now - self._since >= STEADY_S:  # what was before is another outage
-            self._delay_s, self._has_told = REPLACE_S, False
+        if now - self._since >= STEADY_S:  # this is a new outage
+            self._delay_s, self._has_reported = REPLACE_S, False
         self._trouble(None, now)
         self.due = now + self._delay_s
 
-    def _trouble(self, fault: str | None, now: float) -> None:
-        """Something went wrong.  A fault is told when it is met again: once may be chance,
-        as when a node goes down in the middle of a handshake.
+    def _trouble(self, reason: str | None, now: float) -> None:
+        """Record a failure, and report it if it is the second in a row with a reason.
+
+        Once may be chance: a node may end in the middle of a handshake.
         """
         self._enter(_State.CONNECTING, now)
         self._replaced = 0
         self._troubled = True
-        if fault is not None and self.fault is not None:
-            self._tell(fault)
-        self.fault = fault
+        if reason is not None and self.reason is not None:
+            self._report(reason)
+        self.reason = reason
 
     def _enter(self, state: _State, now: float) -> None:
         self._state, self._since = state, now
 
-    def _tell(self, what: str) -> None:
-        if not self._has_told:
-            self._has_told, self._news = True, what
+    def _report(self, what: str) -> None:
+        if not self._has_reported:
+            self._has_reported, self._news = True, what
