@@ -259,7 +259,8 @@ def a_tombstone_has_no_context(patch: Patch) -> None:
 
 def any_coordinator_mints_a_clients_write_anew(patch: Patch) -> None:
     def faulty(on_reply: Any, self: Any, reply: WriteReplicaReply, *given: Any) -> None:
-        self.minted = self.minted or reply.status == SUPERSEDED
+        if reply.status == SUPERSEDED:
+            self.mutation = self.mutation._replace(minted=True)
         on_reply(self, reply, *given)
 
     replace(patch, Write, "on_reply", faulty)

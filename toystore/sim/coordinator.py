@@ -16,7 +16,6 @@ from toystore.core.protocol.messages import Delivery, Message
 from toystore.core.protocol.messages.local import MembersChanged
 from toystore.core.protocol.messages.replica import WriteReplica
 from toystore.core.requests.coordinator import Coordinator
-from toystore.core.requests.writing import Write
 from toystore.sim.actor import Letter, SimActor
 from toystore.wire import request_numbers
 
@@ -60,7 +59,7 @@ class SimCoordinator(SimActor):
         return (
             type(message) is WriteReplica
             and message.hint_owner is not None
-            and message.request not in self.machine._desk.held
+            and not self.machine.holds(message.request)
         )
 
     @property
@@ -70,9 +69,7 @@ class SimCoordinator(SimActor):
 
     def unsettled(self) -> set[tuple[bytes, str]]:
         """The acknowledged writes on the desk."""
-        held = self.machine._desk.held.values()
-        writes = (one for one in held if isinstance(one, Write) and one.answered)
-        return {(write.digest, write.stamp.hex()) for write in writes}
+        return {(write.place.digest, write.stamp.hex()) for write in self.machine.settling()}
 
 
 def writes_in(messages: Iterable[Message]) -> set[tuple[bytes, str]]:

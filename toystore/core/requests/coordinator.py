@@ -17,7 +17,6 @@ import random
 from collections.abc import Mapping
 
 from toystore.core.data.context import unpack_context
-from toystore.core.data.record import digest_of
 from toystore.core.protocol.address import GOSSIP, Address, Peer
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages import Message
@@ -51,8 +50,11 @@ from toystore.core.protocol.messages.replica import (
 )
 from toystore.core.protocol.settings import CoordinatorSettings
 from toystore.core.requests.admission import Admission
-from toystore.core.requests.desk import Desk
+from toystore.core.requests.desk import Desk, Ticket
 from toystore.core.requests.forwarding import Forward
+from toystore.core.requests.latencies import Latencies
+from toystore.core.requests.mutation import Mutation
+from toystore.core.requests.place import place_of
 from toystore.core.requests.reachability import Reachability
 from toystore.core.requests.reading import Read
 from toystore.core.requests.serving import Input, Phase, Serving
@@ -134,6 +136,15 @@ class Coordinator:
         """Whether nothing is held: every request has its answer, every write its copies."""
         return not self._desk.held
 
+    def holds(self, number: int) -> bool:
+        """Whether a request is held to which this coordinator has given ``number``."""
+        return number in self._desk.held
+
+    def settling(self) -> list[Mutation]:
+        """The writes that are acknowledged, and not yet at each owner or left as a hint for it."""
+        held = self._desk.held.values()
+        return [one.mutation for one in held if isinstance(one, Write) and one.answered]
+
     def _hear(self, message: Message, sender: Peer, now: Now) -> None:
         match message:
             case WriteReplicaReply() | ReadReplicaReply() | StorageStatusReply():
@@ -173,15 +184,11 @@ class Coordinator:
         size = len(message.key)
         if not self.admission.admit(message, size, sender, now):
             return
-        desk = self._desk
         bucket = self._settings.buckets[message.bucket]
         n = message.n or bucket.n
-        digest = digest_of(message.bucket, message.key)
-        order = self._ring.order(self._ring.partition_of(digest))
-        deadline = self._deadline(message.timeout_ms, now)
-        r = message.r or min(bucket.r, n)
-        began = now.monotonic
-        Read(desk, sender, message, began, deadline, size, digest, order, n, r).start(now)
+        place = place_of(self._ring, message.bucket, message.key, n)
+        ticket = self._ticket(message, size, sender, self._desk.read_latencies, now)
+        Read(self._desk, ticket, message, place, message.r or min(bucket.r, n)).start(now)
 
     def _put(self, message: Put | Delete, sender: Address, now: Now) -> None:
         value = message.value if type(message) is Put else b""
@@ -191,21 +198,17 @@ class Coordinator:
         desk = self._desk
         bucket = self._settings.buckets[message.bucket]
         n = message.n or bucket.n
-        w = message.w or min(bucket.w, n)
-        digest = digest_of(message.bucket, message.key)
-        order = self._ring.order(self._ring.partition_of(digest))
+        place = place_of(self._ring, message.bucket, message.key, n)
         stamp = self._stamped(message, now)
-        minted = message.stamp is None
-        deadline = self._deadline(message.timeout_ms, now)
-        began = now.monotonic
-        write = Write(
-            desk, sender, message, stamp, minted, began, deadline, size, digest, order, n, w
-        )
-        if message.forwarded or self._node in write.owners:
-            write.start(now)
+        w = message.w or min(bucket.w, n)
+        mutation = Mutation(message, stamp, message.stamp is None, place, w)
+        latencies = None if message.forwarded else desk.write_latencies
+        ticket = self._ticket(message, size, sender, latencies, now)
+        if message.forwarded or self._node in place.owners:
+            Write(desk, ticket, mutation).start(now)
         else:
             desk.counts["forwarded"] += 1
-            Forward(write).start(now)
+            Forward(desk, ticket, mutation).start(now)
 
     def _stamped(self, message: Put | Delete, now: Now) -> bytes:
         """The stamp of a write, from a clock that follows all that it is shown."""
@@ -217,8 +220,17 @@ class Coordinator:
         clock.merge(message.stamp)
         return message.stamp
 
-    def _deadline(self, timeout_ms: int, now: Now) -> float:
-        return now.monotonic + min(timeout_ms / 1000, self._settings.timeout_max_s)
+    def _ticket(
+        self,
+        message: Get | Put | Delete,
+        size: int,
+        sender: Address,
+        latencies: Latencies | None,
+        now: Now,
+    ) -> Ticket:
+        began = now.monotonic
+        deadline = began + min(message.timeout_ms / 1000, self._settings.timeout_max_s)
+        return Ticket(sender, message.request, began, deadline, size, latencies)
 
     # --- replies ------------------------------------------------------------------------
 
@@ -315,9 +327,9 @@ class Coordinator:
             self.admission.refuse(message.request, Code.BAD_REQUEST, fault, sender)
             return
         n = self._settings.buckets[message.bucket].n
-        partition = self._ring.partition_of(digest_of(message.bucket, message.key))
-        order = self._ring.order(partition)
-        self._out.send(sender, OwnersReply(message.request, partition, order[:n], order[n:]))
+        place = place_of(self._ring, message.bucket, message.key, n)
+        reply = OwnersReply(message.request, place.partition, place.owners, place.order[n:])
+        self._out.send(sender, reply)
 
 
 _Reply = (

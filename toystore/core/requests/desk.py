@@ -19,6 +19,7 @@ import random
 from collections import deque
 from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
+from typing import NamedTuple
 
 from toystore.core.data.stamp import HybridLogicalClock
 from toystore.core.protocol.address import COORDINATOR, STORAGE, Address, Peer
@@ -34,42 +35,31 @@ _NUMBER_BITS = 48
 _CROWD = 4  # so many times requests_max may lie here when most are answered and only settling
 
 
+class Ticket(NamedTuple):
+    """What a caller waits for: one answer, in time."""
+
+    caller: Address
+    request: int
+    """The caller's own number for the request."""
+    began: float
+    """Monotonic second at which it was taken on."""
+    deadline: float
+    """Monotonic second at which the caller's patience ends."""
+    size: int
+    """How many bytes of keys and values it holds."""
+    latencies: Latencies | None
+    """Where the time to the answer is noted, if anywhere."""
+
+
 class Held:
     """One request, from its admission to its end."""
 
-    __slots__ = (
-        "answered",
-        "began",
-        "bytes",
-        "caller",
-        "deadline",
-        "desk",
-        "latencies",
-        "number",
-        "request",
-    )
+    __slots__ = ("answered", "bytes", "desk", "number", "ticket")
 
-    def __init__(
-        self,
-        desk: Desk,
-        caller: Address,
-        request: int,
-        began: float,
-        deadline: float,
-        bytes_held: int,
-        latencies: Latencies | None,
-    ) -> None:
-        """``request`` is the caller's number for it; the times are in monotonic seconds.
-
-        ``latencies``: where it is noted how long the answer took, if anywhere.
-        """
+    def __init__(self, desk: Desk, ticket: Ticket) -> None:
         self.desk = desk
-        self.caller = caller
-        self.request = request
-        self.began = began
-        self.latencies = latencies
-        self.deadline = deadline
-        self.bytes = bytes_held
+        self.ticket = ticket
+        self.bytes = ticket.size
         self.number = 0
         self.answered = False
 
@@ -104,16 +94,17 @@ class Held:
         """Answer the caller, once."""
         assert not self.answered
         self.answered = True
-        self.desk.waiting -= 1
-        if self.latencies is not None:
-            self.latencies.note(now.monotonic - self.began, now.monotonic)
+        desk, ticket = self.desk, self.ticket
+        desk.waiting -= 1
+        if ticket.latencies is not None:
+            ticket.latencies.note(now.monotonic - ticket.began, now.monotonic)
         if type(reply) is ErrorReply:
-            self.desk.counts["failed"] += 1
-        self.desk.outbox.send(self.caller, reply)
+            desk.counts["failed"] += 1
+        desk.outbox.send(ticket.caller, reply)
 
     def fail(self, code: int, text: str, now: Now) -> None:
         """Answer with an error, and be done."""
-        self.answer(ErrorReply(self.request, code, text, self.definite), now)
+        self.answer(ErrorReply(self.ticket.request, code, text, self.definite), now)
         self.end()
 
     def end(self) -> None:
@@ -197,14 +188,14 @@ class Desk:
         self.held[number] = request
         self.waiting += 1
         self.bytes += request.bytes
-        heappush(self._deadlines, (request.deadline, number))
+        heappush(self._deadlines, (request.ticket.deadline, number))
 
     def renumber(self, request: Held) -> None:
         """Begin anew under another number: answers to the old one no longer count."""
         del self.held[request.number]
         request.number = self.next_number()
         self.held[request.number] = request
-        heappush(self._deadlines, (request.deadline, request.number))
+        heappush(self._deadlines, (request.ticket.deadline, request.number))
 
     def charge(self, request: Held, bytes_more: int) -> None:
         """It holds so many bytes more."""

@@ -23,7 +23,8 @@ from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages import Message
 from toystore.core.protocol.messages.client import ErrorReply, SupersededReply, WriteReply
 from toystore.core.protocol.messages.codes import Code
-from toystore.core.requests.desk import Held
+from toystore.core.requests.desk import Desk, Held, Ticket
+from toystore.core.requests.mutation import Mutation
 from toystore.core.requests.writing import Write
 
 _ASK_ANOTHER = (Code.NOT_SERVING, Code.OVERLOADED, Code.UNAVAILABLE)
@@ -37,25 +38,15 @@ class Forward(Held):
         "_error",
         "_hurries",
         "_indefinite",
+        "_mutation",
         "_own",
         "_tried",
         "_turn",
-        "_write",
     )
 
-    def __init__(self, write: Write) -> None:
-        """``write`` is what is handed on; it is never started itself."""
-        Held.__init__(
-            self,
-            write.desk,
-            write.caller,
-            write.request,
-            write.began,
-            write.deadline,
-            write.bytes,
-            write.latencies,
-        )
-        self._write = write
+    def __init__(self, desk: Desk, ticket: Ticket, mutation: Mutation) -> None:
+        Held.__init__(self, desk, ticket)
+        self._mutation = mutation
         self._indefinite = False
         """Whether it may have been done by somebody who will not say so any more."""
         self._forget()
@@ -148,11 +139,11 @@ class Forward(Held):
     def _candidates(self) -> Iterator[str]:
         """Who could coordinate it, the best first."""
         desk = self.desk
-        owners = [owner for owner in self._write.owners if owner in desk.reachable]
+        owners = [owner for owner in self._mutation.place.owners if owner in desk.reachable]
         if not self._hurries:
             yield from (owner for owner in owners if not self._doubts(owner))
         if not owners and not self._tried:
-            order = self._write.order
+            order = self._mutation.place.order
             yield next(n for n in order if n in desk.reachable and not self._doubts(n))
         yield desk.node
         yield from owners
@@ -163,17 +154,13 @@ class Forward(Held):
     def _probe(self, now: Now) -> None:
         """Hand it to a doubted owner too, now and then: it may be well again."""
         desk = self.desk
-        peers = (desk.coordinators[o] for o in self._write.owners if o in desk.reachable)
+        peers = (desk.coordinators[o] for o in self._mutation.place.owners if o in desk.reachable)
         if desk.doubts and (peer := desk.doubts.to_probe(peers, now.monotonic)):
             self._hand_to(peer.node, now)
 
     def _hand_to(self, node: str, now: Now) -> None:
-        message = self._write.message._replace(
-            request=self.number,
-            stamp=self._write.stamp,
-            timeout_ms=max(1, int((self.deadline - now.monotonic) * 1000)),
-            forwarded=True,
-        )
+        timeout_ms = max(1, int((self.ticket.deadline - now.monotonic) * 1000))
+        message = self._mutation.forwarded(self.number, timeout_ms)
         self._tried.append(node)
         self._awaited.append(node)
         self.desk.outbox.send(self.desk.coordinators[node], message)
@@ -182,23 +169,23 @@ class Forward(Held):
         node = self.desk.node
         self._tried.append(node)
         self._awaited.append(node)
-        self._own = OwnWrite(self, self._write)
+        self._own = OwnWrite(self, self._mutation)
         self._own.start(now)
 
     # --- what comes of it ---------------------------------------------------------------
 
     def _tell(self, reply: WriteReply | SupersededReply, now: Now) -> None:
-        self.answer(reply._replace(request=self.request), now)
+        self.answer(reply._replace(request=self.ticket.request), now)
         self.end()
 
     def _superseded(self, reply: SupersededReply, now: Now) -> None:
         """Whoever minted the stamp mints a higher one."""
-        if not self._write.minted or len(reply.stamp) != STAMP_BYTES:
+        if not self._mutation.minted or len(reply.stamp) != STAMP_BYTES:
             self._tell(reply, now)
             return
         if self._own is not None:
             self.desk.close(self._own)
-        self._write.remint(reply.stamp, now)
+        self._mutation = self._mutation.reminted(self.desk.clock, reply.stamp, now)
         self._indefinite = True
         self.desk.renumber(self)
         self._forget()
@@ -209,7 +196,7 @@ class Forward(Held):
         self._indefinite |= not reply.definite
         self._error = reply
         if reply.code not in _ASK_ANOTHER:
-            self._tried += [one for one in self._write.order if one not in self._tried]
+            self._tried += [one for one in self._mutation.place.order if one not in self._tried]
         if node == self._turn or not self._awaited:
             self._next(now)
 
@@ -229,22 +216,10 @@ class OwnWrite(Write):
 
     __slots__ = ("_forward",)
 
-    def __init__(self, forward: Forward, write: Write) -> None:
-        Write.__init__(
-            self,
-            write.desk,
-            write.caller,
-            write.message._replace(forwarded=True),
-            write.stamp,
-            False,
-            write.began,
-            write.deadline,
-            0,
-            write.digest,
-            write.order,
-            len(write.owners),
-            write.needed,
-        )
+    def __init__(self, forward: Forward, mutation: Mutation) -> None:
+        """The forward holds its bytes, and is the one that mints its stamp anew."""
+        ticket = forward.ticket._replace(size=0, latencies=None)
+        Write.__init__(self, forward.desk, ticket, mutation._replace(minted=False))
         self._forward = forward
 
     def answer(self, reply: Message, now: Now) -> None:

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from toystore.core.data.context import pack_context
 from toystore.core.data.record import CorruptRecordError, Record, newer, unpack_record
-from toystore.core.protocol.address import Address
 from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages import Message
 from toystore.core.protocol.messages.client import Get, GetReply
 from toystore.core.protocol.messages.codes import Code, ReplicaStatus
 from toystore.core.protocol.messages.replica import ReadReplica, ReadReplicaReply, RepairReplica
-from toystore.core.requests.desk import Desk
+from toystore.core.requests.desk import Desk, Ticket
+from toystore.core.requests.place import Place
 from toystore.core.requests.sloppy_quorum import (
     CLOSED,
     DEFERRED,
@@ -42,37 +42,11 @@ _UNHEARD = b""
 class Read(SloppyQuorum):
     """A get that this node coordinates."""
 
-    __slots__ = ("_bucket", "_checked", "_digest", "_found", "_key", "_newest")
+    __slots__ = ("_checked", "_found", "_message", "_newest")
 
-    def __init__(
-        self,
-        desk: Desk,
-        caller: Address,
-        message: Get,
-        began: float,
-        deadline: float,
-        bytes_held: int,
-        digest: bytes,
-        order: tuple[str, ...],
-        n: int,
-        r: int,
-    ) -> None:
-        SloppyQuorum.__init__(
-            self,
-            desk,
-            caller,
-            message.request,
-            began,
-            deadline,
-            bytes_held,
-            desk.read_latencies,
-            order,
-            n,
-            r,
-        )
-        self._bucket = message.bucket
-        self._key = message.key
-        self._digest = digest
+    def __init__(self, desk: Desk, ticket: Ticket, message: Get, place: Place, r: int) -> None:
+        SloppyQuorum.__init__(self, desk, ticket, place, r)
+        self._message = message
         self._newest: bytes | None = None
         self._checked: bytes | None = None
         """The record that has been taken apart and found to be this key's."""
@@ -126,7 +100,7 @@ class Read(SloppyQuorum):
 
     def owner_question(self) -> Message:
         """What do you hold?"""
-        return ReadReplica(self.number, self._digest, ())
+        return ReadReplica(self.number, self.place.digest, ())
 
     def fallback_question(self, slot: int) -> Message:
         """What do you hold, or keep as a hint for any owner that is away?"""
@@ -136,7 +110,7 @@ class Read(SloppyQuorum):
             for at, owner in enumerate(self.owners)
             if at == slot or owner not in here or owner in self.silent
         )
-        return ReadReplica(self.number, self._digest, away)
+        return ReadReplica(self.number, self.place.digest, away)
 
     def replace(self, slot: int, now: Now) -> None:
         """Once it is answered nobody else is asked."""
@@ -165,7 +139,9 @@ class Read(SloppyQuorum):
             values = () if record.tombstone else (record.value,)
             context = pack_context(record.stamp)
         count = self.slots.count
-        self.answer(GetReply(self.request, values, context, count(OWNER), count(FALLBACK)), now)
+        self.answer(
+            GetReply(self.ticket.request, values, context, count(OWNER), count(FALLBACK)), now
+        )
         if self.desk.crowded():
             self.end()
 
@@ -200,7 +176,7 @@ class Read(SloppyQuorum):
     def _check(self, data: bytes) -> Record:
         """Take a record apart.  Raises `CorruptRecordError`, also if it is another key's."""
         record = unpack_record(data)
-        if record.key != self._key or record.bucket != self._bucket:
+        if record.key != self._message.key or record.bucket != self._message.bucket:
             raise CorruptRecordError("it is another key's record")
         self._checked = data
         return record
@@ -212,7 +188,7 @@ class Read(SloppyQuorum):
                 self._check(newest)
             except CorruptRecordError:
                 return
-        repair = RepairReplica(self._digest, newest)
+        repair = RepairReplica(self.place.digest, newest)
         for owner, held in zip(self.owners, self._found, strict=True):
             if held not in (_UNHEARD, newest):
                 self.desk.outbox.send(self.desk.storages[owner], repair)

@@ -23,12 +23,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from toystore.core.protocol.address import Address, Peer
+from toystore.core.protocol.address import Peer
 from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages import Message
 from toystore.core.protocol.messages.codes import Code
-from toystore.core.requests.desk import Desk, Held
-from toystore.core.requests.latencies import Latencies
+from toystore.core.requests.desk import Desk, Held, Ticket
+from toystore.core.requests.place import Place
 from toystore.core.requests.quorum import Verdict, verdict
 
 OPEN, SILENT, DEFERRED, OWNER, FALLBACK, OVERLOADED, CLOSED = range(7)
@@ -49,30 +49,18 @@ class SloppyQuorum(Held):
         "asked",
         "cause",
         "needed",
-        "order",
         "owners",
+        "place",
         "silent",
         "slots",
         "yes",
     )
 
-    def __init__(
-        self,
-        desk: Desk,
-        caller: Address,
-        request: int,
-        began: float,
-        deadline: float,
-        bytes_held: int,
-        latencies: Latencies | None,
-        order: tuple[str, ...],
-        n: int,
-        needed: int,
-    ) -> None:
-        """``order``: `Ring.order` of the key's partition, of which the first ``n`` are owners."""
-        Held.__init__(self, desk, caller, request, began, deadline, bytes_held, latencies)
-        self.order = order
-        self.owners = order[:n]
+    def __init__(self, desk: Desk, ticket: Ticket, place: Place, needed: int) -> None:
+        """``needed``: how many votes make the quorum, R or W."""
+        Held.__init__(self, desk, ticket)
+        self.place = place
+        self.owners = place.owners
         self.needed = needed
         self.forget()
 
@@ -123,7 +111,7 @@ class SloppyQuorum(Held):
 
     def _ask_sloppily(self, now: Now) -> None:
         reachable, trusted = self.desk.reachable, self.desk.trusted
-        healthy = min(len(self.owners), sum(node in reachable for node in self.order))
+        healthy = min(len(self.owners), sum(node in reachable for node in self.place.order))
         if healthy < self.needed:
             text = f"only {healthy} of the {self.needed} replicas needed can be reached"
             self.fail(Code.UNAVAILABLE, text, now)
@@ -156,7 +144,7 @@ class SloppyQuorum(Held):
 
     def _next_spare(self) -> str | None:
         """The next reachable fallback in the order, the doubted last; none is named twice."""
-        desk, fallbacks = self.desk, self.order[len(self.owners) :]
+        desk, fallbacks = self.desk, self.place.order[len(self.owners) :]
         for wanted in (desk.trusted, desk.reachable):
             for node in fallbacks:
                 if node in wanted and node not in self._spent:

@@ -8,7 +8,7 @@ from toystore.core.protocol.address import Address
 from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages.client import StatusReply
 from toystore.core.protocol.messages.disk import StorageStatus
-from toystore.core.requests.desk import Desk, Held
+from toystore.core.requests.desk import Desk, Held, Ticket
 
 STATUS_WAIT_S = 0.5
 """Without the disk's part by then, the rest is told."""
@@ -24,7 +24,7 @@ class StatusQuery(Held):
     ) -> None:
         """``picture`` is all but what storage has to tell."""
         began = now.monotonic
-        Held.__init__(self, desk, caller, request, began, began + STATUS_WAIT_S, 0, None)
+        Held.__init__(self, desk, Ticket(caller, request, began, began + STATUS_WAIT_S, 0, None))
         self._picture = picture
 
     def start(self) -> None:
@@ -37,7 +37,7 @@ class StatusQuery(Held):
         told = dict(storage or {})
         hints = told.pop("hints", {})
         picture = {**self._picture, "hints": hints, "storage": told or None}
-        self.answer(StatusReply(self.request, picture), now)
+        self.answer(StatusReply(self.ticket.request, picture), now)
         self.end()
 
     def on_deadline(self, now: Now) -> None:

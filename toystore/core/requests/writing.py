@@ -17,15 +17,14 @@ is the same write, and read repair sees to what it left behind.
 
 from __future__ import annotations
 
-from toystore.core.data.record import pack_record
 from toystore.core.data.stamp import STAMP_BYTES
-from toystore.core.protocol.address import Address
 from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages import Message
-from toystore.core.protocol.messages.client import Delete, Put, SupersededReply, WriteReply
+from toystore.core.protocol.messages.client import SupersededReply, WriteReply
 from toystore.core.protocol.messages.codes import Code, ReplicaStatus
 from toystore.core.protocol.messages.replica import WriteReplica, WriteReplicaReply
-from toystore.core.requests.desk import Desk
+from toystore.core.requests.desk import Desk, Ticket
+from toystore.core.requests.mutation import Mutation
 from toystore.core.requests.sloppy_quorum import (
     CLOSED,
     FALLBACK,
@@ -43,43 +42,13 @@ _REFUSED = int(ReplicaStatus.REFUSED)
 class Write(SloppyQuorum):
     """A put or a delete that this node coordinates."""
 
-    __slots__ = ("_lingers", "_record", "digest", "indefinite", "message", "minted", "stamp")
+    __slots__ = ("_lingers", "_record", "indefinite", "mutation")
 
-    def __init__(
-        self,
-        desk: Desk,
-        caller: Address,
-        message: Put | Delete,
-        stamp: bytes,
-        minted: bool,
-        began: float,
-        deadline: float,
-        bytes_held: int,
-        digest: bytes,
-        order: tuple[str, ...],
-        n: int,
-        w: int,
-    ) -> None:
-        """``minted``: the stamp is this coordinator's own, and may be minted anew."""
-        SloppyQuorum.__init__(
-            self,
-            desk,
-            caller,
-            message.request,
-            began,
-            deadline,
-            bytes_held,
-            None if message.forwarded else desk.write_latencies,
-            order,
-            n,
-            w,
-        )
-        self.message = message
-        self.stamp = stamp
-        self.minted = minted
+    def __init__(self, desk: Desk, ticket: Ticket, mutation: Mutation) -> None:
+        SloppyQuorum.__init__(self, desk, ticket, mutation.place, mutation.w)
+        self.mutation = mutation
         self.indefinite = False
         """Whether a replica may have it already."""
-        self.digest = digest
         self._record = b""
         self._lingers = False
 
@@ -87,12 +56,6 @@ class Write(SloppyQuorum):
         """Lie on the desk and write."""
         self.desk.open(self)
         self._send(now)
-
-    def remint(self, above: bytes, now: Now) -> None:
-        """Take a stamp above the one that was found."""
-        self.desk.clock.merge(above)
-        self.stamp = self.desk.clock.mint(now.wall_us)
-        self.indefinite = True
 
     def on_reply(self, reply: WriteReplicaReply, node: str, now: Now) -> None:
         """A replica has spoken."""
@@ -143,12 +106,12 @@ class Write(SloppyQuorum):
     def owner_question(self) -> Message:
         """Keep this record."""
         self.indefinite = True
-        return WriteReplica(self.number, self.digest, self._record, None)
+        return WriteReplica(self.number, self.place.digest, self._record, None)
 
     def fallback_question(self, slot: int) -> Message:
         """Keep this record as a hint for the slot's owner."""
         self.indefinite = True
-        return WriteReplica(self.number, self.digest, self._record, self.owners[slot])
+        return WriteReplica(self.number, self.place.digest, self._record, self.owners[slot])
 
     def exhausted(self, slot: int) -> None:
         """With no fallback left a node that has a copy of its own holds the hint."""
@@ -159,7 +122,7 @@ class Write(SloppyQuorum):
         """W slots have it.  An owner that was too busy gets a hint now: it missed a true write."""
         slots = self.slots
         owners, fallbacks = slots.count(OWNER), slots.count(FALLBACK)
-        self.answer(WriteReply(self.request, self.stamp, owners, fallbacks), now)
+        self.answer(WriteReply(self.ticket.request, self.mutation.stamp, owners, fallbacks), now)
         if OVERLOADED in slots:
             for slot, state in enumerate(slots):
                 if state == OVERLOADED:
@@ -172,15 +135,7 @@ class Write(SloppyQuorum):
     # ------------------------------------------------------------------------------------
 
     def _send(self, now: Now) -> None:
-        message = self.message
-        deleted = type(message) is Delete
-        self._record = pack_record(
-            self.stamp,
-            message.bucket,
-            message.key,
-            message.value if type(message) is Put else b"",
-            tombstone=deleted,
-        )
+        self._record = self.mutation.record()
         self.ask(now)
 
     def _superseded(self, node: str, stamp: bytes, now: Now) -> None:
@@ -190,22 +145,22 @@ class Write(SloppyQuorum):
             # Acknowledged before, and overtaken since: this replica needs no copy.
             self.drop(slot, CLOSED, self.cause)
             self.settle(now)
-        elif self.minted:
-            self.remint(stamp, now)
+        elif self.mutation.minted:
+            self.mutation = self.mutation.reminted(self.desk.clock, stamp, now)
             self.desk.renumber(self)
             self.forget()
             self._send(now)
         else:
             self.desk.clock.merge(stamp)
-            self.answer(SupersededReply(self.request, stamp), now)
+            self.answer(SupersededReply(self.ticket.request, stamp), now)
             self.end()
 
     def _hold(self, slot: int) -> None:
         """Keep a hint here, or one for this node elsewhere; the answer would change nothing."""
         desk, owner = self.desk, self.owners[slot]
-        for holder in (desk.node, *self.order):
+        for holder in (desk.node, *self.place.order):
             if holder != owner and holder in desk.reachable:
-                hint = WriteReplica(desk.next_number(), self.digest, self._record, owner)
+                hint = WriteReplica(desk.next_number(), self.place.digest, self._record, owner)
                 desk.outbox.send(desk.storages[holder], hint)
                 return
 
