@@ -364,4 +364,4 @@ def test_a_word_of_one_actor_says_nothing_of_the_other() -> None:
     scene.get()
 
     assert [node for node, _ in scene.reads()] == ["n1", "n2", "n3"]
-    assert Peer("n1", STORAGE) not in scene.machine._desk.doubts
+    assert Peer("n1", STORAGE) not in scene.machine._desk.nodes.doubts

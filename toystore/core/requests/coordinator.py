@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from typing import Any
 
 from toystore.core.data.context import unpack_context
 from toystore.core.protocol.address import GOSSIP, Address, Peer
@@ -22,7 +23,6 @@ from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages import Message
 from toystore.core.protocol.messages.client import (
     Delete,
-    ErrorReply,
     Get,
     Owners,
     OwnersReply,
@@ -30,23 +30,14 @@ from toystore.core.protocol.messages.client import (
     RingLoad,
     RingLoadReply,
     Status,
-    SupersededReply,
-    WriteReply,
 )
 from toystore.core.protocol.messages.codes import Code, MemberStatus
-from toystore.core.protocol.messages.disk import StorageStatus, StorageStatusReply
 from toystore.core.protocol.messages.local import (
     Leave,
     LinkLost,
     LinkUp,
     MembersChanged,
     SendFailed,
-)
-from toystore.core.protocol.messages.replica import (
-    ReadReplica,
-    ReadReplicaReply,
-    WriteReplica,
-    WriteReplicaReply,
 )
 from toystore.core.protocol.settings import CoordinatorSettings
 from toystore.core.requests.admission import Admission
@@ -58,13 +49,12 @@ from toystore.core.requests.place import place_of
 from toystore.core.requests.reachability import Reachability
 from toystore.core.requests.reading import Read
 from toystore.core.requests.serving import Input, Phase, Serving
-from toystore.core.requests.status import StatusQuery
+from toystore.core.requests.status import STATUS_WAIT_S, Process, StatusQuery, picture_of
 from toystore.core.requests.validation import place_fault
 from toystore.core.requests.writing import Write
 from toystore.core.ring.ring import Ring
 
-_ASKED = (WriteReplica, ReadReplica, Put, Delete, StorageStatus)
-"""What this machine asks under a number of its own."""
+_REPLIES = frozenset((*Write.hears, *Read.hears, *Forward.hears, *StatusQuery.hears))
 
 
 class Coordinator:
@@ -90,9 +80,7 @@ class Coordinator:
         """
         assert node in members
         self._node = node
-        self._cluster = cluster
-        self._version = version
-        self._started_s = started_s
+        self._process = Process(node, cluster, version, started_s)
         self._ring = ring
         self._settings = settings
         self._out = outbox
@@ -105,10 +93,12 @@ class Coordinator:
 
     def receive(self, message: Message, sender: Address, now: Now) -> None:
         """Take in one message; strangers may only ask."""
-        if type(sender) is Peer:
-            self._hear(message, sender, now)
-        else:
+        if type(sender) is not Peer:
             self._take_on(message, sender, now)
+        elif type(message) in _REPLIES:
+            self._replied(message, sender, now)
+        else:
+            self._hear(message, sender, now)
 
     def on_deadline(self, now: Now) -> None:
         """Serve what is due; very late means that we stalled, and nobody else is accused."""
@@ -147,10 +137,6 @@ class Coordinator:
 
     def _hear(self, message: Message, sender: Peer, now: Now) -> None:
         match message:
-            case WriteReplicaReply() | ReadReplicaReply() | StorageStatusReply():
-                self._replied(message, sender, now)
-            case WriteReply() | SupersededReply() | ErrorReply():
-                self._replied(message, sender, now)
             case SendFailed():
                 self._send_failed(message, now)
             case MembersChanged():
@@ -234,27 +220,18 @@ class Coordinator:
 
     # --- replies ------------------------------------------------------------------------
 
-    def _replied(self, reply: _Reply, sender: Peer, now: Now) -> None:
+    def _replied(self, reply: Any, sender: Peer, now: Now) -> None:
         """Find the request that a reply belongs to; too late for one that has ended."""
-        self._desk.heard(sender, now)
+        self._desk.nodes.heard(sender, now)
         held = self._desk.held.get(reply.request)
-        if isinstance(held, Write):
-            if type(reply) is WriteReplicaReply:
-                held.on_reply(reply, sender.node, now)
-        elif type(held) is Read:
-            if type(reply) is ReadReplicaReply:
-                held.on_reply(reply, sender.node, now)
-        elif type(held) is Forward:
-            if isinstance(reply, (WriteReply, SupersededReply, ErrorReply)):
-                held.on_reply(reply, sender.node, now)
-        elif type(held) is StatusQuery and type(reply) is StorageStatusReply:
-            held.tell(reply.status, now)
+        if held is not None and type(reply) in held.hears:
+            held.on_reply(reply, sender.node, now)
 
     def _send_failed(self, failed: SendFailed, now: Now) -> None:
-        if isinstance(failed.message, _ASKED):
-            held = self._desk.held.get(failed.message.request)
-            if held is not None:
-                held.on_unsent(failed.node, failed.overloaded, now)
+        """Tell the request that has sent it; a repair has no number, as no reply is awaited."""
+        number = getattr(failed.message, "request", None)
+        if number is not None and (held := self._desk.held.get(number)):
+            held.on_unsent(failed.node, failed.overloaded, now)
 
     # --- who is there -------------------------------------------------------------------
 
@@ -265,20 +242,18 @@ class Coordinator:
         self._look_around(now)
         for state in news:
             if state.status == MemberStatus.SUSPECT:
-                self._desk.suspect(state.name, now)
+                self._desk.nodes.suspect(state.name, now)
             elif state.status == MemberStatus.ALIVE:
-                self._desk.believe(state.name)
+                self._desk.nodes.trust(state.name)
 
     def _link_up(self, node: str, now: Now) -> None:
-        if node not in self._around.links:
-            self._around.links.add(node)
+        if self._around.link_up(node):
             self._out.log("link.up", member=node)
             self._look_around(now)
 
     def _link_lost(self, node: str, now: Now) -> None:
         """Gossip hears of it too, and starts a probe at once."""
-        if node in self._around.links:
-            self._around.links.remove(node)
+        if self._around.link_lost(node):
             self._out.log("link.lost", member=node)
             self._out.send(Peer(self._node, GOSSIP), LinkLost(node))
             self._look_around(now)
@@ -296,30 +271,14 @@ class Coordinator:
     # --- telling ------------------------------------------------------------------------
 
     def _status(self, message: Status, sender: Address, now: Now) -> None:
-        desk = self._desk
         if not self.admission.has_room(0):
             self.admission.refuse_for_room(message.request, sender, now)
             return
-        picture = {
-            "node": self._node,
-            "cluster": self._cluster,
-            "version": self._version,
-            "uptime_s": round(now.monotonic - self._started_s, 3),
-            "joined": self._around.joined,
-            "serving": self._serving.phase is Phase.SERVING,
-            "members": self._around.picture(),
-            "requests": {
-                "held": desk.waiting,
-                "settling": len(desk.held) - desk.waiting,
-                "bytes": desk.bytes,
-                **desk.counts,
-            },
-            "latencies": {
-                "gets": desk.read_latencies.summary(now.monotonic),
-                "puts": desk.write_latencies.summary(now.monotonic),
-            },
-        }
-        StatusQuery(desk, sender, message.request, picture, now).start()
+        serving = self._serving.phase is Phase.SERVING
+        picture = picture_of(self._process, self._around, self._desk, now, serving=serving)
+        began = now.monotonic
+        ticket = Ticket(sender, message.request, began, began + STATUS_WAIT_S, 0, None)
+        StatusQuery(self._desk, ticket, picture).start()
 
     def _owners(self, message: Owners, sender: Address) -> None:
         fault = place_fault(message.bucket, message.key, self._settings)
@@ -330,13 +289,3 @@ class Coordinator:
         place = place_of(self._ring, message.bucket, message.key, n)
         reply = OwnersReply(message.request, place.partition, place.owners, place.order[n:])
         self._out.send(sender, reply)
-
-
-_Reply = (
-    WriteReplicaReply
-    | ReadReplicaReply
-    | StorageStatusReply
-    | WriteReply
-    | SupersededReply
-    | ErrorReply
-)

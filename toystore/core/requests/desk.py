@@ -1,4 +1,4 @@
-"""The coordinator's desk: every request that it holds, when each is due, whom it can ask.
+"""The coordinator's desk: every request that it holds, and when each is due.
 
 A request lies on the desk under a number of the coordinator's own from its admission to
 its end, which for most is some time after its answer: a write waits until every owner
@@ -6,7 +6,7 @@ has its copy or a hint, a read until it has repaired what is stale.  Two clocks 
 
     silences    nodes that were asked and must answer within ``replica_timeout_s``.  The
                 time is the same for all, so a plain queue is in order.  Who was silent
-                is remembered (doubts.py).
+                is remembered (nodes.py).
     deadlines   when a request's own patience ends: a heap.
 
 Both hold numbers, not requests, and what has ended in the meantime is skipped, so that
@@ -19,17 +19,17 @@ import random
 from collections import deque
 from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from toystore.core.data.stamp import HybridLogicalClock
-from toystore.core.protocol.address import COORDINATOR, STORAGE, Address, Peer
+from toystore.core.protocol.address import Address, Peer
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages import Message
 from toystore.core.protocol.messages.client import ErrorReply
 from toystore.core.protocol.messages.codes import Code
 from toystore.core.protocol.settings import CoordinatorSettings
-from toystore.core.requests.doubts import Doubts
 from toystore.core.requests.latencies import Latencies
+from toystore.core.requests.nodes import Nodes
 
 _NUMBER_BITS = 48
 _CROWD = 4  # so many times requests_max may lie here when most are answered and only settling
@@ -56,12 +56,19 @@ class Held:
 
     __slots__ = ("answered", "bytes", "desk", "number", "ticket")
 
+    hears: ClassVar[tuple[type[Any], ...]]
+    """The types of the replies that it awaits."""
+
     def __init__(self, desk: Desk, ticket: Ticket) -> None:
         self.desk = desk
         self.ticket = ticket
         self.bytes = ticket.size
         self.number = 0
         self.answered = False
+
+    def on_reply(self, reply: Any, node: str, now: Now) -> None:
+        """An actor of ``node`` has sent a reply of a type in `hears`."""
+        raise NotImplementedError
 
     def on_deadline(self, now: Now) -> None:
         """Its patience has ended."""
@@ -123,17 +130,13 @@ class Desk:
         "bytes",
         "bytes_max",
         "clock",
-        "coordinators",
         "counts",
-        "doubts",
         "held",
         "held_max",
         "node",
+        "nodes",
         "outbox",
-        "reachable",
         "read_latencies",
-        "storages",
-        "trusted",
         "waiting",
         "write_latencies",
     )
@@ -149,12 +152,7 @@ class Desk:
         self.node = node
         self.outbox = outbox
         self.clock = HybridLogicalClock.drawn(chance)
-        self.storages = {name: Peer(name, STORAGE) for name in members}
-        self.coordinators = {name: Peer(name, COORDINATOR) for name in members}
-        self.reachable: frozenset[str] = frozenset((node,))
-        self.trusted = self.reachable
-        """Those of the reachable whose storage will probably answer soon."""
-        self.doubts = Doubts(node)
+        self.nodes = Nodes(node, members, settings.replica_timeout_s, outbox)
         self.held: dict[int, Held] = {}
         self.held_max = _CROWD * settings.limits.requests_max
         self.waiting = 0
@@ -247,59 +245,19 @@ class Desk:
             until, number, nodes = silences.popleft()
             request = self.held.get(number)
             if request is not None and (silent := request.unheard(nodes)):
-                self.doubt(silent, until - self._replica_timeout_s, now)
+                self.nodes.doubt(silent, until - self._replica_timeout_s, now)
                 request.on_silence(silent, now)
 
     def rearm(self, now: Now) -> None:
         """This process was held up: whoever seemed silent gets the whole time again."""
-        self.doubts.clear()
-        self._weigh()
+        self.nodes.trust_all()
         until = now.monotonic + self._replica_timeout_s
         self._silences = deque((until, number, nodes) for _, number, nodes in self._silences)
 
-    # --- whom it can ask ----------------------------------------------------------------
+    # --- who can be asked ---------------------------------------------------------------
 
     def reach(self, nodes: frozenset[str], now: Now) -> None:
-        """From now on ``nodes`` can be asked; those that no longer can are lost to everybody."""
-        lost = self.reachable - nodes
-        self.doubts.forget(self.reachable ^ nodes)
-        self.reachable = nodes
-        self._weigh()
-        for node in sorted(lost):
+        """From now on ``nodes`` can be asked; each request is told of those that are lost."""
+        for node in sorted(self.nodes.reach(nodes)):
             for request in self.each():
                 request.on_lost(node, now)
-
-    # --- whom it expects to answer ------------------------------------------------------
-
-    def heard(self, peer: Peer, now: Now) -> None:
-        """Another actor has answered, it does not matter what."""
-        if self.doubts.hear(peer, now.monotonic):
-            self._weigh()
-
-    def doubt(self, silent: Sequence[Peer], since_s: float, now: Now) -> None:
-        """All of ``silent`` owe an answer since monotonic second ``since_s``.
-
-        If that makes everybody silent it was this node that heard nothing, and nobody else
-        is accused.
-        """
-        for peer in silent:
-            if doubted := self.doubts.doubt(peer, since_s, now.monotonic):
-                actors = [one.actor for one in doubted]
-                self.outbox.log("link.silent", member=peer.node, actors=actors)
-        self._weigh()
-        if not self.trusted - {self.node}:
-            self.doubts.clear()
-            self._weigh()
-
-    def suspect(self, node: str, now: Now) -> None:
-        """The others have heard nothing of ``node``."""
-        since_s = now.monotonic - self._replica_timeout_s
-        self.doubt([self.storages[node], self.coordinators[node]], since_s, now)
-
-    def believe(self, node: str) -> None:
-        """``node`` has shown the others that it is well."""
-        self.doubts.forget((node,))
-        self._weigh()
-
-    def _weigh(self) -> None:
-        self.trusted = self.doubts.trusted(self.reachable, STORAGE)

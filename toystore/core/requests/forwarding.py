@@ -44,6 +44,8 @@ class Forward(Held):
         "_turn",
     )
 
+    hears = (WriteReply, SupersededReply, ErrorReply)
+
     def __init__(self, desk: Desk, ticket: Ticket, mutation: Mutation) -> None:
         Held.__init__(self, desk, ticket)
         self._mutation = mutation
@@ -138,24 +140,25 @@ class Forward(Held):
 
     def _candidates(self) -> Iterator[str]:
         """Who could coordinate it, the best first."""
-        desk = self.desk
-        owners = [owner for owner in self._mutation.place.owners if owner in desk.reachable]
+        reachable, place = self.desk.nodes.reachable, self._mutation.place
+        owners = [owner for owner in place.owners if owner in reachable]
         if not self._hurries:
             yield from (owner for owner in owners if not self._doubts(owner))
         if not owners and not self._tried:
-            order = self._mutation.place.order
-            yield next(n for n in order if n in desk.reachable and not self._doubts(n))
-        yield desk.node
+            yield next(n for n in place.order if n in reachable and not self._doubts(n))
+        yield self.desk.node
         yield from owners
 
     def _doubts(self, node: str) -> bool:
-        return self.desk.coordinators[node] in self.desk.doubts
+        nodes = self.desk.nodes
+        return nodes.coordinators[node] in nodes.doubts
 
     def _probe(self, now: Now) -> None:
         """Hand it to a doubted owner too, now and then: it may be well again."""
-        desk = self.desk
-        peers = (desk.coordinators[o] for o in self._mutation.place.owners if o in desk.reachable)
-        if desk.doubts and (peer := desk.doubts.to_probe(peers, now.monotonic)):
+        nodes = self.desk.nodes
+        owners = (owner for owner in self._mutation.place.owners if owner in nodes.reachable)
+        peers = (nodes.coordinators[owner] for owner in owners)
+        if nodes.doubts and (peer := nodes.doubts.to_probe(peers, now.monotonic)):
             self._hand_to(peer.node, now)
 
     def _hand_to(self, node: str, now: Now) -> None:
@@ -163,7 +166,7 @@ class Forward(Held):
         message = self._mutation.forwarded(self.number, timeout_ms)
         self._tried.append(node)
         self._awaited.append(node)
-        self.desk.outbox.send(self.desk.coordinators[node], message)
+        self.desk.outbox.send(self.desk.nodes.coordinators[node], message)
 
     def _coordinate(self, now: Now) -> None:
         node = self.desk.node

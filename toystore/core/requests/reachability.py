@@ -23,7 +23,7 @@ class Reachability:
     def __init__(self, node: str, members: Mapping[str, str]) -> None:
         """``members``: where clients reach each of them."""
         self.joined = False
-        self.links: set[str] = set()
+        self._links: set[str] = set()
         self._node = node
         self._endpoints = members
         self._states: dict[str, MemberState | None] = dict.fromkeys(members)
@@ -40,13 +40,25 @@ class Reachability:
         known.update((state.name, state) for state in fresh)
         return fresh
 
+    def link_up(self, node: str) -> bool:
+        """The link to ``node`` is up.  Returns whether it was down before."""
+        was_down = node not in self._links
+        self._links.add(node)
+        return was_down
+
+    def link_lost(self, node: str) -> bool:
+        """The link to ``node`` is lost.  Returns whether it was up before."""
+        was_up = node in self._links
+        self._links.discard(node)
+        return was_up
+
     def reachable(self) -> frozenset[str]:
         """Who can be asked now."""
-        return frozenset((self._node, *self._named(_LIVING))) & (self.links | {self._node})
+        return frozenset((self._node, *self._named(_LIVING))) & (self._links | {self._node})
 
     def all_linked(self) -> bool:
         """Whether the link is up to everyone who is alive."""
-        return self.links.issuperset(set(self._named((MemberStatus.ALIVE,))) - {self._node})
+        return self._links.issuperset(set(self._named((MemberStatus.ALIVE,))) - {self._node})
 
     def picture(self) -> list[dict[str, Any]]:
         """Every member, for a status."""

@@ -44,6 +44,8 @@ class Read(SloppyQuorum):
 
     __slots__ = ("_checked", "_found", "_message", "_newest")
 
+    hears = (ReadReplicaReply,)
+
     def __init__(self, desk: Desk, ticket: Ticket, message: Get, place: Place, r: int) -> None:
         SloppyQuorum.__init__(self, desk, ticket, place, r)
         self._message = message
@@ -104,7 +106,7 @@ class Read(SloppyQuorum):
 
     def fallback_question(self, slot: int) -> Message:
         """What do you hold, or keep as a hint for any owner that is away?"""
-        here = self.desk.reachable
+        here = self.desk.nodes.reachable
         away = tuple(
             owner
             for at, owner in enumerate(self.owners)
@@ -191,4 +193,4 @@ class Read(SloppyQuorum):
         repair = RepairReplica(self.place.digest, newest)
         for owner, held in zip(self.owners, self._found, strict=True):
             if held not in (_UNHEARD, newest):
-                self.desk.outbox.send(self.desk.storages[owner], repair)
+                self.desk.outbox.send(self.desk.nodes.storages[owner], repair)

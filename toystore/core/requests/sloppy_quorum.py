@@ -100,17 +100,18 @@ class SloppyQuorum(Held):
     def ask(self, now: Now) -> None:
         """Ask the first N healthy nodes, or fail if they are too few."""
         desk, owners = self.desk, self.owners
-        if not desk.trusted.issuperset(owners):
+        nodes = desk.nodes
+        if not nodes.trusted.issuperset(owners):
             self._ask_sloppily(now)
             return
-        send, storages, question = desk.outbox.send, desk.storages, self.owner_question()
+        send, storages, question = desk.outbox.send, nodes.storages, self.owner_question()
         for owner in owners:
             send(storages[owner], question)
         self.asked = dict(zip(owners, range(len(owners)), strict=True))
         desk.watch(self.number, owners, now)
 
     def _ask_sloppily(self, now: Now) -> None:
-        reachable, trusted = self.desk.reachable, self.desk.trusted
+        reachable, trusted = self.desk.nodes.reachable, self.desk.nodes.trusted
         healthy = min(len(self.owners), sum(node in reachable for node in self.place.order))
         if healthy < self.needed:
             text = f"only {healthy} of the {self.needed} replicas needed can be reached"
@@ -139,13 +140,13 @@ class SloppyQuorum(Held):
 
     def _ask_one(self, node: str, slot: int, question: Message, now: Now) -> None:
         self.asked[node] = slot
-        self.desk.outbox.send(self.desk.storages[node], question)
+        self.desk.outbox.send(self.desk.nodes.storages[node], question)
         self.desk.watch(self.number, (node,), now)
 
     def _next_spare(self) -> str | None:
         """The next reachable fallback in the order, the doubted last; none is named twice."""
-        desk, fallbacks = self.desk, self.place.order[len(self.owners) :]
-        for wanted in (desk.trusted, desk.reachable):
+        nodes, fallbacks = self.desk.nodes, self.place.order[len(self.owners) :]
+        for wanted in (nodes.trusted, nodes.reachable):
             for node in fallbacks:
                 if node in wanted and node not in self._spent:
                     self._spent |= {node}
@@ -187,17 +188,15 @@ class SloppyQuorum(Held):
     def settle(self, now: Now) -> None:
         """Answer if the quorum is met or has become impossible; end if nothing is left."""
         if not self.answered:
-            decided = verdict(self.needed, self.yes, self._pending())
+            count = self.slots.count
+            pending = count(OPEN) + count(SILENT) + count(DEFERRED)
+            decided = verdict(self.needed, self.yes, pending)
             if decided is _MET:
                 self.succeed(now)
             elif decided is _IMPOSSIBLE:
                 self.fail(self.cause, self.tally(), now)
         if self.answered and self.settled():
             self.end()
-
-    def _pending(self) -> int:
-        count = self.slots.count
-        return count(OPEN) + count(SILENT) + count(DEFERRED)
 
     def tally(self) -> str:
         """How far it came, for an error's text."""
@@ -207,7 +206,7 @@ class SloppyQuorum(Held):
 
     def unheard(self, nodes: Sequence[str]) -> list[Peer]:
         """The storages that have not answered, and were waited for."""
-        storages = self.desk.storages
+        storages = self.desk.nodes.storages
         return [storages[node] for node in nodes if node in self.asked and node not in self.silent]
 
     def on_silence(self, peers: Sequence[Peer], now: Now) -> None:

@@ -1,45 +1,86 @@
-"""A status on its way: what the coordinator knows, waiting for what storage has to tell."""
+"""A status: what the coordinator knows, with what its storage has to tell.
+
+docs/PROTOCOL.md lists the keys.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
-from toystore.core.protocol.address import Address
 from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages.client import StatusReply
-from toystore.core.protocol.messages.disk import StorageStatus
+from toystore.core.protocol.messages.disk import StorageStatus, StorageStatusReply
 from toystore.core.requests.desk import Desk, Held, Ticket
+from toystore.core.requests.reachability import Reachability
 
 STATUS_WAIT_S = 0.5
 """Without the disk's part by then, the rest is told."""
 
 
+class Process(NamedTuple):
+    """What a status says of the node's process."""
+
+    node: str
+    cluster: str
+    version: str
+    started_s: float
+    """The monotonic second at which it began."""
+
+
 class StatusQuery(Held):
-    """Answers a `Status`; docs/PROTOCOL.md lists the keys."""
+    """Answers a `Status`."""
 
     __slots__ = ("_picture",)
 
-    def __init__(
-        self, desk: Desk, caller: Address, request: int, picture: dict[str, Any], now: Now
-    ) -> None:
+    hears = (StorageStatusReply,)
+
+    def __init__(self, desk: Desk, ticket: Ticket, picture: dict[str, Any]) -> None:
         """``picture`` is all but what storage has to tell."""
-        began = now.monotonic
-        Held.__init__(self, desk, Ticket(caller, request, began, began + STATUS_WAIT_S, 0, None))
+        Held.__init__(self, desk, ticket)
         self._picture = picture
 
     def start(self) -> None:
         """Lie on the desk and ask this node's storage."""
-        self.desk.open(self)
-        self.desk.outbox.send(self.desk.storages[self.desk.node], StorageStatus(self.number))
+        desk = self.desk
+        desk.open(self)
+        desk.outbox.send(desk.nodes.storages[desk.node], StorageStatus(self.number))
 
-    def tell(self, storage: dict[str, Any] | None, now: Now) -> None:
-        """Answer, with what storage has told or with None."""
-        told = dict(storage or {})
+    def on_reply(self, reply: StorageStatusReply, node: str, now: Now) -> None:  # noqa: ARG002 - as every Held has it
+        """Storage has told its part."""
+        self._tell(reply.status, now)
+
+    def on_deadline(self, now: Now) -> None:
+        """Storage is busy; the rest is worth telling."""
+        self._tell({}, now)
+
+    def _tell(self, storage: dict[str, Any], now: Now) -> None:
+        told = dict(storage)
         hints = told.pop("hints", {})
         picture = {**self._picture, "hints": hints, "storage": told or None}
         self.answer(StatusReply(self.ticket.request, picture), now)
         self.end()
 
-    def on_deadline(self, now: Now) -> None:
-        """Storage is busy; the rest is worth telling."""
-        self.tell(None, now)
+
+def picture_of(
+    process: Process, around: Reachability, desk: Desk, now: Now, *, serving: bool
+) -> dict[str, Any]:
+    """What a coordinator knows of its node, of the others, and of its requests."""
+    return {
+        "node": process.node,
+        "cluster": process.cluster,
+        "version": process.version,
+        "uptime_s": round(now.monotonic - process.started_s, 3),
+        "joined": around.joined,
+        "serving": serving,
+        "members": around.picture(),
+        "requests": {
+            "held": desk.waiting,
+            "settling": len(desk.held) - desk.waiting,
+            "bytes": desk.bytes,
+            **desk.counts,
+        },
+        "latencies": {
+            "gets": desk.read_latencies.summary(now.monotonic),
+            "puts": desk.write_latencies.summary(now.monotonic),
+        },
+    }

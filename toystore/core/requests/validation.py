@@ -27,9 +27,10 @@ def fault_in(request: Get | Put | Delete, settings: CoordinatorSettings) -> str 
         return f"n is {n}; bucket {request.bucket!r} takes 1 to {n_max}"
     if request.timeout_ms <= 0:
         return f"timeout_ms is {request.timeout_ms}; it must be above 0"
-    if isinstance(request, Get):
-        return _quorum_fault("r", request.r, n)
-    return _quorum_fault("w", request.w, n) or _write_fault(request, settings)
+    quorum, asked = ("r", request.r) if isinstance(request, Get) else ("w", request.w)
+    if asked is not None and not 0 < asked <= n:
+        return f"{quorum} is {asked}; with n={n} it can be 1 to {n}"
+    return None if isinstance(request, Get) else _write_fault(request, settings)
 
 
 def place_fault(
@@ -61,12 +62,6 @@ def _write_fault(request: Put | Delete, settings: CoordinatorSettings) -> str | 
                 f"a context of a write at {seen.time_us} us; there is no time after {TIME_US_MAX}"
             )
     return None
-
-
-def _quorum_fault(name: str, asked: int | None, n: int) -> str | None:
-    if asked is None or 0 < asked <= n:
-        return None
-    return f"{name} is {asked}; with n={n} it can be 1 to {n}"
 
 
 def ahead_s(stamp: bytes, wall_us: int) -> float:

@@ -44,6 +44,8 @@ class Write(SloppyQuorum):
 
     __slots__ = ("_lingers", "_record", "indefinite", "mutation")
 
+    hears = (WriteReplicaReply,)
+
     def __init__(self, desk: Desk, ticket: Ticket, mutation: Mutation) -> None:
         SloppyQuorum.__init__(self, desk, ticket, mutation.place, mutation.w)
         self.mutation = mutation
@@ -159,9 +161,9 @@ class Write(SloppyQuorum):
         """Keep a hint here, or one for this node elsewhere; the answer would change nothing."""
         desk, owner = self.desk, self.owners[slot]
         for holder in (desk.node, *self.place.order):
-            if holder != owner and holder in desk.reachable:
+            if holder != owner and holder in desk.nodes.reachable:
                 hint = WriteReplica(desk.next_number(), self.place.digest, self._record, owner)
-                desk.outbox.send(desk.storages[holder], hint)
+                desk.outbox.send(desk.nodes.storages[holder], hint)
                 return
 
     def _hold_open(self) -> None:

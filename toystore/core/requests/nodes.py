@@ -1,0 +1,86 @@
+"""The nodes of the cluster as one coordinator sees them: which can be asked, which will answer.
+
+reachable   gossip calls it alive or suspect, and its link is up (reachability.py)
+trusted     reachable, and its storage is not doubted (doubts.py)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from toystore.core.protocol.address import COORDINATOR, STORAGE, Peer
+from toystore.core.protocol.machine import Now, Outbox
+from toystore.core.requests.doubts import Doubts
+
+
+class Nodes:
+    """Which nodes a coordinator can ask, and from which it expects an answer."""
+
+    __slots__ = (
+        "_node",
+        "_outbox",
+        "_replica_timeout_s",
+        "coordinators",
+        "doubts",
+        "reachable",
+        "storages",
+        "trusted",
+    )
+
+    def __init__(
+        self, node: str, members: Sequence[str], replica_timeout_s: float, outbox: Outbox
+    ) -> None:
+        """``members``: every node of the ring.  At first only ``node`` itself is reachable."""
+        self.storages = {name: Peer(name, STORAGE) for name in members}
+        self.coordinators = {name: Peer(name, COORDINATOR) for name in members}
+        self.reachable: frozenset[str] = frozenset((node,))
+        self.trusted = self.reachable
+        self.doubts = Doubts(node)
+        self._node = node
+        self._replica_timeout_s = replica_timeout_s
+        self._outbox = outbox
+
+    def reach(self, nodes: frozenset[str]) -> frozenset[str]:
+        """From now on ``nodes`` are reachable.  Returns those that no longer are."""
+        lost = self.reachable - nodes
+        self.doubts.forget(self.reachable ^ nodes)
+        self.reachable = nodes
+        self._weigh()
+        return lost
+
+    def heard(self, peer: Peer, now: Now) -> None:
+        """Another actor has answered, it does not matter what."""
+        if self.doubts.hear(peer, now.monotonic):
+            self._weigh()
+
+    def doubt(self, silent: Sequence[Peer], since_s: float, now: Now) -> None:
+        """Each of ``silent`` owes an answer since monotonic second ``since_s``.
+
+        If no other node would be trusted, it was this node that heard nothing, and none is
+        doubted.
+        """
+        for peer in silent:
+            if doubted := self.doubts.doubt(peer, since_s, now.monotonic):
+                actors = [one.actor for one in doubted]
+                self._outbox.log("link.silent", member=peer.node, actors=actors)
+        self._weigh()
+        if not self.trusted - {self._node}:
+            self.trust_all()
+
+    def suspect(self, node: str, now: Now) -> None:
+        """Gossip suspects ``node``: the others have heard nothing of it."""
+        since_s = now.monotonic - self._replica_timeout_s
+        self.doubt([self.storages[node], self.coordinators[node]], since_s, now)
+
+    def trust(self, node: str) -> None:
+        """Gossip calls ``node`` alive."""
+        self.doubts.forget((node,))
+        self._weigh()
+
+    def trust_all(self) -> None:
+        """Doubt no node."""
+        self.doubts.clear()
+        self._weigh()
+
+    def _weigh(self) -> None:
+        self.trusted = self.doubts.trusted(self.reachable, STORAGE)
