@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 import pytest
+from drawings import arrows, drawn
+from hypothesis import given
+from hypothesis import strategies as st
 
-from toystore.core.requests.queue_limit import PATIENCE_S, QUEUE_MIN, SHORT_S, QueueLimit
+from toystore.core.requests import queue_limit
+from toystore.core.requests.queue_limit import (
+    PATIENCE_S,
+    QUEUE_MIN,
+    SHORT_S,
+    TRANSITIONS,
+    QueueLimit,
+    State,
+)
 
 MOST = 4096
 TURN_S = PATIENCE_S / 8
@@ -30,6 +41,10 @@ class Door:
         return self.queue.limit
 
 
+def test_the_docstring_draws_the_transitions_of_the_table() -> None:
+    assert drawn(queue_limit.__doc__) == arrows(TRANSITIONS)
+
+
 def test_a_burst_that_drains_is_let_in() -> None:
     door = Door()
 
@@ -46,6 +61,7 @@ def test_a_queue_that_stands_for_too_long_is_cut_to_what_is_answered_in_a_short_
     door = Door()
 
     assert door.turns([4000] * 20, per_s=8000) == pytest.approx(8000 * SHORT_S, rel=0.01)
+    assert door.queue.state is State.STRICT
 
 
 @pytest.mark.parametrize(("most", "least"), [(MOST, QUEUE_MIN), (QUEUE_MIN // 2, QUEUE_MIN // 2)])
@@ -73,6 +89,42 @@ def test_it_is_lifted_when_nobody_was_refused_all_through_an_interval() -> None:
     door.turns([4000] * 20, per_s=8000)
 
     assert door.turns([100] * 20, per_s=8000) == MOST
+    assert door.queue.state is State.RELAXED
+
+
+def test_it_is_lifted_when_the_most_can_be_answered_soon_whoever_is_refused() -> None:
+    door = Door()
+    door.turns([4000] * 20, per_s=8000)
+
+    for _ in range(16):
+        door.queue.refused = True
+        door.turns([100], per_s=MOST / SHORT_S)
+
+    assert (door.queue.state, door.queue.limit) == (State.RELAXED, MOST)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(1, 16),
+            st.sampled_from([0, 100, 1000, MOST]),
+            st.sampled_from([0, 1000, 8000, 100_000]),
+            st.booleans(),
+        ),
+        max_size=8,
+    )
+)
+def test_it_is_cut_while_it_is_strict_and_only_then(
+    acts: list[tuple[int, int, int, bool]],
+) -> None:
+    door = Door()
+
+    for turns, waiting, per_s, refused in acts:
+        for _ in range(turns):
+            door.queue.refused |= refused
+            limit = door.turns([waiting], per_s=per_s)
+            assert QUEUE_MIN <= limit <= MOST
+            assert (limit < MOST) == (door.queue.state is State.STRICT)
 
 
 def test_what_was_answered_long_ago_does_not_count() -> None:

@@ -35,7 +35,8 @@ from toystore.core.protocol.messages.replica import (
 from toystore.core.repair.handoff import Handoff
 from toystore.core.requests.coordinator import Coordinator
 from toystore.core.requests.quorum import verdict
-from toystore.core.requests.sloppy_quorum import FALLBACK, OWNER, SloppyQuorum
+from toystore.core.requests.sloppy_quorum import SloppyQuorum
+from toystore.core.requests.slot import FALLBACK, OWNER
 from toystore.core.requests.writing import Write
 from toystore.core.ring.ring import Ring
 from toystore.core.storage.hints import Hints

@@ -85,6 +85,7 @@ class Coordinator:
         self._settings = settings
         self._out = outbox
         self._desk = Desk(node, tuple(members), settings, outbox, chance)
+        self._nodes = self._desk.nodes
         self._around = Reachability(node, members)
         self._serving = Serving()
         self.admission = Admission(self._desk, self._serving, settings)
@@ -222,7 +223,7 @@ class Coordinator:
 
     def _replied(self, reply: Any, sender: Peer, now: Now) -> None:
         """Find the request that a reply belongs to; too late for one that has ended."""
-        self._desk.nodes.heard(sender, now)
+        self._nodes.heard(sender, now)
         held = self._desk.held.get(reply.request)
         if held is not None and type(reply) in held.hears:
             held.on_reply(reply, sender.node, now)
@@ -242,9 +243,9 @@ class Coordinator:
         self._look_around(now)
         for state in news:
             if state.status == MemberStatus.SUSPECT:
-                self._desk.nodes.suspect(state.name, now)
+                self._nodes.suspect(state.name, now)
             elif state.status == MemberStatus.ALIVE:
-                self._desk.nodes.trust(state.name)
+                self._nodes.trust(state.name)
 
     def _link_up(self, node: str, now: Now) -> None:
         if self._around.link_up(node):

@@ -3,17 +3,20 @@
 A long queue serves a burst well, and ruins everybody if it stands: who joins it has lost
 patience before the answer comes, and the work is for nothing.  The two are told apart as
 CoDel does (Nichols and Jacobson, ACM Queue 2012): a queue that was short at any moment of
-an interval drains by itself; one that was too long throughout stands.
+an interval drains by itself; one that was longer than `PATIENCE_S` all through an interval
+stands.  Each interval is judged at its end:
 
-    RELAXED ── longer than `PATIENCE_S` all through an interval ──▶ STRICT
-       ▲                                                             │
-       └────────── nobody was refused in a whole interval ───────────┘
+    RELAXED --a queue stands--> STRICT --none was refused--> RELAXED
+    STRICT --the rate allows the most--> RELAXED
 
 Relaxed, the limit is the configured one.  Strict, it is what can be answered in `SHORT_S`,
 by Little's law the rate of answers times that.
 """
 
 from __future__ import annotations
+
+from enum import Enum
+from typing import Final
 
 PATIENCE_S = 0.4
 """A queue that takes longer than this must drain; also the length of an interval."""
@@ -23,14 +26,46 @@ QUEUE_MIN = 256
 """Never cut to less: it takes some to fill batches, and to wait out silent replicas."""
 
 
+class State(Enum):
+    """Whether the limit is cut."""
+
+    RELAXED = "the limit is the configured one"
+    STRICT = "the limit is lower, and follows the rate of answers"
+
+
+class Input(Enum):
+    """What an interval has shown."""
+
+    STANDS = "a queue stands"
+    NONE_REFUSED = "none was refused"
+    FAST = "the rate allows the most"
+
+
+TRANSITIONS: Final = {
+    (State.RELAXED, Input.STANDS): State.STRICT,
+    (State.STRICT, Input.NONE_REFUSED): State.RELAXED,
+    (State.STRICT, Input.FAST): State.RELAXED,
+}
+
+
 class QueueLimit:
     """A limit that follows what is carried."""
 
-    __slots__ = ("_admitted", "_began", "_most", "_shortest", "_waiting", "limit", "refused")
+    __slots__ = (
+        "_admitted",
+        "_began",
+        "_most",
+        "_shortest",
+        "_waiting",
+        "limit",
+        "refused",
+        "state",
+    )
 
     def __init__(self, most: int) -> None:
-        """``most``: the limit while relaxed."""
+        """``most``: the limit while relaxed; one of `QUEUE_MIN` or less is never cut."""
         self.limit = self._most = most
+        self.state = State.RELAXED
         self.refused = False
         """Whether anybody was refused in this interval: to be set by who refuses."""
         self._began = float("-inf")
@@ -43,12 +78,16 @@ class QueueLimit:
         if lasted_s < PATIENCE_S:
             return
         answered = admitted - self._admitted + self._waiting - waiting
-        per_s = answered / lasted_s
-        strict = self.limit < self._most
-        if self.refused if strict else self._shortest > per_s * PATIENCE_S:
-            self.limit = min(self._most, max(QUEUE_MIN, int(per_s * SHORT_S)))
-        else:
-            self.limit = self._most
+        self._judge(answered / lasted_s)
         self.refused = False
         self._began, self._admitted = now, admitted
         self._waiting = self._shortest = waiting
+
+    def _judge(self, per_s: float) -> None:
+        """An interval has ended in which so many requests per second were answered."""
+        stands = self._shortest > per_s * PATIENCE_S
+        if self.refused if self.state is State.STRICT else stands:
+            self.limit = min(self._most, max(QUEUE_MIN, int(per_s * SHORT_S)))
+        else:
+            self.limit = self._most
+        self.state = State.STRICT if self.limit < self._most else State.RELAXED

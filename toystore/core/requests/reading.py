@@ -21,14 +21,8 @@ from toystore.core.protocol.messages.codes import Code, ReplicaStatus
 from toystore.core.protocol.messages.replica import ReadReplica, ReadReplicaReply, RepairReplica
 from toystore.core.requests.desk import Desk, Ticket
 from toystore.core.requests.place import Place
-from toystore.core.requests.sloppy_quorum import (
-    CLOSED,
-    DEFERRED,
-    FALLBACK,
-    OPEN,
-    OWNER,
-    SloppyQuorum,
-)
+from toystore.core.requests.sloppy_quorum import SloppyQuorum
+from toystore.core.requests.slot import CLOSED, DEFERRED, FALLBACK, OPEN, OWNER
 
 _OK = int(ReplicaStatus.OK)
 _NOT_FOUND = int(ReplicaStatus.NOT_FOUND)
@@ -124,8 +118,10 @@ class Read(SloppyQuorum):
     def settle(self, now: Now) -> None:
         """Count the deferred votes as soon as no owner is awaited."""
         if DEFERRED in self.slots and not self._awaits_an_owner():
-            self.yes += self.slots.count(DEFERRED)
-            self.slots = [FALLBACK if state == DEFERRED else state for state in self.slots]
+            for slot, state in enumerate(self.slots):
+                if state == DEFERRED:
+                    self.slots[slot] = FALLBACK
+                    self.yes += 1
         super().settle(now)
 
     def succeed(self, now: Now) -> None:

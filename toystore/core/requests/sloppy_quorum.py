@@ -6,17 +6,9 @@ fallback stands in one slot only.  An owner that is doubted (doubts.py) is asked
 counts as silent from the beginning: a fallback is asked at the same time.  However many
 nodes were asked for a slot, it has one vote, so that W votes are W different copies.
 
-    OPEN ── owner says yes ─────────────▶ OWNER      a vote
-     │ ──── fallback says yes ──────────▶ FALLBACK   a vote
-     │ ──── fallback has nothing ───────▶ DEFERRED   reads: a vote once no owner is awaited
-     │ ──── lost, refused or silent ────▶ OPEN       the next fallback is asked
-     │          and no fallback is left ▶ SILENT     someone asked may yet answer, or
-     │                                  ▶ CLOSED     nobody will
-     │ ──── could not be sent: full ────▶ OVERLOADED no vote, and no fallback for it
-     └ ──── failed over the message ────▶ CLOSED     nobody else is shown that message
-
-OPEN, SILENT and DEFERRED slots may yet vote; when those are too few for the quorum the
-request fails at once.  A silent node that was replaced and answers after all is heard.
+slot.py has the states of a slot.  OPEN, SILENT and DEFERRED slots may yet get a vote; when
+those are too few for the quorum the request fails at once.  A silent node that was replaced
+and answers after all is heard.
 """
 
 from __future__ import annotations
@@ -30,8 +22,16 @@ from toystore.core.protocol.messages.codes import Code
 from toystore.core.requests.desk import Desk, Held, Ticket
 from toystore.core.requests.place import Place
 from toystore.core.requests.quorum import Verdict, verdict
-
-OPEN, SILENT, DEFERRED, OWNER, FALLBACK, OVERLOADED, CLOSED = range(7)
+from toystore.core.requests.slot import (
+    CLOSED,
+    DEFERRED,
+    FALLBACK,
+    OPEN,
+    OVERLOADED,
+    OWNER,
+    SILENT,
+    Slot,
+)
 
 _MET, _IMPOSSIBLE = Verdict.MET, Verdict.IMPOSSIBLE
 _NOBODY: frozenset[str] = frozenset()
@@ -71,7 +71,7 @@ class SloppyQuorum(Held):
         """The slot for which a node was asked, for every node that may still answer."""
         self.silent = _NOBODY
         """Those of the asked that nobody waits for: their time is up, or they are doubted."""
-        self.slots = [OPEN] * n
+        self.slots: list[Slot] = [OPEN] * n
         self._spent = _NOBODY
         """The fallbacks that have been asked."""
         self.yes = 0
@@ -126,12 +126,11 @@ class SloppyQuorum(Held):
         self.settle(now)
 
     def replace(self, slot: int, now: Now) -> None:
-        """Ask the next fallback for ``slot``."""
+        """Ask the next fallback for ``slot``, which is OPEN."""
         spare = self._next_spare()
         if spare is None:
             self.exhausted(slot)
         else:
-            self.slots[slot] = OPEN
             self._ask_one(spare, slot, self.fallback_question(slot), now)
 
     def exhausted(self, slot: int) -> None:
@@ -179,7 +178,7 @@ class SloppyQuorum(Held):
             self.slots[slot] = CLOSED
         self.settle(now)
 
-    def drop(self, slot: int, state: int, cause: int) -> None:
+    def drop(self, slot: int, state: Slot, cause: int) -> None:
         """Nobody (else) is asked for ``slot``, and ``cause`` is why."""
         if self.slots[slot] in (OPEN, SILENT):
             self.slots[slot] = state

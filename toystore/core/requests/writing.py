@@ -25,14 +25,8 @@ from toystore.core.protocol.messages.codes import Code, ReplicaStatus
 from toystore.core.protocol.messages.replica import WriteReplica, WriteReplicaReply
 from toystore.core.requests.desk import Desk, Ticket
 from toystore.core.requests.mutation import Mutation
-from toystore.core.requests.sloppy_quorum import (
-    CLOSED,
-    FALLBACK,
-    OPEN,
-    OVERLOADED,
-    OWNER,
-    SloppyQuorum,
-)
+from toystore.core.requests.sloppy_quorum import SloppyQuorum
+from toystore.core.requests.slot import CLOSED, FALLBACK, OPEN, OVERLOADED, OWNER
 
 _OK = int(ReplicaStatus.OK)
 _SUPERSEDED = int(ReplicaStatus.SUPERSEDED)
@@ -61,10 +55,11 @@ class Write(SloppyQuorum):
 
     def on_reply(self, reply: WriteReplicaReply, node: str, now: Now) -> None:
         """A replica has spoken."""
-        if node not in self.asked:
+        slot = self.asked.get(node)
+        if slot is None:
             return
         if reply.status == _OK:
-            self.vote(self.asked[node], node)
+            self.vote(slot, node)
             self.heard(node)
             self.settle(now)
         elif reply.status == _REFUSED:
@@ -73,7 +68,7 @@ class Write(SloppyQuorum):
             assert reply.stamp is not None
             self._superseded(node, reply.stamp, now)
         else:
-            self.drop(self.asked[node], CLOSED, Code.INTERNAL)
+            self.drop(slot, CLOSED, Code.INTERNAL)
             self.heard(node)
             self.settle(now)
 
@@ -128,6 +123,7 @@ class Write(SloppyQuorum):
         if OVERLOADED in slots:
             for slot, state in enumerate(slots):
                 if state == OVERLOADED:
+                    slots[slot] = OPEN
                     self.replace(slot, now)
 
     def settled(self) -> bool:
