@@ -43,9 +43,8 @@ from toystore.core.protocol.settings import CoordinatorSettings
 from toystore.core.requests.admission import Admission
 from toystore.core.requests.desk import Desk, Ticket
 from toystore.core.requests.forwarding import Forward
-from toystore.core.requests.latencies import Latencies
 from toystore.core.requests.mutation import Mutation
-from toystore.core.requests.place import place_of
+from toystore.core.requests.place import Place
 from toystore.core.requests.reachability import Reachability
 from toystore.core.requests.reading import Read
 from toystore.core.requests.serving import Input, Phase, Serving
@@ -173,8 +172,9 @@ class Coordinator:
             return
         bucket = self._settings.buckets[message.bucket]
         n = message.n or bucket.n
-        place = place_of(self._ring, message.bucket, message.key, n)
-        ticket = self._ticket(message, size, sender, self._desk.read_latencies, now)
+        place = Place(self._ring, message.bucket, message.key, n)
+        timeout_s = min(message.timeout_ms / 1000, self._settings.timeout_max_s)
+        ticket = Ticket(sender, message.request, now, timeout_s, size, self._desk.read_latencies)
         Read(self._desk, ticket, message, place, message.r or min(bucket.r, n)).start(now)
 
     def _put(self, message: Put | Delete, sender: Address, now: Now) -> None:
@@ -185,12 +185,13 @@ class Coordinator:
         desk = self._desk
         bucket = self._settings.buckets[message.bucket]
         n = message.n or bucket.n
-        place = place_of(self._ring, message.bucket, message.key, n)
+        place = Place(self._ring, message.bucket, message.key, n)
         stamp = self._stamped(message, now)
         w = message.w or min(bucket.w, n)
         mutation = Mutation(message, stamp, message.stamp is None, place, w)
         latencies = None if message.forwarded else desk.write_latencies
-        ticket = self._ticket(message, size, sender, latencies, now)
+        timeout_s = min(message.timeout_ms / 1000, self._settings.timeout_max_s)
+        ticket = Ticket(sender, message.request, now, timeout_s, size, latencies)
         if message.forwarded or self._node in place.owners:
             Write(desk, ticket, mutation).start(now)
         else:
@@ -207,23 +208,12 @@ class Coordinator:
         clock.merge(message.stamp)
         return message.stamp
 
-    def _ticket(
-        self,
-        message: Get | Put | Delete,
-        size: int,
-        sender: Address,
-        latencies: Latencies | None,
-        now: Now,
-    ) -> Ticket:
-        began = now.monotonic
-        deadline = began + min(message.timeout_ms / 1000, self._settings.timeout_max_s)
-        return Ticket(sender, message.request, began, deadline, size, latencies)
-
     # --- replies ------------------------------------------------------------------------
 
     def _replied(self, reply: Any, sender: Peer, now: Now) -> None:
         """Find the request that a reply belongs to; too late for one that has ended."""
-        self._nodes.heard(sender, now)
+        if self._nodes.doubts.hear(sender, now.monotonic):
+            self._nodes.weigh()
         held = self._desk.held.get(reply.request)
         if held is not None and type(reply) in held.hears:
             held.on_reply(reply, sender.node, now)
@@ -277,8 +267,7 @@ class Coordinator:
             return
         serving = self._serving.phase is Phase.SERVING
         picture = picture_of(self._process, self._around, self._desk, now, serving=serving)
-        began = now.monotonic
-        ticket = Ticket(sender, message.request, began, began + STATUS_WAIT_S, 0, None)
+        ticket = Ticket(sender, message.request, now, STATUS_WAIT_S, 0, None)
         StatusQuery(self._desk, ticket, picture).start()
 
     def _owners(self, message: Owners, sender: Address) -> None:
@@ -287,6 +276,6 @@ class Coordinator:
             self.admission.refuse(message.request, Code.BAD_REQUEST, fault, sender)
             return
         n = self._settings.buckets[message.bucket].n
-        place = place_of(self._ring, message.bucket, message.key, n)
+        place = Place(self._ring, message.bucket, message.key, n)
         reply = OwnersReply(message.request, place.partition, place.owners, place.order[n:])
         self._out.send(sender, reply)

@@ -19,7 +19,7 @@ import random
 from collections import deque
 from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from toystore.core.data.stamp import HybridLogicalClock
 from toystore.core.protocol.address import Address, Peer
@@ -35,20 +35,30 @@ _NUMBER_BITS = 48
 _CROWD = 4  # so many times requests_max may lie here when most are answered and only settling
 
 
-class Ticket(NamedTuple):
+class Ticket:
     """What a caller waits for: one answer, in time."""
 
-    caller: Address
-    request: int
-    """The caller's own number for the request."""
-    began: float
-    """Monotonic second at which it was taken on."""
-    deadline: float
-    """Monotonic second at which the caller's patience ends."""
-    size: int
-    """How many bytes of keys and values it holds."""
-    latencies: Latencies | None
-    """Where the time to the answer is noted, if anywhere."""
+    __slots__ = ("began", "caller", "deadline", "latencies", "request", "size")
+
+    def __init__(
+        self,
+        caller: Address,
+        request: int,
+        now: Now,
+        timeout_s: float,
+        size: int,
+        latencies: Latencies | None,
+    ) -> None:
+        """``request``: the caller's own number; ``size``: bytes of keys and values that it holds.
+
+        ``latencies``: where the time to the answer is noted, if anywhere.
+        """
+        self.caller = caller
+        self.request = request
+        self.began = now.monotonic
+        self.deadline = self.began + timeout_s
+        self.size = size
+        self.latencies = latencies
 
 
 class Held:

@@ -221,8 +221,8 @@ class OwnWrite(Write):
 
     def __init__(self, forward: Forward, mutation: Mutation) -> None:
         """The forward holds its bytes, and is the one that mints its stamp anew."""
-        ticket = forward.ticket._replace(size=0, latencies=None)
-        Write.__init__(self, forward.desk, ticket, mutation._replace(minted=False))
+        Write.__init__(self, forward.desk, forward.ticket, mutation._replace(minted=False))
+        self.bytes = 0
         self._forward = forward
 
     def answer(self, reply: Message, now: Now) -> None:

@@ -45,13 +45,8 @@ class Nodes:
         lost = self.reachable - nodes
         self.doubts.forget(self.reachable ^ nodes)
         self.reachable = nodes
-        self._weigh()
+        self.weigh()
         return lost
-
-    def heard(self, peer: Peer, now: Now) -> None:
-        """Another actor has answered, it does not matter what."""
-        if self.doubts.hear(peer, now.monotonic):
-            self._weigh()
 
     def doubt(self, silent: Sequence[Peer], since_s: float, now: Now) -> None:
         """Each of ``silent`` owes an answer since monotonic second ``since_s``.
@@ -63,7 +58,7 @@ class Nodes:
             if doubted := self.doubts.doubt(peer, since_s, now.monotonic):
                 actors = [one.actor for one in doubted]
                 self._outbox.log("link.silent", member=peer.node, actors=actors)
-        self._weigh()
+        self.weigh()
         if not self.trusted - {self._node}:
             self.trust_all()
 
@@ -75,12 +70,13 @@ class Nodes:
     def trust(self, node: str) -> None:
         """Gossip calls ``node`` alive."""
         self.doubts.forget((node,))
-        self._weigh()
+        self.weigh()
 
     def trust_all(self) -> None:
         """Doubt no node."""
         self.doubts.clear()
-        self._weigh()
+        self.weigh()
 
-    def _weigh(self) -> None:
+    def weigh(self) -> None:
+        """Find who is trusted, after a doubt has ended or begun."""
         self.trusted = self.doubts.trusted(self.reachable, STORAGE)

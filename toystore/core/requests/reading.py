@@ -122,7 +122,7 @@ class Read(SloppyQuorum):
                 if state == DEFERRED:
                     self.slots[slot] = FALLBACK
                     self.yes += 1
-        super().settle(now)
+        SloppyQuorum.settle(self, now)
 
     def succeed(self, now: Now) -> None:
         """Answer with the newest record; a tombstone reads as nothing, but has a context."""
