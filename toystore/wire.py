@@ -17,7 +17,6 @@ sender's limits allow, `FRAME_BYTES_MAX`.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import types
 import typing
@@ -164,8 +163,7 @@ Check = Callable[[Any], Any]
 class _Shape(NamedTuple):
     """How a message type looks on the wire."""
 
-    make: Callable[[Iterable[Any]], Any]
-    """As its `_make`, without a look at the number of fields: the signatures have it."""
+    kind: type[Any]
     signatures: frozenset[tuple[type, ...]]
     nested: tuple[tuple[int, Check], ...]
 
@@ -174,23 +172,25 @@ def _message(raw: Any) -> Message:
     """One message from ``[tag, ...fields]``."""
     if type(raw) is not tuple or not raw:
         raise FrameError("a message is a non-empty array")
+    tag = raw[0]
     # A stranger's tag may nest too deep to be hashed or printed: its type comes first.
-    if type(raw[0]) is not int:
-        raise FrameError(f"unknown message tag: {type(raw[0]).__name__}")
-    shape = _SHAPES.get(raw[0])
+    if type(tag) is not int:
+        raise FrameError(f"unknown message tag: {type(tag).__name__}")
+    shape = _SHAPES.get(tag)
     if shape is None:
-        raise FrameError(f"unknown message tag: {raw[0]}")
+        raise FrameError(f"unknown message tag: {tag}")
+    kind, signatures, nested = shape
     fields: Sequence[Any] = raw[1:]
-    if tuple(map(type, fields)) not in shape.signatures:
-        name = ROUTE_BY_TAG[raw[0]].type.__name__
+    if tuple(map(type, fields)) not in signatures:
         given = ", ".join(type(field).__name__ for field in fields[:16])
-        raise FrameError(f"the fields of {name} cannot be ({given})")
-    if shape.nested:
+        raise FrameError(f"the fields of {kind.__name__} cannot be ({given})")
+    if nested:
         whole = list(fields)
-        for at, check in shape.nested:
+        for at, check in nested:
             whole[at] = check(whole[at])
         fields = whole
-    message: Message = shape.make(fields)
+    # As `_make`, which would only count the fields: the signatures have done that.
+    message: Message = _new(kind, fields)
     return message
 
 
@@ -257,12 +257,13 @@ def _shape(message_type: type[Any]) -> _Shape:
     hints = list(typing.get_type_hints(message_type).values())
     nested = ((at, _checker(hint)) for at, hint in enumerate(hints))
     return _Shape(
-        functools.partial(tuple.__new__, message_type),
+        message_type,
         frozenset(itertools.product(*map(_plain_types, hints))),
         tuple((at, check) for at, check in nested if check is not None),
     )
 
 
+_new: Callable[[type[Any], Iterable[Any]], Any] = tuple.__new__
 _TAG_OF: dict[type[Any], int] = {kind: route.tag for kind, route in ROUTE_OF.items()}
 _REFUSED_UNREAD = frozenset(route.tag for route in ROUTE_BY_TAG.values() if route.queued)
 _SHAPES: dict[int, _Shape] = {tag: _shape(route.type) for tag, route in ROUTE_BY_TAG.items()}
