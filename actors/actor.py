@@ -1,18 +1,22 @@
 """The one loop that every actor runs.
 
     poll       wait for a message, or for the machine's next deadline
-    drain      take in all that waits, up to a bound
-    feed       hand it to the machine, one message at a time
-    flush      log what the machine wrote, and send it, one frame to each destination
+    drain      receive all that waits, up to a bound
+    serve      hand it to the machine, then log and send what the machine wrote
 
-An actor owns its thread, its sockets and its machine, and shares nothing but the
-process's ZeroMQ context.  Its supervisor (``node.py``) speaks to it over a PAIR of its
-own: ``stop`` and ``leave`` go in; ``ready``, ``idle``, ``stopped`` and ``failed`` come out.
+An actor owns its thread, its sockets and its machine, and shares nothing but the process's
+ZeroMQ context.  What it is made of:
 
-If the machine raises, the message that did it is answered `Internal` and set aside, what
-the machine held is answered with an error, and a fresh machine goes on behind the same
-sockets, since a bound inproc ROUTER that is closed is dead to its peers for good.  Too
-many failures in a row end the node: it can no longer be trusted.
+    Actor      this file: the thread, the poller, what goes in and out
+     |- Turn   the machine and its outbox, and what to do when it fails; it does no I/O, and
+     |         simulated actors have the same (toystore/core/protocol/turn.py)
+     '- doors  what turns messages into frames on sockets, and back (doors/)
+
+Each role is a subclass, which makes the machine and opens what is not in its row of `ROLES`.
+A machine that fails is replaced behind the same sockets, because a bound inproc ROUTER that
+is closed is dead to its peers.  If that happens too often, the exception ends the actor.
+
+The supervisor (node.py) has a PAIR to each actor: it sends a `Command` and receives a `Report`.
 """
 
 from __future__ import annotations
@@ -20,8 +24,8 @@ from __future__ import annotations
 import math
 import threading
 import traceback
-from collections import deque
 from enum import StrEnum
+from typing import Any
 
 import zmq
 
@@ -32,52 +36,48 @@ from actors.doors.link import Link
 from actors.doors.mailbox import Mailbox
 from actors.surroundings import Surroundings, inproc, now
 from toystore.core.protocol.address import Address, Peer
-from toystore.core.protocol.failures import internal_reply
 from toystore.core.protocol.machine import Event, Machine, Now, Outbox
 from toystore.core.protocol.messages import Delivery, Message
-from toystore.core.protocol.messages.local import Leave, LinkUp, MembersChanged, SendFailed
+from toystore.core.protocol.messages.local import Leave, SendFailed
 from toystore.core.protocol.roles import ROLE_OF, local_links
+from toystore.core.protocol.turn import Turn
 from toystore.net.connection import Connection
-
-RESTARTS_MAX = 8
-"""How many fresh machines an actor gets within `RESTARTS_WINDOW_S`."""
-RESTARTS_WINDOW_S = 60.0
 
 
 class Command(StrEnum):
-    """What a supervisor says."""
+    """What the supervisor sends."""
 
     STOP = "stop"
     LEAVE = "leave"
 
 
 class Report(StrEnum):
-    """What an actor says to its supervisor."""
+    """What an actor sends to its supervisor."""
 
     READY = "ready"
+    """Its sockets are open."""
     IDLE = "idle"
+    """It was told to leave, and `Actor.idle` is true."""
     STOPPED = "stopped"
     FAILED = "failed"
+    """It raised; the text says what."""
 
 
 class Actor(threading.Thread):
-    """A thread, its doors and a machine.  Subclasses open doors and make the machine."""
+    """A thread, its doors and its turns.  Subclasses add doors and make the machine."""
 
     role: str
+    turn: Turn[Any]
 
     def __init__(self, surroundings: Surroundings) -> None:
         super().__init__(name=self.role, daemon=True)
         self.surroundings = surroundings
         self.me = surroundings.me.name
-        self.outbox = Outbox()
         self.poller = zmq.Poller()
         self._doors: dict[zmq.Socket[bytes], Door] = {}
         self._outlets: dict[Address, Door] = {}
         self._connections: list[tuple[Connection, ConnectingDoor]] = []
-        self._restarts: deque[float] = deque()
-        self._members: MembersChanged | None = None
         self._running = True
-        self._left = False
         self._leaving = False
 
     # --- what an actor is made of: for subclasses ---------------------------------------
@@ -87,9 +87,13 @@ class Actor(threading.Thread):
         self.add_mailbox()
         self.add_links()
 
-    def make_machine(self) -> Machine:
+    def make_machine(self, outbox: Outbox) -> Machine:
         """A machine in its first state."""
         raise NotImplementedError
+
+    def make_turn(self) -> Turn[Any]:
+        """The turns of this actor's machines."""
+        return Turn(Peer(self.me, self.role), self.make_machine, self)
 
     def idle(self) -> bool:
         """Whether nothing is held that a goodbye should wait for."""
@@ -102,11 +106,6 @@ class Actor(threading.Thread):
     def after_turn(self) -> None:
         """What a subclass does at the end of each turn."""
 
-    def linked_nodes(self) -> set[str]:
-        """The nodes to which the machine has been told a link is up."""
-        links = (door for door in self._doors.values() if isinstance(door, Link))
-        return {link.to.node for link in links if link.watched and link.up}
-
     # --- the loop -----------------------------------------------------------------------
 
     def run(self) -> None:
@@ -116,11 +115,11 @@ class Actor(threading.Thread):
         self.control.connect(inproc(f"{self.role}.control"))
         self.poller.register(self.control, zmq.POLLIN)
         try:
-            self.machine = self.make_machine()
+            self.turn = self.make_turn()
             self.open()
             self._report(Report.READY)
             while self._running:
-                self.turn()
+                self.take_turn()
             self._report(Report.STOPPED)
         except Exception as error:
             self._report(Report.FAILED, f"{type(error).__name__}: {error}")
@@ -129,13 +128,13 @@ class Actor(threading.Thread):
                 door.close()
             self.control.close()
 
-    def turn(self) -> None:
-        """Poll, drain, feed, flush."""
+    def take_turn(self) -> None:
+        """Poll, drain, serve."""
         inbox: list[Delivery] = []
         doors: list[Door] = []
         for socket, _ in self.poller.poll(self._patience_ms()):
             if socket is self.control:
-                self._obey()
+                inbox += self._obey()
             elif (door := self._doors[socket]) not in doors:
                 doors.append(door)
                 inbox.extend(door.drain())
@@ -148,42 +147,38 @@ class Actor(threading.Thread):
             self._report(Report.IDLE)
 
     def serve(self, inbox: list[Delivery], at: Now) -> None:
-        """Feed the machine what arrived and what is due, then flush."""
-        for message, sender in inbox:
-            self.feed(message, sender, at)
-        deadline = self.machine.next_deadline()
-        if deadline is not None and deadline <= at.monotonic:
-            try:
-                self.machine.on_deadline(at)
-            except Exception as error:
-                self.renew(error, None, at)
-        self.flush(at)
+        """Hand the machine what arrived and what is due, then log and send what it wrote."""
+        self.turn.serve(inbox, at)
 
-    def feed(self, message: Message, sender: Address, at: Now) -> None:
-        """Hand one message to the machine; it may fail over it, but only once."""
-        try:
-            self.machine.receive(message, sender, at)
-        except Exception as error:
-            self.renew(error, (message, sender), at)
-        else:
-            if type(message) is MembersChanged:
-                self._members = message
+    # --- what a turn needs (`Shell`) ----------------------------------------------------
 
-    def flush(self, at: Now) -> None:
-        """Log and send what the machine wrote, until it has nothing more to say."""
-        self.outbox.flush(self.deliver, self.feed, self.write, at)
+    def deliver(self, to: Address, messages: list[Message]) -> list[Delivery]:
+        """Send through the right door; returns what the machine must receive about it."""
+        door = self._outlets.get(to)
+        if door is None:
+            assert isinstance(to, Peer)
+            return [(SendFailed(*to, message, False), to) for message in messages]
+        return door.send(to, messages)
 
     def write(self, events: list[Event], at: Now) -> None:
         """Log what the machine noted at ``at``."""
         log.write(events, self.role, at)
 
-    def deliver(self, address: Address, messages: list[Message]) -> list[Delivery]:
-        """Send ``messages`` through the right door; returns what the machine must hear of it."""
-        door = self._outlets.get(address)
-        if door is None:
-            assert isinstance(address, Peer)
-            return [(SendFailed(*address, message, False), address) for message in messages]
-        return door.send(address, messages)
+    def log_failure(self, error: Exception, over: Message | None, restarts: int) -> None:
+        """One line with the traceback and the type of the message."""
+        log.event(
+            self.role,
+            "actor.failed",
+            error=f"{type(error).__name__}: {error}",
+            traceback="".join(traceback.format_exception(error)),
+            message=type(over).__name__,
+            restarts=restarts,
+        )
+
+    def linked_nodes(self) -> set[str]:
+        """The nodes whose watched link is up."""
+        links = (door for door in self._doors.values() if isinstance(door, Link))
+        return {link.to.node for link in links if link.watched and link.up}
 
     # --- doors --------------------------------------------------------------------------
 
@@ -223,80 +218,27 @@ class Actor(threading.Thread):
         """A link to an actor of another node; its machine is told of it if it is ``watched``."""
         return Link(self.surroundings, self.role, to, self.surroundings.address(to), watch=watched)
 
-    # --- failure ------------------------------------------------------------------------
-
-    def renew(self, error: Exception, over: Delivery | None, at: Now) -> None:
-        """Log why the machine failed, let it go politely, and put a fresh one in its place.
-
-        ``over``: the message that it failed over, which is answered `Internal`.  Raises the
-        error again when this happens too often; what was held is answered even so.
-        """
-        self.log_failure(error, over and over[0])
-        try:
-            self.machine.on_failure(at)
-        except Exception as again:
-            self.log_failure(again, None)
-        if over is not None:
-            message, sender = over
-            reply = internal_reply(message, f"{type(error).__name__} in {self.role}")
-            if reply is not None:
-                self.outbox.send(sender, reply)
-        if not self.may_restart(at):
-            self.outbox.write_events(self.write, at)
-            for address, messages in self.outbox.sends.items():
-                self.deliver(address, messages)
-            raise error
-        self.machine = self.make_machine()
-        self._remind(at)
-
-    def may_restart(self, at: Now) -> bool:
-        """Count a restart; False once there were too many."""
-        self._restarts.append(at.monotonic)
-        while self._restarts[0] < at.monotonic - RESTARTS_WINDOW_S:
-            self._restarts.popleft()
-        return len(self._restarts) <= RESTARTS_MAX
-
-    def log_failure(self, error: Exception, message: Message | None) -> None:
-        """One line with the traceback and the type of the message that did it."""
-        log.event(
-            self.role,
-            "actor.failed",
-            error=f"{type(error).__name__}: {error}",
-            traceback="".join(traceback.format_exception(error)),
-            message=type(message).__name__,
-            restarts=len(self._restarts),
-        )
-
-    def _remind(self, at: Now) -> None:
-        """Tell a fresh machine what only the old one was told: who is there, and what is linked."""
-        for node in self.linked_nodes():
-            self.machine.receive(LinkUp(node), Peer(node, self.role), at)
-        me = Peer(self.me, self.role)
-        if self._members is not None:
-            self.machine.receive(self._members, me, at)
-        if self._left:
-            self.machine.receive(Leave(), me, at)
-
     # --- the supervisor -----------------------------------------------------------------
 
-    def _obey(self) -> None:
+    def _obey(self) -> list[Delivery]:
+        """Do as the supervisor says; returns what the machine must receive about it."""
         command = self.control.recv_string()
-        if command == Command.STOP:
-            self._running = False
-        elif command == Command.LEAVE:
-            self._left = self._leaving = True
-            self.feed(Leave(), Peer(self.me, self.role), now())
+        if command == Command.LEAVE:
+            self._leaving = True
+            return [(Leave(), Peer(self.me, self.role))]
+        self._running = command != Command.STOP
+        return []
 
     def _report(self, report: Report, text: str = "") -> None:
         self.control.send_string(f"{report} {text}".strip())
 
     def _patience_ms(self) -> int | None:
         """Until the nearest deadline, rounded up so that it has come when the poll ends."""
-        if self.outbox.sends:
+        if self.turn.unfinished:
             return 0
         waits = [wait for wait in (self.patience_s(),) if wait is not None]
         deadlines = [link.due for link, _ in self._connections if link.due is not None]
-        deadline = self.machine.next_deadline()
+        deadline = self.turn.machine.next_deadline()
         if deadline is not None:
             deadlines.append(deadline)
         if deadlines:

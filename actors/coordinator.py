@@ -14,8 +14,9 @@ from actors.doors.client_port import ClientPort
 from actors.surroundings import now, tcp
 from toystore import __version__
 from toystore.core.protocol.address import COORDINATOR, Address, Caller
-from toystore.core.protocol.machine import Now
+from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages import Delivery, Message
+from toystore.core.protocol.turn import Turn
 from toystore.core.requests.coordinator import Coordinator
 from toystore.core.ring.ring import Ring
 
@@ -29,7 +30,7 @@ class CoordinatorActor(Actor):
     """Runs the coordinator machine."""
 
     role = COORDINATOR
-    machine: Coordinator
+    turn: Turn[Coordinator]
     rests_until: float | None = None
     """The monotonic second until which the client port is not polled."""
 
@@ -39,10 +40,10 @@ class CoordinatorActor(Actor):
         # Last, so that in each turn what finishes a request goes before what begins one.
         around = self.surroundings
         client_port = around.own(around.me.client_port)
-        self.clients = ClientPort(around, client_port, lambda: self.machine.admission)
+        self.clients = ClientPort(around, client_port, lambda: self.turn.machine.admission)
         self.add(self.clients)
 
-    def make_machine(self) -> Coordinator:
+    def make_machine(self, outbox: Outbox) -> Coordinator:
         """A coordinator that has heard of nobody yet."""
         config = self.surroundings.config
         members = config.ring_members()
@@ -54,15 +55,15 @@ class CoordinatorActor(Actor):
             ring=Ring(members, config.partitions, config.buckets["default"].n),
             members={m.name: tcp(m.host, m.client_port) for m in config.members},
             settings=config.coordinator_settings(),
-            outbox=self.outbox,
+            outbox=outbox,
             chance=self.surroundings.chance(),
         )
 
-    def deliver(self, address: Address, messages: list[Message]) -> list[Delivery]:
+    def deliver(self, to: Address, messages: list[Message]) -> list[Delivery]:
         """Clients are answered at their port, everyone else over a link."""
-        if isinstance(address, Caller):
-            return self.clients.send(address, messages)
-        return super().deliver(address, messages)
+        if isinstance(to, Caller):
+            return self.clients.send(to, messages)
+        return super().deliver(to, messages)
 
     def serve(self, inbox: list[Delivery], at: Now) -> None:
         """Shut the door for a moment if it has turned requests away; then as every actor.
@@ -78,7 +79,7 @@ class CoordinatorActor(Actor):
 
     def idle(self) -> bool:
         """Nothing is held: every request has its answer."""
-        return self.machine.idle and not self.clients.holding
+        return self.turn.machine.idle and not self.clients.holding
 
     def patience_s(self) -> float | None:
         """Come back soon while replies are held for a slow reader, or the door is shut."""

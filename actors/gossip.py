@@ -12,10 +12,11 @@ from actors.doors.datagrams import Datagrams
 from actors.doors.link import Link
 from toystore.core.membership.swim import Swim
 from toystore.core.protocol.address import GOSSIP, Address, Peer
-from toystore.core.protocol.machine import Now
+from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages import Delivery, Message
 from toystore.core.protocol.messages.local import LinkLost, LinkUp
 from toystore.core.protocol.routes import Way, by_way
+from toystore.core.protocol.turn import Turn
 
 
 class RefusedError(Exception):
@@ -26,7 +27,7 @@ class GossipActor(Actor):
     """Runs the SWIM machine."""
 
     role = GOSSIP
-    machine: Swim
+    turn: Turn[Swim]
 
     def open(self) -> None:
         """The mailbox with the exchange port, the datagrams, and a link to every exchange port."""
@@ -43,7 +44,7 @@ class GossipActor(Actor):
         link = self._exchanges[to.node] = super().link(to, watched=False)
         return link
 
-    def make_machine(self) -> Swim:
+    def make_machine(self, outbox: Outbox) -> Swim:
         """SWIM as of a node that has just started."""
         config = self.surroundings.config
         return Swim(
@@ -52,7 +53,7 @@ class GossipActor(Actor):
             seeds=config.seeds,
             settings=config.swim_settings(),
             shared=config.shared_settings(),
-            outbox=self.outbox,
+            outbox=outbox,
             chance=self.surroundings.chance(),
         )
 
@@ -63,22 +64,23 @@ class GossipActor(Actor):
     def serve(self, inbox: list[Delivery], at: Now) -> None:
         """First what changed about the links, then the messages."""
         super().serve(self._link_news() + inbox, at)
-        if self.machine.refused is not None:
-            raise RefusedError(self.machine.refused)
+        refused = self.turn.machine.refused
+        if refused is not None:
+            raise RefusedError(refused)
 
-    def deliver(self, address: Address, messages: list[Message]) -> list[Delivery]:
+    def deliver(self, to: Address, messages: list[Message]) -> list[Delivery]:
         """Gossip to gossip: exchanges over links, all else as datagrams."""
-        if not isinstance(address, Peer) or address.actor != GOSSIP:
-            return super().deliver(address, messages)
+        if not isinstance(to, Peer) or to.actor != GOSSIP:
+            return super().deliver(to, messages)
         news: list[Delivery] = []
         for way, some in by_way(messages):
             match way:
                 case Way.ASK:
-                    news += super().deliver(address, some)
+                    news += super().deliver(to, some)
                 case Way.ANSWER:
-                    news += self.mailbox.send(address, some)
+                    news += self.mailbox.send(to, some)
                 case Way.DATAGRAM:
-                    news += self.datagrams.send(address, some)
+                    news += self.datagrams.send(to, some)
         return news
 
     def _link_news(self) -> list[Delivery]:

@@ -8,7 +8,7 @@ import pytest
 import zmq
 from shell_scene import OtherActor, Puppet, Supervised, config, surroundings
 
-from actors.actor import RESTARTS_MAX, Actor, Command
+from actors.actor import Actor, Command
 from actors.doors.link import Link
 from actors.doors.mailbox import Mailbox
 from actors.surroundings import Surroundings, inproc, tcp
@@ -16,7 +16,7 @@ from tests.harness.logs import logged
 from tests.harness.sockets import bound
 from tests.harness.waiting import wait_until
 from toystore.core.protocol.address import COORDINATOR, STORAGE, Peer
-from toystore.core.protocol.machine import FLUSH_ROUNDS_MAX
+from toystore.core.protocol.machine import Outbox
 from toystore.core.protocol.messages import Message
 from toystore.core.protocol.messages.client import ErrorReply, Get, Status, StatusReply
 from toystore.core.protocol.messages.codes import Code
@@ -29,6 +29,7 @@ from toystore.core.protocol.messages.local import (
     MembersChanged,
     SendFailed,
 )
+from toystore.core.protocol.turn import FLUSH_ROUNDS_MAX, RESTARTS_MAX
 from toystore.wire import decode
 
 N2 = Peer("n2", STORAGE)
@@ -53,8 +54,8 @@ class Stage(Actor):
         self.link = Link(self.surroundings, self.role, N2, tcp(n2.host, n2.peer_port))
         self.add(self.link, N2)
 
-    def make_machine(self) -> Puppet:
-        puppet = Puppet(self.outbox)
+    def make_machine(self, outbox: Outbox) -> Puppet:
+        puppet = Puppet(outbox)
         self.direct(puppet)
         self.puppets.append(puppet)
         return puppet

@@ -29,8 +29,8 @@ class Swimmer(Puppet):
 class Stage(GossipActor):
     """Gossip of n1 with a puppet for a machine."""
 
-    def make_machine(self):
-        self.puppet = Swimmer(self.outbox)
+    def make_machine(self, outbox):
+        self.puppet = Swimmer(outbox)
         return self.puppet
 
 

@@ -8,7 +8,7 @@ import time
 import pytest
 from shell_scene import OtherActor, Supervised, config, surroundings
 
-from actors.actor import RESTARTS_MAX, Command
+from actors.actor import Command
 from actors.storage import StorageActor
 from actors.surroundings import inproc
 from tests.harness.logs import logged
@@ -27,6 +27,7 @@ from toystore.core.protocol.messages.replica import (
     WriteReplica,
     WriteReplicaReply,
 )
+from toystore.core.protocol.turn import RESTARTS_MAX
 from toystore.core.storage.disk_identity import identify_disk
 from toystore.core.storage.layout import RECORD
 from toystore.core.storage.storage import Storage
@@ -100,12 +101,12 @@ class Delicate(Storage):
 
 
 class DelicateActor(StorageActor):
-    def make_machine(self):
+    def make_machine(self, outbox):
         return Delicate(
             store=self.engine,
             node="n1",
             hint_bytes_max=10**9,
-            outbox=self.outbox,
+            outbox=outbox,
             chance=self.surroundings.chance(),
         )
 
@@ -365,13 +366,13 @@ def test_repair_beyond_what_may_wait_is_dropped_and_requests_are_not(asker, engi
 
 def test_what_waits_in_the_background_is_bounded_in_bytes_too(around, engine):
     """Batches of hints, such as a whole cluster brings to a node that comes back."""
-    actor = DelicateActor(around, engine)
+    turn = DelicateActor(around, engine).make_turn()
     sender = Peer("n2", HANDOFF)
     batch = DeliverHints(1, ((bytes(16), bytes(1024 * 1024)),))
 
-    actor.group._choose([(write(0), sender)] + [(batch, sender)] * 1000)
+    turn.choose([(write(0), sender)] + [(batch, sender)] * 1000)
 
-    assert actor.group.waiting <= 256
+    assert turn.waiting <= 256
 
 
 def test_a_repair_larger_than_all_that_may_wait_is_served_when_its_turn_comes(

@@ -87,7 +87,7 @@ def replay(text: str) -> str:
     paragraphs = text.strip().split("\n\n")
     story: Story | None = None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SimActor, "send", _sent_aloud(SimActor.send))
+        patch.setattr(SimActor, "deliver", _sent_aloud(SimActor.deliver))
         for at, paragraph in enumerate(paragraphs):
             if paragraph.startswith("> "):
                 command, told = paragraph.splitlines()[0], []
@@ -101,15 +101,15 @@ def replay(text: str) -> str:
     return "\n\n".join(paragraphs) + "\n"
 
 
-def _sent_aloud(send: Any) -> Any:
-    """`SimActor.send`, so that the story hears of it."""
+def _sent_aloud(deliver: Any) -> Any:
+    """`SimActor.deliver`, so that the story hears of it."""
 
-    def send_aloud(actor: SimActor, to: Address, sent: list[Message]) -> Any:
-        failed = send(actor, to, sent)
+    def deliver_aloud(actor: SimActor, to: Address, sent: list[Message]) -> Any:
+        failed = deliver(actor, to, sent)
         actor.node.cluster.hear(Peer(actor.node.name, actor.role), to, sent, failed)
         return failed
 
-    return send_aloud
+    return deliver_aloud
 
 
 class Middle(random.Random):

@@ -12,7 +12,7 @@ is sent, the cause is removed, and the batch is fed again:
     the machine raised   the message is answered `Internal` and removed; a new machine
                          receives the rest
 
-There is no socket, thread or clock here: an actor runs it, and the simulator too.
+This is the `Turn` of storage, real or simulated: there is no socket, thread or clock here.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from toystore.core.protocol.address import Address
-from toystore.core.protocol.failures import internal_reply, refuse_write
+from toystore.core.protocol.address import Address, Peer
+from toystore.core.protocol.failures import refuse_write
 from toystore.core.protocol.machine import Machine, Now, Outbox
 from toystore.core.protocol.messages import Delivery, Message
 from toystore.core.protocol.messages.hints import DeliverHints
 from toystore.core.protocol.messages.replica import RepairReplica
 from toystore.core.protocol.routes import ROUTE_OF, DiskUse, Priority
+from toystore.core.protocol.turn import Shell, Turn
 from toystore.core.storage.store import StoreFullError
 from toystore.engines.base import Engine, EngineError, MapFullError
 
@@ -39,9 +40,6 @@ BACKGROUND_MAX = 4096
 BACKGROUND_BYTES_MAX = 16 * 1024 * 1024
 """The most bytes of records in them; a larger message waits alone."""
 
-Renew = Callable[[Exception, Message, Now], Machine]
-"""Replaces a machine that failed over a message.  Raises the error if that was too often."""
-
 
 class PoisonedError(Exception):
     """The machine failed over this message of a batch."""
@@ -52,14 +50,15 @@ class PoisonedError(Exception):
         self.delivery: Delivery = (message, sender)
 
 
-class GroupCommit:
-    """Feeds a storage machine in transactions; see the module's docstring."""
+class GroupCommit(Turn[Machine]):
+    """The turns of storage, a transaction to each; see the module's docstring."""
 
-    def __init__(self, engine: Engine, outbox: Outbox, renew: Renew) -> None:
-        """``outbox``: the machine's; it may be flushed when `serve` has returned."""
+    def __init__(
+        self, engine: Engine, me: Peer, make_machine: Callable[[Outbox], Machine], shell: Shell
+    ) -> None:
+        """``engine``: what the machines have for a store."""
+        super().__init__(me, make_machine, shell)
         self._engine = engine
-        self._outbox = outbox
-        self._renew = renew
         self._background: deque[Delivery] = deque()
         self._background_bytes = 0
         self._full = False
@@ -69,20 +68,17 @@ class GroupCommit:
         """The number of background messages that wait."""
         return len(self._background)
 
-    def serve(self, machine: Machine, inbox: list[Delivery], at: Now) -> bool:
-        """One turn: choose a batch and commit it.  Returns whether there was a batch.
+    def process(self, inbox: list[Delivery], at: Now) -> None:
+        """Choose a batch and commit it.
 
         Raises:
             EngineError: the engine cannot be trusted any more.
         """
-        batch = self._choose(inbox)
-        if batch:
-            self._commit(machine, batch, at)
-        return bool(batch)
+        self.commit(self.choose(inbox), at)
 
     # --- what is served -----------------------------------------------------------------
 
-    def _choose(self, inbox: list[Delivery]) -> list[Delivery]:
+    def choose(self, inbox: list[Delivery]) -> list[Delivery]:
         """All foreground requests, then a bounded number of background messages."""
         batch: list[Delivery] = []
         for delivery in inbox:
@@ -109,12 +105,12 @@ class GroupCommit:
 
     # --- how it is committed ------------------------------------------------------------
 
-    def _commit(self, machine: Machine, batch: list[Delivery], at: Now) -> None:
+    def commit(self, batch: list[Delivery], at: Now) -> None:
         """Feed a batch until it is committed; after each failure, remove the cause first."""
         aside = Outbox()  # the events and the answers for messages that were removed
         while batch:
             try:
-                self._attempt(machine, batch, at)
+                self._attempt(batch, at)
                 break
             except MapFullError:
                 self._abort()
@@ -125,21 +121,18 @@ class GroupCommit:
                 batch = self._without_writes(batch, aside)
             except PoisonedError as poisoned:
                 self._abort()
-                message, sender = poisoned.delivery
-                machine = self._renew(poisoned.error, message, at)
-                reply = internal_reply(message, f"{type(poisoned.error).__name__} in storage")
-                if reply is not None:
-                    aside.send(sender, reply)
+                self.replace(poisoned.error, poisoned.delivery, at)
+                self.outbox.move_to(aside)
+                message = poisoned.delivery[0]
                 batch = [delivery for delivery in batch if delivery[0] is not message]
-        self._outbox.events[:0] = aside.events
-        for sender, replies in aside.sends.items():
-            for reply in replies:
-                self._outbox.send(sender, reply)
+        self.outbox.events[:0] = aside.events
+        aside.events = []
+        aside.move_to(self.outbox)
 
-    def _attempt(self, machine: Machine, batch: list[Delivery], at: Now) -> None:
+    def _attempt(self, batch: list[Delivery], at: Now) -> None:
         """Begin, feed, commit."""
         self._engine.begin()
-        receive = machine.receive
+        receive = self.machine.receive
         for message, sender in batch:
             try:
                 receive(message, sender, at)
@@ -150,12 +143,12 @@ class GroupCommit:
         self._engine.commit()
         if self._full and any(_disk(message) is DiskUse.GROWS for message, _ in batch):
             self._full = False
-            self._outbox.log("disk.writable")
+            self.outbox.log("disk.writable")
 
     def _abort(self) -> None:
         """Undo the batch, and clear the outbox: it is about writes that are not on the disk."""
         self._engine.abort()
-        self._outbox.clear()
+        self.outbox.clear()
 
     def _grow(self, aside: Outbox) -> bool:
         """Double the map; False if the disk has no room for that."""

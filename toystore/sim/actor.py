@@ -1,11 +1,9 @@
-"""One actor of a simulated node: its mailbox, its links, and its machine's turns.
+"""One actor of a simulated node: its mailbox, its links and its machine's turns.
 
-Everything an actor's shell does is here, without sockets and threads (compare
-``actors/actor.py``): a mailbox that fills, turns that drain it or a part of it, a flush that
-sends one frame to each destination, and news of links and of sends that failed.  Frames
-are those of ``toystore/wire.py``, byte by byte.  A turn takes no time.
-
-The coordinator's and storage's shells do a little more (coordinator.py, storage.py).
+This is the shell of a `Turn` without sockets and threads (compare ``actors/actor.py``): a
+mailbox that fills, turns in virtual time that serve it or a part of it, frames along links
+that may be down.  Frames are those of ``toystore/wire.py``, byte by byte.  A turn takes no
+time, but that of storage, which lasts until its commit (storage.py).
 """
 
 from __future__ import annotations
@@ -18,8 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toystore.core.protocol.address import GOSSIP, STORAGE, Address, Caller, Peer
-from toystore.core.protocol.failures import internal_reply
-from toystore.core.protocol.machine import Event, Now, Outbox
+from toystore.core.protocol.machine import Event, Machine, Now, Outbox
 from toystore.core.protocol.messages import Delivery, Message
 from toystore.core.protocol.messages.local import (
     Leave,
@@ -30,6 +27,7 @@ from toystore.core.protocol.messages.local import (
 )
 from toystore.core.protocol.roles import ROLE_OF
 from toystore.core.protocol.routes import Way, by_way, taken_by
+from toystore.core.protocol.turn import Turn
 from toystore.sim.network import Link
 from toystore.wire import Header, decode, encode_bounded
 
@@ -38,6 +36,8 @@ if TYPE_CHECKING:
 
 OVERDUE_MAX = 10
 """In so many turns in a row a machine may still have something due after all that was."""
+NEWS = (LinkUp, LinkLost, SendFailed, MembersChanged, Leave)
+"""What a machine hears from inside its node; over these none is made to fail."""
 
 
 class PlannedError(Exception):
@@ -58,26 +58,63 @@ class Letter(NamedTuple):
     """The way back."""
 
 
+class Failing(NamedTuple):
+    """A machine that raises over the next message that another actor or a client has sent."""
+
+    machine: Machine
+
+    def receive(self, message: Message, sender: Address, now: Now) -> None:
+        """Raise `PlannedError`."""
+        if not isinstance(message, NEWS):
+            raise PlannedError(type(message).__name__)
+        self.machine.receive(message, sender, now)
+
+    def on_deadline(self, now: Now) -> None:
+        """As ever."""
+        self.machine.on_deadline(now)
+
+    def next_deadline(self) -> float | None:
+        """As ever."""
+        return self.machine.next_deadline()
+
+    def on_failure(self, now: Now) -> None:
+        """As ever."""
+        self.machine.on_failure(now)
+
+
 class SimActor:
-    """One actor: its mailbox, its machine, its links, its turns."""
+    """One actor: its mailbox, its links, its turns."""
+
+    turn: Turn[Any]
 
     def __init__(self, node: SimNode, role: str) -> None:
         self.node = node
         self.role = role
         self._takes = taken_by(role)
-        self.outbox = Outbox()
-        self.machine = node.make_machine(role, self.outbox)
+        self.turn = self.make_turn()
         self.inbox: deque[Letter | Delivery] = deque()
         self.links: dict[Peer, Link] = {}
         self.routes: dict[Peer, Link] = {}
         """By whose connection an actor that wrote to this one is answered."""
         self.chance: random.Random = node.chance
         self.fails = False
-        """Whether the machine is to raise over the next message that has come from an actor."""
-        self._members: MembersChanged | None = None
-        self._leaves: Leave | None = None
+        """Whether the machine is to raise; see `Failing`."""
         self._wake_at: float | None = None
         self._overdue = 0
+
+    def make_turn(self) -> Turn[Any]:
+        """The turns of this actor's machines."""
+        return Turn(Peer(self.node.name, self.role), self.make_machine, self)
+
+    def make_machine(self, outbox: Outbox) -> Machine:
+        """A machine in its first state."""
+        return self.node.make_machine(self.role, outbox)
+
+    @property
+    def machine(self) -> Machine:
+        """The machine, be it made to fail."""
+        machine: Machine = self.turn.machine
+        return machine.machine if isinstance(machine, Failing) else machine
 
     # --- links --------------------------------------------------------------------------
 
@@ -144,14 +181,14 @@ class SimActor:
             return
         self._wake_at = None
         if self.node.actors.get(self.role) is self and self.may_turn():
-            self.turn()
+            self.take_turn()
 
     def may_turn(self) -> bool:
         """Whether nothing holds it up."""
         return not self.node.paused & {"", self.role}
 
-    def turn(self) -> None:
-        """Drain, feed, serve what is due, flush."""
+    def take_turn(self) -> None:
+        """Drain the mailbox or a part of it, serve."""
         batch: list[Delivery] = []
         for _ in range(self._share()):
             batch += self.opened(self.inbox.popleft())
@@ -159,57 +196,20 @@ class SimActor:
         self.wake_for_more()
 
     def serve(self, batch: list[Delivery], at: Now) -> None:
-        """Feed the machine what came and what is due, then flush."""
-        for message, sender in batch:
-            self.feed(message, sender, at)
-        due = self.machine.next_deadline()
-        if due is not None and due <= at.monotonic:
-            self._guarded(self.machine.on_deadline, at)
+        """Hand the machine what came and what is due, then log and send what it wrote."""
+        if self.fails:
+            self.turn.machine = Failing(self.machine)
+        self.turn.serve(batch, at)
+        self.turn.machine = self.machine
         self._count_overdue(at)
-        self.flush(at)
-
-    def feed(self, message: Message, sender: Address, at: Now) -> None:
-        """Hand one message to the machine."""
-        match message:
-            case MembersChanged():
-                self._members = message
-            case Leave():
-                self._leaves = message
-            case LinkUp() | LinkLost() | SendFailed():
-                pass
-            case _ if self.fails:
-                self._renew(message, sender, at)
-                return
-        self._guarded(self.machine.receive, message, sender, at)
-
-    def _renew(self, message: Message, sender: Address, at: Now) -> None:
-        """The machine has failed over a message: a fresh one is told what the old one knew."""
-        self.note_failure(message)
-        self._guarded(self.machine.on_failure, at)
-        if (
-            reply := internal_reply(message, f"{PlannedError.__name__} in {self.role}")
-        ) is not None:
-            self.outbox.send(sender, reply)
-        self.machine = self.node.make_machine(self.role, self.outbox)
-        me = Peer(self.node.name, self.role)
-        watched = {actor for actor, watched in ROLE_OF[self.role].links if watched}
-        for to, link in self.links.items():
-            if link.up and to.actor in watched:
-                self._guarded(self.machine.receive, LinkUp(to.node), to, at)
-        for told in (self._members, self._leaves):
-            if told is not None:
-                self._guarded(self.machine.receive, told, me, at)
-
-    def note_failure(self, message: Message) -> None:
-        """Tell the trace of it."""
-        self.fails = False
-        self.node.world.note(self.node.name, f"{self.role} fails over {type(message).__name__}")
 
     def wake_for_more(self) -> None:
         """Come back for what is left, or for the machine's next deadline."""
+        if self.turn.unfinished:
+            self.wake(0.0)
         if self.inbox:
             self.wake(0.0001)
-        due = self.machine.next_deadline()
+        due = self.turn.machine.next_deadline()
         if due is not None:
             wait_s = math.ceil(max(0.0, due - self.node.now().monotonic) * 1000) / 1000
             self.wake(wait_s + self._sluggishness())
@@ -228,37 +228,38 @@ class SimActor:
 
     def _count_overdue(self, at: Now) -> None:
         """A machine whose deadline stays in the past would have its actor turn without end."""
-        due = self.machine.next_deadline()
+        due = self.turn.machine.next_deadline()
         self._overdue = self._overdue + 1 if due is not None and due <= at.monotonic else 0
         if self._overdue > OVERDUE_MAX:
             raise BrokenMachineError(f"{self.role} of {self.node.name} turns without end")
-
-    def _guarded(self, call: Any, *arguments: Any) -> None:
-        try:
-            call(*arguments)
-        except Exception as error:
-            what = type(arguments[0]).__name__
-            text = f"{self.role} of {self.node.name} failed over {what}: {error!r}"
-            raise BrokenMachineError(text) from error
 
     @property
     def idle(self) -> bool:
         """Whether it has taken in all that came, and a goodbye need not wait for anything."""
         return not self.inbox
 
-    # --- out ----------------------------------------------------------------------------
+    # --- what a turn needs (`Shell`) ----------------------------------------------------
 
-    def flush(self, at: Now) -> None:
-        """Log and send what the machine wrote, until it has nothing more to say."""
-        self.outbox.flush(self.send, self.feed, self._write, at)
-        if self.outbox.sends:
-            self.wake(0.0)
-
-    def _write(self, events: list[Event], _at: Now) -> None:
+    def write(self, events: list[Event], _at: Now) -> None:
+        """Log what the machine noted, in the words that there are for it."""
         for event in events:
             self.node.cluster.log(self.node.name, self.role, event)
 
-    def send(self, address: Address, messages: list[Message]) -> list[Delivery]:
+    def log_failure(self, error: Exception, over: Message | None, _restarts: int) -> None:
+        """Tell the trace of a planned failure; any other ends the run."""
+        what = "a deadline" if over is None else type(over).__name__
+        if not isinstance(error, PlannedError):
+            text = f"{self.role} of {self.node.name} failed over {what}: {error!r}"
+            raise BrokenMachineError(text) from error
+        self.fails = False
+        self.node.world.note(self.node.name, f"{self.role} fails over {what}")
+
+    def linked_nodes(self) -> set[str]:
+        """The nodes whose watched link is up."""
+        watched = {link.actor for link in ROLE_OF[self.role].links if link.watched}
+        return {to.node for to, link in self.links.items() if link.up and to.actor in watched}
+
+    def deliver(self, address: Address, messages: list[Message]) -> list[Delivery]:
         """Send through the door that leads there; returns what the machine must hear of it."""
         node = self.node
         if isinstance(address, Caller):

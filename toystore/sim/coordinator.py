@@ -11,9 +11,7 @@ from collections.abc import Iterable
 
 from toystore.core.data.record import stamp_of
 from toystore.core.protocol.address import STORAGE, Address, Caller, Peer
-from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages import Delivery, Message
-from toystore.core.protocol.messages.local import MembersChanged
 from toystore.core.protocol.messages.replica import WriteReplica
 from toystore.core.requests.coordinator import Coordinator
 from toystore.sim.actor import Letter, SimActor
@@ -23,12 +21,17 @@ from toystore.wire import request_numbers
 class SimCoordinator(SimActor):
     """The coordinator: clients for whom there is no room are turned away at the door."""
 
-    machine: Coordinator
+    @property
+    def machine(self) -> Coordinator:
+        """The machine, of the kind that it is."""
+        machine = super().machine
+        assert isinstance(machine, Coordinator)
+        return machine
 
-    def turn(self) -> None:
+    def take_turn(self) -> None:
         """Look how much room there is, as the real one does once in a turn."""
         self._room = self.machine.admission.room(self.node.now())
-        super().turn()
+        super().take_turn()
 
     def opened(self, item: Letter | Delivery) -> list[Delivery]:
         """The requests of a frame, unless there is no room for them."""
@@ -37,22 +40,16 @@ class SimCoordinator(SimActor):
             return deliveries
         if self._room <= 0 and (numbers := request_numbers(item.frame)):
             for refusal in self.machine.admission.turn_away(numbers, self.node.now()):
-                self.outbox.send(item.sender, refusal)
+                self.turn.outbox.send(item.sender, refusal)
             return []
         self._room -= len(deliveries)
         return deliveries
 
-    def feed(self, message: Message, sender: Address, at: Now) -> None:
-        """Remember what gossip says."""
-        if type(message) is MembersChanged:
-            self.node.members = message
-        super().feed(message, sender, at)
-
-    def send(self, address: Address, messages: list[Message]) -> list[Delivery]:
+    def deliver(self, address: Address, messages: list[Message]) -> list[Delivery]:
         """Note the last hints that are left with others: nobody hears whether they are kept."""
         if address != Peer(self.node.name, STORAGE):
             self.node.cluster.unkept |= writes_in(m for m in messages if self.is_last_hint(m))
-        return super().send(address, messages)
+        return super().deliver(address, messages)
 
     def is_last_hint(self, message: Message) -> bool:
         """Whether nobody waits for the answer to a message that leaves a hint."""

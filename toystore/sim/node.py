@@ -55,8 +55,6 @@ class SimNode:
         self.commit_s = 0.0
         """What a commit takes at least."""
         self.actors: dict[str, SimActor] = {}
-        self.members: MembersChanged | None = None
-        """What gossip has told the coordinator last."""
         self.callers: dict[Caller, Link] = {}
         self.boots = 0
         self.started_s = 0.0
@@ -77,6 +75,11 @@ class SimNode:
     def running(self) -> bool:
         """Whether there is a process."""
         return bool(self.actors)
+
+    @property
+    def members(self) -> MembersChanged | None:
+        """What gossip has told the coordinator last."""
+        return self.actors[COORDINATOR].turn.members if self.running else None
 
     def now(self) -> Now:
         """Both readings of this node's clock."""
@@ -104,7 +107,6 @@ class SimNode:
         self.disk.commit()
         self.disk.settle()
         self.disk.sync()
-        self.members = None
         self.callers = {}
         self.paused.clear()
         self.actors = {role: self._actor(role) for role in ACTORS}

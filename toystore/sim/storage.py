@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from toystore.core.protocol.address import COORDINATOR, STORAGE, Address, Peer
-from toystore.core.protocol.machine import Machine, Now
+from toystore.core.protocol.address import COORDINATOR, Peer
+from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages import Delivery, Message
 from toystore.core.protocol.messages.codes import ReplicaStatus
 from toystore.core.protocol.messages.hints import DeliverHints
 from toystore.core.protocol.messages.replica import WriteReplica, WriteReplicaReply
 from toystore.engines import GroupCommit
-from toystore.sim.actor import BrokenMachineError, PlannedError, SimActor
+from toystore.sim.actor import Failing, SimActor
 from toystore.sim.coordinator import SimCoordinator, writes_in
 
 if TYPE_CHECKING:
@@ -31,17 +31,23 @@ PAUSED_S = 0.01
 class SimStorage(SimActor):
     """Storage: it is busy while a commit is on its way to the disk."""
 
+    turn: GroupCommit
+
     def __init__(self, node: SimNode, role: str) -> None:
         super().__init__(node, role)
-        self.group = GroupCommit(node.disk, self.outbox, self._failed)
         self._busy = False
         self._batch: list[Delivery] = []
         """What is on its way to the disk."""
 
+    def make_turn(self) -> GroupCommit:
+        """Each turn is a transaction."""
+        me = Peer(self.node.name, self.role)
+        return GroupCommit(self.node.disk, me, self.make_machine, self)
+
     @property
     def idle(self) -> bool:
         """Whether everything that came is on the disk."""
-        return super().idle and not (self._busy or self.group.waiting)
+        return super().idle and not (self._busy or self.turn.waiting)
 
     def unsettled(self) -> set[tuple[bytes, str]]:
         """The last hints of this node's own coordinator that are not on the disk yet."""
@@ -66,9 +72,13 @@ class SimStorage(SimActor):
         if node.crash_at == "at delivery" and any(type(m) is DeliverHints for m, _ in batch):
             node.crash()
             return
-        machine = _Failing() if self.fails else self.machine
-        if not self.group.serve(machine, batch, at):
+        chosen = self.turn.choose(batch)
+        if not chosen:
             return
+        if self.fails:
+            self.turn.machine = Failing(self.machine)
+        self.turn.commit(chosen, at)
+        self.turn.machine = self.machine
         self._busy, self._batch = True, batch
         self._note_refusals()
         if node.crash_at.endswith("commit"):
@@ -79,7 +89,7 @@ class SimStorage(SimActor):
     def _note_refusals(self) -> None:
         """A last hint for which there is no room is kept nowhere."""
         own = Peer(self.node.name, COORDINATOR)
-        replies = (m for m in self.outbox.sends.get(own, ()) if type(m) is WriteReplicaReply)
+        replies = (m for m in self.turn.outbox.sends.get(own, ()) if type(m) is WriteReplicaReply)
         refused = {reply.request for reply in replies if reply.status == ReplicaStatus.REFUSED}
         self.node.cluster.unkept |= self._last_hints(
             (message, sender)
@@ -98,7 +108,7 @@ class SimStorage(SimActor):
         node.disk.settle()
         if node.disk.wants_sync:
             node.world.after(SYNC_S, self._sync)
-        self.flush(node.now())
+        self.turn.flush(node.now())
         self.wake_for_more()
 
     def _sync(self) -> None:
@@ -109,7 +119,7 @@ class SimStorage(SimActor):
         """Background messages may be left over."""
         if not self._busy:
             super().wake_for_more()
-            if self.group.waiting:
+            if self.turn.waiting:
                 self.wake(0.0001)
 
     def _commit_s(self) -> float:
@@ -119,28 +129,7 @@ class SimStorage(SimActor):
             usual_s = self.chance.uniform(0.001, 0.1)
         return max(usual_s, self.node.commit_s)
 
-    def _failed(self, error: Exception, message: Message, _at: Now) -> Machine:
-        if not isinstance(error, PlannedError):
-            what = type(message).__name__
-            raise BrokenMachineError(f"storage of {self.node.name} failed over {what}: {error!r}")
-        self.note_failure(message)
-        # It is shown to nobody else, for it might break them as well (sloppy_quorum.py).
-        self.node.cluster.unkept |= writes_in([message])
-        self.machine = self.node.make_machine(STORAGE, self.outbox)
-        return self.machine
-
-
-class _Failing:
-    """In the place of a storage machine: it raises over the first message."""
-
-    def receive(self, message: Message, _sender: Address, _now: Now) -> None:
-        raise PlannedError(type(message).__name__)
-
-    def on_deadline(self, now: Now) -> None:
-        """Storage has none."""
-
-    def next_deadline(self) -> float | None:
-        return None
-
-    def on_failure(self, now: Now) -> None:
-        """Storage holds nothing."""
+    def log_failure(self, error: Exception, over: Message | None, restarts: int) -> None:
+        """Nobody else is shown the message: it might break them as well (sloppy_quorum.py)."""
+        super().log_failure(error, over, restarts)
+        self.node.cluster.unkept |= writes_in([over] if over else [])

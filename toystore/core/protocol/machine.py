@@ -16,14 +16,10 @@ so one seed replays everything.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from toystore.core.protocol.address import Address
-from toystore.core.protocol.messages import Delivery, Message
-
-FLUSH_ROUNDS_MAX = 8
-"""How often in a turn a flush may cause another: a failed send turns a machine elsewhere."""
+from toystore.core.protocol.messages import Message
 
 
 class Now(NamedTuple):
@@ -66,34 +62,13 @@ class Outbox:
         """Note an event of the vocabulary in `toystore.core.protocol.events`."""
         self.events.append(Event(event, fields))
 
-    def flush(
-        self,
-        deliver: Callable[[Address, list[Message]], list[Delivery]],
-        feed: Callable[[Message, Address, Now], None],
-        write: Callable[[list[Event], Now], None],
-        at: Now,
-    ) -> None:
-        """Have all that is queued logged and delivered, until the machine has nothing more to say.
-
-        ``deliver`` sends, and returns what the machine must hear of it; ``feed`` tells it.
-        ``write`` logs: before anything leaves that may tell of it, so that no other node's
-        log speaks of what stands in none yet.
-        """
-        for _ in range(FLUSH_ROUNDS_MAX):
-            self.write_events(write, at)
-            if not self.sends:
-                break
-            sends, self.sends = self.sends, {}
-            for address, messages in sends.items():
-                for message, sender in deliver(address, messages):
-                    feed(message, sender, at)
-        self.write_events(write, at)
-
-    def write_events(self, write: Callable[[list[Event], Now], None], at: Now) -> None:
-        """Have what happened at ``at`` logged, if anything did."""
-        if self.events:
-            events, self.events = self.events, []
-            write(events, at)
+    def move_to(self, other: Outbox) -> None:
+        """Append everything to ``other``."""
+        other.events += self.events
+        for address, messages in self.sends.items():
+            for message in messages:
+                other.send(address, message)
+        self.clear()
 
     def clear(self) -> None:
         """Forget everything: what was written rested on a batch that was not committed."""
