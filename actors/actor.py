@@ -35,6 +35,7 @@ from actors.doors.door import Door
 from actors.doors.link import Link
 from actors.doors.mailbox import Mailbox
 from actors.surroundings import Surroundings, inproc, now
+from toystore.core.assembly import make_machine
 from toystore.core.protocol.address import Address, Peer
 from toystore.core.protocol.machine import Event, Machine, Now, Outbox
 from toystore.core.protocol.messages import Delivery, Message
@@ -89,7 +90,8 @@ class Actor(threading.Thread):
 
     def make_machine(self, outbox: Outbox) -> Machine:
         """A machine in its first state."""
-        raise NotImplementedError
+        around = self.surroundings
+        return make_machine(self.role, around.blueprint, outbox, around.chance())
 
     def make_turn(self) -> Turn[Any]:
         """The turns of this actor's machines."""

@@ -11,14 +11,12 @@ import zmq
 
 from actors.actor import Actor
 from actors.doors.client_port import ClientPort
-from actors.surroundings import now, tcp
-from toystore import __version__
+from actors.surroundings import now
 from toystore.core.protocol.address import COORDINATOR, Address, Caller
-from toystore.core.protocol.machine import Now, Outbox
+from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages import Delivery, Message
 from toystore.core.protocol.turn import Turn
 from toystore.core.requests.coordinator import Coordinator
-from toystore.core.ring.ring import Ring
 
 RETRY_S = 0.005
 """How soon a slow reader is tried again."""
@@ -42,22 +40,6 @@ class CoordinatorActor(Actor):
         client_port = around.own(around.me.client_port)
         self.clients = ClientPort(around, client_port, lambda: self.turn.machine.admission)
         self.add(self.clients)
-
-    def make_machine(self, outbox: Outbox) -> Coordinator:
-        """A coordinator that has heard of nobody yet."""
-        config = self.surroundings.config
-        members = config.ring_members()
-        return Coordinator(
-            node=self.me,
-            cluster=config.cluster,
-            version=__version__,
-            started_s=self.surroundings.started_s,
-            ring=Ring(members, config.partitions, config.buckets["default"].n),
-            members={m.name: tcp(m.host, m.client_port) for m in config.members},
-            settings=config.coordinator_settings(),
-            outbox=outbox,
-            chance=self.surroundings.chance(),
-        )
 
     def deliver(self, to: Address, messages: list[Message]) -> list[Delivery]:
         """Clients are answered at their port, everyone else over a link."""

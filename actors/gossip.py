@@ -12,7 +12,7 @@ from actors.doors.datagrams import Datagrams
 from actors.doors.link import Link
 from toystore.core.membership.swim import Swim
 from toystore.core.protocol.address import GOSSIP, Address, Peer
-from toystore.core.protocol.machine import Now, Outbox
+from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages import Delivery, Message
 from toystore.core.protocol.messages.local import LinkLost, LinkUp
 from toystore.core.protocol.routes import Way, by_way
@@ -43,19 +43,6 @@ class GossipActor(Actor):
         """A link to an exchange port; the machine is told of both ways together (`serve`)."""
         link = self._exchanges[to.node] = super().link(to, watched=False)
         return link
-
-    def make_machine(self, outbox: Outbox) -> Swim:
-        """SWIM as of a node that has just started."""
-        config = self.surroundings.config
-        return Swim(
-            node=self.me,
-            members=[member.name for member in config.members],
-            seeds=config.seeds,
-            settings=config.swim_settings(),
-            shared=config.shared_settings(),
-            outbox=outbox,
-            chance=self.surroundings.chance(),
-        )
 
     def linked_nodes(self) -> set[str]:
         """The peers whose two ways are both up."""

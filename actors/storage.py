@@ -11,10 +11,10 @@ import time
 
 from actors.actor import Actor
 from actors.surroundings import Surroundings
+from toystore.core.assembly import make_machine
 from toystore.core.protocol.address import STORAGE, Address, Peer
-from toystore.core.protocol.machine import Now, Outbox
+from toystore.core.protocol.machine import Machine, Now, Outbox
 from toystore.core.protocol.messages import Delivery, Message
-from toystore.core.storage.storage import Storage
 from toystore.engines import Engine, GroupCommit
 
 
@@ -37,15 +37,10 @@ class StorageActor(Actor):
         """Each turn is a transaction."""
         return GroupCommit(self.engine, Peer(self.me, STORAGE), self.make_machine, self)
 
-    def make_machine(self, outbox: Outbox) -> Storage:
+    def make_machine(self, outbox: Outbox) -> Machine:
         """A storage machine keeps nothing outside its store."""
-        return Storage(
-            store=self.engine,
-            node=self.me,
-            hint_bytes_max=self.surroundings.config.limits.hint_bytes_max,
-            outbox=outbox,
-            chance=self.surroundings.chance(),
-        )
+        around = self.surroundings
+        return make_machine(STORAGE, around.blueprint, outbox, around.chance(), self.engine)
 
     def deliver(self, to: Address, messages: list[Message]) -> list[Delivery]:
         """Storage only ever answers."""

@@ -5,6 +5,7 @@ Immutable, so that sharing it is not sharing state.
 
 from __future__ import annotations
 
+import functools
 import random
 import time
 from dataclasses import dataclass, field
@@ -12,10 +13,13 @@ from typing import Any
 
 import zmq
 
+from toystore import __version__
 from toystore.config import ClusterConfig, MemberConfig
+from toystore.core.assembly import Blueprint
 from toystore.core.protocol.address import Peer
 from toystore.core.protocol.machine import Now
 from toystore.core.protocol.roles import ROLE_OF
+from toystore.core.ring.ring import Ring
 from toystore.net import listening
 from toystore.net.endpoint import Endpoint
 from toystore.net.names import Resolver
@@ -51,6 +55,25 @@ class Surroundings:
         """
         hosts = listening.hosts(self.me.bind, self.resolver)
         return tuple(tcp(host, port) for host in hosts)
+
+    @functools.cached_property
+    def blueprint(self) -> Blueprint:
+        """What this node's machines are made from."""
+        config = self.config
+        copies = config.buckets["default"].n
+        return Blueprint(
+            node=self.me.name,
+            cluster=config.cluster,
+            version=__version__,
+            started_s=self.started_s,
+            members={m.name: tcp(m.host, m.client_port) for m in config.members},
+            seeds=config.seeds,
+            ring=Ring(config.ring_members(), config.partitions, copies),
+            shared=config.shared_settings(),
+            swim=config.swim_settings(),
+            coordinator=config.coordinator_settings(),
+            handoff=config.handoff_settings(),
+        )
 
     def address(self, to: Peer) -> str:
         """The ZeroMQ address at which an actor of another node is reached."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 
+from toystore import __version__
 from toystore.check.promises import Loss
+from toystore.core.assembly import Blueprint
 from toystore.core.protocol.address import COORDINATOR, Caller, Peer
 from toystore.core.protocol.events import EVENTS
 from toystore.core.protocol.machine import Event, Now
@@ -121,6 +123,22 @@ class SimCluster:
     def lossy(self) -> set[str]:
         """The nodes that have lost something."""
         return {loss.node for loss in self.losses}
+
+    def blueprint(self, node: str, started_s: float) -> Blueprint:
+        """What the machines of a node are made from."""
+        return Blueprint(
+            node=node,
+            cluster="sim",
+            version=__version__,
+            started_s=started_s,
+            members=dict.fromkeys(self.scenario.names, "simulated"),
+            seeds=self.seeds,
+            ring=self.ring,
+            shared={"swim.probe_period_s": self.swim_settings.probe_period_s},
+            swim=self.swim_settings,
+            coordinator=self.coordinator_settings,
+            handoff=self.handoff_settings,
+        )
 
     def start(self) -> None:
         """Start every node, one soon after the other."""

@@ -11,9 +11,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from toystore import __version__
 from toystore.check.promises import Loss
-from toystore.core.membership.swim import Swim
+from toystore.core.assembly import make_machine
 from toystore.core.protocol.address import (
     COORDINATOR,
     STORAGE,
@@ -23,10 +22,7 @@ from toystore.core.protocol.address import (
 from toystore.core.protocol.machine import Machine, Now, Outbox
 from toystore.core.protocol.messages.local import Leave, MembersChanged
 from toystore.core.protocol.roles import ACTORS, GOODBYE_S, STOP_ORDER
-from toystore.core.repair.handoff import Handoff
-from toystore.core.requests.coordinator import Coordinator
 from toystore.core.storage.disk_identity import identify_disk
-from toystore.core.storage.storage import Storage
 from toystore.sim.actor import SimActor
 from toystore.sim.coordinator import SimCoordinator
 from toystore.sim.disk import SimDisk
@@ -226,41 +222,7 @@ class SimNode:
 
     def make_machine(self, role: str, outbox: Outbox) -> Machine:
         """A machine in its first state."""
-        cluster, names = self.cluster, self.cluster.scenario.names
         self.machines += 1
         chance = self.world.chance(f"{self.name}, machine {self.machines}")
-        match role:
-            case "storage":
-                return Storage(
-                    store=self.disk,
-                    node=self.name,
-                    hint_bytes_max=cluster.scenario.hint_bytes_max,
-                    outbox=outbox,
-                    chance=chance,
-                )
-            case "coordinator":
-                return Coordinator(
-                    node=self.name,
-                    cluster="sim",
-                    version=__version__,
-                    started_s=self.started_s,
-                    ring=cluster.ring,
-                    members=dict.fromkeys(names, "simulated"),
-                    settings=cluster.coordinator_settings,
-                    outbox=outbox,
-                    chance=chance,
-                )
-            case "handoff":
-                return Handoff(
-                    node=self.name, settings=cluster.handoff_settings, outbox=outbox, chance=chance
-                )
-            case _:
-                return Swim(
-                    node=self.name,
-                    members=names,
-                    seeds=cluster.seeds,
-                    settings=cluster.swim_settings,
-                    shared={"swim.probe_period_s": cluster.swim_settings.probe_period_s},
-                    outbox=outbox,
-                    chance=chance,
-                )
+        plan = self.cluster.blueprint(self.name, self.started_s)
+        return make_machine(role, plan, outbox, chance, self.disk)

@@ -1,0 +1,84 @@
+"""How each machine of a node is made: the one place that knows all four.
+
+A real node draws its `Blueprint` from the configuration, a simulated one from the scenario.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from toystore.core.membership.agreement import Setting
+from toystore.core.membership.swim import Swim
+from toystore.core.protocol import address
+from toystore.core.protocol.machine import Machine, Outbox
+from toystore.core.protocol.settings import CoordinatorSettings, HandoffSettings, SwimSettings
+from toystore.core.repair.handoff import Handoff
+from toystore.core.requests.coordinator import Coordinator
+from toystore.core.ring.ring import Ring
+from toystore.core.storage.storage import Storage
+from toystore.core.storage.store import Store
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """What the machines of one node are made from; it stays the same while the process runs."""
+
+    node: str
+    cluster: str
+    version: str
+    """Of toystore; a status reports it."""
+    started_s: float
+    """The monotonic second at which the process started."""
+    members: Mapping[str, str]
+    """Where clients reach each member of the ring, by its name; ``node`` is among them."""
+    seeds: Sequence[str]
+    ring: Ring
+    shared: Mapping[str, Setting]
+    """The settings that should be the same on all nodes, by their names in the configuration."""
+    swim: SwimSettings
+    coordinator: CoordinatorSettings
+    handoff: HandoffSettings
+
+
+def make_machine(
+    role: str, plan: Blueprint, outbox: Outbox, chance: random.Random, store: Store | None = None
+) -> Machine:
+    """A machine in its first state.  ``store``: for storage, which alone has one."""
+    match role:
+        case address.STORAGE:
+            assert store is not None
+            return Storage(
+                store=store,
+                node=plan.node,
+                hint_bytes_max=plan.coordinator.limits.hint_bytes_max,
+                outbox=outbox,
+                chance=chance,
+            )
+        case address.COORDINATOR:
+            return Coordinator(
+                node=plan.node,
+                cluster=plan.cluster,
+                version=plan.version,
+                started_s=plan.started_s,
+                ring=plan.ring,
+                members=plan.members,
+                settings=plan.coordinator,
+                outbox=outbox,
+                chance=chance,
+            )
+        case address.HANDOFF:
+            return Handoff(node=plan.node, settings=plan.handoff, outbox=outbox, chance=chance)
+        case address.GOSSIP:
+            return Swim(
+                node=plan.node,
+                members=tuple(plan.members),
+                seeds=plan.seeds,
+                settings=plan.swim,
+                shared=plan.shared,
+                outbox=outbox,
+                chance=chance,
+            )
+        case _:
+            raise ValueError(f"there is no actor {role!r}")
