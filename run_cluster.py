@@ -2,12 +2,12 @@
 
     python run_cluster.py configs/ten_nodes.yaml
 
-Starts every member as a process of its own, says when all of them see each other, watches
-over them and stops them on Ctrl-C.  With a scenario in the file it plays that, while a
-small load runs, and tells who noticed what.  If what it says can no longer be written, or
-nobody reads it, it stops them, too.  Exit codes: 0 after a clean stop, 1 if a node died that
-nothing here had killed, 2 if the cluster could not be started, 3 if standard output could
-not be written; if nobody reads it, SIGPIPE ends the process, as a shell expects it.
+Starts every member as a separate process, reports when all of them see each other, watches
+them and stops them on Ctrl-C.  If the file has a scenario, it plays that while a small load
+runs, and prints a summary of which nodes logged what.  If standard output cannot be written
+or has no reader, it stops the nodes, too.  Exit codes: 0 after a clean stop, 1 if a node died
+that was not killed by the scenario, 2 if the cluster could not be started, 3 if standard
+output could not be written; if it has no reader, SIGPIPE ends the process, as shells expect.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from typing import Any, TypeVar
 from toystore import __version__, streams
 from toystore.extras import what_is_missing
 
-if __name__ == "__main__":  # until there is something to stop, Ctrl-C just ends this
+if __name__ == "__main__":  # until there is a cluster to stop, Ctrl-C just ends this
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 try:
     from actors import log
@@ -51,14 +51,14 @@ T = TypeVar("T")
 
 CLEAN, NODE_DIED, NOT_STARTED, OUTPUT_LOST = 0, 1, 2, 3
 AFTERWARDS_S = 2.0
-"""How much longer the load runs than the scenario."""
+"""How long the load runs after the scenario."""
 DRAIN_S_MAX = 15.0
-"""How long hints are given to reach their owners before the summary."""
+"""How long the summary waits for the delivery of hints."""
 OUTPUT_CHECK_S = 0.5
 
 
 def main() -> int:
-    """Run a cluster, unless nobody can be told of it; the exit code."""
+    """Run a cluster, unless standard output is unusable; returns the exit code."""
     output = streams.take_over(lambda _: None)
     try:
         code = start(output)
@@ -104,7 +104,7 @@ def start(output: streams.Output) -> int:
 
 
 def open_log(path: Path, config: ClusterConfig) -> None:
-    """Log what is done to the nodes, as they log what they do.  Raises `StartError`."""
+    """Open the runner's log, of what is done to the nodes.  Raises `StartError`."""
     try:
         log.configure(path, node="run_cluster", aloud=False, **config.log.model_dump())
     except OSError as error:
@@ -117,7 +117,7 @@ class Stop(asyncio.Event):
     reason = "all is done"
 
     def because(self, reason: str) -> None:
-        """It is time to stop, for this reason."""
+        """Set it, for this reason."""
         self.reason = reason
         self.set()
 
@@ -169,14 +169,14 @@ async def run(
 
 
 async def look_for_readers(output: streams.Output) -> None:
-    """Notice that nobody reads any more, also while there is nothing to say."""
+    """Detect that standard output has lost its reader, also while there is no output."""
     while True:
         output.check()
         await asyncio.sleep(OUTPUT_CHECK_S)
 
 
 async def attend(cluster: LocalCluster, screen: Screen, stop: asyncio.Event) -> None:
-    """Watch over a cluster until it is time to stop, and show what it can do if asked to."""
+    """Watch a cluster until it is time to stop, and play its scenario if it has one."""
     config = cluster.config
     watching = asyncio.create_task(cluster.watch())
     with screen.showing(cluster):
@@ -193,7 +193,7 @@ async def attend(cluster: LocalCluster, screen: Screen, stop: asyncio.Event) -> 
 
 
 async def demonstrate(cluster: LocalCluster, screen: Screen, stop: asyncio.Event) -> list[str]:
-    """Play the scenario under load; the lines that tell what came of it."""
+    """Play the scenario under load; returns the lines of the summary."""
     config = cluster.config
     began, since = time.monotonic(), datetime.now(UTC)
     played: list[Played] = []
@@ -225,7 +225,7 @@ async def demonstrate(cluster: LocalCluster, screen: Screen, stop: asyncio.Event
 
 
 async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
-    """The outcome of ``work``, or None if it was time to stop before it was done."""
+    """The result of ``work``, or None if it was time to stop first."""
     working = asyncio.create_task(work)
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -27,7 +27,7 @@ from nodes import NAMES, three_nodes
 ROOT = Path(__file__).resolve().parent.parent
 FLOOR = ROOT.parent / "shared" / "floor" / "floor.py"
 FLOOR_PEERS_ABOVE = 100
-"""The floor's nodes reach each other this far above the ports that its clients use."""
+"""The distance from the floor's client ports to the ports between its nodes."""
 
 Figures = dict[str, Any]
 
@@ -120,7 +120,7 @@ def _last_json(script: list[str]) -> Figures:
 
 
 def _floor_port(nodes: int) -> int:
-    """The first port of the floor's two rows of ports that nobody uses at this moment."""
+    """The first port of two free rows of ports for the floor."""
     for base in range(26_000, 32_000, 2 * FLOOR_PEERS_ABOVE):
         row = range(base, base + nodes)
         if all(_is_free(port) and _is_free(port + FLOOR_PEERS_ABOVE) for port in row):
@@ -129,7 +129,7 @@ def _floor_port(nodes: int) -> int:
 
 
 def _is_free(port: int) -> bool:
-    """True if nobody uses ``port`` at this moment."""
+    """Whether ``port`` is free now."""
     with socket.socket() as tried:
         return tried.connect_ex(("127.0.0.1", port)) != 0
 

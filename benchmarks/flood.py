@@ -1,8 +1,8 @@
-"""Requests on a timetable, whether or not they are answered: the load that overloads.
+"""Sends requests on a timetable, even if earlier ones are not answered, to cause overload.
 
-The client library is too kind and too dear for that: it waits for room, and costs about
-as much as the store itself.  Here requests are packed once, numbered and stamped as they
-leave, one to a frame, and of an answer only the kind is looked at; that costs a tenth.
+The client library cannot do that: it waits for room, and uses about as much CPU time as the
+store itself.  Here requests are packed once, numbered and stamped when they are sent, one in
+each frame, and only the kind of an answer is decoded; that costs a tenth.
 Each connection is a DEALER that queues without bound, so that a store that does not read
 cannot slow its own load down, and the time of an answer counts from the time on the
 timetable.
@@ -28,18 +28,18 @@ from toystore.wire import encode
 SERVED = "served"
 OVERLOADED = Code.OVERLOADED.name
 TIMEOUT = Code.TIMEOUT.name
-"""Also of what is never answered, or too late."""
+"""Also for a request that is not answered, or too late."""
 
 _TICK_MS = 1
 _ID, _STAMP = 0xFFFFFFFF, b"\xff" * STAMP_BYTES
-"""What stands in a packed request where its number and its stamp will be."""
+"""The placeholders for the number and the stamp in a packed request."""
 _ID_MARK = b"\xce"
 _SERVED_TAGS = {ROUTE_OF[GetReply].tag, ROUTE_OF[WriteReply].tag}
 _ERROR_TAG = ROUTE_OF[ErrorReply].tag
 
 
 class Load(NamedTuple):
-    """What to offer: ``rate`` requests a second, or as many as keep ``in_flight`` going."""
+    """The load: ``rate`` requests a second, or always ``in_flight`` open requests."""
 
     seconds: float
     rate: float = 0.0
@@ -54,23 +54,23 @@ class Load(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What became of one request."""
+    """The outcome of one request."""
 
     kind: str
     due: float
-    """When it was to be sent, on this machine's monotonic clock."""
+    """When it was due, on this machine's monotonic clock."""
     took_s: float
-    """From then to its answer; for a `TIMEOUT` without one, the timeout."""
+    """From then to its answer; without an answer, the timeout."""
 
 
 class Offered(NamedTuple):
-    """What became of a load."""
+    """The outcome of a load."""
 
     began: float
     ended: float
     """When the last request was due; answers are awaited for longer."""
     behind_s: float
-    """How far behind its timetable the sender was at worst."""
+    """The longest delay of the sender behind its timetable."""
     answers: list[Answer]
 
 
@@ -84,7 +84,7 @@ def offer(endpoints: list[str], load: Load) -> Offered:
 
 
 class _Sender:
-    """Some connections, and what is awaited on them."""
+    """Some connections, and the requests that are open on them."""
 
     def __init__(self, endpoints: list[str], load: Load) -> None:
         self._load = load
@@ -100,7 +100,7 @@ class _Sender:
         self._sockets = itertools.cycle(sockets)
 
     def run(self) -> Offered:
-        """Send what is due and take in what is answered, until the time is up."""
+        """Send requests and receive answers, until the time is over."""
         load, behind_s, sent = self._load, 0.0, 0
         began = time.monotonic()
         ended = began + load.seconds
@@ -120,7 +120,7 @@ class _Sender:
         return Offered(began, ended, behind_s, [*self._answers, *lost])
 
     def close(self) -> None:
-        """Drop whatever is still queued."""
+        """Close the sockets, and discard what is still queued."""
         self._context.destroy(linger=0)
 
     def _connect(self, endpoint: str) -> zmq.Socket[bytes]:
@@ -175,7 +175,7 @@ class _Sender:
 
 
 def _packed(message: Get | Put) -> Callable[[bytes, bytes], bytes]:
-    """A function of number and stamp that makes the frame."""
+    """A function of the number and the stamp that returns the frame."""
     head, tail = encode([message]).split(_ID_MARK + b"\xff" * 4, 1)
     head += _ID_MARK
     if isinstance(message, Get):

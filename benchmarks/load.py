@@ -38,12 +38,12 @@ from toystore.net.endpoint import Endpoint
 
 LATENCY_US_MAX = 120_000_000
 KEYS_AT_ONCE = 64
-"""Keys are drawn so many at a time: cheaper than one by one, and too few to hold anything up."""
+"""How many keys are drawn at once: cheaper than one by one, and too few for a delay."""
 PERCENTILES = {"p50_ms": 50.0, "p99_ms": 99.0, "p999_ms": 99.9}
 
 
 class Measured(NamedTuple):
-    """What one client has to say."""
+    """The result of one client."""
 
     done: int
     took_s: float
@@ -52,7 +52,7 @@ class Measured(NamedTuple):
 
 
 def main() -> None:
-    """Run the load and print what came of it."""
+    """Run the load and print its result."""
     options = _options()
     with multiprocessing.get_context("spawn").Pool(options.clients) as processes:
         seeds = range(options.seed, options.seed + options.clients)
@@ -96,7 +96,7 @@ class Load:
     """The load that one client makes."""
 
     def __init__(self, store: Any, options: argparse.Namespace, seed: int) -> None:
-        """``store``: an `AsyncClient`, or whatever has its four verbs."""
+        """``store``: an `AsyncClient`, or an object with its four methods for keys."""
         self._store = store
         self._options = options
         self._chance = random.Random(seed)
@@ -107,7 +107,7 @@ class Load:
         self._done = 0
 
     async def run(self) -> Measured:
-        """Work until the time is up and the last operation is answered."""
+        """Run until the time is over and the last operation is answered."""
         batch = self._options.batch
         began = time.perf_counter()
         starts = self._starts(began)
@@ -127,10 +127,10 @@ class Load:
         return Measured(self._done, took_s, self._failed, self._latencies_us.encode())
 
     def _starts(self, began: float) -> Iterator[float]:
-        """When each batch is to start: now, whenever now is, or as the timetable says.
+        """When each batch starts: at once, or as the timetable says.
 
-        A timetable that the store cannot follow is given up after twice its time, and
-        what is left of it counted as failed.
+        If the store cannot follow the timetable, it ends after twice its time, and the rest
+        is counted as failed.
         """
         seconds, rate, batch = self._options.seconds, self._options.rate, self._options.batch
         if not rate:
@@ -158,7 +158,7 @@ class Load:
             self._record(start, 1)
 
     async def _issue_batch(self, start: float) -> None:
-        """One batch; its puts and gets leave together.  A key drawn twice is asked once."""
+        """One batch; its puts and gets are sent together.  A key drawn twice is asked once."""
         puts: dict[str, bytes] = {}
         gets: dict[str, None] = {}
         for key in itertools.islice(self._keys, self._options.batch):
@@ -188,7 +188,7 @@ class Load:
 
 
 def draw_keys(chance: random.Random, keys: int, zipf: float) -> Iterator[str]:
-    """Keys without end: the k-th most popular one has a weight of 1 / k**zipf."""
+    """An endless series of keys: the k-th most popular one has a weight of 1 / k**zipf."""
     weights = list(itertools.accumulate(1 / rank**zipf for rank in range(1, keys + 1)))
     while True:
         for key in chance.choices(range(keys), cum_weights=weights, k=KEYS_AT_ONCE):

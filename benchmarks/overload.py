@@ -42,7 +42,7 @@ BEFORE_S, AFTER_S = 2.0, 6.0
 """How long the light client is alone before the load and after it."""
 WINDOW_S = 0.25
 NORMAL = 2.0
-"""So many times its latency before the load is still normal for the light client."""
+"""The light client's latency is normal up to this many times that before the load."""
 SAMPLE_S = 0.2
 MIB = 1024 * 1024
 COLUMNS = {
@@ -73,7 +73,7 @@ class Capacity(NamedTuple):
 
     per_s: float
     per_core: float
-    """Per second of processor time, of which they get less on a busy machine."""
+    """Requests per second of processor time, because a busy machine gives them less."""
 
 
 def main() -> None:
@@ -90,7 +90,7 @@ def main() -> None:
 
 
 async def _round(options: argparse.Namespace, cores: list[int]) -> list[Row]:
-    """One cluster's life: its capacity, then every multiple of it."""
+    """One cluster: its capacity, then every multiple of it."""
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         async with _cluster(cores) as cluster:
             bench = Bench(cluster, pool, options)
@@ -102,7 +102,7 @@ async def _round(options: argparse.Namespace, cores: list[int]) -> list[Row]:
 
 
 class Bench:
-    """A cluster under loads, and what is seen of it from outside."""
+    """A cluster under loads, measured from outside."""
 
     def __init__(
         self, cluster: LocalCluster, pool: ProcessPoolExecutor, options: argparse.Namespace
@@ -116,7 +116,7 @@ class Bench:
         self._pids = [node.process.pid for node in cluster.nodes.values() if node.process]
 
     async def capacity(self) -> Capacity:
-        """The most that is served in a second, however many are in flight."""
+        """The most requests served in a second, over all numbers in flight."""
         found = []
         for in_flight in IN_FLIGHT:
             load = self._shape._replace(seconds=CLOSED_S, in_flight=in_flight)
@@ -131,21 +131,21 @@ class Bench:
         probe = PROBE._replace(seconds=BEFORE_S + self._seconds + AFTER_S)
         probing = asyncio.create_task(self._offer(probe))
         await asyncio.sleep(BEFORE_S)
-        accused = self._accused()
+        accused = self._suspicions()
         offered, cores, rss = await self._watch(load)
         before_s, normal_after_s = _recovery(await probing, offered)
         return _figures(offered) | {
             "times": times,
             "of peak": _in_time(offered) / self._seconds / cores / capacity.per_core,
             "rss MiB": rss / MIB,
-            "accused": self._accused() - accused,
+            "accused": self._suspicions() - accused,
             "probe ms": before_s * 1e3,
             "normal after s": normal_after_s,
             "cores used": cores,
         }
 
     async def _watch(self, load: Load) -> tuple[Offered, float, int]:
-        """Offer a load; how many cores the nodes used meanwhile, and the most bytes of one."""
+        """Offer a load; returns also the cores that the nodes used, and the most bytes of one."""
         offering = asyncio.create_task(self._offer(load))
         began, cpu_s, cores, rss = time.monotonic(), self._cpu_s(), 0.0, 0
         while not (await asyncio.wait((offering,), timeout=SAMPLE_S))[0]:
@@ -156,13 +156,13 @@ class Bench:
         return await offering, cores, rss
 
     async def _offer(self, load: Load) -> Offered:
-        """Have another process offer a load."""
+        """Offer a load from another process."""
         endpoints = [node.endpoint for node in self._cluster.nodes.values()]
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, offer, endpoints, load)
 
-    def _accused(self) -> int:
-        """How often any node has called another suspect or dead."""
+    def _suspicions(self) -> int:
+        """How often a node has suspected another or declared it dead."""
         logs = [node.folder / "log.jsonl" for node in self._cluster.nodes.values()]
         events = [json.loads(line)["event"] for log in logs for line in log.open()]
         return events.count("member.suspect") + events.count("member.dead")
@@ -185,7 +185,7 @@ def _rss(pid: int) -> int:
 
 
 def _figures(offered: Offered) -> Row:
-    """What the answers say."""
+    """The figures of the answers."""
     seconds = offered.ended - offered.began
     kinds = Counter(answer.kind for answer in offered.answers)
     other = kinds.total() - kinds[SERVED] - kinds[OVERLOADED] - kinds[TIMEOUT]
@@ -204,7 +204,7 @@ def _figures(offered: Offered) -> Row:
 
 
 def _in_time(offered: Offered) -> int:
-    """How many were served while the load lasted: what comes after it is no throughput."""
+    """How many requests were served during the load: later ones do not count as throughput."""
     return sum(
         answer.kind == SERVED and answer.due + answer.took_s <= offered.ended
         for answer in offered.answers
@@ -218,9 +218,9 @@ def _percentile(answers: Iterable[Answer], kind: str, percent: int) -> float:
 
 
 def _recovery(probed: Offered, load: Offered) -> tuple[float, float]:
-    """The light client's median before the load, and how long after it until it is back.
+    """The light client's median before the load, and how long after the load until it is normal.
 
-    It is back after the last window in which the median was not normal.
+    It is normal after the last window in which it was not.
     """
     before_s = statistics.median(a.took_s for a in probed.answers if a.due < load.began)
     windows: dict[int, list[float]] = {}
@@ -254,7 +254,7 @@ def _show(rows: Iterable[Row]) -> None:
 
 @contextlib.asynccontextmanager
 async def _cluster(cores: list[int]) -> AsyncIterator[LocalCluster]:
-    """Three nodes on the first core; whoever starts them goes on on the others."""
+    """Three nodes on the first core; this process continues on the others."""
     os.sched_setaffinity(0, cores[:1])
     try:
         async with three_nodes("overload") as running:

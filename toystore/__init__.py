@@ -1,11 +1,11 @@
 """toystore: Amazon Dynamo with SWIM membership, as a ZeroMQ actor system.
 
-What applications import stands here:
+Applications import from here:
 
     from toystore import Client
 
-The client is loaded when it is first asked for, so that ``toystore.core`` can be
-imported where there is nothing but the standard library.
+The client is imported on its first use, so that ``toystore.core`` can be imported with only
+the standard library.
 """
 
 from importlib import import_module
@@ -47,7 +47,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load the client's names on first use (PEP 562)."""
+    """Import the client's names on first use (PEP 562)."""
     if name not in __all__:
         raise AttributeError(f"module 'toystore' has no attribute {name!r}")
     found = globals()[name] = getattr(import_module("toystore.client"), name)

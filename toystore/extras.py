@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def what_is_missing(error: ModuleNotFoundError) -> str:
-    """How to come by the package that could not be imported; raises ``error`` if it is ours."""
+    """How to install the package that is missing; raises ``error`` if the module is ours."""
     package = (error.name or "").partition(".")[0]
     if package in ("", "toystore", "actors"):
         raise error

@@ -1,11 +1,11 @@
-"""Standard streams that may be closed, full, or read by nobody.
+"""Standard streams that may be closed, full, or without a reader.
 
 A program that is started with a standard stream closed gives that stream's number to the
-next file or socket that it opens, and what it prints goes down a connection.  Streams in
-Python fail where something is written and once more at the exit, where nobody can catch
-it.  `take_over` closes both gaps: numbers 0 to 2 are occupied, and standard output tells of
-its first failure once, after which everything that is written goes nowhere.  Standard error is
-let go without a word: there is nowhere to complain of it.
+next file or socket that it opens, and then its output is sent over a connection.  Streams in
+Python fail at a write and again at the exit, where the error cannot be caught.  `take_over`
+prevents both: numbers 0 to 2 are occupied, and standard output reports its first failure once;
+after that all output is discarded.  A failure of standard error is ignored: there is no place
+to report it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, TextIO
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 BROKEN_PIPE = 128 + signal.SIGPIPE
-"""What a shell calls the exit of a program that SIGPIPE ended."""
+"""The exit code, in a shell, of a program that SIGPIPE ended."""
 
 _Lost = Callable[[OSError], None]
 
@@ -30,14 +30,14 @@ class Output(io.FileIO):
     """Standard output or error, below all buffers."""
 
     def __init__(self, number: int, when_lost: _Lost) -> None:
-        """``when_lost`` is called with the first failure, in the thread that met it."""
+        """``when_lost`` is called with the first failure, in the thread of the write."""
         super().__init__(number, "w", closefd=False)
         self.lost: OSError | None = None
-        """Why nothing can be written any more."""
+        """Why it cannot be written any more, or None."""
         self.when_lost = when_lost
 
     def write(self, data: Any, /) -> int:
-        """Write; once that has failed, pretend to."""
+        """Write; after the first failure, discard."""
         if self.lost is None:
             try:
                 return super().write(data)
@@ -46,7 +46,7 @@ class Output(io.FileIO):
         return memoryview(data).nbytes
 
     def check(self) -> None:
-        """Notice without writing that nobody reads any more, as of a pipe whose reader has gone."""
+        """Detect without a write that a pipe has no reader any more."""
         poll = select.poll()
         poll.register(self, 0)
         if self.lost is None and any(
@@ -73,34 +73,34 @@ def take_over(when_lost: _Lost) -> Output:
 
 
 def _text(output: Output, before: TextIO | None, *, line_buffering: bool) -> TextIO:
-    """Text over ``output``, in the encoding that was chosen at the start, if one was."""
+    """A text stream over ``output``, in the encoding of the stream before it, if there was one."""
     encoding = before.encoding if before is not None else "utf-8"
     raw = io.BufferedWriter(output)
     return io.TextIOWrapper(raw, encoding, "backslashreplace", line_buffering=line_buffering)
 
 
 def _occupy() -> None:
-    """Keep the numbers of closed standard streams from files and sockets, ours and children's.
+    """Occupy the numbers of closed standard streams, so that no file or socket gets them.
 
-    A stream that another program has made non-blocking (it is shared) is made to block again:
-    Python's buffers would end a value where for a moment there is no more of it.
+    A stream that another program has made non-blocking (it is shared) is set to block again:
+    otherwise Python reads a truncated value when the input is late.
     """
     for number, mode in ((STDIN, os.O_WRONLY), (STDOUT, os.O_RDONLY), (STDERR, os.O_RDONLY)):
         try:
             os.set_blocking(number, True)
         except OSError:
-            # The lowest number that is free is this one.  It is opened the wrong way about,
-            # so that use of it fails as it would have.
+            # This is the lowest free number.  It is opened in the wrong direction, so that
+            # its use fails as it does for a closed stream.
             os.set_inheritable(os.open(os.devnull, mode), True)
 
 
 def complain(text: str) -> None:
-    """A line on standard error."""
+    """Print a line on standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
 def end_by_broken_pipe() -> int:
-    """End as SIGPIPE ends a program, which Python ignores; the exit code, if that fails."""
+    """End by SIGPIPE, which Python ignores by default; returns the exit code if that fails."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGPIPE)
     return BROKEN_PIPE

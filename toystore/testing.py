@@ -12,8 +12,8 @@
             yield store
 
 The nodes are processes of their own on free ports of this machine.  They keep everything in
-memory, and their logs in a temporary folder.  They end with the ``with`` block, and with the
-process that started them, however that ends.
+memory, and their logs in a temporary folder.  They end with the ``with`` block, or when the
+process that started them ends, even if it is killed.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ except ModuleNotFoundError as missing:
 __all__ = ["RunningCluster", "running"]
 
 NODES_MAX = 19
-"""So many nodes find room in one block of ports."""
+"""The most nodes in one block of ports."""
 _Answer = TypeVar("_Answer")
 
 
 class RunningCluster:
-    """Nodes that serve; made by `running`."""
+    """A running cluster; made by `running`."""
 
     def __init__(self, local: LocalCluster) -> None:
         self._local = local
@@ -64,10 +64,10 @@ class RunningCluster:
         return Client(self.endpoints, **options)
 
     def clear(self) -> None:
-        """Forget everything that was ever put.
+        """Delete all data.
 
-        All nodes are killed and started with nothing, which takes some tenths of a second.
-        Clients stay good: they connect again.
+        All nodes are killed and started without data, which takes some tenths of a second.
+        Clients stay usable: they connect again.
 
         Raises:
             toystore.localcluster.preflight.StartError: a node did not start.
@@ -101,8 +101,8 @@ def running(nodes: int = 1) -> Iterator[RunningCluster]:
 
     Raises:
         ValueError: ``nodes`` is not from 1 to `NODES_MAX`.
-        toystore.localcluster.preflight.StartError: a node did not start; the text has its last
-            words.
+        toystore.localcluster.preflight.StartError: a node did not start; the text has its
+            last message.
     """
     if isinstance(nodes, bool) or not isinstance(nodes, int) or not 0 < nodes <= NODES_MAX:
         raise ValueError(f"nodes is {nodes!r}; should be a whole number from 1 to {NODES_MAX}")
@@ -112,14 +112,14 @@ def running(nodes: int = 1) -> Iterator[RunningCluster]:
         stack.enter_context(guard)
         path = folder / "cluster.yaml"
         path.write_text(yaml.safe_dump(_description(folder.name, nodes, base_port)))
-        cluster = RunningCluster(LocalCluster(load(path), path, folder, _say_nothing))
+        cluster = RunningCluster(LocalCluster(load(path), path, folder, _ignore))
         stack.callback(cluster._stop)
         cluster._start()
         yield cluster
 
 
 def _description(name: str, nodes: int, base_port: int) -> dict[str, Any]:
-    """What stands in the YAML file."""
+    """The content of the YAML file."""
     return {
         "cluster": name,
         "base_port": base_port,
@@ -130,5 +130,5 @@ def _description(name: str, nodes: int, base_port: int) -> dict[str, Any]:
     }
 
 
-def _say_nothing(line: str) -> None:
-    """What becomes of the nodes is in their logs."""
+def _ignore(line: str) -> None:
+    """Ignore a line: the nodes have their logs."""

@@ -1,18 +1,17 @@
-"""Messages to frames and back: what crosses every socket.
+"""Encodes messages as frames, and decodes them.
 
-A frame is one msgpack array, the protocol's version first:
+A frame is one msgpack array; its first item is the version of the protocol:
 
     [version, messages]                                    from and to clients
     [version, messages, node, actor, cluster, digest]      between nodes and actors
 
 and a message is ``[tag, ...fields]``.  Several messages for one destination share a
-frame.  What arrives is checked against the message's own annotations: the types of its
-fields by one set lookup, what is nested in them by a walk.  Anything that does not fit
-raises `FrameError`, and nothing else is ever raised.
+frame.  A received message is checked against the annotations of its type: the types of its
+fields by one set lookup, nested values by a walk.  If anything does not match, `FrameError` is
+raised; no other exception is.
 
-How large a frame is follows from who sent it: several messages share one up to the limit of
-their sender, and a lone message may be larger.  Whoever receives has to take all that any
-sender's limits allow, `FRAME_BYTES_MAX`.
+The sender's limit bounds frames with several messages; a single message may be larger.  So a
+receiver must accept the largest frame that any sender's limits allow, `FRAME_BYTES_MAX`.
 """
 
 from __future__ import annotations
@@ -32,9 +31,9 @@ from toystore.core.protocol.settings import ARRAY_ITEMS_CAP, KEY_BYTES_CAP, VALU
 
 VERSION = 1
 FRAME_BYTES_MAX = VALUE_BYTES_CAP + KEY_BYTES_CAP + 64 * 1024
-"""The largest frame that there is: the largest value, its key, and what stands beside them."""
+"""The largest frame: the largest value, its key, and the other fields."""
 ARRAYS_MAX = 2**20
-"""A frame has no more arrays and maps.  Empty ones take a byte each, and in memory 64."""
+"""The most arrays and maps in a frame.  An empty one is 1 byte in a frame, 64 in memory."""
 
 
 class FrameError(Exception):
@@ -46,7 +45,7 @@ class VersionError(FrameError):
 
 
 class Header(NamedTuple):
-    """Who speaks, and which cluster and member list it belongs to."""
+    """The sender, its cluster and its member list."""
 
     sender: Peer
     cluster: str
@@ -75,7 +74,7 @@ def encode(messages: Iterable[Message], header: Header | None = None) -> bytes:
 def encode_bounded(
     messages: list[Message], header: Header | None, bytes_max: int
 ) -> Iterable[tuple[bytes, list[Message]]]:
-    """Frames of at most ``bytes_max`` (a lone message may be larger), and what each carries."""
+    """Frames of at most ``bytes_max`` (a single message may be larger), with their messages."""
     if len(messages) <= ARRAY_ITEMS_CAP:
         frame = encode(messages, header)
         if len(frame) <= bytes_max or len(messages) <= 1:
@@ -91,7 +90,7 @@ def decode(data: bytes) -> Frame:
 
     Raises:
         VersionError: it is a frame, but of another version.
-        FrameError: it is not a frame, or a message in it is not as its type says.
+        FrameError: it is not a frame, or a message in it does not match its type.
     """
     try:
         parts = _unpacked(data)
@@ -112,22 +111,22 @@ def decode(data: bytes) -> Frame:
 
 
 def request_numbers(data: bytes) -> list[int] | None:
-    """The numbers of the gets, puts and deletes in a client's frame, to refuse them unread.
+    """The numbers of the gets, puts and deletes in a client's frame, to refuse them undecoded.
 
     That costs a quarter of `decode`.  None if there is anything else in the frame.
     """
     try:
         version, messages = _unpacked(data)
         numbers = [raw[1] for raw in messages if raw[0] in _REFUSED_UNREAD and type(raw[1]) is int]
-    except Exception:  # whatever it is, `decode` has a name for it
+    except Exception:  # `decode` raises the right error for it
         return None
     return numbers if version == VERSION and len(numbers) == len(messages) else None
 
 
 def _unpacked(data: bytes) -> Any:
-    """The values in a frame.  Raises whatever msgpack raises, and ValueError over its bounds.
+    """The values in a frame.  Raises the errors of msgpack, and ValueError for too many arrays.
 
-    A frame of fewer bytes than that cannot have too many arrays, so most are not counted.
+    A frame of fewer bytes than `ARRAYS_MAX` cannot have too many, so most are not counted.
     """
     count = None if len(data) <= ARRAYS_MAX else _Count().one_more
     return msgpack.unpackb(
@@ -147,7 +146,7 @@ class _Count:
         self._room = ARRAYS_MAX
 
     def one_more(self, made: Any) -> Any:
-        """Let one pass, or raise ValueError."""
+        """Count one, or raise ValueError."""
         self._room -= 1
         if self._room < 0:
             raise ValueError(f"more than {ARRAYS_MAX} arrays and maps")
@@ -161,7 +160,7 @@ Check = Callable[[Any], Any]
 
 
 class _Shape(NamedTuple):
-    """How a message type looks on the wire."""
+    """The shape of a message type on the wire."""
 
     kind: type[Any]
     signatures: frozenset[tuple[type, ...]]
@@ -173,7 +172,7 @@ def _message(raw: Any) -> Message:
     if type(raw) is not tuple or not raw:
         raise FrameError("a message is a non-empty array")
     tag = raw[0]
-    # A stranger's tag may nest too deep to be hashed or printed: its type comes first.
+    # A foreign tag may nest too deep to be hashed or printed: check its type first.
     if type(tag) is not int:
         raise FrameError(f"unknown message tag: {type(tag).__name__}")
     shape = _SHAPES.get(tag)
@@ -189,7 +188,7 @@ def _message(raw: Any) -> Message:
         for at, check in nested:
             whole[at] = check(whole[at])
         fields = whole
-    # As `_make`, which would only count the fields: the signatures have done that.
+    # As `_make`, without its count of the fields: the signatures have checked that.
     message: Message = _new(kind, fields)
     return message
 
@@ -205,7 +204,7 @@ def _plain_types(annotation: Any) -> tuple[type, ...]:
 
 
 def _checker(annotation: Any) -> Check | None:
-    """A check of what is inside a field, or None where the top-level type says it all."""
+    """A check of the values inside a field, or None if the top-level type is enough."""
     if isinstance(annotation, type) and issubclass(annotation, tuple):
         hints = typing.get_type_hints(annotation)
         return _fixed(annotation.__name__, list(hints.values()), annotation._make)  # type: ignore[attr-defined]
@@ -241,7 +240,7 @@ def _repeated(annotation: Any) -> Check:
 
 
 def _fixed(name: str, annotations: list[Any], make: Callable[[Iterable[Any]], Any]) -> Check:
-    """A check of a tuple with a fixed row of fields."""
+    """A check of a tuple with fixed fields."""
     signatures = frozenset(itertools.product(*map(_plain_types, annotations)))
 
     def check(value: tuple[Any, ...]) -> Any:

@@ -1,4 +1,4 @@
-"""The history of a run: what every client asked, and what it was told.
+"""The history of a run: the requests of all clients, and their answers.
 
 A row is one operation, or one fault.  The simulator writes rows in virtual seconds, tests
 of real processes in seconds since 1970, and the checkers (promises.py) read both.  As a
@@ -15,42 +15,42 @@ from pathlib import Path
 from typing import NamedTuple
 
 OK, FAIL, UNKNOWN = "ok", "fail", "unknown"
-"""Outcomes.  `FAIL`: it certainly did not happen.  `UNKNOWN`: it may have, or still may."""
+"""Outcomes.  `FAIL`: it certainly did not happen.  `UNKNOWN`: it may have happened, or may yet."""
 PUT, GET, DELETE = "put", "get", "delete"
 OUTCOMES = (OK, FAIL, UNKNOWN)
 
 
 class HistoryError(ValueError):
-    """A file that is not a history; the text names the line and what is wrong with it."""
+    """The file is not a history; the text names the line and the error."""
 
 
 class Row(NamedTuple):
     """One operation of one client, or one fault."""
 
     process: str
-    """Who asked: one after the other, never two at once.  Of a fault: "nemesis"."""
+    """The client; it has one operation at a time.  For a fault: "nemesis"."""
     operation: str
     """`PUT`, `GET` or `DELETE`; any other word is a fault."""
     key: str
-    """Bucket and key, as ``bucket/key``; of a fault: whom it struck."""
+    """Bucket and key, as ``bucket/key``; for a fault: its target."""
     value: str | None
-    """What was written or read, unique for each put to a key; None: nothing was found."""
+    """The value, unique for each put to a key; None: nothing was found."""
     invoke_s: float
     return_s: float
     outcome: str
     error: str = ""
     stamp: str = ""
-    """Of the write, or of what was read, as hex; "" if it is not known."""
+    """The stamp of the write, or of the record that was read, as hex; "" if it is not known."""
     owners: int = 0
-    """How many owners of the key the answer rests on, as the answer itself says."""
+    """How many owners are in the quorum of the answer; the answer contains it."""
     fallbacks: int = 0
-    """How many fallbacks, likewise."""
+    """How many fallbacks are in it."""
     n: int = 0
     """N of the key's bucket."""
     quorum: int = 0
     """The R or W that was asked for; 0 if it is not known."""
     timeout_s: float = 0.0
-    """The operation's own; 0 if it is not known."""
+    """The timeout of the operation; 0 if it is not known."""
 
     @property
     def writes(self) -> bool:
@@ -65,7 +65,7 @@ class Row(NamedTuple):
 
     @property
     def copies(self) -> int:
-        """On how many nodes an acknowledged write was when it was acknowledged."""
+        """How many nodes had an acknowledged write when it was acknowledged."""
         return self.owners + self.fallbacks
 
 
@@ -79,14 +79,14 @@ def by_key(rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Keep a history, in the order in which its operations were invoked."""
+    """Write a history to a file, in the order in which its operations were invoked."""
     with path.open("w") as file:
         for row in sorted(rows, key=lambda row: row.invoke_s):
             file.write(json.dumps(row._asdict()) + "\n")
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """The rows of a history that was kept.
+    """The rows of a history in a file.
 
     Raises:
         HistoryError: a line is not a row.
@@ -107,7 +107,7 @@ _TYPES: tuple[tuple[type, ...], ...] = (
 
 
 def _row(given: object) -> Row:
-    """A row from what a line holds.  Raises ValueError or TypeError."""
+    """A row from the value of a line.  Raises ValueError or TypeError."""
     if not isinstance(given, dict):
         raise ValueError(f"a row is an object, not {type(given).__name__}")
     row = Row(**given)

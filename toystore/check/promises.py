@@ -1,16 +1,16 @@
-"""What toystore promises its clients, as checks on a history.
+"""The promises of toystore to its clients, as checks of a history.
 
 Each check takes rows (history.py) and returns the violations it finds.  None of them
-knows how the rows came to be: a simulated cluster and a real one, whatever struck them,
-are held to the same promises.  All of them hold *during* faults, except the last two,
-which are about the time after.
+knows where the rows come from: a simulated and a real cluster are checked against the same
+promises, after any faults.  All are checked *during* faults, except the last two, which are
+about the time after.
 
-`nothing_invented`      a read gives a value only if somebody had put it to that key
+`nothing_invented`      a read gives a value only if it was put to that key
 `refusals_are_final`    what certainly did not happen is never read
-`one_stamp_one_value`   a stamp names one write: whoever sees it sees the same value
+`one_stamp_one_value`   a stamp names one write: every read of it gives the same value
 `acknowledged_once`     a write that was acknowledged never rises above its stamp again
-`quorums_are_met`       an answer rests on R or W replicas at least
-`quorums_overlap`       R+W>N, by what the answers say they rest on
+`quorums_are_met`       an answer has R or W replicas at least
+`quorums_overlap`       R+W>N, by the numbers of owners in the answers
 `writes_follow`         a process's write is above what it wrote and read before
 `nothing_hangs`         no operation outlasts its timeout
 `nothing_lost`          after healing: every read gives the last acknowledged write or a later
@@ -21,7 +21,7 @@ owner (a sloppy quorum, R+W<=N), that two reads never go back in time (a read of
 that is under way may see it or not, as in any register that does not write back), and any
 order between keys.
 
-Stamps order all writes, and an answer carries the one it rests on; so "later" is decided
+Stamps order all writes, and an answer contains its stamp; so "later" is decided
 by comparing stamps, not by guessing from times.
 """
 
@@ -37,7 +37,7 @@ _MINTER_HEX = 2 * MINTER_BYTES
 
 
 class Violation(NamedTuple):
-    """A promise that was broken."""
+    """A broken promise, and the rows that show it."""
 
     promise: str
     """The check that found it."""
@@ -51,13 +51,13 @@ class Violation(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """A node has lost something that it had acknowledged."""
+    """A node lost data that it had acknowledged."""
 
     node: str
     at_s: float | None = None
-    """None: nobody knows when."""
+    """When; None if that is not known."""
     knowing: bool = False
-    """Whether it knows, and so does not vote "not found"."""
+    """Whether the node knows of it, and so does not vote "not found"."""
 
 
 def _told(row: Row) -> str:
@@ -73,7 +73,7 @@ def _told(row: Row) -> str:
 
 
 def nothing_invented(rows: Iterable[Row]) -> list[Violation]:
-    """A value that is read was put to that key, by a put invoked before the read's end."""
+    """A read value was put to that key, by a put invoked before the end of the read."""
     found = []
     for key, operations in by_key(rows).items():
         put_at = {row.value: row.invoke_s for row in reversed(operations) if row.operation == PUT}
@@ -99,7 +99,7 @@ def refusals_are_final(rows: Iterable[Row]) -> list[Violation]:
 
 
 def one_stamp_one_value(rows: Iterable[Row]) -> list[Violation]:
-    """All who see a stamp at a key see one value there; a delete's is None."""
+    """All reads of a stamp at a key give the same value; for a delete it is None."""
     found = []
     for key, operations in by_key(rows).items():
         seen: dict[str, Row] = {}
@@ -115,8 +115,7 @@ def one_stamp_one_value(rows: Iterable[Row]) -> list[Violation]:
 def acknowledged_once(rows: Iterable[Row]) -> list[Violation]:
     """A value that was acknowledged under a stamp is not read under a higher one.
 
-    A retry is the same write; one that is stamped anew would come back after what
-    overwrote it.
+    A retry is the same write.  If it got a new stamp, it would return above a later write.
     """
     found = []
     for operations in by_key(rows).values():
@@ -130,7 +129,7 @@ def acknowledged_once(rows: Iterable[Row]) -> list[Violation]:
 
 
 def quorums_are_met(rows: Iterable[Row]) -> list[Violation]:
-    """Nothing is answered for fewer replicas than were asked for."""
+    """No answer has fewer replicas than the request asked for."""
     return [
         Violation("quorums_are_met", f"{row.quorum} replicas were asked for", (row,))
         for row in rows
@@ -141,13 +140,13 @@ def quorums_are_met(rows: Iterable[Row]) -> list[Violation]:
 def quorums_overlap(rows: Iterable[Row], losses: Sequence[Loss] = ()) -> list[Violation]:
     """An answer that shares an owner with an earlier write is not older than that write.
 
-    An acknowledgement that rests on W owners and a later answer that rests on R owners
-    have one in common if R+W>N, and that one had the write on its disk (Gifford 1979).
-    The answers say on how many owners they rest, so this holds in every split and crash.
+    An acknowledgement by W owners and a later answer from R owners have one owner in common if
+    R+W>N, and that owner had the write on its disk (Gifford 1979).  The answers contain their
+    numbers of owners, so this is true in every split and crash.
     A later acknowledged write must be *above* it as well.
 
-    A node that has lost something since may be the one in common.  If it knows of its loss
-    it does not vote "not found", so that no answer of that kind rests on it.
+    The owner in common may be a node that has lost data since.  If it knows of the loss it
+    does not vote "not found", so it is in the quorum of no such answer.
     """
     found = []
     forgotten = [loss for loss in losses if not loss.knowing]
@@ -176,7 +175,7 @@ def writes_follow(rows: Iterable[Row], minters: Mapping[str, str]) -> list[Viola
     """A write is above all that its process had written and read at that key.
 
     ``minters``: the minter of each process's clock, as hex.  A write stamped by another,
-    because the process's clock had been refused, is not held to this.
+    because the process's clock had been refused, is not checked.
     """
     found = []
     for operations in by_key(rows).values():
@@ -195,9 +194,9 @@ def writes_follow(rows: Iterable[Row], minters: Mapping[str, str]) -> list[Viola
 
 
 def nothing_hangs(rows: Iterable[Row], timeout_s: float, slack_s: float) -> list[Violation]:
-    """No operation takes longer than its timeout, and ``slack_s`` for a busy machine.
+    """No operation takes longer than its timeout and ``slack_s``, for a busy machine.
 
-    ``timeout_s``: that of rows that do not tell their own.
+    ``timeout_s``: for rows without one.
     """
     late = (
         row for row in rows if row.return_s - row.invoke_s > (row.timeout_s or timeout_s) + slack_s
@@ -220,7 +219,7 @@ def nothing_lost(
     at its owners, so that a read of R of them sees it if R and its copies are above N,
     however many of these were hints at first.
 
-    A write that had no more copies than nodes have lost something since may be gone.
+    A write may be lost if it had at most as many copies as nodes have lost data since.
     """
     found = []
     for key, operations in by_key(rows).items():
@@ -259,7 +258,7 @@ ALWAYS: Sequence[Callable[[Iterable[Row]], list[Violation]]] = (
     acknowledged_once,
     quorums_are_met,
 )
-"""The checks that need to know nothing but the rows."""
+"""The checks that need only the rows."""
 
 
 def _lost_between(write: Row, row: Row, losses: Iterable[Loss]) -> int:

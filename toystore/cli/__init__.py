@@ -10,15 +10,15 @@ command's name.  An error is one line on standard error, and an exit code:
     1    `get` has found nothing
     2    bad use: of the command line, of standard input, or a request that can never
          succeed as it is; nothing was done
-    3    not served: unavailable, overloaded, late or in conflict; asked again, it may be.
+    3    not served: unavailable, overloaded, late or in conflict; a second try may succeed.
          The line says whether it certainly did not happen (definite) or may have
-         (indefinite).  Also `status --wait`, when the wait was in vain, and `status --all`,
-         when somebody did not answer.
-    4    internal: a fault in toystore itself
+         (indefinite).  Also `status --wait`, if its time was over first, and `status --all`,
+         if a node did not answer.
+    4    internal: a bug in toystore
     5    what was asked for was done (a put is stored), but standard output could not be
          written
     130  interrupted
-    141  as 5, because nobody reads standard output any more; the process ends by SIGPIPE
+    141  as 5, because standard output has no reader any more; the process ends by SIGPIPE
 
     commands.py   every command's name, and what errors become
     options.py    the options that commands share
@@ -42,8 +42,8 @@ BAD_USE = 2
 class OutputLostError(BaseException):
     """Standard output cannot be written.
 
-    It comes up wherever something is printed, as an interruption does, and like one it must
-    not be taken there for a fault of what was at work (the simulator's machines, say).
+    Any print can raise it, and as with an interruption, code that runs at that time (such as
+    the simulator's machines) must not take it for its own failure.
     """
 
     def __init__(self, why: OSError) -> None:

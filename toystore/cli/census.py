@@ -1,4 +1,4 @@
-"""`toystore status --all`: every node is asked, and what they say is held against each other."""
+"""`toystore status --all`: asks every node, and compares the answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from toystore.cli.output import duration, print_json, print_table, size
 
 NOT_ALL_ANSWERED = 3
 ODD = "*"
-"""Marks what differs from what most nodes say."""
+"""Marks a status that differs from that in most answers."""
 
 Status = dict[str, Any]
 Answer = Status | ToystoreError
@@ -24,32 +24,32 @@ Answer = Status | ToystoreError
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """What every node had to say."""
+    """The answers of all nodes."""
 
     seen: dict[str, Status]
-    """By the node that told it."""
+    """By the node that answered."""
     silent: dict[str, ToystoreError]
-    """Who gave no answer, and why: a member or, if nobody knows whose it is, an endpoint."""
+    """Why a node did not answer, by its name or, if that is not known, by its endpoint."""
 
     def members(self) -> list[str]:
-        """Everyone who is a member to anyone, in the order of the member lists."""
+        """All members in any answer, in the order of the member lists."""
         listed = (member["name"] for status in self.seen.values() for member in status["members"])
         return list(dict.fromkeys(listed))
 
     def view(self, node: str) -> dict[str, str]:
-        """How one node sees the others."""
+        """The status of each member in the view of one node."""
         return {member["name"]: member["status"] for member in self.seen[node]["members"]}
 
     def opinions(self, member: str) -> dict[str, str]:
-        """How each node that answered sees a member."""
+        """The status of a member in the view of each node that answered."""
         return {node: self.view(node).get(member, "no member") for node in self.seen}
 
 
-def ask_everybody(endpoints: Sequence[str], timeout_s: float) -> Census:
+def ask_all(endpoints: Sequence[str], timeout_s: float) -> Census:
     """Ask the nodes at ``endpoints``, then all other members of whose addresses they know.
 
     Raises:
-        ToystoreError: nobody answers at any of ``endpoints``.
+        ToystoreError: no endpoint answers.
     """
     return asyncio.run(_census(endpoints, timeout_s))
 
@@ -74,7 +74,7 @@ async def _census(endpoints: Sequence[str], timeout_s: float) -> Census:
 async def _statuses(
     endpoints: Sequence[str], timeout_s: float
 ) -> tuple[dict[str, Status], dict[str, ToystoreError]]:
-    """What each node tells, and why an endpoint did not; all are asked at once."""
+    """The answer of each node, and why an endpoint did not answer; all are asked at once."""
     if not endpoints:
         return {}, {}
     async with toystore.AsyncClient(list(endpoints), timeout=timeout_s) as store:
@@ -138,7 +138,7 @@ def show_census(census: Census) -> None:
 
 
 def _figures(status: Status) -> Iterable[str]:
-    """How a node is, in cells; empty where it does not say."""
+    """The figures of a node, in cells; empty if the node does not report one."""
     storage, latencies = status["storage"] or {}, status.get("latencies", {})
     joined = "" if status["joined"] else ", not joined"
     yield (duration(status["uptime_s"]) if "uptime_s" in status else "") + joined
@@ -151,7 +151,7 @@ def _figures(status: Status) -> Iterable[str]:
 
 
 def _marked(said: dict[str, str]) -> dict[str, str]:
-    """What each says, marked unless it is what most say; if there is no most, all are marked."""
+    """Each status, marked unless most nodes report it; without a majority all are marked."""
     counts = Counter(said.values()).most_common(2)
     divided = len(counts) == 2 and counts[0][1] == counts[1][1]
     return {

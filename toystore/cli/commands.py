@@ -1,6 +1,6 @@
-"""Every command by name, and what becomes of an error.
+"""Every command by name, and the handling of errors.
 
-A command's module is loaded when the command is used: a `get` at a prompt should not wait
+A command's module is imported when the command is used: a `get` at a prompt should not wait
 for the simulator.
 """
 
@@ -30,18 +30,18 @@ MODULES = {
     "node": "toystore.cli.node",
     "sim": "toystore.sim.command",
 }
-"""Where each command is to be found, under its own name."""
+"""The module of each command, which has the command under its own name."""
 
 
 class Commands(click.Group):
-    """A group that turns whatever a command raises into one line and an exit code."""
+    """A group that turns each exception of a command into one line and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """The names, in the order in which `--help` shows them."""
         return list(MODULES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """A command; loads its module."""
+        """A command; imports its module."""
         module = MODULES.get(cmd_name)
         return None if module is None else getattr(import_module(module), cmd_name)
 
@@ -59,7 +59,7 @@ class Commands(click.Group):
         except (click.Abort, KeyboardInterrupt):
             return INTERRUPTED
         except OutputLostError as lost:
-            return _tell_lost(lost.why)
+            return _report_lost(lost.why)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was named."""
@@ -97,13 +97,13 @@ def _report(error: Exception, as_json: bool) -> None:
     certainty = "definite: nothing was done" if definite else "indefinite: it may have been done"
     streams.complain(f"toystore: {kind}: {error} ({certainty})")
     if as_json:
-        # The line above has told it, and so will the exit code.
+        # The line above has reported it, and the exit code will.
         with contextlib.suppress(OutputLostError):
             print_json({"error": kind, "text": str(error), "definite": definite})
 
 
-def _tell_lost(why: OSError) -> int:
-    """What was asked for is done, and its outcome could not be told; the exit code."""
+def _report_lost(why: OSError) -> int:
+    """The exit code if the command was done but its outcome could not be written."""
     if why.errno == errno.EPIPE:
         return streams.end_by_broken_pipe()
     streams.complain(

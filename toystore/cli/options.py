@@ -27,7 +27,7 @@ class Common:
     as_json: bool = False
 
     def connect(self) -> Client:
-        """A client made as these options say."""
+        """A client with these options."""
         return toystore.Client(list(self.endpoints), timeout=self.timeout, bucket=self.bucket)
 
 
@@ -45,7 +45,7 @@ def common_options(*names: str) -> Callable[[Command], Command]:
 def _keep(ctx: click.Context, option: click.Parameter, value: Any) -> None:
     """Keep an option's value, given before or after the command's name.
 
-    The environment is read before it, so that there it cannot hide what was given.
+    The environment is read first, so that an option replaces its value.
     """
     hidden = ctx.parent and ctx.get_parameter_source(str(option.name)) is ENVIRONMENT
     if value not in (None, (), False) and not hidden:
@@ -53,12 +53,12 @@ def _keep(ctx: click.Context, option: click.Parameter, value: Any) -> None:
 
 
 def _keep_endpoints(ctx: click.Context, option: click.Parameter, value: tuple[str, ...]) -> None:
-    """Keep the endpoints; one option may name several, parted by commas."""
+    """Keep the endpoints; one option may have several, separated by commas."""
     _keep(ctx, option, tuple(one for each in value for one in each.split(",") if one))
 
 
 def _bytes(_ctx: click.Context, _option: click.Parameter, text: str | None) -> bytes | None:
-    """The bytes that were typed, be they UTF-8 or not."""
+    """The bytes that were typed, even if they are not UTF-8."""
     return None if text is None else os.fsencode(text)
 
 

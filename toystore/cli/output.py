@@ -1,4 +1,4 @@
-"""What is printed: one line of JSON for programs, tables for people."""
+"""Output: one line of JSON for programs, tables for people."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLOURS = {"dead": "red", "no answer": "red", "suspect": "yellow", "left": "dim"
 
 
 def print_json(value: Any) -> None:
-    """One line of JSON; bytes that hide in it are shown as hexadecimal digits."""
+    """Print one line of JSON; bytes in it are shown as hexadecimal digits."""
     click.echo(json.dumps(value, default=lambda odd: odd.hex()))
 
 
@@ -25,8 +25,8 @@ def base64_of(data: bytes) -> str:
 
 
 def print_table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
-    """A table for people, as wide as it needs to be where there is no terminal to fit."""
-    from rich.console import Console  # noqa: PLC0415 - only who prints a table waits for it
+    """Print a table for people, at its full width if there is no terminal."""
+    from rich.console import Console  # noqa: PLC0415 - only a printed table waits for it
     from rich.table import Table  # noqa: PLC0415
 
     table = Table(*columns, box=None, header_style="bold", padding=(0, 2, 0, 0))
@@ -38,13 +38,13 @@ def print_table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
 
 
 def _style(cells: list[str]) -> str | None:
-    """The colour of a row: that of the worst that it says of anybody."""
+    """The colour of a row: that of the worst status in it."""
     said = [cell.rstrip("*") for cell in cells]
     return next((colour for word, colour in COLOURS.items() if word in said), None)
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them."""
+    """Seconds, for people."""
     for unit, length_s in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= 2 * length_s:
             return f"{seconds / length_s:.0f} {unit}"
@@ -52,7 +52,7 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes as people say them."""
+    """Bytes, for people."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if count < 1024:
             return f"{count:.3g} {unit}"

@@ -1,4 +1,4 @@
-"""`toystore ring`: who owns a key, and who shares the load."""
+"""`toystore ring`: the owners of a key, or the share of each member."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def ring(common: Common, key: bytes | None) -> None:
     """
     with common.connect() as store:
         if key is None:
-            _show_load(common, store.ring())
+            _show_shares(common, store.ring())
         else:
             placed = store.owners(key)
             members = store.status()["members"]
@@ -30,7 +30,7 @@ def ring(common: Common, key: bytes | None) -> None:
 
 
 def _show_owners(common: Common, placed: Placement, status_of: dict[str, str]) -> None:
-    """Where a key lives; ``status_of`` each member, as the node that was asked sees it."""
+    """Show the owners of a key; ``status_of``: each member's status, in the asked node's view."""
     away = {
         name: status_of.get(name, "unknown")
         for name in (*placed.owners, *placed.fallbacks)
@@ -58,8 +58,8 @@ def _show_owners(common: Common, placed: Placement, status_of: dict[str, str]) -
     print_table(("key", ""), rows)
 
 
-def _show_load(common: Common, table: RingTable) -> None:
-    """How the partitions are shared out."""
+def _show_shares(common: Common, table: RingTable) -> None:
+    """Show the share of each member."""
     load = [{"name": name, "owned": owned, "first": first} for name, owned, first in table.load]
     if common.as_json:
         print_json({"partitions": table.partitions, "load": load})

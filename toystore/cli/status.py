@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from toystore import BadRequest, Client, Internal, Timeout, ToystoreError
-from toystore.cli.census import NOT_ALL_ANSWERED, ask_everybody, print_census, show_census
+from toystore.cli.census import NOT_ALL_ANSWERED, ask_all, print_census, show_census
 from toystore.cli.options import Common, common_options
 from toystore.cli.output import duration, print_json, print_table
 
@@ -39,7 +39,7 @@ def status(ctx: click.Context, wait_s: float | None, everybody: bool) -> None:
     if everybody:
         if wait_s is not None:
             raise click.UsageError("--wait and --all do not go together")
-        census = ask_everybody(common.endpoints, common.timeout)
+        census = ask_all(common.endpoints, common.timeout)
         (print_census if common.as_json else show_census)(census)
         ctx.exit(NOT_ALL_ANSWERED if census.silent else 0)
     with common.connect() as store:
@@ -54,7 +54,7 @@ def _all_alive(store: Client, wait_s: float, timeout_s: float) -> dict[str, Any]
     """The status, once it says that every member is alive.
 
     Raises:
-        Timeout: they were not within ``wait_s``; the text says who was missing.
+        Timeout: they were not within ``wait_s``; the text names the missing members.
     """
     give_up = time.monotonic() + wait_s
     while True:
@@ -79,7 +79,7 @@ def _show_status(seen: dict[str, Any]) -> None:
     """A status for people."""
     joined = "joined" if seen["joined"] else "not joined"
     life = ""
-    if "version" in seen:  # an older node does not tell
+    if "version" in seen:  # an older node does not report it
         life = f"; version {seen['version']}, up for {duration(seen['uptime_s'])}"
     click.echo(f"{seen['node']} of {seen['cluster']}, {joined}{life}\n")
     members = seen["members"]

@@ -33,7 +33,7 @@ def put(
     if value == b"-":
         value = _standard_input()
     with common.connect() as store:
-        _tell_written(common, store.put(key, value, context=_context(context), w=w, n=n))
+        _print_written(common, store.put(key, value, context=_context(context), w=w, n=n))
 
 
 @click.command()
@@ -68,7 +68,7 @@ def get(ctx: click.Context, key: bytes, r: int | None, n: int | None) -> None:
 def delete(common: Common, key: bytes, context: str | None, w: int | None, n: int | None) -> None:
     """Delete KEY. Deleting a key that does not exist succeeds."""
     with common.connect() as store:
-        _tell_written(common, store.delete(key, context=_context(context), w=w, n=n))
+        _print_written(common, store.delete(key, context=_context(context), w=w, n=n))
 
 
 def _standard_input() -> bytes:
@@ -76,7 +76,7 @@ def _standard_input() -> bytes:
     if sys.stdin is None:
         raise click.UsageError("the value is to come from standard input, which is closed")
     try:
-        # One byte more than a client would send is enough to be refused.
+        # One byte more than a client sends is enough to be refused.
         return sys.stdin.buffer.read(VALUE_BYTES_MAX + 1)
     except OSError as error:
         raise click.UsageError(f"standard input cannot be read: {error.strerror}") from None
@@ -91,9 +91,9 @@ def _context(given: str | None) -> bytes | None:
 
 
 def _found(found: Found) -> dict[str, Any]:
-    """What a get has found, for programs."""
+    """The result of a get, for programs."""
     stamp = None
-    with contextlib.suppress(ValueError):  # a context that a later version made is opaque
+    with contextlib.suppress(ValueError):  # a context of a later version cannot be read here
         stamp = unpack_context(found.context).hex()
     return {
         "found": True,
@@ -106,7 +106,7 @@ def _found(found: Found) -> dict[str, Any]:
 
 
 def _readable(value: bytes) -> dict[str, str | None]:
-    """A value as JSON can carry it."""
+    """A value, for JSON."""
     try:
         text = value.decode()
     except UnicodeDecodeError:
@@ -114,8 +114,8 @@ def _readable(value: bytes) -> dict[str, str | None]:
     return {"text": text, "base64": base64_of(value)}
 
 
-def _tell_written(common: Common, written: Written) -> None:
-    """Tell a program, and leave people in peace."""
+def _print_written(common: Common, written: Written) -> None:
+    """Print the acknowledgement for a program; people see nothing."""
     if common.as_json:
         print_json(
             {

@@ -1,16 +1,16 @@
 """The client library: what applications import, through ``from toystore import Client``.
 
-One call's way through it:
+The path of a call:
 
     blocking.py, asynchronous.py   the shells: sockets, waiting, threads or event loop
          |  a Request                            ^  its outcome
          v                                       |
-    call.py      the arguments, checked
-    request.py   what is asked: message made, reply read
-    machine.py   how it is asked: attempts, retries, clocks, errors; no I/O, told the time
-                 (backlog.py: whose turn it is; endpoints.py: whom to ask)
+    call.py      checks the arguments
+    request.py   makes the message, reads the reply
+    machine.py   attempts, retries, clocks, errors; no I/O and no clock of its own
+                 (backlog.py: which request is next; endpoints.py: which endpoint is asked)
 
-`Client` and `AsyncClient` share everything but the waiting.
+`Client` and `AsyncClient` differ only in how they wait.
 """
 
 from toystore.client.answer import Found, Load, Placement, RingTable, Written

@@ -15,32 +15,32 @@ class Found(NamedTuple):
     context: bytes
     """What this read has seen: pass it to the put that follows from it."""
     owners: int
-    """How many owners of the key the answer rests on."""
+    """How many owners of the key are in the quorum of the answer."""
     fallbacks: int
-    """How many stand-ins for owners it rests on besides."""
+    """How many fallbacks are in it."""
 
 
 class Written(NamedTuple):
-    """What a put or a delete was acknowledged with."""
+    """The acknowledgement of a put or a delete."""
 
     context: bytes
-    """What this write has seen and made: pass it to the next put that follows from it."""
+    """What this write has seen, and itself: pass it to the next put that follows from it."""
     stamp: bytes
     """The 20 bytes that order this write among all others."""
     owners: int
-    """How many owners of the key had it when it was acknowledged."""
+    """How many owners of the key had stored it when it was acknowledged."""
     fallbacks: int
-    """How many stand-ins for owners had it besides."""
+    """How many fallbacks kept it as a hint by then."""
 
 
 class Placement(NamedTuple):
-    """Where a key lives."""
+    """The owners and the fallbacks of a key."""
 
     partition: int
     owners: tuple[str, ...]
-    """The owners, first choice first."""
+    """The owners, in the order of the ring."""
     fallbacks: tuple[str, ...]
-    """Who stands in for them, in order."""
+    """The nodes that take the place of unreachable owners, in order."""
 
 
 class Load(NamedTuple):

@@ -1,9 +1,9 @@
-"""The asynchronous client: awaitable, pipelined, on a plain DEALER for each endpoint.
+"""The asynchronous client: awaitable and pipelined, with a DEALER socket for each endpoint.
 
-All requests that are issued in one turn of the event loop leave in one frame for each
-endpoint, when the turn is over.  The loop watches the sockets' file descriptors; those are
-edge-triggered (they tell of a change, once), so after every wake-up and every send the
-socket itself is asked what is ready, until nothing is.  One timer serves all requests.
+The requests that are issued in one turn of the event loop are sent at its end, in one frame
+for each endpoint.  The loop watches the sockets' file descriptors.  They are edge-triggered
+(each change is signalled once), so after every wake-up and every send the state of the socket
+is read until nothing is ready.  One timer serves all requests.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from toystore.client.sockets import (
     POLLOUT,
     descriptor,
     drain,
+    error_text,
     inherited,
     offer,
     ready_for,
-    told,
 )
 
 _DRAIN_FRAMES_MAX = 64
@@ -48,7 +48,7 @@ _Args = TypeVarTuple("_Args")
 def _guarded(
     callback: Callable[[AsyncClient, Unpack[_Args]], None],
 ) -> Callable[[AsyncClient, Unpack[_Args]], None]:
-    """A callback of the loop, which would log what it raises, and nobody would be told."""
+    """A callback that ends all requests if it raises; the event loop would only log the error."""
 
     @wraps(callback)
     def guarded(self: AsyncClient, *args: *_Args) -> None:
@@ -61,13 +61,13 @@ def _guarded(
 
 
 class AsyncClient:
-    """A store to talk to, awaitable; for the tasks of one event loop."""
+    """A client of a cluster with awaitable calls, for the tasks of one event loop."""
 
     _flush_comes: bool
     _looks_come: set[int]
     _timer_due: float
-    _timer_holds: bool
-    """Whether the timer keeps this client, as it must while a request is under way."""
+    _timer_is_strong: bool
+    """Whether the timer has a strong reference to this client, needed while requests are open."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class AsyncClient:
             attempt_timeout: as of `Client`.
             bucket: as of `Client`.
             clock: as of `Client`.
-            max_in_flight: requests beyond it wait in the client for room.
+            max_in_flight: the most open requests; more wait in the client.
             spread: use the endpoints in turn, rather than the first until it fails.
         """
         self._calls = Calls(endpoints, timeout, attempt_timeout, bucket, clock)
@@ -243,11 +243,11 @@ class AsyncClient:
         return await self._ask(calls.ring(calls.terms(None, None, None, timeout)))
 
     async def close(self) -> None:
-        """Close the sockets; what is awaited ends with an error.  May be called again."""
+        """Close the sockets; open requests end with an error.  May be called again."""
         self._check_process()
         self._closed = True
         self._machine.end("the client was closed", time.monotonic())
-        self._settle()
+        self._publish()
         self._release()
 
     async def __aenter__(self) -> Self:
@@ -257,7 +257,7 @@ class AsyncClient:
         await self.close()
 
     def __del__(self) -> None:
-        """Let go of what a client holds that nobody has closed."""
+        """Release the sockets of a client that was not closed."""
         if not getattr(self, "_lines", None) or os.getpid() != self._pid:
             return
         warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
@@ -267,7 +267,7 @@ class AsyncClient:
     # --- asking ---------------------------------------------------------------------------
 
     async def _ask(self, request: Request[Answer]) -> Answer:
-        """See one request through."""
+        """Run one request to its end."""
         loop = self._check_loop()
         request.waiter = loop.create_future()
         self._machine.begin(request, time.monotonic())
@@ -282,7 +282,7 @@ class AsyncClient:
         return outcome
 
     async def _ask_many(self, many: Many[KeyT, Answer]) -> Mapping[KeyT, Answer | ToystoreError]:
-        """See the requests of a call about many keys through."""
+        """Run the requests of a call about many keys to their end."""
         loop = self._check_loop()
         requests = many.requests.values()
         for request in requests:
@@ -299,13 +299,13 @@ class AsyncClient:
         return many.answers()
 
     def _begun(self, loop: asyncio.AbstractEventLoop) -> None:
-        """A request was taken on, to leave when this turn of the loop is over."""
-        if not self._flush_comes:  # Once a turn is enough: its end sets the timer again.
-            self._set_timer()  # First of all: whatever fails from here on, it ends in time.
+        """Set the timer, and send the new requests at the end of this turn of the loop."""
+        if not self._flush_comes:  # Once in a turn is enough: its end sets the timer again.
+            self._set_timer()  # First: even if a later step fails, the request ends in time.
             self._flush_soon(loop)
 
     def _abandon(self, request: Request[Any]) -> None:
-        """Nobody awaits it any more; its place may go to another."""
+        """End a request that is not awaited any more; another can take its place."""
         self._machine.abandon(request, time.monotonic())
         if self._loop is not None and not self._closed and not self._loop.is_closed():
             self._flush_soon(self._loop)
@@ -313,39 +313,39 @@ class AsyncClient:
     # --- sockets and the loop -------------------------------------------------------------
 
     def _flush_soon(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Send what waits when this turn of the loop is over."""
+        """Send the waiting requests at the end of this turn of the loop."""
         if not self._flush_comes:
             self._flush_comes = True
             loop.call_soon(self._on_turn)
 
     @_guarded
     def _on_turn(self) -> None:
-        """This turn's requests are all there."""
+        """All requests of this turn were issued."""
         self._flush()
 
     @_guarded
     def _on_ready(self, at: int) -> None:
-        """Something about this socket has changed."""
+        """The state of this socket has changed."""
         self._looks_come.discard(at)
         if at in self._lines:
             try:
                 for frame in drain(self._lines[at].socket, _DRAIN_FRAMES_MAX):
                     self._machine.receive(frame, at, time.monotonic())
             except zmq.ZMQError as error:
-                self._cut(at, error)
+                self._disconnect(at, error)
             self._flush()
             self._look_again(at)
 
     @_guarded
     def _on_news(self, at: int) -> None:
-        """A connection was made or lost."""
+        """A connection was made or lost: the monitor has an event."""
         if at in self._lines:
             self._tend(at)
             self._flush()
 
     @_guarded
     def _on_timer(self) -> None:
-        """Some request may be due, or some connection is to be made."""
+        """A request or a connection may be due."""
         self._timer, self._timer_due = None, _NEVER
         for at in list(self._lines):
             self._tend(at)
@@ -353,15 +353,15 @@ class AsyncClient:
         self._flush()
 
     def _tend(self, at: int) -> None:
-        """Take in what became of a connection, and keep it."""
+        """Receive the events of a connection, and keep it up."""
         try:
             self._lines[at].tend(self._machine, time.monotonic())
         except zmq.ZMQError as error:
-            self._cut(at, error)
+            self._disconnect(at, error)
         self._look_again(at)
 
     def _flush(self) -> None:
-        """Send what waits, wherever there is a connection."""
+        """Send the waiting requests to every endpoint that is connected."""
         self._flush_comes = False
         for at, waiting in enumerate(self._machine.waiting):
             wanted = waiting or (self._spread and at not in self._lines)
@@ -369,20 +369,20 @@ class AsyncClient:
                 self._send(at)
         if self._spread:
             self._machine.rotate(time.monotonic())
-        self._settle()
+        self._publish()
 
     def _send(self, at: int) -> None:
-        """Send what waits for this endpoint, if it is connected."""
+        """Send the requests that wait for this endpoint, if it is connected."""
         try:
             line = self._lines.get(at) or self._open(at)
             if self._machine.waiting[at] and ready_for(line.socket) & POLLOUT:
                 self._machine.flush(at, partial(offer, line.socket), time.monotonic())
         except zmq.ZMQError as error:
-            self._cut(at, error)
+            self._disconnect(at, error)
         self._look_again(at)
 
     def _look_again(self, at: int) -> None:
-        """Whatever touches a socket may take the descriptor's news with it: ask the socket."""
+        """Read the state of the socket: any use of a socket may clear its descriptor's signal."""
         line = self._lines.get(at)
         if line is None or self._loop is None:
             return
@@ -392,8 +392,8 @@ class AsyncClient:
             self._looks_come.add(at)
             self._loop.call_soon(self._on_ready, at)
 
-    def _settle(self) -> None:
-        """Hand out what is finished, and set the timer to what is due next."""
+    def _publish(self) -> None:
+        """Set the results of finished requests, and the timer for the next deadline."""
         finished = self._machine.finished
         for request in finished:
             if not request.waiter.done():
@@ -402,7 +402,7 @@ class AsyncClient:
         self._set_timer()
 
     def _set_timer(self) -> None:
-        """Be called when something is due."""
+        """Set the timer to the earliest deadline."""
         machine = self._machine
         due = machine.next_deadline()
         for line in self._lines.values():
@@ -411,12 +411,12 @@ class AsyncClient:
                 due = line_due
         if due is None or self._loop is None:
             return
-        holds = machine.busy
-        if due < self._timer_due or (holds and not self._timer_holds):
+        is_strong = machine.busy
+        if due < self._timer_due or (is_strong and not self._timer_is_strong):
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer_due, self._timer_holds = due, holds
-            callback = self._on_timer if holds else _weakly(self._on_timer)
+            self._timer_due, self._timer_is_strong = due, is_strong
+            callback = self._on_timer if is_strong else _weakly(self._on_timer)
             self._timer = self._loop.call_later(due - time.monotonic(), callback)
 
     def _open(self, at: int) -> Line:
@@ -431,13 +431,13 @@ class AsyncClient:
 
     # --- when something goes wrong --------------------------------------------------------
 
-    def _cut(self, at: int, error: zmq.ZMQError) -> None:
-        """What the system refuses us costs the connection to an endpoint."""
-        self._drop(at)
-        self._machine.on_disconnected(at, told(error), time.monotonic(), certain=True)
+    def _disconnect(self, at: int, error: zmq.ZMQError) -> None:
+        """Close the connection to an endpoint after an error of the system."""
+        self._close_line(at)
+        self._machine.on_disconnected(at, error_text(error), time.monotonic(), certain=True)
 
-    def _drop(self, at: int) -> None:
-        """Let go of a socket."""
+    def _close_line(self, at: int) -> None:
+        """Close a socket."""
         line = self._lines.pop(at, None)
         if line is not None:
             if self._loop is not None and not self._loop.is_closed():
@@ -446,25 +446,25 @@ class AsyncClient:
             line.close(self._machine)
 
     def _fail(self, error: Exception) -> None:
-        """A callback has failed: nobody knows how far it came, so begin with nothing asked."""
+        """End all requests after a callback failed in an unknown state, and start with none."""
         text = f"the client failed: {type(error).__name__}: {error}"
         self._machine.end(text, time.monotonic(), error=Internal)
-        self._settle()
+        self._publish()
         self._release()
         self._start()
 
     # --- which process, which loop --------------------------------------------------------
 
     def _start(self) -> None:
-        """Begin with nothing asked."""
+        """Start without any request."""
         self._machine = ClientMachine(self._calls.endpoints, self._calls.clock, self._in_flight_max)
         self._flush_comes = False
         self._looks_come = set()
-        self._timer_due, self._timer_holds = _NEVER, False
+        self._timer_due, self._timer_is_strong = _NEVER, False
         self._pid = os.getpid()
 
     def _check_loop(self) -> asyncio.AbstractEventLoop:
-        """The loop that runs; find out if we were closed, forked, or moved to another one."""
+        """The running loop.  Checks for a closed client, a fork, or another loop."""
         if self._closed:
             raise ToystoreError("this client is closed")
         self._check_process()
@@ -479,27 +479,27 @@ class AsyncClient:
         return loop
 
     def _check_process(self) -> None:
-        """We may have been forked: then what is open is the parent's."""
+        """Start again after a fork: the open sockets belong to the parent."""
         if os.getpid() != self._pid:
             inherited.append(self._lines)
             self._lines, self._timer, self._loop = {}, None, None
             self._start()
 
     def _release(self) -> None:
-        """Let go of the loop and the sockets."""
+        """Cancel the timer and close the sockets."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         for at in list(self._lines):
-            self._drop(at)
+            self._close_line(at)
 
 
 def _weakly(method: Callable[..., None]) -> Callable[..., None]:
-    """A callback for the loop that does not keep its client: one that is idle may go."""
-    held = weakref.WeakMethod(method)
+    """A callback with a weak reference to its client: an idle client can be collected."""
+    reference = weakref.WeakMethod(method)
 
     def call(*args: object) -> None:
-        living = held()
+        living = reference()
         if living is not None:
             living(*args)
 

@@ -1,9 +1,9 @@
-"""Requests that wait in the client for room, and whose turn is next.
+"""Requests that wait in the client for room, and which of them is next.
 
 Single requests go first, in order; their time runs while they wait.  The requests of calls
-about many keys come after them, from each call in turn, and the time of one of these starts
-when it is taken on.  So no key of a long list times out for having stood in line; yet a
-call ends: when none of its keys has been answered for a whole timeout, nor will the rest be.
+about many keys come after them, from each call in turn, and their time starts when they
+leave the backlog.  So no key of a long list times out because it waited here.  But such a
+call ends if none of its keys was answered for a whole timeout.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class Backlog:
         self._singles: dict[int, Request[Any]] = {}
         self._batches: deque[Batch] = deque()
         self._singles_due = _NEVER
-        """None of them is due before; it may be early, as what it came from is over."""
+        """None of them is due before.  It may be too early: its request may have ended."""
 
     def add(self, request: Request[Any]) -> None:
-        """Put a request at the end of its line."""
+        """Put a request at the end of its queue."""
         batch = request.batch
         if batch is None:
             self._singles[request.id] = request
@@ -40,7 +40,7 @@ class Backlog:
         batch.queue[request.id] = request
 
     def remove(self, request: Request[Any]) -> None:
-        """Take a request out of its line."""
+        """Take a request out of its queue."""
         batch = request.batch
         if batch is None:
             del self._singles[request.id]
@@ -50,7 +50,7 @@ class Backlog:
             self._batches.remove(batch)
 
     def take(self, fits: Callable[[Request[Any]], bool]) -> Request[Any] | None:
-        """Take out whose turn it is; one of many only if it ``fits``, or None."""
+        """Take out the next request, or None.  One of many must ``fit``."""
         for request in self._singles.values():
             del self._singles[request.id]
             return request
@@ -64,13 +64,13 @@ class Backlog:
         return request
 
     def next_deadline(self) -> float:
-        """When something here is due at the earliest."""
+        """The earliest time at which a request here may be due."""
         if not self._batches:
             return self._singles_due
         return min(self._singles_due, *(batch.due for batch in self._batches))
 
     def overdue(self, now: float) -> list[Request[Any]]:
-        """What has waited for too long; it stays in line."""
+        """The requests that have waited too long; they stay in their queues."""
         late: list[Request[Any]] = []
         if now >= self._singles_due:
             late += [request for request in self._singles.values() if request.due <= now]

@@ -1,11 +1,11 @@
 """The blocking client.
 
-A single request goes over a REQ socket, to one endpoint at a time; after an attempt that
-stays without an answer the next is made over a fresh one, at the next endpoint (the Lazy
-Pirate of the ZMQ Guide, chapter 4).  The sockets of earlier attempts are kept until the
-request ends, as their answers may be late and are still good.  `get_many` and `put_many` are
-answered in several frames, which REQ cannot take, and go over a DEALER to an endpoint.
-When to ask whom is `ClientMachine`'s to say; this is its shell: it waits, sends, receives.
+A single request uses a REQ socket, and one endpoint at a time.  After an attempt without an
+answer, the next one uses a new socket to the next endpoint (the Lazy Pirate of the ZMQ Guide,
+chapter 4).  The sockets of earlier attempts stay open until the request ends, because a late
+answer is still valid.  `get_many` and `put_many` are answered in several frames, which REQ
+cannot receive, so they use a DEALER for each endpoint.
+`ClientMachine` decides when to ask which endpoint; this is its shell: it waits, sends, receives.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from toystore.client.errors import Timeout, ToystoreError
 from toystore.client.line import Line
 from toystore.client.machine import ClientMachine
 from toystore.client.request import DONE, WAITING, Answer, Request
-from toystore.client.sockets import drain, inherited, offer, told
+from toystore.client.sockets import drain, error_text, inherited, offer
 
 _DRAIN_FRAMES_MAX = 1000
 _POLL_S_MAX = 60.0
@@ -37,9 +37,10 @@ _fork_lock = threading.Lock()
 
 
 class Client:
-    """A store to talk to, blocking.  Threads may share one, and take turns; better one each.
+    """A client of a cluster with blocking calls.
 
-    A client that was forked opens sockets of its own on its next use, in the child.
+    Threads may share a client; then one call runs at a time.  Better give each thread its own.
+    After a fork, the client in the child opens its own sockets on its next use.
     """
 
     def __init__(
@@ -51,16 +52,16 @@ class Client:
         bucket: str = "default",
         clock: Clock | None = None,
     ) -> None:
-        """Connects to nothing yet.  Raises `BadRequest` if an argument cannot be meant.
+        """Does not connect yet.  Raises `BadRequest` for an invalid argument.
 
         Args:
             endpoints: the client ports of any nodes, "tcp://host:port"; the first is
                 asked first, the others when it fails.
             timeout: seconds that a request may take, with all its retries.
-            attempt_timeout: seconds that one endpoint may stay silent before the next is
-                asked; a quarter of the request's timeout by default, at least 0.1.
+            attempt_timeout: seconds that one endpoint may take before the next is asked;
+                by default a quarter of the request's timeout, at least 0.1.
             bucket: the bucket of requests that name none.
-            clock: what stamps the writes, by default the clock of this process.
+            clock: the clock that stamps the writes; by default that of this process.
         """
         self._calls = Calls(endpoints, timeout, attempt_timeout, bucket, clock)
         self._closed = False
@@ -253,7 +254,7 @@ class Client:
     def owners(
         self, key: Key, *, bucket: str | None = None, timeout: float | None = None
     ) -> Placement:
-        """Where a key lives."""
+        """The owners and the fallbacks of a key."""
         calls = self._calls
         return self._ask(calls.owners(calls.terms(bucket, None, None, timeout), key))
 
@@ -277,19 +278,19 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # --- whose turn it is, and in which process -------------------------------------------
+    # --- one call at a time, in one process -----------------------------------------------
 
     def _start(self) -> None:
-        """Begin with nothing open."""
+        """Start without any socket."""
         self._lock = threading.Lock()
         self._machine = ClientMachine(self._calls.endpoints, self._calls.clock, IN_FLIGHT_MAX)
         self._reqs: list[Line] = []
-        """One that may be asked next, and in a request those of its attempts, oldest first."""
+        """The socket for the next request; during a request, the sockets of its attempts."""
         self._dealers: dict[int, Line] = {}
         self._pid = os.getpid()
 
     def _restart(self) -> None:
-        """We were forked: what is open is the parent's, and the lock may be held for ever."""
+        """Start again after a fork: the sockets are the parent's, and the lock may stay locked."""
         with _fork_lock:
             if os.getpid() != self._pid:
                 inherited.extend((self._reqs, self._dealers))
@@ -297,7 +298,7 @@ class Client:
 
     @contextmanager
     def _turn(self, deadline: float) -> Iterator[ClientMachine]:
-        """Have the client to oneself, from before ``deadline``."""
+        """Lock the client for one call.  Raises `Timeout` if that takes until ``deadline``."""
         if os.getpid() != self._pid:
             self._restart()
         if not self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
@@ -305,36 +306,36 @@ class Client:
         try:
             if self._closed:
                 raise ToystoreError("this client is closed")
-            with self._tidied():
+            with self._ending_requests():
                 yield self._machine
         finally:
             self._lock.release()
 
     @contextmanager
-    def _tidied(self) -> Iterator[None]:
-        """However a call ends, its requests end with it."""
+    def _ending_requests(self) -> Iterator[None]:
+        """End the requests of a call when the call ends, even by an exception."""
         try:
             yield
         except zmq.ZMQError as error:
-            self._machine.end(told(error), time.monotonic())
+            self._machine.end(error_text(error), time.monotonic())
             self._close_sockets()
         finally:
             self._machine.end("interrupted", time.monotonic())
             self._machine.finished.clear()
-            self._forget_attempts()
+            self._close_attempts()
 
     def _close_sockets(self) -> None:
-        """Close them all."""
-        self._drop_reqs()
+        """Close all sockets."""
+        self._close_reqs()
         while self._dealers:
             self._dealers.popitem()[1].close(self._machine)
 
     # --- one request, over REQ ------------------------------------------------------------
 
     def _ask(self, request: Request[Answer]) -> Answer:
-        """See one request through."""
+        """Run one request to its end."""
         with self._turn(request.deadline) as machine:
-            self._tend(self._reqs)  # What was lost since the last call is to be known.
+            self._tend(self._reqs)  # A connection may have been lost since the last call.
             machine.begin(request, time.monotonic())
             while request.stage != DONE:
                 self._step(request)
@@ -344,17 +345,17 @@ class Client:
         return outcome
 
     def _step(self, request: Request[Any]) -> None:
-        """Send if there is something to send, then wait for what comes next, from any attempt."""
+        """Send the request if it waits, then wait for the next event of any attempt."""
         if request.stage == WAITING:
-            with self._mishaps(request.endpoint):
+            with self._closing_on_error(request.endpoint):
                 self._send(request.endpoint)
         for req in self._wait(self._reqs, lambda req: not req.asked):
-            with self._mishaps(req.at):
+            with self._closing_on_error(req.at):
                 self._take(req)
         self._machine.on_deadline(time.monotonic())
 
     def _send(self, endpoint: int) -> None:
-        """Send what waits for this endpoint, if it is connected."""
+        """Send the request to this endpoint, if it is connected."""
         req = self._req_to(endpoint)
 
         def send(frame: bytes) -> bool:
@@ -364,7 +365,7 @@ class Client:
         self._machine.flush(endpoint, send, time.monotonic())
 
     def _take(self, req: Line) -> None:
-        """Receive what seems to be the reply; if it is another one's, there is nothing."""
+        """Receive a reply.  REQ discards the reply to another request: then there is nothing."""
         try:
             frames = req.socket.recv_multipart(zmq.NOBLOCK)
         except zmq.Again:
@@ -373,29 +374,29 @@ class Client:
         self._machine.receive(frames[-1], req.at, time.monotonic())
 
     def _req_to(self, endpoint: int) -> Line:
-        """A REQ socket that is connected to this endpoint, and awaits nothing."""
+        """A REQ socket to this endpoint that does not await a reply."""
         for req in self._reqs:
             if req.at == endpoint and not req.asked:
                 return req
         self._reqs.append(self._open(zmq.REQ, endpoint))
         return self._reqs[-1]
 
-    def _forget_attempts(self) -> None:
-        """Keep a socket for the next request, and none that still awaits its reply."""
+    def _close_attempts(self) -> None:
+        """Keep one socket for the next request; close those that still await a reply."""
         at = self._machine.preferred
-        self._drop_reqs(next((r for r in self._reqs if r.at == at and not r.asked), None))
+        self._close_reqs(next((r for r in self._reqs if r.at == at and not r.asked), None))
 
-    def _drop_reqs(self, kept: Line | None = None) -> None:
-        """Close the REQ sockets but one, and with them what they still await."""
-        dropped, self._reqs = self._reqs, [kept] if kept else []
-        for req in dropped:
+    def _close_reqs(self, kept: Line | None = None) -> None:
+        """Close all REQ sockets but ``kept``; replies that they await are lost."""
+        closed, self._reqs = self._reqs, [kept] if kept else []
+        for req in closed:
             if req is not kept:
                 req.close(self._machine)
 
     # --- many requests, over DEALER -------------------------------------------------------
 
     def _ask_many(self, many: Many[KeyT, Answer]) -> Mapping[KeyT, Answer | ToystoreError]:
-        """See the requests of a call about many keys through."""
+        """Run the requests of a call about many keys to their end."""
         with self._turn(time.monotonic() + many.timeout_s) as machine:
             self._tend(self._dealers.values())
             machine.begin_many(many.requests.values(), many.timeout_s, time.monotonic())
@@ -404,20 +405,20 @@ class Client:
         return many.answers()
 
     def _step_many(self) -> None:
-        """Send what can be sent, then wait for what comes next."""
+        """Send the waiting requests, then wait for the next event."""
         machine = self._machine
         for at, waiting in enumerate(machine.waiting):
             if waiting:
-                with self._mishaps(at):
+                with self._closing_on_error(at):
                     self._send_many(at)
         for line in self._wait(self._dealers.values(), lambda _: True):
-            with self._mishaps(line.at):
+            with self._closing_on_error(line.at):
                 for frame in drain(line.socket, _DRAIN_FRAMES_MAX):
                     machine.receive(frame, line.at, time.monotonic())
         machine.on_deadline(time.monotonic())
 
     def _send_many(self, at: int) -> None:
-        """Send what waits for an endpoint, if it is connected."""
+        """Send the requests that wait for an endpoint, if it is connected."""
         if at not in self._dealers:
             self._dealers[at] = self._open(zmq.DEALER, at)
         self._machine.flush(at, partial(offer, self._dealers[at].socket), time.monotonic())
@@ -432,7 +433,7 @@ class Client:
         return line
 
     def _wait(self, lines: Iterable[Line], free: Callable[[Line], bool]) -> list[Line]:
-        """Wait until something is due, or happens; the lines where something has arrived.
+        """Wait for an event or a deadline; returns the lines that can be read.
 
         ``free``: whether a line can be sent to.
         """
@@ -448,27 +449,27 @@ class Client:
         return [line for line in watched if ready.get(line.socket, 0) & zmq.POLLIN]
 
     def _tend(self, lines: Iterable[Line]) -> None:
-        """Keep these connections, and hear what has become of them."""
+        """Keep these connections up, and receive their events."""
         for line in list(lines):
-            with self._mishaps(line.at):
+            with self._closing_on_error(line.at):
                 line.tend(self._machine, time.monotonic())
 
     @contextmanager
-    def _mishaps(self, at: int) -> Iterator[None]:
-        """What the system refuses us costs the connections to an endpoint."""
+    def _closing_on_error(self, at: int) -> Iterator[None]:
+        """Close the connections to an endpoint after an error of the system."""
         try:
             yield
         except zmq.ZMQError as error:
-            dropped = [req for req in self._reqs if req.at == at]
+            closed = [req for req in self._reqs if req.at == at]
             self._reqs = [req for req in self._reqs if req.at != at]
             if at in self._dealers:
-                dropped.append(self._dealers.pop(at))
-            for line in dropped:
+                closed.append(self._dealers.pop(at))
+            for line in closed:
                 line.close(self._machine)
-            self._machine.on_disconnected(at, told(error), time.monotonic(), certain=True)
+            self._machine.on_disconnected(at, error_text(error), time.monotonic(), certain=True)
 
 
 def _wait_ms(dues: Iterable[float | None]) -> int:
-    """How long until the first of these, rounded up so as not to spin."""
+    """Milliseconds until the first of these, rounded up to prevent a busy loop."""
     due = min((due for due in dues if due is not None), default=math.inf)
     return max(0, math.ceil(min(due - time.monotonic(), _POLL_S_MAX) * 1000))

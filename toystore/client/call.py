@@ -1,8 +1,7 @@
-"""A call's arguments, checked and made into requests; both clients make theirs here.
+"""Checks the arguments of a call and makes its requests, for both clients.
 
-Whatever cannot be meant is a `BadRequest` that says what was given and what would be
-right.  What a cluster decides (its buckets, the sizes it takes, how many replicas there
-are) is left to the cluster to judge.
+An invalid argument is a `BadRequest`; its text says what was given and what would be right.
+The cluster checks what depends on its configuration: buckets, sizes, numbers of replicas.
 """
 
 from __future__ import annotations
@@ -36,14 +35,14 @@ KeyT = TypeVar("KeyT", bound=Key)
 
 ATTEMPT_S_MIN = 0.1
 VALUE_BYTES_MAX = VALUE_BYTES_CAP
-"""More is not even sent.  What a cluster accepts is its own setting, and mostly far lower."""
+"""A larger value is not sent.  The limit of a cluster is a setting, and mostly far lower."""
 IN_FLIGHT_MAX = 1024
 _QUORUM_MAX = 2**16
 _TIMEOUT_S_MAX = 1_000_000
 
 
 class Many(Generic[KeyT, Answer]):
-    """The requests of a call about many keys; a bad key has its error instead of one."""
+    """The requests of a call about many keys; an invalid key has an error instead of a request."""
 
     def __init__(
         self, keys: list[KeyT], make: Callable[[KeyT], Request[Answer]], terms: Terms, errors: str
@@ -63,7 +62,7 @@ class Many(Generic[KeyT, Answer]):
                 self._refused[key] = error
 
     def answers(self) -> dict[KeyT, Answer | ToystoreError]:
-        """What became of each key, once every request is done; in the order of the keys.
+        """The answer or the error of each key, in order.  Every request must be done.
 
         Raises `ManyFailed` if that is an error of any, unless errors are to be returned.
         """
@@ -77,7 +76,7 @@ class Many(Generic[KeyT, Answer]):
 
 
 class Calls:
-    """Makes requests of calls, by the defaults of one client.  All raise `BadRequest`."""
+    """Makes the requests of calls, with the defaults of one client.  All raise `BadRequest`."""
 
     def __init__(
         self,
@@ -148,7 +147,7 @@ class Calls:
         return request
 
     def owners(self, terms: Terms, key: object) -> OwnersRequest:
-        """Where a key lives."""
+        """The owners and the fallbacks of a key."""
         return OwnersRequest(terms, time.monotonic(), key_bytes(key))
 
     def ring(self, terms: Terms) -> RingRequest:
@@ -160,7 +159,7 @@ class Calls:
 
 
 def key_bytes(key: object) -> bytes:
-    """A key as bytes.  Raises `BadRequest`; its greatest length is the cluster's to judge."""
+    """A key as bytes.  Raises `BadRequest`.  The cluster checks its length."""
     data = _as_bytes(key, "a key")
     if not data:
         raise BadRequest("the key is empty; a key has at least one byte")
@@ -176,7 +175,7 @@ def value_bytes(value: object) -> bytes:
 
 
 def context_bytes(context: object) -> bytes:
-    """A context as bytes, b"" for None.  Raises `BadRequest` if no toystore made it."""
+    """A context as bytes, b"" for None.  Raises `BadRequest` if it is not a context."""
     if context is None:
         return b""
     if not isinstance(context, bytes):
@@ -189,7 +188,7 @@ def context_bytes(context: object) -> bytes:
 
 
 def key_list(keys: Iterable[KeyT]) -> list[KeyT]:
-    """The keys of a call about many; each may still be a bad one.  Raises `BadRequest`."""
+    """The keys of a call about many; each is checked later.  Raises `BadRequest`."""
     if isinstance(keys, (str, bytes)) or not isinstance(keys, Iterable):
         raise BadRequest(f"keys come as a list or another iterable, not {type(keys).__name__}")
     listed = list(keys)
@@ -202,7 +201,7 @@ def key_list(keys: Iterable[KeyT]) -> list[KeyT]:
 
 
 def clock_like(clock: object) -> Clock:
-    """A clock to stamp by.  Raises `BadRequest` if it is none."""
+    """A clock for stamps.  Raises `BadRequest` if it is not a clock."""
     methods = (getattr(clock, method, None) for method in ("mint", "merge"))
     if isinstance(clock, type) or not all(map(callable, methods)):
         raise BadRequest(f"a clock is an object with the methods mint and merge, not {clock!r:.80}")
@@ -210,7 +209,7 @@ def clock_like(clock: object) -> Clock:
 
 
 def in_flight(bound: object) -> int:
-    """How many requests may be under way at once.  Raises `BadRequest`."""
+    """The most requests that may be open at once.  Raises `BadRequest`."""
     if not isinstance(bound, int) or isinstance(bound, bool) or bound < 1:
         raise BadRequest(f"max_in_flight is a number of requests from 1 up, not {bound!r:.80}")
     return bound
@@ -248,7 +247,7 @@ def endpoint_list(endpoints: object) -> tuple[str, ...]:
 
 
 def endpoint_text(endpoint: object) -> str:
-    """An endpoint as it is always written, "tcp://host:port".  Raises `BadRequest`."""
+    """An endpoint in its normal form, "tcp://host:port".  Raises `BadRequest`."""
     if not isinstance(endpoint, str):
         raise BadRequest(f'an endpoint is a str, "tcp://host:port", not {endpoint!r:.80}')
     try:
@@ -270,7 +269,7 @@ def _as_bytes(given: object, what: str) -> bytes:
 
 
 def _count(given: object, what: str) -> int | None:
-    """A number of replicas, or None.  How many there can be is the cluster's to judge."""
+    """A number of replicas, or None.  The cluster checks its upper limit."""
     if given is None:
         return None
     if not isinstance(given, int) or isinstance(given, bool) or not 0 < given < _QUORUM_MAX:

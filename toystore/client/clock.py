@@ -1,10 +1,9 @@
 """The clock that stamps this process's writes.
 
-Every put carries a stamp minted here, the same on each retry (docs/ARCHITECTURE.md), and
-whatever stamp or context arrives is merged, so that a write follows in the order of all
-writes what its process has seen.  All clients of a process share one clock, and so agree
-on the order of their writes.  A forked child goes on above its parent's last stamp, as a
-minter of its own.
+Every write gets its stamp here, and keeps it on each retry (docs/ARCHITECTURE.md).  The clock
+merges every stamp and context that the process receives, so a write comes after all that its
+process has seen.  All clients of a process share one clock, and so agree on the order of
+their writes.  A forked child continues above its parent's last stamp, with its own minter.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from toystore.core.data.stamp import HybridLogicalClock, unpack_stamp
 
 
 class Clock(Protocol):
-    """What a client asks of a clock; for one that lies, see the tests."""
+    """The interface of a client's clock."""
 
     def mint(self) -> bytes:
         """A stamp above all that were minted or merged."""
 
     def merge(self, stamp: bytes) -> None:
-        """Never again mint at or below ``stamp``."""
+        """Mint only above ``stamp`` from now on."""
 
 
 class ProcessClock:
@@ -47,7 +46,7 @@ class ProcessClock:
             self._clock.merge(stamp)
 
     def redraw(self) -> None:
-        """Become another minter, above all that was minted; the old lock may be held."""
+        """Take a new minter, above all stamps, and a new lock: the old one may stay locked."""
         seen = self._clock.mint(0)
         self._lock = threading.Lock()
         self._clock = HybridLogicalClock.drawn(random.SystemRandom())
@@ -61,7 +60,7 @@ class CheckedClock:
         self._clock = clock
 
     def mint(self) -> bytes:
-        """A stamp of the clock.  Raises `ToystoreError` if it gives none."""
+        """A stamp of the clock.  Raises `ToystoreError` if the clock fails."""
         try:
             stamp = self._clock.mint()
             unpack_stamp(stamp)
@@ -70,7 +69,7 @@ class CheckedClock:
         return stamp
 
     def merge(self, stamp: bytes) -> None:
-        """Show the clock a stamp, if it is one.  Raises `ToystoreError` if that fails."""
+        """Merge a stamp into the clock.  Raises `ToystoreError` if the clock fails."""
         unpack_stamp(stamp)
         try:
             self._clock.merge(stamp)
@@ -84,6 +83,6 @@ def _failed(method: str, error: Exception) -> ToystoreError:
 
 
 process_clock = ProcessClock()
-"""The clock of every client that is not given another."""
+"""The default clock of every client."""
 
 os.register_at_fork(after_in_child=process_clock.redraw)

@@ -1,7 +1,7 @@
-"""Why a connection is not made: a plain TCP connection to the same address, asked for its error.
+"""Finds out why a connection fails, by a plain TCP connection to the same address.
 
-libzmq tries again and again, and says neither that it was refused nor by whom.  So while
-somebody waits for a connection that does not come, one is dialled beside it.
+libzmq retries without a report of the errors.  So while a request waits for a connection, the
+client also makes a plain one.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _WORDS = {
 
 
 class Dial:
-    """One attempt.  Never blocks."""
+    """One attempt to connect.  Never blocks."""
 
     def __init__(self, host: str, port: int) -> None:
-        """``host``: an address, no name."""
+        """``host``: an IP address."""
         self.reason: str | None = None
-        """Why it failed; None if it did not, or not yet."""
+        """Why it failed, or None."""
         self._address = (host, port)
         self._socket: socket.socket | None = None
         try:
@@ -38,18 +38,18 @@ class Dial:
             self._end(error.errno)
 
     def look(self) -> bool:
-        """Whether it has come to an end."""
+        """Whether the attempt has ended."""
         if self._socket is not None:
             try:
                 number = self._socket.connect_ex(self._address)
-            except OSError as error:  # an address with a scope that does not exist
+            except OSError as error:  # an IPv6 address with an unknown scope
                 number = error.errno or errno.EINVAL
             if number not in _PENDING:
                 self._end(number)
         return self._socket is None
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -63,5 +63,5 @@ class Dial:
         self.close()
 
     def _reached_itself(self) -> bool:
-        """Linux connects a port of its ephemeral range to itself if nobody listens there."""
+        """Whether Linux connected the port to itself: no process listens there."""
         return self._socket is not None and reaches_itself(self._socket.fileno())

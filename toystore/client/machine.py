@@ -1,31 +1,31 @@
-"""How a request is asked: the client's side of the protocol, as a machine without I/O.
+"""The client's side of the protocol, as a machine without I/O.
 
-A client has several endpoints and many requests in flight.  Each request goes to one
-endpoint at a time, and from stage to stage until it has an outcome:
+A client has several endpoints and many open requests.  Each request is sent to one endpoint
+at a time, and goes through these stages until it has an outcome:
 
     BACKLOG --room--> WAITING --sent--> SENT --reply----------------------------> DONE
                        ^  |              |  ^
                        |  no connection  |  late reply of an earlier attempt
                        |  (in time)      |
-                       +--<-- next ------+  silent, connection lost, NOT_SERVING,
-                       |                 |  `_SPARED_BY` (once)
-                       +--<-- anew ------+  Superseded (above it), CLOCK_AHEAD (unstamped)
-                       +--<-- PAUSED ----+  every endpoint said NOT_SERVING
+                       +--<-- next ------+  no answer, connection lost, NOT_SERVING,
+                       |                 |  `_ONE_NODE` (once)
+                       +--<-- new write -+  Superseded (above it), CLOCK_AHEAD (unstamped)
+                       +--<-- PAUSED ----+  every endpoint answered NOT_SERVING
 
-and from any stage to DONE when its deadline passes, or when no endpoint can be reached and
+and from any stage to DONE when its deadline passes, or when no endpoint is reachable and
 none was asked.  This is the Lazy Pirate of the ZMQ Guide (chapter 4) for many requests at
-once: a retry has the id and the stamp of the first attempt, so that a late reply is as good
-as a prompt one, and a write happens once.  A put *anew* is another write and has another
-id: the old one's reply must not be taken for its own.
+once: a retry has the id and the stamp of the first attempt.  So a late reply is as valid as a
+prompt one, and a write happens once.  A *new write* has another id, so that a reply to the
+old write is not taken for its reply.
 
-A write whose stamp is refused is put anew without one, unless it may still happen under
-that stamp: then it would come back above what followed it, so other endpoints are asked.
-A write without a stamp is not idempotent: once sent, it waits for its reply and is not
-put to another endpoint, where it could come to be stamped above what followed it.
+A write whose stamp is refused is sent as a new write without a stamp, unless it may still
+happen under the refused one: then it would return above later writes, so another endpoint is
+asked instead.  A write without a stamp is not idempotent: once sent, it waits for its reply
+and is not sent to another endpoint, which could stamp it above later writes.
 
-The shell calls `begin`, `flush` when an endpoint can be written to, `receive` for what
-arrives, `on_connected` and `on_disconnected` for what it learns of connections, and
-`on_deadline` when `next_deadline` has come; it finds the outcomes in `finished`.
+The shell calls `begin`, `flush` when an endpoint can be written to, `receive` for each frame,
+`on_connected` and `on_disconnected` when a connection changes, and `on_deadline` at
+`next_deadline`.  Requests with an outcome are in `finished`.
 ``now`` is monotonic seconds.
 """
 
@@ -71,29 +71,29 @@ from toystore.wire import FrameError, decode, encode
 CONNECT_S = 0.15
 """How long to wait for a connection while there are endpoints not yet tried."""
 PAUSE_S = 0.05
-"""How long to wait when every endpoint said that it is not serving."""
+"""How long to wait when every endpoint answered that it is not serving."""
 FRAME_MESSAGES_MAX = 256
 FRAME_BYTES_MAX = 512 * 1024
 CUTS_MAX = 2
-"""A large request whose connection is lost this often is taken for the cause."""
+"""A large request whose connection is lost this often is assumed to be the cause."""
 
 _NEVER = float("inf")
-_SPARED_BY = (Code.OVERLOADED, Code.UNAVAILABLE)
-"""Said of one node and not of all: it is full, or cut off from the others."""
+_ONE_NODE = (Code.OVERLOADED, Code.UNAVAILABLE)
+"""Errors of one node: it is full, or cannot reach enough others.  Another may serve."""
 _Reply = (
     GetReply | WriteReply | SupersededReply | ErrorReply | StatusReply | OwnersReply | RingLoadReply
 )
 
 
 class ClientMachine:
-    """All requests of one client, and which endpoint each is put to."""
+    """All requests of one client, and the endpoint of each."""
 
     def __init__(self, endpoints: Sequence[str], clock: Clock, in_flight_max: int) -> None:
-        """``in_flight_max``: requests beyond it wait in a backlog for room."""
+        """``in_flight_max``: the most open requests; more wait in the backlog."""
         self.waiting: list[dict[int, Request[Any]]] = [{} for _ in endpoints]
-        """For each endpoint what is to be sent there, by id."""
+        """For each endpoint the requests to be sent there, by id."""
         self.finished: list[Request[Any]] = []
-        """What has an outcome; the shell empties it."""
+        """The requests that have an outcome; the shell empties it."""
         self._endpoints = Endpoints(endpoints)
         self._everywhere = range(len(endpoints))
         self._clock = clock
@@ -104,7 +104,7 @@ class ClientMachine:
         self._window = Window(in_flight_max)
         self._filling = False
         self._due = _NEVER
-        """No open request is due before; it may be early, as what it came from is over."""
+        """No open request is due before.  It may be too early: its request may have ended."""
 
     @property
     def busy(self) -> bool:
@@ -113,22 +113,22 @@ class ClientMachine:
 
     @property
     def preferred(self) -> int:
-        """The endpoint that new requests are put to."""
+        """The endpoint for new requests."""
         return self._endpoints.preferred
 
     def begin(self, request: Request[Any], now: float) -> None:
-        """Take on a request."""
+        """Begin a request."""
         self._enter(request, now)
 
     def begin_many(self, requests: Iterable[Request[Any]], timeout_s: float, now: float) -> None:
-        """Take on the requests of a call about many keys; the time of each starts in its turn."""
+        """Begin the requests of a call about many keys; their time starts outside the backlog."""
         batch = Batch(timeout_s, now)
         for request in requests:
             request.batch = batch
             self._enter(request, now)
 
     def flush(self, endpoint: int, send: Callable[[bytes], bool], now: float) -> None:
-        """Hand frames for ``endpoint`` to ``send`` until none is left or it returns False."""
+        """Call ``send`` with frames for ``endpoint`` until none is left or it returns False."""
         waiting = self.waiting[endpoint]
         while waiting:
             batch = _batch(waiting)
@@ -138,11 +138,11 @@ class ClientMachine:
                 del waiting[request.id]
                 request.stage = SENT
                 request.sent_at = now
-                patience_s = request.terms.attempt_s if request.idempotent else _NEVER
-                self._arm(request, now + patience_s)
+                wait_s = request.terms.attempt_s if request.idempotent else _NEVER
+                self._arm(request, now + wait_s)
 
     def receive(self, frame: bytes, endpoint: int, now: float) -> None:
-        """Take in a frame that ``endpoint`` sent; what is not a reply of ours is ignored."""
+        """Receive a frame of ``endpoint``.  Anything but a reply to an open request is ignored."""
         try:
             messages = decode(frame).messages
         except FrameError:
@@ -155,22 +155,22 @@ class ClientMachine:
                     self._on_reply(request, message, endpoint, now)
 
     def on_connected(self, endpoint: int) -> None:
-        """There is a connection to it."""
+        """The endpoint is connected."""
         self._endpoints.connected(endpoint)
 
     def on_closed(self, endpoint: int) -> None:
-        """A connection to it was given up by the shell."""
+        """The shell has closed a connection to it."""
         self._endpoints.forget(endpoint)
 
     def on_unconnected(self, endpoint: int, why: str) -> None:
-        """There is no connection to it yet, for this reason; there may still be one."""
+        """The endpoint is not connected yet, for this reason; it may still be."""
         self._endpoints.explain(endpoint, why)
 
     def on_disconnected(self, endpoint: int, why: str, now: float, *, certain: bool) -> None:
-        """There is no connection to it, or no longer; ``certain``: it was refused just now.
+        """The endpoint is not connected.  ``certain``: an attempt has just failed.
 
-        What was to be sent there goes elsewhere, and so does what awaits a reply from there:
-        a reply comes over the connection that the request was sent by, or never.
+        Requests that wait for it or await its reply are sent to another endpoint: a reply
+        can only come over the connection by which the request was sent.
         """
         self._endpoints.disconnected(endpoint, why, now if certain else None)
         self._endpoints.prefer_another_than(endpoint, now)
@@ -184,27 +184,27 @@ class ClientMachine:
             self._on_unreachable(request, now)
 
     def next_deadline(self) -> float | None:
-        """When `on_deadline` is wanted at the latest, or None."""
+        """When `on_deadline` is due at the latest, or None."""
         due = min(self._due, self._backlog.next_deadline())
         return None if due == _NEVER else due
 
     def on_deadline(self, now: float) -> None:
-        """Give up, or put to another endpoint, whatever has waited long enough."""
+        """End the requests that are out of time; send others to the next endpoint."""
         if now >= self._backlog.next_deadline():
             for request in self._backlog.overdue(now):
-                self._give_up(request, now)
+                self._time_out(request, now)
         if now >= self._due:
-            for request in [held for held in self._open.values() if held.due <= now]:
+            for request in [each for each in self._open.values() if each.due <= now]:
                 self._on_due(request, now)
             due = min((request.due for request in self._open.values()), default=_NEVER)
             self._due = max(due, now + SWEEP_S_MIN)
 
     def rotate(self, now: float) -> None:
-        """Put new requests to the next endpoint that is fit to be asked."""
+        """Send new requests to the next endpoint that can be used."""
         self._endpoints.rotate(now)
 
     def abandon(self, request: Request[Any], now: float) -> None:
-        """Forget a request whose caller has gone away."""
+        """End a request whose caller does not wait any more."""
         if request.stage != DONE:
             self._remove(request, now)
 
@@ -215,18 +215,18 @@ class ClientMachine:
             self._finish(request, error(text, definite=_is_definite(request)), now)
         self._in_flight_max = room
 
-    # --- a request's way from stage to stage ----------------------------------------------
+    # --- the stages of a request ----------------------------------------------------------
 
     def _enter(self, request: Request[Any], now: float) -> None:
-        """At the end of the line, which may be its beginning."""
+        """Put a request at the end of the backlog, and admit what has room."""
         self._last_id += 1
         request.id = self._last_id
         self._backlog.add(request)
         self._fill(now)
 
     def _fill(self, now: float) -> None:
-        """Take on from the backlog what there is room for."""
-        if self._filling:  # One that is taken on may end at once, and make room for the next.
+        """Admit requests from the backlog while there is room."""
+        if self._filling:  # A request may end as soon as it is admitted, and call this again.
             return
         self._filling = True
         while len(self._open) < self._in_flight_max:
@@ -237,7 +237,7 @@ class ClientMachine:
         self._filling = False
 
     def _fits(self, request: Request[Any]) -> bool:
-        """Whether one of many may be under way."""
+        """Whether a request of a call about many keys may be sent now."""
         return self._window.fits(self._cost(request))
 
     def _cost(self, request: Request[Any]) -> int:
@@ -245,7 +245,7 @@ class ClientMachine:
         return request.size + (int(self._window.read_bytes) if request.reply is GetReply else 0)
 
     def _admit(self, request: Request[Any], now: float) -> None:
-        """There is room: put the request to an endpoint."""
+        """Open the request, at an endpoint."""
         if request.batch is not None:
             request.start(now)
             request.cost = self._cost(request)
@@ -258,20 +258,20 @@ class ClientMachine:
             self._on_unreachable(request, now)
 
     def _wait(self, request: Request[Any], now: float) -> None:
-        """To be sent, as soon as there is a connection to its endpoint."""
+        """Let the request wait until its endpoint is connected."""
         request.stage = WAITING
         self.waiting[request.endpoint][request.id] = request
         others = 1 if request.pinned else len(self._everywhere)
         if others == 1:
-            patience_s = _NEVER
+            wait_s = _NEVER
         elif request.moves < others:
-            patience_s = CONNECT_S
-        else:  # None connected that fast.  Perhaps they are far away: give each more time.
-            patience_s = request.terms.attempt_s
-        self._arm(request, now + patience_s)
+            wait_s = CONNECT_S
+        else:  # None connected in that time: wait longer for each.
+            wait_s = request.terms.attempt_s
+        self._arm(request, now + wait_s)
 
     def _arm(self, request: Request[Any], due: float) -> None:
-        """Set when the request's stage is over at the latest."""
+        """Set when the request's stage ends at the latest."""
         if due > request.deadline:  # noqa: PLR1730 - `min` takes three times as long
             due = request.deadline
         request.due = due
@@ -281,20 +281,20 @@ class ClientMachine:
     def _on_due(self, request: Request[Any], now: float) -> None:
         """The request's stage has lasted long enough."""
         if now >= request.deadline:
-            self._give_up(request, now)
+            self._time_out(request, now)
         elif request.stage == PAUSED:
             self._wait(request, now)
         else:
             if request.stage == SENT:
-                request.silent = request.astray = True
+                request.indefinite = request.astray = True
                 if request.batch is not None:
                     self._learn(request, now)
             self._endpoints.shun(request.endpoint, now)
             self._move(request, now)
 
     def _on_cut(self, request: Request[Any], why: str, now: float) -> None:
-        """The connection that its reply would come by is lost."""
-        request.silent = request.astray = True
+        """The connection for its reply is lost."""
+        request.indefinite = request.astray = True
         name = self._endpoints.name(request.endpoint)
         if request.cuts >= CUTS_MAX and request.size > FRAME_BYTES_MAX:
             text = (
@@ -309,14 +309,14 @@ class ClientMachine:
             self._fail(request, Unavailable, text, now)
 
     def _on_unreachable(self, request: Request[Any], now: float) -> None:
-        """Its endpoint has no connection: another one, unless there is certainly no other."""
-        if not request.silent and self._is_out_of_reach(request):
+        """Its endpoint is not connected: use another, or fail if all are unreachable."""
+        if not request.indefinite and self._is_out_of_reach(request):
             self._fail(request, Unavailable, f"cannot reach {self._reasons(request)}", now)
         elif len(self._choice(request)) > 1:
             self._move(request, now)
 
     def _is_out_of_reach(self, request: Request[Any]) -> bool:
-        """Whether each endpoint that it may be put to has turned out to be, since it began."""
+        """Whether all endpoints that it may use have become unreachable since it began."""
         return self._endpoints.failed_since(request.began, self._choice(request))
 
     def _on_reply(self, request: Request[Any], reply: Any, endpoint: int, now: float) -> None:
@@ -333,57 +333,57 @@ class ClientMachine:
             elif isinstance(reply, ErrorReply) and (request.stage, request.endpoint) == (
                 SENT,
                 endpoint,
-            ):  # An earlier attempt's error says nothing of the present one.
+            ):  # An error of an earlier attempt does not count.
                 self._on_error(request, reply, now)
         except ValueError:
-            return  # A reply with an impossible stamp is as good as none.
+            return  # A reply with an impossible stamp is ignored.
         except ToystoreError as error:  # The caller's clock has failed.
             self._fail(request, type(error), str(error), now)
         if request.stage == DONE and request.batch is not None:
             request.batch.progressed_at = now
 
     def _learn(self, request: Request[Any], now: float) -> None:
-        """How long one of many took to be answered tells how many may be under way."""
+        """Adapt the window to how long the answer took."""
         if request.stage == SENT:
             self._window.learn(now - request.sent_at, request.terms.attempt_s, now)
 
     def _on_superseded(self, request: WriteRequest, reply: SupersededReply, now: float) -> None:
-        """Some replica holds something newer: put anew, above it.
+        """A replica stores a newer record: send a new write, above it.
 
-        Other replicas may have taken the write and show it to a read with R=1: from here
-        on no error is definite.
+        Other replicas may have stored the write, and a read with R=1 may find it: from now on
+        no error is definite.
         """
         self._clock.merge(reply.stamp)
-        request.silent = True
-        self._put_anew(request, self._clock.mint() if request.stamp else None, now)
+        request.indefinite = True
+        self._begin_new_write(request, self._clock.mint() if request.stamp else None, now)
 
     def _on_error(self, request: Request[Any], reply: ErrorReply, now: float) -> None:
-        """Raise what it says, unless it is a reason to ask again."""
+        """Finish with the error, unless it is a reason to ask again."""
         if reply.code == Code.NOT_SERVING:
             self._on_refusal(request, now)
         elif reply.code == Code.CLOCK_AHEAD and isinstance(request, WriteRequest) and request.stamp:
             if request.astray:
                 self._on_refusal(request, now)
             else:
-                self._put_anew(request, None, now)
-        elif reply.code in _SPARED_BY and self._may_spare(request, reply):
-            request.spared = True
+                self._begin_new_write(request, None, now)
+        elif reply.code in _ONE_NODE and self._may_ask_another(request, reply):
+            request.asked_another = True
             if not reply.definite:
-                request.silent = request.astray = True
+                request.indefinite = request.astray = True
             self._endpoints.shun(request.endpoint, now)
             self._move(request, now)
         else:
-            definite = not request.writes or (reply.definite and not request.silent)
+            definite = not request.writes or (reply.definite and not request.indefinite)
             error = ERROR_OF.get(reply.code, Internal)(reply.text, definite=definite)
             self._finish(request, error, now)
 
-    def _may_spare(self, request: Request[Any], reply: ErrorReply) -> bool:
-        """Whether a request that one endpoint had no room or no replicas for may try another."""
+    def _may_ask_another(self, request: Request[Any], reply: ErrorReply) -> bool:
+        """Whether a request may use another endpoint after an error of one node."""
         others = len(self._choice(request)) > 1
-        return others and not request.spared and (reply.definite or request.idempotent)
+        return others and not request.asked_another and (reply.definite or request.idempotent)
 
     def _on_refusal(self, request: Request[Any], now: float) -> None:
-        """Nothing was done here: ask the next at once, or all of them again after a pause."""
+        """The endpoint did nothing: ask the next at once, or all again after a pause."""
         request.refusals += 1
         self._endpoints.shun(request.endpoint, now)
         if request.refusals % len(self._choice(request)):
@@ -394,8 +394,8 @@ class ClientMachine:
         request.stage = PAUSED
         self._arm(request, now + PAUSE_S)
 
-    def _put_anew(self, request: WriteRequest, stamp: bytes | None, now: float) -> None:
-        """The same put or delete as another write, with another id."""
+    def _begin_new_write(self, request: WriteRequest, stamp: bytes | None, now: float) -> None:
+        """Send the same put or delete as a new write, with another id."""
         self._leave_queue(request)
         del self._open[request.id]
         self._last_id += 1
@@ -404,7 +404,7 @@ class ClientMachine:
         self._wait(request, now)
 
     def _move(self, request: Request[Any], now: float) -> None:
-        """Put the request to the next endpoint."""
+        """Send the request to the next endpoint."""
         self._leave_queue(request)
         request.moves += 1
         if not request.pinned:
@@ -412,41 +412,41 @@ class ClientMachine:
         self._wait(request, now)
 
     def _choice(self, request: Request[Any]) -> Sequence[int]:
-        """The endpoints that it may be put to."""
+        """The endpoints that it may use."""
         return (request.endpoint,) if request.pinned else self._everywhere
 
     # --- endings --------------------------------------------------------------------------
 
-    def _give_up(self, request: Request[Any], now: float) -> None:
-        """The caller's patience is at an end."""
+    def _time_out(self, request: Request[Any], now: float) -> None:
+        """End a request that is out of time."""
         error: type[ToystoreError] = Timeout
-        told = f"{self._endpoints.name(request.endpoint)} was asked last"
+        detail = f"{self._endpoints.name(request.endpoint)} was asked last"
         if request.stage == BACKLOG:
-            told = f"there was no room to send it, {len(self._open)} others were under way"
+            detail = f"there was no room to send it, {len(self._open)} others were under way"
         elif request.stage != SENT and request.refusals:
-            error, told = Unavailable, "no endpoint would take it"
-        elif request.stage != SENT and not request.silent:
-            told = f"there was no connection to {self._reasons(request)}"
-        self._fail(request, error, f"no answer within {request.terms.timeout_s:g} s: {told}", now)
+            error, detail = Unavailable, "no endpoint would take it"
+        elif request.stage != SENT and not request.indefinite:
+            detail = f"there was no connection to {self._reasons(request)}"
+        self._fail(request, error, f"no answer within {request.terms.timeout_s:g} s: {detail}", now)
 
     def _reasons(self, request: Request[Any]) -> str:
-        """Whom it could be put to, and why they cannot be reached."""
+        """The endpoints that it may use, with the reasons why they are unreachable."""
         return self._endpoints.reasons(self._choice(request))
 
     def _fail(
         self, request: Request[Any], error: type[ToystoreError], text: str, now: float
     ) -> None:
-        """It ends with an error of this client's own."""
+        """End the request with an error of the client itself."""
         self._finish(request, error(text, definite=_is_definite(request)), now)
 
     def _finish(self, request: Request[Any], outcome: Any, now: float) -> None:
-        """The request has an answer, or an error."""
+        """End the request with an answer or an error."""
         self._remove(request, now)
         request.outcome = outcome
         self.finished.append(request)
 
     def _remove(self, request: Request[Any], now: float) -> None:
-        """Let go of the request; its place goes to the first of the backlog."""
+        """Remove the request, and admit the next from the backlog."""
         if request.stage == BACKLOG:
             self._backlog.remove(request)
             request.stage = DONE
@@ -459,13 +459,13 @@ class ClientMachine:
         self._fill(now)
 
     def _leave_queue(self, request: Request[Any]) -> None:
-        """If it still waits to be sent, it does so no more."""
+        """Remove the request from the queue of its endpoint, if it waits there."""
         if request.stage == WAITING:
             del self.waiting[request.endpoint][request.id]
 
 
 def _batch(waiting: dict[int, Request[Any]]) -> list[Request[Any]]:
-    """The first that share a frame."""
+    """The first requests, as many as share a frame."""
     batch: list[Request[Any]] = []
     size = 0
     for request in waiting.values():
@@ -477,5 +477,5 @@ def _batch(waiting: dict[int, Request[Any]]) -> list[Request[Any]]:
 
 
 def _is_definite(request: Request[Any]) -> bool:
-    """Whether it certainly did not and will not happen, if it is dropped now."""
-    return not request.writes or not (request.silent or request.stage == SENT)
+    """Whether it certainly did not and will not happen, if it ends now."""
+    return not request.writes or not (request.indefinite or request.stage == SENT)

@@ -1,7 +1,7 @@
-"""What is asked: one question about one key, its message and what the reply to it means.
+"""Requests: one question about one key, its message, and the meaning of the reply.
 
-`ClientMachine` keeps in a `Request` how far it has come.  What all the requests of one
-call have in common, such as the bucket, is their `Terms`.
+`ClientMachine` stores the state of a request in its `Request`.  `Terms` are what all requests
+of a call have in common, such as the bucket.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from toystore.core.protocol.messages.client import (
 Answer = TypeVar("Answer")
 
 BACKLOG, WAITING, SENT, PAUSED, DONE = range(5)
-"""A request's stages: no room yet; to be sent; awaiting its reply; refused by all; over."""
+"""A request's stages: no room yet; to be sent; awaits its reply; refused by all; ended."""
 
 
 class Terms(NamedTuple):
@@ -43,13 +43,14 @@ class Terms(NamedTuple):
     """R of a read, W of a write; None means the bucket's."""
     timeout_s: float
     attempt_s: float
-    """How long one endpoint may stay silent before another is asked."""
+    """How long one endpoint may take before another is asked."""
 
 
 class Request(Generic[Answer]):
-    """One question about one key, and how far it has come."""
+    """One question about one key, and its state."""
 
     __slots__ = (
+        "asked_another",
         "astray",
         "batch",
         "began",
@@ -59,15 +60,14 @@ class Request(Generic[Answer]):
         "due",
         "endpoint",
         "id",
+        "indefinite",
         "key",
         "moves",
         "outcome",
         "pinned",
         "refusals",
         "sent_at",
-        "silent",
         "size",
-        "spared",
         "stage",
         "terms",
         "waiter",
@@ -84,40 +84,40 @@ class Request(Generic[Answer]):
         self.cost = 0
         """About how many bytes it and its reply take, if it is one of many."""
         self.waiter: Any = None
-        """The future of whoever awaits it, if somebody does."""
+        """The future of its caller, in the asynchronous client."""
         self.batch: Batch | None = None
-        """The call about many keys that it belongs to, if it does."""
+        """The call about many keys that it belongs to, or None."""
         self.id = 0
         self.stage = BACKLOG
         self.began = now
         self.due = self.deadline = now + terms.timeout_s
-        """When its stage, and all of it, is over, whatever happens."""
+        """When its stage ends, and when the whole request ends, at the latest."""
         self.sent_at = 0.0
         """When it was last sent."""
         self.endpoint = 0
         self.pinned = False
-        """To be asked at its endpoint and no other."""
+        """Whether it may use its endpoint only."""
         self.moves = 0
-        """How often it was put to another endpoint."""
+        """How often it was sent to another endpoint."""
         self.refusals = 0
-        """How often it was refused, and nothing was done."""
+        """How often it was refused."""
         self.cuts = 0
-        """How often the connection was lost while nothing larger than this was on its way."""
-        self.silent = False
+        """How often a connection was lost while this was the largest request sent over it."""
+        self.indefinite = False
         """An earlier attempt may still happen."""
         self.astray = False
-        """And under the very stamp that the request has now."""
-        self.spared = False
-        """Its node had no room, or reached too few; it has been put to another endpoint once."""
+        """An earlier attempt may still happen, under the present stamp."""
+        self.asked_another = False
+        """Whether it was sent to another endpoint after an error of one node."""
 
     def start(self, now: float) -> None:
-        """The caller's patience runs from now on, and not from when it was made."""
+        """Start the caller's time now, and not at the call."""
         self.began = now
         self.due = self.deadline = now + self.terms.timeout_s
 
     @property
     def idempotent(self) -> bool:
-        """To send it again is the same as to have sent it once."""
+        """Whether it may be sent twice without another effect."""
         return True
 
     def message(self, now: float, /) -> Message:
@@ -125,16 +125,16 @@ class Request(Generic[Answer]):
         raise NotImplementedError
 
     def answer(self, reply: Any, clock: Clock, /) -> Answer:
-        """What a reply of type `reply` means.  Raises ValueError if it cannot be one."""
+        """The answer in a reply of type `reply`.  Raises ValueError if that is impossible."""
         raise NotImplementedError
 
     def left_ms(self, now: float) -> int:
-        """What is left of the caller's patience."""
+        """The remaining time, in milliseconds."""
         return max(1, int((self.deadline - now) * 1000))
 
 
 class Batch:
-    """What is left in line of one call about many keys."""
+    """The requests of one call about many keys that still wait."""
 
     __slots__ = ("progressed_at", "queue", "timeout_s")
 
@@ -146,7 +146,7 @@ class Batch:
 
     @property
     def due(self) -> float:
-        """When it is given up, unless it makes progress."""
+        """When it ends, unless it makes progress."""
         return self.progressed_at + self.timeout_s
 
 
@@ -162,17 +162,17 @@ class GetRequest(Request[Found | None]):
         return Get(self.id, bucket, self.key, n, r, self.left_ms(now))
 
     def answer(self, reply: GetReply, clock: Clock, /) -> Found | None:
-        """The value; also of "not found", what the read has seen is merged into the clock."""
+        """The value.  Merges the context into the clock, even if nothing was found."""
         _, values, context, owners, fallbacks = reply
         if context:
-            # A context made by a later version is opaque, and still good to hand back.
+            # A context of a later version cannot be read here, but can be returned.
             with contextlib.suppress(ValueError):
                 clock.merge(unpack_context(context))
         return Found(values[0], values, context, owners, fallbacks) if values else None
 
 
 class WriteRequest(Request[Written]):
-    """A put or a delete.  Its stamp names it: the same on each retry (docs/ARCHITECTURE.md)."""
+    """A put or a delete.  Each retry has the same stamp (docs/ARCHITECTURE.md)."""
 
     __slots__ = ("context", "stamp")
     writes = True
@@ -189,7 +189,7 @@ class WriteRequest(Request[Written]):
 
     @property
     def idempotent(self) -> bool:
-        """Without a stamp, each coordinator would make another write of it."""
+        """Whether it has a stamp; without one, each coordinator would make another write."""
         return self.stamp is not None
 
     def answer(self, reply: WriteReply, clock: Clock, /) -> Written:
@@ -241,7 +241,7 @@ class DeleteRequest(WriteRequest):
 
 
 class StatusRequest(Request[dict[str, Any]]):
-    """How does the cluster look from a node?"""
+    """Ask a node for its view of the cluster."""
 
     __slots__ = ()
     reply = StatusReply
@@ -251,12 +251,12 @@ class StatusRequest(Request[dict[str, Any]]):
         return Status(self.id)
 
     def answer(self, reply: StatusReply, _clock: Clock, /) -> dict[str, Any]:
-        """The node's own words."""
+        """The status, as the node sent it."""
         return reply.status
 
 
 class OwnersRequest(Request[Placement]):
-    """Who owns a key?"""
+    """Ask for the owners of a key."""
 
     __slots__ = ()
     reply = OwnersReply
@@ -266,12 +266,12 @@ class OwnersRequest(Request[Placement]):
         return Owners(self.id, self.terms.bucket, self.key)
 
     def answer(self, reply: OwnersReply, _clock: Clock, /) -> Placement:
-        """The key's place."""
+        """The placement of the key."""
         return Placement(reply.partition, reply.owners, reply.fallbacks)
 
 
 class RingRequest(Request[RingTable]):
-    """Who owns how much?"""
+    """Ask for the share of each member."""
 
     __slots__ = ()
     reply = RingLoadReply

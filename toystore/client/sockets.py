@@ -1,4 +1,4 @@
-"""The client's sockets: one context to a process, REQ and DEALER with the right options."""
+"""The client's sockets: one context for each process, REQ and DEALER with their options."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _SILENCE_S = 5
 _RECONNECT_MS = 100
 _RECONNECT_MS_MAX = 1000
 _CONTEXT_DESCRIPTORS = 16
-"""As many as a context and its first socket take, and some."""
+"""Enough file descriptors for a context and its first socket."""
 
 POLLIN, POLLOUT = int(zmq.POLLIN), int(zmq.POLLOUT)
-"""As plain numbers: to combine pyzmq's enums costs a microsecond."""
+"""Plain numbers: an operation on pyzmq's enums takes a microsecond."""
 
 Socket = zmq.Socket[bytes]
 Context = zmq.Context[Socket]
@@ -31,19 +31,19 @@ Context = zmq.Context[Socket]
 _contexts: dict[int, Context] = {}
 _resolvers: dict[int, Resolver] = {}
 inherited: list[object] = []
-"""What a parent process opened: never to be touched here, nor collected."""
+"""Sockets of the parent process: they must not be used or collected here."""
 
 
 def open_socket(kind: int) -> Socket:
     """A REQ or a DEALER with the options of a client, not connected yet.
 
-    A peer that vanished silently is TCP's to find out.  ZMTP has heartbeats for it, but with
-    those libzmq 4.3.5 aborts the process, ours or the peer's, if one is due while a link is
-    down whose pipe is full.
+    TCP detects a peer that has vanished.  ZMTP has heartbeats for that, but with them libzmq
+    4.3.5 aborts the process, ours or the peer's, if a heartbeat is due while a link is down
+    and its pipe is full.
     """
     socket = _open(kind)
     socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.IMMEDIATE, 1)  # Nothing queues where there is no connection.
+    socket.setsockopt(zmq.IMMEDIATE, 1)  # Without a connection nothing is queued.
     socket.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, _RECONNECT_MS_MAX)
     socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
@@ -51,14 +51,14 @@ def open_socket(kind: int) -> Socket:
     socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 1)
     socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, _SILENCE_S)
     socket.setsockopt(zmq.TCP_MAXRT, 1000 * _SILENCE_S)
-    if kind == zmq.REQ:  # It takes only the reply to what it asked last.
+    if kind == zmq.REQ:  # It receives only the reply to its last request.
         socket.setsockopt(zmq.REQ_RELAXED, 1)
         socket.setsockopt(zmq.REQ_CORRELATE, 1)
     return socket
 
 
 def resolver() -> Resolver:
-    """Finds names, for all clients of this process; its threads do not live on in a fork."""
+    """The resolver for all clients of this process; a fork does not have its threads."""
     return _resolvers.setdefault(os.getpid(), Resolver())
 
 
@@ -72,7 +72,7 @@ def offer(socket: Socket, frame: bytes) -> bool:
 
 
 def drain(socket: Socket, frames_max: int) -> Iterator[bytes]:
-    """What has arrived, up to so many frames."""
+    """The frames that have arrived, up to ``frames_max``."""
     try:
         for _ in range(frames_max):
             yield socket.recv(zmq.NOBLOCK)
@@ -81,7 +81,7 @@ def drain(socket: Socket, frames_max: int) -> Iterator[bytes]:
 
 
 def descriptor(socket: Socket) -> int:
-    """The file descriptor that tells, edge-triggered, when `ready_for` has changed."""
+    """The edge-triggered file descriptor that signals a change of `ready_for`."""
     return cast(int, socket.getsockopt(zmq.FD))
 
 
@@ -90,8 +90,8 @@ def ready_for(socket: Socket) -> int:
     return cast(int, socket.getsockopt(zmq.EVENTS))
 
 
-def told(error: Exception) -> str:
-    """What the system refused us, in words for the caller."""
+def error_text(error: Exception) -> str:
+    """An error of the system, as a text for the caller."""
     number = getattr(error, "errno", None)
     if number in (errno.EMFILE, errno.ENFILE):
         return TOO_MANY_OPEN
@@ -99,7 +99,7 @@ def told(error: Exception) -> str:
 
 
 def _open(kind: int) -> Socket:
-    """A socket of this process's own context: a forked child has another."""
+    """A socket of this process's context; a forked child has its own."""
     pid = os.getpid()
     context = _contexts.get(pid)
     if context is None or context.closed:
@@ -108,7 +108,7 @@ def _open(kind: int) -> Socket:
 
 
 def _new_context() -> Context:
-    """A context with room for as many sockets as libzmq allows."""
+    """A context that allows as many sockets as libzmq does."""
     try:
         with ExitStack() as stack:  # libzmq aborts the process if it gets no descriptors here.
             for _ in range(_CONTEXT_DESCRIPTORS):

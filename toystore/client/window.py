@@ -1,55 +1,54 @@
-"""How much of calls about many keys is under way at once: as much as is answered promptly.
+"""Limits how many requests of calls about many keys are open at once.
 
-More would only stand in queues, ours or a node's, until it times out.  How much that is, is
-found as TCP does (Jacobson, *Congestion Avoidance and Control*, 1988): begin with little, and
-with each prompt answer let one more be under way; when answers become slow, halve it.  What
-is known is the size of what is sent, and what was read last tells what reads will bring: so
-bytes are bounded, too.
+More requests than the nodes answer promptly would only wait in queues, until they time out.
+The limit is found as in TCP (Jacobson, *Congestion Avoidance and Control*, 1988): it starts
+low, grows by one with each prompt answer, and is halved when answers become slow.  Bytes are
+limited too: the sizes of requests are known, those of replies are estimated from past reads.
 """
 
 from __future__ import annotations
 
 IN_FLIGHT_BYTES_MAX = 4 * 1024 * 1024
-"""What is under way, with the replies that are expected."""
+"""The most bytes of open requests and their expected replies."""
 _FIRST = 64
 _LEAST = 8
 _READ_BYTES_GUESS = 128 * 1024
-"""How large a value is taken to be before any was read."""
+"""The assumed size of a value before the first read."""
 
 
 class Window:
-    """The bound for one client's calls about many keys."""
+    """The limit for one client's calls about many keys."""
 
     def __init__(self, most: int) -> None:
-        """``most``: requests, however promptly they are answered."""
+        """``most``: the highest limit, in requests."""
         self._most = most
         self._size = min(_FIRST, most)
         self._halved_at = float("-inf")
         self._requests = 0
         self._bytes = 0
         self.read_bytes = float(_READ_BYTES_GUESS)
-        """How large the next value that is read is taken to be."""
+        """The estimated size of the next value that is read."""
 
     def fits(self, size: int) -> bool:
-        """Whether one more request of ``size`` bytes, with its reply, may be under way."""
+        """Whether one more request of ``size`` bytes, with its reply, may be opened."""
         few = self._requests < self._size and self._bytes + size <= IN_FLIGHT_BYTES_MAX
         return few or not self._requests
 
     def enter(self, size: int) -> None:
-        """One more is under way."""
+        """A request was opened."""
         self._requests += 1
         self._bytes += size
 
     def leave(self, size: int) -> None:
-        """It is no longer."""
+        """A request has ended."""
         self._requests -= 1
         self._bytes -= size
 
-    def learn(self, took_s: float, patience_s: float, now: float) -> None:
-        """An answer took this long, or is still missing; at most ``patience_s`` are waited for."""
-        if took_s <= patience_s / 4:
+    def learn(self, took_s: float, attempt_s: float, now: float) -> None:
+        """An answer took ``took_s``, or is still awaited after that; the limit is ``attempt_s``."""
+        if took_s <= attempt_s / 4:
             self._size = min(self._size + 1, self._most)
-        elif took_s > patience_s / 2 and now - self._halved_at > took_s:
+        elif took_s > attempt_s / 2 and now - self._halved_at > took_s:
             self._size = max(self._size // 2, _LEAST)
             self._halved_at = now
 

@@ -1,18 +1,18 @@
 """The YAML file as typed, checked values.
 
-`load` reads a file once and either returns a `ClusterConfig`, on which nobody has to
-check anything again, or raises a `ConfigError` that lists every fault in it:
+`load` reads a file once.  It returns a `ClusterConfig`, which needs no further check, or raises
+a `ConfigError` that lists every error in the file:
 
     members[2].client_port: 70420 given; should be less than or equal to 65535
     swim.probe_perod_s: unknown key; did you mean probe_period_s?
     scenario[0].node: 'n99' is not a member; the members are n1, n2, n3
 
-    plain_yaml.py    YAML as plain values; what is not read as it looks is a fault
+    plain_yaml.py    YAML as plain values; a value that is not what it looks like is an error
     short_forms.py   short forms in full; names and ports that two members claim
-    sections.py      the mappings of the file, of the values in values.py
-    cluster.py       the whole file, and what ties one section to another
-    faults.py        the texts of the faults that pydantic finds
-    loading.py       these steps in turn; the faults of all of them are reported together
+    sections.py      the mappings of the file; values.py has the types of their values
+    cluster.py       the whole file, and the rules between sections
+    faults.py        the texts of the errors that pydantic finds
+    loading.py       these steps in turn; the errors of all of them are reported together
 
 Defaults are those of the dataclasses in ``toystore/core/protocol/settings.py``;
 docs/CONFIGURATION.md describes every key.

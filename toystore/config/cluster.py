@@ -1,4 +1,4 @@
-"""The whole file: a cluster, and what ties one section to another."""
+"""The whole file: a cluster, and the rules between its sections."""
 
 from __future__ import annotations
 
@@ -77,17 +77,17 @@ class ClusterConfig(Section):
         return tuple(Member(member.name, member.weight, member.zone) for member in self.members)
 
     def members_digest(self) -> bytes:
-        """Of all that decides the ring: who differs in it must not be talked to."""
+        """The digest of all that decides the ring; nodes with another digest are refused."""
         return members_digest(self.ring_members(), self.partitions, self.buckets["default"].n)
 
     def swim_settings(self) -> SwimSettings:
-        """What the SWIM machine is given."""
+        """The settings of the SWIM machine."""
         return self.swim
 
     def shared_settings(self) -> dict[str, int | float | str]:
-        """What should be the same on all nodes, by its name in the file.
+        """The settings that should be the same on all nodes, by their names in the file.
 
-        The member list is not among it: nodes that differ in that refuse each other.
+        The member list is not among them: nodes with different lists refuse each other.
         """
         shared: dict[str, Any] = {
             "durability": self.durability,
@@ -102,16 +102,16 @@ class ClusterConfig(Section):
         return shared | _dotted_settings("swim", self.swim)
 
     def coordinator_settings(self) -> CoordinatorSettings:
-        """What the coordinator's machine is given."""
+        """The settings of the coordinator's machine."""
         return dataclasses.replace(
             self.requests, buckets=self.buckets, limits=self.limits, stall_s=self.swim.stall_s
         )
 
     def handoff_settings(self) -> HandoffSettings:
-        """What the handoff machine is given."""
+        """The settings of the handoff machine."""
         return dataclasses.replace(self.handoff, stall_s=self.swim.stall_s)
 
-    # Each of these sees the fields above it, as far as they are sound.
+    # Each of these sees the fields above it that are valid.
 
     @field_validator("partitions")
     @classmethod
@@ -178,7 +178,7 @@ def _dotted_settings(section: str, settings: SwimSettings | BucketSettings) -> d
 
 
 def _beyond_caps(limits: LimitSettings) -> Iterator[str]:
-    """A fault for each limit above what no node takes from another."""
+    """An error for each limit above the most that a node receives from another."""
     for name, cap in (
         ("key_bytes_max", KEY_BYTES_CAP),
         ("value_bytes_max", VALUE_BYTES_CAP),
@@ -190,7 +190,7 @@ def _beyond_caps(limits: LimitSettings) -> Iterator[str]:
 
 
 def _too_low_for_one_write(limits: LimitSettings) -> Iterator[str]:
-    """A fault for each limit below what a single write needs: that could never succeed."""
+    """An error for each limit that is too low for a single write: none could succeed."""
     largest = limits.key_bytes_max + limits.value_bytes_max
     for name, least, why in (
         ("request_bytes_max", largest, "a put has as many"),
@@ -205,7 +205,7 @@ def _too_low_for_one_write(limits: LimitSettings) -> Iterator[str]:
 
 
 def _over_limits(load: LoadConfig, limits: LimitSettings) -> Iterator[str]:
-    """A fault for each thing that the load puts and no node takes."""
+    """An error for each key or value of the load that is over the limits."""
     if load.value_bytes > limits.value_bytes_max:
         yield (
             f"value_bytes is {load.value_bytes}; should be up to "
@@ -231,7 +231,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "scenario": Step,
     "load": LoadConfig,
 }
-"""Every mapping that a file can hold: "" is the whole, the others are named by their key."""
+"""Every mapping that a file can have: "" is the whole file, the others have their keys."""
 
 
 def keys_of(section: str) -> dict[str, Any]:

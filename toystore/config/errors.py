@@ -1,4 +1,4 @@
-"""What is raised over a configuration."""
+"""The exceptions of the configuration."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; the text lists every fault, one to a line."""
+    """The configuration cannot be used; the text lists every error, one on each line."""
 
     def __init__(self, *faults: str) -> None:
         super().__init__("\n".join(faults))
@@ -14,7 +14,7 @@ class ConfigError(Exception):
 
 
 class FaultsError(ValueError):
-    """What is wrong with a section, if that may be more than one thing."""
+    """The errors of one section, if there may be several."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self.texts = tuple(texts)

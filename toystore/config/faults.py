@@ -1,4 +1,4 @@
-"""The texts of the faults that pydantic finds."""
+"""The texts of the errors that pydantic finds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from toystore.config.plain_yaml import dotted
 
 
 def describe(fault: ErrorDetails) -> list[str]:
-    """A line for a fault that pydantic found, or some if our own check found several."""
+    """A line for an error of pydantic's; several lines if our own check found several."""
     path = tuple(part for part in fault["loc"] if part != "[key]")
     value = fault["input"]
     given = "nothing given" if value is None else f"{value!r:.60} given"
@@ -44,12 +44,12 @@ def describe(fault: ErrorDetails) -> list[str]:
 
 
 def path_of(fault: str) -> str:
-    """Where a fault is."""
+    """The path of an error."""
     return fault.partition(": ")[0]
 
 
 def _advice(path: Sequence[str | int]) -> str:
-    """Which key may have been meant by the last one of ``path``."""
+    """The key that may have been meant by the last one of ``path``."""
     section = str(path[0]) if len(path) > 1 else ""
     keys = list(keys_of(section))
     close = difflib.get_close_matches(str(path[-1]), keys, n=1)

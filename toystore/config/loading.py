@@ -1,4 +1,4 @@
-"""From a file to a `ClusterConfig`, or to all its faults."""
+"""From a file to a `ClusterConfig`, or to all its errors."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ _Loader.add_constructor(_TAG + "int", _Loader.construct_yaml_int)
 
 
 def read(path: Path) -> tuple[object, list[str]]:
-    """The plain values in a file, and a fault for each of them that is not what it looks like.
+    """The plain values in a file, and an error for each that is not what it looks like.
 
     Raises `UnreadableError`.
     """
@@ -93,7 +93,7 @@ def dotted(path: Where) -> str:
 
 
 def _hint(error: Exception, text: str) -> str:
-    """What to write instead, of what is often meant as text and is none to YAML."""
+    """What to write instead of a value that is often meant as text and is not text in YAML."""
     mark = getattr(error, "problem_mark", None)
     if mark is None:
         return ""
@@ -110,9 +110,9 @@ def _hint(error: Exception, text: str) -> str:
 
 
 def _size(node: yaml.Node, known: dict[int, int]) -> int:
-    """How many characters a node is, each alias as many as what it stands for.
+    """The number of characters of a node; an alias counts as many as its anchor.
 
-    Raises RecursionError if that is something that it is a part of.
+    Raises RecursionError if a node contains itself.
     """
     size = known.get(id(node), 0)
     if size:
@@ -128,7 +128,7 @@ def _size(node: yaml.Node, known: dict[int, int]) -> int:
 
 
 def _faults_in(node: yaml.Node, path: Where, loader: _Loader) -> Iterator[str]:
-    """A fault for each key that stands twice in one mapping, and for each trap."""
+    """An error for each key that is twice in one mapping, and for each trap."""
     if len(path) > _DEPTH_MAX:
         raise ValueError(_TOO_DEEP)
     if isinstance(node, yaml.SequenceNode):
@@ -150,7 +150,7 @@ def _faults_in(node: yaml.Node, path: Where, loader: _Loader) -> Iterator[str]:
 
 
 def _left_out(node: yaml.ScalarNode, path: Where) -> bool:
-    """Whether nothing is said, as a value of the whole file's mapping may."""
+    """Whether it is an empty value of the whole file's mapping, which is allowed."""
     return node.tag == _TAG + "null" and len(path) == 1
 
 
@@ -162,7 +162,7 @@ _POWER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+")
 
 
 def _trap(node: yaml.ScalarNode, path: Where, loader: _Loader) -> Iterator[str]:
-    """A fault if a value is not read as it looks; it is text from then on."""
+    """An error if a value is not what it looks like; from then on it is text."""
     taken_for = _taken_for(node, loader)
     if taken_for is not None:
         text = node.value
@@ -171,7 +171,7 @@ def _trap(node: yaml.ScalarNode, path: Where, loader: _Loader) -> Iterator[str]:
 
 
 def _taken_for(node: yaml.ScalarNode, loader: _Loader) -> str | None:
-    """What YAML takes a trap for, and what to write; None if it is none."""
+    """What YAML takes a trap for, and what to write instead; None for any other value."""
     text = node.value
     kind = node.tag.removeprefix(_TAG)
     if kind == "bool":
@@ -194,7 +194,7 @@ def _taken_for(node: yaml.ScalarNode, loader: _Loader) -> str | None:
 
 
 def _number(text: str) -> str | None:
-    """How to write what looks like a number and is text to YAML 1.1; None for other text."""
+    """How to write a text that looks like a number and is not one in YAML 1.1; None otherwise."""
     text = text.replace("_", "")
     if zeros := _LEADING_ZEROS.fullmatch(text):
         return "".join(zeros.groups())

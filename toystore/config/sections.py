@@ -30,7 +30,7 @@ from toystore.core.protocol.settings import (
 )
 
 PORTS = ("client_port", "peer_port", "gossip_port", "exchange_port")
-"""A member's ports; without being given they are counted up from the base port."""
+"""A member's ports; the default is to count up from the base port."""
 
 
 class Section(BaseModel):
@@ -44,9 +44,9 @@ class MemberConfig(Section):
 
     name: Name
     host: Host
-    """What others are told to connect to."""
+    """The host that nodes and clients connect to."""
     bind: Bind
-    """What the node binds: its host, unless that is not an address of its own machine."""
+    """What the node binds; by default its host."""
     client_port: Port
     peer_port: Port
     gossip_port: Port
@@ -69,13 +69,13 @@ class LogConfig(Section):
 
 
 class Step(Section):
-    """One step of a scenario: at so many seconds after ready, do this to that node."""
+    """One step of a scenario: at some seconds after ready, do this to that node."""
 
     at: Annotated[float, Field(ge=0)]
     do: Literal["kill", "restart", "pause", "resume", "stop"]
     node: KnownMember
     for_s: Seconds | None = Field(None, alias="for")
-    """How long a pause lasts; nothing else takes it."""
+    """How long a pause lasts; other steps must not have it."""
 
     @model_validator(mode="after")
     def _only_pauses_last(self) -> Self:
@@ -91,11 +91,11 @@ class Step(Section):
 
 
 LOAD_KEY = "load:{}"
-"""What the load calls its keys, from number 0 on."""
+"""The keys of the load, from number 0 on."""
 
 
 class LoadConfig(Section):
-    """The requests that run_cluster makes by itself."""
+    """The requests that run_cluster sends."""
 
     clients: PositiveInt = 4
     keys: PositiveInt = 200
@@ -145,13 +145,13 @@ def _numbers_of(settings: type[Any], *, without: tuple[str, ...] = ()) -> type[S
 
 SwimSection = _numbers_of(SwimSettings)
 LimitsSection = _numbers_of(LimitSettings)
-# Being held up is the whole process's misfortune, so swim.stall_s speaks for every machine.
+# A stall delays the whole process, so swim.stall_s is for every machine.
 RequestsSection = _numbers_of(CoordinatorSettings, without=("stall_s",))
 HandoffSection = _numbers_of(HandoffSettings, without=("stall_s",))
 
 
 def read_as(section: type[Section]) -> GetPydanticSchema:
-    """Annotates a dataclass of settings: read ``section``, and make the dataclass of it."""
+    """Annotates a dataclass of settings: validate ``section``, and make the dataclass from it."""
 
     def schema(settings: type[Any], handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(

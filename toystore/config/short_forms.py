@@ -15,7 +15,7 @@ _SEEDS = 3
 
 
 def spell_out(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """``raw`` with its short forms at length; what is of the wrong type is left to be refused."""
+    """``raw`` with its short forms in full; values of a wrong type are left for a later check."""
     whole = {key: value for key, value in raw.items() if value is not None}
     members = whole.setdefault("members", ())
     if isinstance(members, list):
@@ -29,13 +29,13 @@ def spell_out(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _member(raw: Mapping[str, Any], at: int, member: object) -> object:
-    """A member, the ``at``-th, as a mapping with all that follows from its place in the list."""
+    """The ``at``-th member as a mapping, with the defaults from its place in the list."""
     if isinstance(member, str):
         member = {"name": member}
     if not isinstance(member, dict):
         return member
     host, base = keys_of("")["host"], keys_of("")["base_port"]
-    # What is wrong with these two is told once, and not of every member.
+    # An error in these two is reported once, and not for every member.
     if isinstance(raw.get("host"), str) and not is_everywhere(raw["host"]):
         host = raw["host"]
     if type(raw.get("base_port")) is int:
@@ -48,7 +48,7 @@ def _member(raw: Mapping[str, Any], at: int, member: object) -> object:
 
 
 def names_of(members: object) -> tuple[str, ...]:
-    """What to call the members: by their names, or by their places if they have none."""
+    """The names of the members, or their places if they have no names."""
     listed = members if isinstance(members, list) else ()
     return tuple(
         str(member["name"]) if isinstance(member, dict) and "name" in member else f"members[{at}]"
@@ -57,12 +57,12 @@ def names_of(members: object) -> tuple[str, ...]:
 
 
 def conflicts(members: object) -> Iterator[str]:
-    """A fault for each name or port that two members claim."""
+    """An error for each name or port that two members have."""
     taken: dict[tuple[str, str], str] = {}
     for at, member in enumerate(members if isinstance(members, list) else ()):
         if not isinstance(member, dict):
             continue
-        # Names are folders, and some file systems do not tell N1 from n1.
+        # Names are folders, and on some file systems N1 and n1 are the same.
         claims = {"name": ("name", str(member.get("name", f"[{at}]")).lower())}
         host = str(member["host"])
         at_host = str(as_address(host) or host.lower())  # an address can be written in several ways

@@ -17,7 +17,7 @@ _NAMES_LISTED_MAX = 30
 
 
 def _name(value: str) -> str:
-    """Names are folders, topics and parts of log lines; this is safe in all of them."""
+    """Check a name: it must be safe as a folder, as a topic and in log lines."""
     if not re.fullmatch(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{NAME_MAX - 1}}}", value):
         raise ValueError(
             f"{value!r:.80} given; a name is up to {NAME_MAX} letters, digits, '.', '_' and '-', "
@@ -27,7 +27,7 @@ def _name(value: str) -> str:
 
 
 def _address(value: str) -> str:
-    """An IPv6 address may stand in brackets; it is kept without."""
+    """Remove the brackets of an IPv6 address."""
     try:
         return value if value == EVERYWHERE else parse_host(value)
     except EndpointError as error:
@@ -46,7 +46,7 @@ def _reachable(value: str) -> str:
 
 
 def is_everywhere(host: str) -> bool:
-    """Whether ``host`` stands for every address of a machine."""
+    """Whether ``host`` means every address of a machine."""
     number = as_address(host)
     return host == EVERYWHERE or (number is not None and number.is_unspecified)
 
@@ -60,7 +60,7 @@ def as_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | Non
 
 
 def _known(value: str, info: ValidationInfo) -> str:
-    """``value`` names a member (`parse` hands in who they are)."""
+    """Check that ``value`` is a member (`parse` passes the members)."""
     if info.context is not None and value not in info.context:
         raise ValueError(
             f"{value!r:.80} is not a member; the members are {list_names(info.context)}"
@@ -69,7 +69,7 @@ def _known(value: str, info: ValidationInfo) -> str:
 
 
 def list_names(names: Sequence[str]) -> str:
-    """Names for a fault, of which there may be as many as there are names."""
+    """Names for the text of an error; a long list is shortened."""
     more = len(names) - _NAMES_LISTED_MAX
     return ", ".join(names[:_NAMES_LISTED_MAX]) + (f" and {more} more" if more > 0 else "")
 

@@ -7,8 +7,8 @@
     load.py        a small load, and whether what was acknowledged is still there
     screen.py      a live table on a terminal, plain lines elsewhere
     notices.py     what the nodes' own logs say of each other
-    absences.py    who was away when, and so may have been accused
-    summary.py     who noticed what, and when, and who was accused without cause
+    absences.py    when each node was away, and so was suspected with cause
+    summary.py     which nodes logged each failure, and when; suspicions without cause
 
 It is a client of the nodes like any other: it starts them as processes, sends signals,
 asks for their status over the client port and reads their logs.

@@ -1,9 +1,8 @@
-"""Who was away, from when to when: what gives the others cause to accuse a node.
+"""When each node was away: in these times another node has cause to suspect it.
 
-A step of the scenario, or a death that nobody had ordered, gives cause from then on until
-the node is back: it has joined again, or goes on after a pause.  Each observer learns of
-the return in its own time: it has cause until its own log says "alive", and at most for
-`BACK_S`.
+A step of the scenario, or an unplanned death, begins an absence.  It ends when the node has
+joined again or is resumed.  Each observer learns of the return later: it has cause until its
+own log has "alive", but at most for `BACK_S`.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from toystore.localcluster.notices import Notice
 from toystore.localcluster.scenario import Played
 
 BACK_S = 1.0
-"""So long after a return it may be new to somebody; an observer that was away: after its own."""
+"""How long a return may be unknown to an observer, from when both nodes were back."""
 
 
 class Absence(NamedTuple):
@@ -25,11 +24,11 @@ class Absence(NamedTuple):
     node: str
     since: datetime
     until: datetime | None
-    """When it was back; None: it never was."""
+    """When it was back; None: never."""
 
 
 class Absences:
-    """Every absence, and whether an accusation rests on one."""
+    """All absences, and whether a suspicion has its cause in one."""
 
     def __init__(
         self, played: Sequence[Played], notices: Sequence[Notice], died: Mapping[str, datetime]
@@ -49,7 +48,7 @@ class Absences:
         self._returns = [notice for notice in notices if notice.kind == "member.alive"]
 
     def excuse(self, accusation: Notice) -> bool:
-        """Whether the accused was away, as far as the accuser could know."""
+        """Whether the suspected node was away, as far as the observer could know."""
         return any(
             absence.since <= accusation.when <= self._known_by(accusation.by, absence)
             for absence in self._absences
@@ -57,7 +56,7 @@ class Absences:
         )
 
     def _known_by(self, observer: str, absence: Absence) -> datetime:
-        """When an observer knew, or should have known, that a node was back."""
+        """When an observer knew, or must have known, that a node was back."""
         if absence.until is None:
             return datetime.max.replace(tzinfo=absence.since.tzinfo)
         seen = (
@@ -69,7 +68,7 @@ class Absences:
         return min(next(seen, latest), latest)
 
     def _attentive(self, observer: str, moment: datetime) -> datetime:
-        """The first moment from ``moment`` on at which the observer was not away itself."""
+        """The first time from ``moment`` on at which the observer was not away itself."""
         ends = (
             absence.until
             for absence in self._absences

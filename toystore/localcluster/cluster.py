@@ -1,7 +1,7 @@
 """The node processes of a local cluster, and how they see each other.
 
-`watch` notices processes that end, and asks every node for its status over its client
-port; whatever changed is told to ``tell`` in plain words.
+`watch` detects processes that end, and asks every node for its status over its client port.
+It calls ``tell`` with a line for each change.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from toystore.localcluster.preflight import StartError
 COMMAND = (sys.executable, "-m", "actors")
 READY_S_MAX = 60.0
 STOP_S_MAX = 10.0
-"""After so long a node that was asked to stop is killed."""
+"""How long a node may take to stop before it is killed."""
 EXIT_CHECK_S = 0.05
 STATUS_S = 1.0
-"""How often each node is asked how it sees the others."""
+"""The time between two requests for a node's status."""
 STATUS_STARTING_S = 0.1
 
 Tell = Callable[[str], None]
@@ -41,7 +41,7 @@ class Log(Protocol):
 
 
 def no_log(event: str, /, **fields: Any) -> None:
-    """For those who keep no log."""
+    """A log that discards its events."""
 
 
 class LocalCluster:
@@ -57,7 +57,7 @@ class LocalCluster:
         command: Sequence[str] = COMMAND,
         log: Log = no_log,
     ) -> None:
-        """``tell`` is called with a line for whatever happens, ``log`` before it is done."""
+        """``tell`` is called with a line for each event, ``log`` before each signal is sent."""
         self.config = config
         self.log = log
         self.config_path = config_path.resolve()
@@ -66,7 +66,7 @@ class LocalCluster:
             member.name: Node(member, self.folder / member.name) for member in config.members
         }
         self.died: dict[str, datetime] = {}
-        """Who died without being told to, and when it was last seen to run."""
+        """For each node with an unplanned death, when it was last seen to run."""
         self._reaped = datetime.now(UTC)
         self._tell = tell
         self._command = command
@@ -95,7 +95,7 @@ class LocalCluster:
         self._signal(name, signal.SIGKILL, State.KILLED, HAS_PROCESS)
 
     def pause(self, name: str) -> None:
-        """SIGSTOP: its links stay up, and nobody answers."""
+        """SIGSTOP: its links stay up, and it does not answer."""
         self._signal(name, signal.SIGSTOP, State.PAUSED, (State.STARTING, State.RUNNING))
 
     def resume(self, name: str) -> None:
@@ -103,9 +103,9 @@ class LocalCluster:
         self._signal(name, signal.SIGCONT, State.RUNNING, (State.PAUSED,))
 
     def stop(self, name: str) -> None:
-        """SIGTERM: it says goodbye and ends by itself."""
+        """SIGTERM: it announces that it leaves, and ends by itself."""
         self._signal(name, signal.SIGTERM, State.STOPPING, HAS_PROCESS)
-        self.nodes[name].signal(signal.SIGCONT)  # or a paused one would never hear of it
+        self.nodes[name].signal(signal.SIGCONT)  # a paused process receives no SIGTERM
 
     async def restart(self, name: str) -> None:
         """Start a node again; one that runs is stopped first."""
@@ -126,18 +126,18 @@ class LocalCluster:
             node.signal(number)
 
     def _log_signal(self, node: Node, number: signal.Signals) -> None:
-        """Log what is about to be sent, so that no node's log tells of its effect earlier."""
+        """Log a signal before it is sent, so that no node logs its effect earlier."""
         if node.process is not None and node.process.poll() is None:
             pid = node.process.pid
             self.log("process.signalled", member=node.name, pid=pid, signal=number.name)
 
     def _log_end(self, node: Node) -> None:
-        """A process has ended as it was meant to."""
+        """Log the planned end of a process."""
         pid, code, number = node.ending()
         self.log("process.ended", member=node.name, pid=pid, exit_code=code, signal=number)
 
     def _note_death(self, node: Node) -> None:
-        """A process has ended, and nobody here had wanted it to."""
+        """Record and report the unplanned end of a process."""
         node.state = State.DIED
         pid, code, number = node.ending()
         self.log(
@@ -196,7 +196,7 @@ class LocalCluster:
             await asyncio.sleep(EXIT_CHECK_S)
 
     async def watch(self) -> None:
-        """Notice who ends and who sees whom, until cancelled."""
+        """Watch the processes and the views of the nodes, until cancelled."""
         await asyncio.gather(self._watch_processes(), self._watch_views())
 
     async def _watch_processes(self) -> None:
@@ -210,7 +210,7 @@ class LocalCluster:
         for node in self.nodes.values():
             if node.process is None or node.process.poll() is None:
                 continue
-            # One that is told to stop before it can listen ends by the signal itself.
+            # If it is stopped before it handles signals, the signal itself ends it.
             clean = node.process.returncode in (0, -signal.SIGTERM)
             if node.state is not State.KILLED and not (node.state is State.STOPPING and clean):
                 self.died[node.name] = self._reaped
@@ -230,7 +230,7 @@ class LocalCluster:
             await asyncio.sleep(STATUS_S)
 
     async def look(self) -> None:
-        """Ask every node that runs for its status, and tell what all of them now agree on."""
+        """Ask every node that runs for its status, and report changes on which all agree."""
         running = [n for n in self.nodes.values() if n.state in (State.STARTING, State.RUNNING)]
         await asyncio.gather(*map(self._ask, running))
         watchers = [node for node in running if node.status]
@@ -251,10 +251,10 @@ class LocalCluster:
             node.state = State.RUNNING
 
     async def settled(self, timeout_s: float) -> bool:
-        """Wait until no node that runs holds, or may yet make, hints for another that does.
+        """Wait until no running node keeps, or may yet make, hints for another running node.
 
-        A second look must find what the first did: a node that was seen with requests
-        still to settle may since have left a hint with one that had been looked at before.
+        Two looks in a row must find that: a node with a request that was not complete may have
+        sent a hint to a node that had been looked at before.
         """
         looks = 0
         with contextlib.suppress(TimeoutError):
@@ -269,7 +269,7 @@ class LocalCluster:
         return looks == 2
 
     async def shut_down(self) -> None:
-        """SIGTERM to all, and SIGKILL to who has not stopped in time; leaves no process."""
+        """SIGTERM to all nodes, and SIGKILL to those that do not stop in time."""
         self.reap()
         left = [node for node in self.nodes.values() if node.state in HAS_PROCESS]
         for node in left:
@@ -277,7 +277,7 @@ class LocalCluster:
         await self._ended(left)
 
     async def _ended(self, nodes: list[Node]) -> None:
-        """Wait until these processes are gone, at last by force."""
+        """Wait until these processes have ended; kill those that take too long."""
         deadline = time.monotonic() + STOP_S_MAX
         while any(node.process and node.process.poll() is None for node in nodes):
             if time.monotonic() > deadline:

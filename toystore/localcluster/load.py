@@ -1,9 +1,9 @@
 """A small load: gets and puts at a fixed rate, and what became of them.
 
-Requests leave on time whether or not earlier ones were answered, and a latency counts
-from when its request was due, so that a pause shows as what its users feel.  Puts to one
-key never overlap, and each value carries the number of its put: what is read back at the
-end can be held against what was acknowledged.
+Requests are sent on time even if earlier ones were not answered, and a latency counts from
+when its request was due, so that it includes every pause.  Puts to one key never overlap, and
+each value contains the number of its put: the values that are read at the end can be compared
+with what was acknowledged.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ READ_BACK_S = 10.0
 
 
 class Tally:
-    """What became of the requests."""
+    """The outcomes of the requests."""
 
     def __init__(self) -> None:
         self.ok: Counter[str] = Counter()
         self.failed: Counter[tuple[str, str]] = Counter()
         """By request and kind of error."""
         self.latencies_ms: Counter[float] = Counter()
-        """Of those that succeeded, to three digits: a histogram that does not grow with time."""
+        """The latencies of successes, to three digits: a histogram that does not grow with time."""
 
     def add(self, what: str, took_s: float) -> None:
-        """One more that succeeded."""
+        """Count one success."""
         self.ok[what] += 1
         self.latencies_ms[float(f"{took_s * 1000:.3g}")] += 1
 
     def percentile_ms(self, share: float) -> float:
-        """The latency that ``share`` of those that succeeded did not exceed."""
+        """The latency that ``share`` of the successes did not exceed."""
         wanted = share * self.ok.total()
         running = itertools.accumulate(
             sorted(self.latencies_ms.items()), lambda sum_, item: (item[0], sum_[1] + item[1])
@@ -47,12 +47,12 @@ class Tally:
 
 
 class Load:
-    """Clients that get and put, from `run` until `stop`."""
+    """Clients that send gets and puts, from `run` until `stop`."""
 
     def __init__(
         self, settings: LoadConfig, endpoints: Sequence[str], chance: random.Random
     ) -> None:
-        """``endpoints``: every node's; each client begins with another."""
+        """``endpoints``: of all nodes; each client begins with a different one."""
         self.tally = Tally()
         self._settings = settings
         self._chance = chance
@@ -60,7 +60,7 @@ class Load:
             AsyncClient([*endpoints[at:], *endpoints[:at]], timeout=TIMEOUT_S)
             for at in (number % len(endpoints) for number in range(settings.clients))
         ]
-        # Data of an earlier run may still be there: only values of this one count.
+        # There may be data of an earlier run: only values of this run count.
         self._mark = b"%08x" % chance.getrandbits(32)
         self._keys = [LOAD_KEY.format(number) for number in range(settings.keys)]
         self._writing: set[str] = set()
@@ -68,7 +68,7 @@ class Load:
         self._stopped = False
 
     async def run(self) -> None:
-        """Send requests at the rate asked for; returns after `stop`, all of them answered."""
+        """Send requests at the given rate; returns after `stop`, when all are answered."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         async with asyncio.TaskGroup() as group:
@@ -89,7 +89,7 @@ class Load:
             await client.close()
 
     async def lost(self) -> list[str]:
-        """The keys of which an acknowledged put cannot be read back."""
+        """The keys whose last acknowledged put cannot be read."""
         reader = self._clients[0]
         found = await reader.get_many(self._acknowledged, timeout=READ_BACK_S, errors="return")
         return [key for key, put in self._acknowledged.items() if self._put_of(found[key]) < put]
@@ -100,7 +100,7 @@ class Load:
         return len(self._acknowledged)
 
     async def _one(self, number: int, due: float) -> None:
-        """One request, and what became of it."""
+        """Send one request and count its outcome."""
         client = self._clients[number % len(self._clients)]
         key = self._chance.choice(self._keys)
         puts = self._chance.random() < self._settings.put_share and key not in self._writing
@@ -122,7 +122,7 @@ class Load:
             self._writing.discard(key)
 
     def _put_of(self, answer: Found | ToystoreError | None) -> int:
-        """The number of the put whose value was read; -1 if it is none of this run's."""
+        """The number of the put whose value was read; -1 if it is not of this run."""
         if not isinstance(answer, Found) or not answer.value.startswith(self._mark):
             return -1
         return int(answer.value.split()[1])

@@ -1,11 +1,10 @@
-"""One node of a local cluster: its process, and what it last said of the cluster.
+"""One node of a local cluster: its process, and its last status.
 
 The process is ``python -m actors CONFIG NODE`` in a process group of its own, so that a
 Ctrl-C reaches only the runner, which then stops the nodes in order.  Its standard input is
-a pipe that only the runner holds: when the runner ends, in whatever way, the pipe ends and
-the node stops (the kernel wakes a paused one, whose process group is then an orphan).  Its
-standard error is a file without a name, from which the runner can still read why the node
-died.
+a pipe from the runner: when the runner ends, even if it is killed, the pipe ends and the node
+stops (the kernel wakes a paused one, whose process group is then an orphan).  Its standard
+error is a file without a name, in which the runner can read why the node died.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ from toystore.net.endpoint import Endpoint
 ROOT = Path(toystore.__file__).resolve().parent.parent
 _LOG_TAIL_BYTES = 64 * 1024
 NO_LOG_LINE = (ValueError, TypeError, KeyError, RecursionError)
-"""What is raised over a line that is none of a log: a node that was killed may leave half a one."""
+"""The errors for a line that is not of a log: a killed node may leave an incomplete line."""
 
 
 class State(Enum):
-    """Of a process; how the others see the node is theirs to say."""
+    """The state of a process; the status of a node comes from the other nodes."""
 
     STARTING = "starting"
     RUNNING = "running"
@@ -42,7 +41,7 @@ class State(Enum):
     STOPPED = "stopped"
     KILLED = "killed"
     DIED = "died"
-    """It ended, and nobody here wanted it to."""
+    """It ended without an order of the runner."""
 
 
 HAS_PROCESS = (State.STARTING, State.RUNNING, State.PAUSED, State.STOPPING)
@@ -50,7 +49,7 @@ HAS_PROCESS = (State.STARTING, State.RUNNING, State.PAUSED, State.STOPPING)
 
 @dataclass
 class Node:
-    """One node: its process, and what it last said of the cluster."""
+    """One node: its process, and its last status."""
 
     member: MemberConfig
     folder: Path
@@ -58,7 +57,7 @@ class Node:
     process: subprocess.Popen[bytes] | None = None
     stderr: IO[bytes] | None = None
     status: dict[str, Any] = field(default_factory=dict)
-    """Empty while it gives no answer."""
+    """Empty while it does not answer."""
 
     @property
     def name(self) -> str:
@@ -78,12 +77,12 @@ class Node:
 
     @property
     def hints(self) -> int:
-        """How many hints it holds for others."""
+        """How many hints it keeps for other nodes."""
         return sum(held["count"] for held in self.status.get("hints", {}).values())
 
     @property
     def is_stopped(self) -> bool:
-        """Whether a signal holds its process, whoever sent it; it is not ended."""
+        """Whether a signal, of the runner or not, has paused its process."""
         if self.process is None or self.process.poll() is not None:
             return False
         flags = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
@@ -109,7 +108,7 @@ class Node:
             cwd=ROOT,
             env=os.environ | {"PYTHONPATH": path},
             stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,  # a line that we know; its last words are on the other
+            stdout=subprocess.DEVNULL,  # a known line; its last message is on standard error
             stderr=self.stderr,
             process_group=0,
         )
@@ -128,7 +127,7 @@ class Node:
         return (pid, code, None) if code >= 0 else (pid, None, signal.Signals(-code).name)
 
     def why_it_ended(self) -> str:
-        """The exit code or signal, and the last thing it had to say."""
+        """The exit code or signal, and its last message."""
         code = self.process.returncode if self.process else 0
         how = f"exit {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
         last_words = self.last_words()
@@ -154,7 +153,7 @@ class Node:
         return ""
 
     def release(self) -> None:
-        """Let go of the pipe and the file of a process that has ended."""
+        """Close the pipe and the file of a process that has ended."""
         if self.process is not None and self.process.stdin is not None:
             self.process.stdin.close()
         if self.stderr is not None:

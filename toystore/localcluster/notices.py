@@ -1,4 +1,4 @@
-"""What the nodes' own logs say of the members: the lines that tell the story of a failure.
+"""Reads from the nodes' logs the lines about members, which show a failure.
 
 {"timestamp":"...","event":"member.dead","node":"n2","member":"n4",...}
 """
@@ -25,14 +25,14 @@ KINDS = (
     "member.alive",
     "handoff.finished",
 )
-"""In the order in which they tell the story."""
+"""The events, in the order of a failure."""
 OF_ITSELF = ("member.joined", "member.refuted")
-"""What a node logs of itself."""
+"""The events that a node logs about itself."""
 ACCUSATIONS = ("member.suspect", "member.dead")
 
 
 class Notice(NamedTuple):
-    """A line of a log that is about a node."""
+    """A line of a log about a node."""
 
     when: datetime
     kind: str
@@ -43,7 +43,7 @@ class Notice(NamedTuple):
 
 
 def read_logs(folder: Path, names: Iterable[str], since: datetime) -> list[Notice]:
-    """What the nodes noticed ``since`` then, in order; lines cut short are skipped."""
+    """The notices since ``since``, in order; incomplete lines are skipped."""
     found = [
         notice
         for name in names
@@ -64,7 +64,7 @@ def _read(path: Path) -> Iterator[Notice]:
 
 
 def _notice(entry: dict[str, Any]) -> Notice:
-    """What a line says of a node.  Raises one of `NO_LOG_LINE` if it says nothing."""
+    """The notice in a line.  Raises one of `NO_LOG_LINE` if it has none."""
     when = datetime.fromisoformat(entry["timestamp"])
     if when.tzinfo is None:
         raise ValueError(f"{when} is nowhere's time")

@@ -1,9 +1,8 @@
 """Ports for the nodes of a test, which no other test takes while it runs.
 
-They lie below those that systems give to outgoing connections, because a node that is
-started again must find its ports as free as it left them.  They come in blocks, and a block
-is held by its last port, so that a second run of the tests keeps out of it even while its
-nodes are down.
+They are below the range for outgoing connections, so that a restarted node finds its ports
+free.  They come in blocks.  The last port of a block stays bound while the block is in use, so
+that a second run of the tests does not use the block, even while its nodes are down.
 """
 
 from __future__ import annotations
@@ -13,11 +12,11 @@ import socket
 
 _BLOCKS = range(10_000, 30_000, 200)
 _GUARD = 199
-"""The last port of a block is held while the block is in use."""
+"""The last port of a block stays bound while the block is in use."""
 
 
 def reserve_ports(size: int) -> tuple[socket.socket, int]:
-    """A block of ports for ``size`` nodes: a socket that holds the block, and its `base_port`.
+    """A block of ports for ``size`` nodes: the socket that reserves it, and its `base_port`.
 
     Raises:
         RuntimeError: no block is free.

@@ -1,7 +1,7 @@
-"""What is checked before anything is started, so that nothing is left half-started.
+"""Checks before anything is started, so that no cluster is started in part.
 
 The data folder must be writable and not in use by another cluster; every port of every
-member must be free.  All that is wrong is told together.
+member must be free.  All errors are reported together.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class StartError(Exception):
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Hold the data folder, made if need be, for as long as the block runs.
+    """Lock the data folder while the block runs; create it if it does not exist.
 
-    The lock is the kernel's, so it ends with this process, however that ends.  A folder
-    made for a cluster that never started is removed again.  Raises `StartError`.
+    The kernel releases the lock when this process ends, even if it is killed.  A folder that
+    was created for a cluster that never started is removed.  Raises `StartError`.
     """
     made = not folder.exists()
     try:
@@ -52,7 +52,7 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def _take(lock: int, folder: Path) -> None:
-    """Lock the open lock file, and leave our process id in it, if the disk has room."""
+    """Lock the open lock file, and write our process id to it, if the disk has room."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -61,7 +61,7 @@ def _take(lock: int, folder: Path) -> None:
             f"{folder} is in use by another run_cluster.py (pid {pid}); "
             "stop that one, or give another --data-dir"
         ) from None
-    with contextlib.suppress(OSError):  # held all the same; what is left there is for people
+    with contextlib.suppress(OSError):  # the lock works without the pid, which is for people
         os.ftruncate(lock, os.pwrite(lock, f"{os.getpid()}\n".encode(), 0))
 
 
@@ -76,13 +76,13 @@ def check(config: ClusterConfig, folder: Path) -> None:
 
 
 def warning(config: ClusterConfig) -> str | None:
-    """What may go wrong later with the ports, or None."""
+    """A warning about the ports, or None."""
     ports = (port for member in config.members for port in member.ports.values())
     return listening.ephemeral(ports)
 
 
 def _faults(member: MemberConfig, folder: Path, resolver: Resolver) -> Iterator[str]:
-    """What keeps a member from running on this machine."""
+    """The reasons why a member cannot run on this machine."""
     theirs = folder / member.name
     if theirs.exists() and not (theirs.is_dir() and os.access(theirs, os.W_OK | os.X_OK)):
         yield f"{member.name}: cannot write to {theirs}"
@@ -114,7 +114,7 @@ def _faults(member: MemberConfig, folder: Path, resolver: Resolver) -> Iterator[
 def remove(config: ClusterConfig, folder: Path) -> None:
     """Remove the members' folders, for a fresh start.
 
-    Raises `StartError`, and removes nothing, if one holds what no node wrote.
+    Raises `StartError`, and removes nothing, if one contains foreign files.
     """
     theirs = [folder / member.name for member in config.members]
     theirs = [path for path in theirs if path.exists() or path.is_symlink()]
@@ -128,7 +128,7 @@ def remove(config: ClusterConfig, folder: Path) -> None:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether there is nothing in a folder but what a node keeps there."""
+    """Whether a folder contains only files of a node."""
     return (
         path.is_dir()
         and not path.is_symlink()

@@ -12,7 +12,7 @@ from toystore.localcluster.cluster import LocalCluster, Tell
 
 
 class Played(NamedTuple):
-    """A step that was taken."""
+    """A step that was done."""
 
     step: Step
     when: datetime
@@ -26,7 +26,7 @@ class Played(NamedTuple):
 async def play(
     steps: Iterable[Step], cluster: LocalCluster, tell: Tell, played: list[Played]
 ) -> None:
-    """Take the steps, each at its second from now; ``played`` grows by each that is taken."""
+    """Do the steps, each at its second from now, and append each to ``played``."""
     began = asyncio.get_running_loop().time()
     async with asyncio.TaskGroup() as group:
         for step in sorted(steps, key=lambda step: step.at):
@@ -40,7 +40,7 @@ async def play(
 
 
 async def _take(step: Step, cluster: LocalCluster, began: float) -> None:
-    """Do it, to the end."""
+    """Do one step, to its end."""
     match step.do:
         case "kill":
             cluster.kill(step.node)

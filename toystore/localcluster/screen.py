@@ -1,4 +1,4 @@
-"""What is seen of a cluster: a live table on a terminal, plain lines elsewhere."""
+"""Shows a cluster: a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _COLOURS = {
 
 
 class PlainScreen:
-    """Lines, each as it happens."""
+    """Shows each line at once."""
 
     def tell(self, line: str) -> None:
         """Show a line at once."""
@@ -38,12 +38,12 @@ class PlainScreen:
 
     @contextlib.contextmanager
     def showing(self, _: LocalCluster) -> Iterator[None]:
-        """Nothing but lines: a table is for terminals."""
+        """Shows no table."""
         yield
 
 
 class LiveScreen:
-    """Lines that scroll by above a table that stays."""
+    """Shows lines that scroll above a table."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -96,13 +96,13 @@ def table(cluster: LocalCluster, width: int) -> Table:
         justify: JustifyMethod = "right" if heading in _NUMBERS else "left"
         grid.add_column(heading, justify=justify, no_wrap=True, overflow="ellipsis")
     for row in zip(*columns.values(), strict=True):
-        # A styled text, and no markup: a line that is told without any is drawn with the table.
+        # A styled text, no markup: it is drawn with the table even without a new line.
         grid.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in row))
     return grid
 
 
 def _state(node: Node, _: int) -> str:
-    """What can be seen of a process: whether its signals let it run, and whether it answers."""
+    """The state of a process: whether it runs or is paused, and whether it answers."""
     state: str = node.state.value
     if node.state not in (State.STARTING, State.RUNNING):
         return state

@@ -1,9 +1,9 @@
-"""Who noticed what, and when, and whom somebody accused without cause.
+"""Which nodes logged each failure, and when; which suspicions had no cause.
 
 Each step of the scenario is given the events about its node (notices.py), from the step
 until the next step that concerns the same node.  For each kind of event one line says how
-many nodes logged it, who was first and last, and how long after the step.  Whoever accused
-a node that was not away (absences.py) is told at the end.
+many nodes logged it, which were the first and the last, and how long after the step.  At the
+end it lists nodes that suspected a node that was not away (absences.py).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from toystore.localcluster.scenario import Played
 def summary(
     played: Sequence[Played], notices: Sequence[Notice], died: Mapping[str, datetime]
 ) -> Iterator[str]:
-    """The story of the scenario, a few lines to each step.
+    """The course of the scenario, a few lines for each step.
 
-    ``died``: who died though nobody had wanted it, and when it was last alive.
+    ``died``: for each node with an unplanned death, when it was last alive.
     """
     yield f"{'what was noticed':<27}{'by':>5}   {'first':<16}{'last':<16}why the first did"
     for at, taken in enumerate(played):
@@ -46,7 +46,7 @@ def _belongs(notice: Notice, played: Sequence[Played], at: int) -> bool:
 
 
 def _line(kind: str, notices: Sequence[Notice], since: datetime) -> Iterator[str]:
-    """One kind of event: by how many, by whom first, by whom last."""
+    """One kind of event: how many nodes logged it, which first, which last."""
     first_of: dict[str, Notice] = {}
     for notice in notices:
         first_of.setdefault(notice.by, notice)
@@ -60,7 +60,7 @@ def _line(kind: str, notices: Sequence[Notice], since: datetime) -> Iterator[str
 
 
 def _without_cause(notices: Sequence[Notice], absences: Absences) -> str:
-    """Accusations of nodes that were there."""
+    """Suspicions of nodes that were not away."""
     accused = Counter(
         f"{notice.kind.removeprefix('member.')} {notice.about}"
         for notice in notices

@@ -1,4 +1,4 @@
-"""What nodes compare before they talk to each other: a digest of all that decides the ring."""
+"""The digest of all that decides the ring; nodes with another digest refuse each other."""
 
 from __future__ import annotations
 
