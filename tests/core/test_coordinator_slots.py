@@ -153,7 +153,7 @@ def a_silent_owner_cannot_be_replaced() -> None:
     put(3).wait(SILENCE_S)
 
 
-@causes(OPEN, Input.NOBODY)
+@causes(OPEN, Input.NO_NODE)
 def a_lost_owner_cannot_be_replaced() -> None:
     put(3).unlink("n3")
 
@@ -200,7 +200,7 @@ def a_silent_fallback_votes() -> None:
     scene.says("n4")
 
 
-@causes(SILENT, Input.NOBODY)
+@causes(SILENT, Input.NO_NODE)
 def a_silent_owner_is_lost() -> None:
     put_to_silent_owners().unlink("n3")
 

@@ -1,14 +1,14 @@
-"""The coordinator machine: it takes requests on and sees each to its one answer.
+"""The coordinator machine: it takes requests on and gives each its one answer.
 
     client ── Get ──────────▶ `Read`     asks R of the replicas        reading.py
            ── Put, Delete ──▶ `Write`    if this node owns the key     writing.py
                               `Forward`  to an owner otherwise         forwarding.py
            ── Status ───────▶ `StatusQuery`                            status.py
 
-What is taken on lies on the `Desk` (desk.py) under a number, by which the replies of
-replicas and of other coordinators find it.  This module passes
-on what happens: to `Admission` the requests, which it takes on or refuses (admission.py), to
-`Reachability` the news of members and links, and to each request what concerns it.
+`Admission` decides which requests are taken on (admission.py).  The `Desk` holds them by
+number, and a reply names the number of its request (desk.py).  `Reachability` and `Nodes`
+follow the news of members and links (reachability.py, nodes.py).  This module passes each
+message on to the part that it concerns.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Coordinator:
         outbox: Outbox,
         chance: random.Random,
     ) -> None:
-        """``members``: everyone in the ring, ``node`` among them, and where clients reach each.
+        """``members``: each node of the ring, ``node`` too, and where clients reach it.
 
         ``started_s``: the monotonic second at which the node's process began; it and the
         ``version`` are told in a status.
@@ -92,7 +92,7 @@ class Coordinator:
     # --- the machine --------------------------------------------------------------------
 
     def receive(self, message: Message, sender: Address, now: Now) -> None:
-        """Take in one message; strangers may only ask."""
+        """Take in one message; a client may only send requests."""
         if type(sender) is not Peer:
             self._take_on(message, sender, now)
         elif type(message) in _REPLIES:
@@ -101,7 +101,7 @@ class Coordinator:
             self._hear(message, sender, now)
 
     def on_deadline(self, now: Now) -> None:
-        """Serve what is due; very late means that we stalled, and nobody else is accused."""
+        """Serve what is due.  If that is very late, this process stalled: no node is doubted."""
         due = self._desk.next_deadline()
         if due is not None and now.monotonic - due > self._settings.stall_s:
             self._out.log("actor.stalled", late_s=round(now.monotonic - due, 3))
@@ -110,20 +110,20 @@ class Coordinator:
         self._consider_serving(now)
 
     def next_deadline(self) -> float | None:
-        """When the next request is due, or when to serve without all the links."""
+        """When the next request is due, or the node serves without all links."""
         due, links_due = self._desk.next_deadline(), self._serving.links_due_s
         if links_due is None:
             return due
         return links_due if due is None else min(due, links_due)
 
     def on_failure(self, now: Now) -> None:
-        """Answer everything still held with an error."""
+        """Answer each held request with an error."""
         for held in self._desk.each():
             held.on_failure(now)
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is held: every request has its answer, every write its copies."""
+        """Whether nothing is held: each request has its answer, each write its copies or hints."""
         return not self._desk.held
 
     def holds(self, number: int) -> bool:
@@ -131,7 +131,7 @@ class Coordinator:
         return number in self._desk.held
 
     def settling(self) -> list[Mutation]:
-        """The writes that are acknowledged, and not yet at each owner or left as a hint for it."""
+        """The writes that are acknowledged, and not yet settled at each owner."""
         held = self._desk.held.values()
         return [one.mutation for one in held if isinstance(one, Write) and one.answered]
 
@@ -199,7 +199,7 @@ class Coordinator:
             Forward(desk, ticket, mutation).start(now)
 
     def _stamped(self, message: Put | Delete, now: Now) -> bytes:
-        """The stamp of a write, from a clock that follows all that it is shown."""
+        """The stamp of a write; the clock follows the stamps that it is shown."""
         clock = self._desk.clock
         if message.context:
             clock.merge(unpack_context(message.context))
@@ -211,7 +211,7 @@ class Coordinator:
     # --- replies ------------------------------------------------------------------------
 
     def _replied(self, reply: Any, sender: Peer, now: Now) -> None:
-        """Find the request that a reply belongs to; too late for one that has ended."""
+        """Give a reply to its request, unless that has ended."""
         if self._nodes.doubts.hear(sender, now.monotonic):
             self._nodes.weigh()
         held = self._desk.held.get(reply.request)
@@ -219,7 +219,7 @@ class Coordinator:
             held.on_reply(reply, sender.node, now)
 
     def _send_failed(self, failed: SendFailed, now: Now) -> None:
-        """Tell the request that has sent it; a repair has no number, as no reply is awaited."""
+        """Tell the request that has sent it.  A repair has no number: no reply to it is awaited."""
         number = getattr(failed.message, "request", None)
         if number is not None and (held := self._desk.held.get(number)):
             held.on_unsent(failed.node, failed.overloaded, now)
@@ -243,7 +243,7 @@ class Coordinator:
             self._look_around(now)
 
     def _link_lost(self, node: str, now: Now) -> None:
-        """Gossip hears of it too, and starts a probe at once."""
+        """Tell gossip too, which starts a probe at once."""
         if self._around.link_lost(node):
             self._out.log("link.lost", member=node)
             self._out.send(Peer(self._node, GOSSIP), LinkLost(node))
@@ -254,7 +254,7 @@ class Coordinator:
         self._consider_serving(now)
 
     def _consider_serving(self, now: Now) -> None:
-        """Serve once joined and linked to all that live, or when that has taken too long."""
+        """Serve once the node has joined and its links are up or overdue."""
         due = self._serving.links_due_s
         if due is not None and (now.monotonic >= due or self._around.all_linked()):
             self._serving.move(Input.READY)

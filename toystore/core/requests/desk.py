@@ -1,16 +1,15 @@
 """The coordinator's desk: every request that it holds, and when each is due.
 
-A request lies on the desk under a number of the coordinator's own from its admission to
-its end, which for most is some time after its answer: a write waits until every owner
-has its copy or a hint, a read until it has repaired what is stale.  Two clocks run:
+A request is on the desk from its admission to its end, under a number that the coordinator
+gives it.  Most requests end some time after their answer: a write when each owner has its
+copy or a hint, a read when it has repaired the stale replicas.  There are two kinds of timers:
 
     silences    nodes that were asked and must answer within ``replica_timeout_s``.  The
-                time is the same for all, so a plain queue is in order.  Who was silent
-                is remembered (nodes.py).
-    deadlines   when a request's own patience ends: a heap.
+                time is the same for all, so a queue keeps them in order.
+    deadlines   when the caller of a request gives up: a heap.
 
-Both hold numbers, not requests, and what has ended in the meantime is skipped, so that
-the many requests that end in time cost one append each and nothing is ever searched.
+Both hold numbers, and skip those of requests that have ended.  So a request that ends in time
+costs one append for each, and nothing is searched.
 """
 
 from __future__ import annotations
@@ -32,7 +31,8 @@ from toystore.core.requests.latencies import Latencies
 from toystore.core.requests.nodes import Nodes
 
 _NUMBER_BITS = 48
-_CROWD = 4  # so many times requests_max may lie here when most are answered and only settling
+_CROWD = 4
+"""So many times ``requests_max`` may be held, when most are answered and only settling."""
 
 
 class Ticket:
@@ -81,24 +81,24 @@ class Held:
         raise NotImplementedError
 
     def on_deadline(self, now: Now) -> None:
-        """Its patience has ended."""
+        """Its deadline has come."""
         raise NotImplementedError
 
     def unheard(self, nodes: Sequence[str]) -> list[Peer]:  # noqa: ARG002 - for subclasses
-        """Those of ``nodes`` that owe this request an answer, as the actors that were asked."""
+        """The actors of ``nodes`` that were asked for this request and have not answered."""
         return []
 
     def on_silence(self, peers: Sequence[Peer], now: Now) -> None:
-        """All of ``peers`` have been silent for too long."""
+        """Each of ``peers`` has been silent for ``replica_timeout_s``."""
 
     def on_lost(self, node: str, now: Now) -> None:
         """``node`` cannot be reached any more: it is dead, or its link is lost."""
 
     def on_unsent(self, node: str, overloaded: bool, now: Now) -> None:
-        """What was meant for ``node`` did not leave: its link is down, or its queue is full."""
+        """A message to ``node`` did not leave: its link is down, or its queue is full."""
 
     def on_failure(self, now: Now) -> None:
-        """The machine is about to be replaced: a caller that waits gets an error."""
+        """Answer with an error if it is not answered: the machine is about to be replaced."""
         if not self.answered:
             self.fail(Code.INTERNAL, f"{self.desk.node} failed while it held this request", now)
 
@@ -120,7 +120,7 @@ class Held:
         desk.outbox.send(ticket.caller, reply)
 
     def fail(self, code: int, text: str, now: Now) -> None:
-        """Answer with an error, and be done."""
+        """Answer with an error, and end."""
         self.answer(ErrorReply(self.ticket.request, code, text, self.definite), now)
         self.end()
 
@@ -172,21 +172,21 @@ class Desk:
         self.counts = dict.fromkeys(("gets", "puts", "deletes", "forwarded", "failed"), 0)
         self.read_latencies = Latencies()
         self.write_latencies = Latencies()
-        """Of clients' requests: what another node has forwarded is told by that one."""
+        """Of the writes of clients; the node that forwards a write notes how long it took."""
         self._replica_timeout_s = settings.replica_timeout_s
-        # A late reply to the machine that this one replaces must not pass for one to us.
+        # Late replies to the machine before this one must not match numbers of this one.
         self._number = chance.getrandbits(_NUMBER_BITS)
         self._silences: deque[tuple[float, int, Sequence[str]]] = deque()
         self._deadlines: list[tuple[float, int]] = []
 
-    # --- what lies on it ----------------------------------------------------------------
+    # --- what is on it ------------------------------------------------------------------
 
     def crowded(self) -> bool:
-        """Whether what is not urgent should make way."""
+        """Whether more than half of its space is taken."""
         return 2 * self.bytes > self.bytes_max or 2 * len(self.held) > self.held_max
 
     def next_number(self) -> int:
-        """A number for something that is asked of somebody."""
+        """The number of a question to another actor."""
         self._number += 1
         return self._number
 
@@ -199,26 +199,26 @@ class Desk:
         heappush(self._deadlines, (request.ticket.deadline, number))
 
     def renumber(self, request: Held) -> None:
-        """Begin anew under another number: answers to the old one no longer count."""
+        """Give a request another number: replies to the old number no longer count."""
         del self.held[request.number]
         request.number = self.next_number()
         self.held[request.number] = request
         heappush(self._deadlines, (request.ticket.deadline, request.number))
 
     def charge(self, request: Held, bytes_more: int) -> None:
-        """It holds so many bytes more."""
+        """A request holds so many bytes more."""
         request.bytes += bytes_more
         self.bytes += bytes_more
 
     def close(self, request: Held) -> None:
-        """Take a request off the desk, if it still lies there."""
+        """Take a request off the desk, if it is still there."""
         if self.held.pop(request.number, None) is not None:
             self.bytes -= request.bytes
             if not request.answered:
                 self.waiting -= 1
 
     def each(self) -> Iterator[Held]:
-        """Every request that lies here now, unless another has ended it meanwhile."""
+        """Each request that is here now, unless it ends before its turn."""
         for number in list(self.held):
             if request := self.held.get(number):
                 yield request
@@ -226,16 +226,16 @@ class Desk:
     # --- when it is due -----------------------------------------------------------------
 
     def watch(self, number: int, nodes: Sequence[str], now: Now) -> None:
-        """Tell request ``number`` if one of ``nodes`` is silent for ``replica_timeout_s``."""
+        """Call `Held.on_silence` of a request for those of ``nodes`` that do not answer in time."""
         self._silences.append((now.monotonic + self._replica_timeout_s, number, nodes))
 
     def linger(self, request: Held, now: Now) -> None:
-        """Call its `Held.on_deadline` once more, in two times ``replica_timeout_s``."""
+        """Call `Held.on_deadline` of a request again, after two times ``replica_timeout_s``."""
         until = now.monotonic + 2 * self._replica_timeout_s
         heappush(self._deadlines, (until, request.number))
 
     def next_deadline(self) -> float | None:
-        """The monotonic second at which something on the desk is due, or None."""
+        """The monotonic second at which the first timer is due, or None."""
         held, silences, deadlines = self.held, self._silences, self._deadlines
         while silences and silences[0][1] not in held:
             silences.popleft()
@@ -246,7 +246,7 @@ class Desk:
         return min(silences[0][0], deadlines[0][0]) if silences else deadlines[0][0]
 
     def expire(self, now: Now) -> None:
-        """Tell every request that is due."""
+        """Serve the timers that are due."""
         deadlines, silences = self._deadlines, self._silences
         while deadlines and deadlines[0][0] <= now.monotonic:
             if request := self.held.get(heappop(deadlines)[1]):
@@ -259,7 +259,7 @@ class Desk:
                 request.on_silence(silent, now)
 
     def rearm(self, now: Now) -> None:
-        """This process was held up: whoever seemed silent gets the whole time again."""
+        """This process was held up: each node that has not answered gets the whole time again."""
         self.nodes.trust_all()
         until = now.monotonic + self._replica_timeout_s
         self._silences = deque((until, number, nodes) for _, number, nodes in self._silences)

@@ -1,19 +1,18 @@
-"""From whom a coordinator expects no answer: who was silent to it lately.
+"""The actors from which a coordinator expects no answer, because they were silent.
 
-    asked, and then not a word for `replica_timeout_s` ─┐
-    suspected by the others, and no word for as long   ─┴─▶ DOUBTED ──▶ any word of it
-                                                                        its link is made anew
-                                                                        it refutes
+    asked, and silent for `replica_timeout_s`         ─┐
+    suspected by other nodes, and silent for as long  ─┴─▶ doubted ─▶ until any message comes,
+                                                                      its link is made again,
+                                                                      or it refutes
 
-An *actor* is doubted, because a disk that hangs takes only storage along: the coordinator
-beside it does well.  Where neither of the two has said a word, both are doubted: most often
-the whole process hangs.  An actor that is merely slow is never doubted for long, since it
-goes on answering something.
+The *actor* is doubted, because a disk that hangs stops storage alone, and the coordinator of
+the same node goes on.  If neither of the two has sent a message, both are doubted, because
+most often the whole process hangs.  A slow actor is not doubted for long, because it still
+answers some questions.
 
-To doubt is not to give up.  A doubted storage is asked whenever its node owns the key, and
-only not waited for (sloppy_quorum.py), so that every request is a probe and the doubt needs
-no end of its own.  A doubted coordinator is asked last, and once in `PROBE_S` beside the
-one whose turn it is (forwarding.py).
+A doubted storage is still asked whenever its node owns the key, but not waited for
+(sloppy_quorum.py).  So each request is a probe, and a doubt needs no timer.  A doubted
+coordinator is asked last, and every `PROBE_S` together with another (forwarding.py).
 """
 
 from __future__ import annotations
@@ -23,23 +22,23 @@ from collections.abc import Collection, Iterable
 from toystore.core.protocol.address import COORDINATOR, STORAGE, Peer
 
 PROBE_S = 1.0
-"""How often a doubted coordinator is handed a write that somebody else is handed too."""
+"""How often a write is forwarded to a doubted coordinator as well."""
 
 _NEVER = float("-inf")
 _ROLES = (STORAGE, COORDINATOR)
 
 
 class Doubts:
-    """Who is doubted by the coordinator of one node."""
+    """The actors that one coordinator doubts."""
 
     __slots__ = ("_heard", "_me", "_probed")
 
     def __init__(self, node: str) -> None:
         self._me = Peer(node, COORDINATOR)
         self._heard: dict[Peer, float] = {}
-        """When each was heard last."""
+        """When each actor has answered last."""
         self._probed: dict[Peer, float] = {}
-        """The doubted, and when each was asked last although it is."""
+        """The doubted actors, and when each was probed last."""
 
     def __contains__(self, peer: object) -> bool:
         return peer in self._probed
@@ -48,15 +47,15 @@ class Doubts:
         return bool(self._probed)
 
     def hear(self, peer: Peer, now_s: float) -> bool:
-        """``peer`` has said something.  Returns whether it was doubted until now."""
+        """``peer`` has answered.  Returns whether it was doubted."""
         self._heard[peer] = now_s
         return bool(self._probed) and self._probed.pop(peer, None) is not None
 
     def doubt(self, peer: Peer, since_s: float, now_s: float) -> list[Peer]:
         """``peer`` owes an answer since monotonic second ``since_s``.
 
-        Returns who is doubted from now on: nobody if it has said anything since, and with
-        it the other actor of its node if that has said nothing either.
+        Returns the actors that are doubted from now on: ``peer`` if it has not answered
+        since, and with it the other actor of its node if that has not answered either.
         """
         if self._heard.get(peer, _NEVER) >= since_s:
             return []
@@ -72,17 +71,17 @@ class Doubts:
         return fresh
 
     def forget(self, nodes: Iterable[str]) -> None:
-        """Whatever was thought of ``nodes`` holds no longer."""
+        """Doubt no actor of ``nodes``."""
         for node in nodes:
             for role in _ROLES:
                 self._probed.pop(Peer(node, role), None)
 
     def clear(self) -> None:
-        """Doubt nobody."""
+        """Doubt no actor."""
         self._probed.clear()
 
     def to_probe(self, peers: Iterable[Peer], now_s: float) -> Peer | None:
-        """The first doubted one of ``peers`` that it is time to ask nevertheless."""
+        """The first doubted actor of ``peers`` that was not asked for `PROBE_S`, or None."""
         for peer in peers:
             if self._probed.get(peer, now_s) <= now_s - PROBE_S:
                 self._probed[peer] = now_s

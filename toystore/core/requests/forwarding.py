@@ -1,16 +1,17 @@
-"""A write for somebody else's key: handed to an owner, and its answer handed back.
+"""A write for a key that this node does not own: forwarded to an owner, which coordinates it.
 
-A put is coordinated by an owner of its key (Dynamo section 4.5), because an owner's own
-vote costs no journey.  It is forwarded once, stamped, so that whoever runs it runs the
-same write, and running it twice, or twice at once, does no harm:
+An owner coordinates a put (Dynamo, section 4.5), because its own vote needs no message over
+the network.  A write is stamped before it is forwarded, and forwarded once.  So each
+coordinator runs the same write, and two coordinators may run it, even at the same time.
+These nodes are tried:
 
     the reachable owners, in order  ─▶  this node itself  ─▶  the owners that are doubted
 
-or, with no owner reachable, the first reachable fallback and then this node.  The next is
-tried when one is lost or will not serve.  When one is silent for ``replica_timeout_s`` this
-node begins at once, and waits for no other first.  But nobody is given up who may still
-answer: the first success, whoever's it is, is the caller's, and a failure is told when
-nobody is left to ask and nobody to wait for.
+If no owner is reachable, the first reachable fallback is tried and then this node.  The next
+node is tried when one is lost or does not serve.  When one is silent for
+``replica_timeout_s``, this node begins at once.  A node that may still answer is still
+awaited: the caller gets the first success, and a failure only when no node is left to try
+and none is awaited.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _ASK_ANOTHER = (Code.NOT_SERVING, Code.OVERLOADED, Code.UNAVAILABLE)
 
 
 class Forward(Held):
-    """A write on its way through other coordinators, of whom this node may be one."""
+    """A write that other coordinators run for this node, and this node itself if need be."""
 
     __slots__ = (
         "_awaited",
@@ -50,24 +51,24 @@ class Forward(Held):
         Held.__init__(self, desk, ticket)
         self._mutation = mutation
         self._indefinite = False
-        """Whether it may have been done by somebody who will not say so any more."""
+        """Whether a node that is not awaited any more may have done it."""
         self._forget()
 
     def _forget(self) -> None:
-        """Nobody has been asked."""
+        """Forget who was tried."""
         self._tried: list[str] = []
         self._awaited: list[str] = []
-        """Those of the tried that may still answer."""
+        """The tried nodes that may still answer."""
         self._turn: str | None = None
-        """Whose turn it is: when that one drops out the next is tried."""
+        """The node whose turn it is: when it drops out the next is tried."""
         self._hurries = False
-        """Somebody was silent: this node comes next."""
+        """A node was silent: this node comes next."""
         self._own: OwnWrite | None = None
         self._error: ErrorReply | None = None
         """The failure that is told if no success comes."""
 
     def start(self, now: Now) -> None:
-        """Lie on the desk and hand the write over."""
+        """Open it on the desk, and forward the write."""
         self.desk.open(self)
         self._probe(now)
         self._next(now)
@@ -87,39 +88,39 @@ class Forward(Held):
             self._failed(reply, node, now)
 
     def on_deadline(self, now: Now) -> None:
-        """It may still happen, but not in time."""
+        """Answer with a timeout; the write may still happen."""
         self.fail(Code.TIMEOUT, f"{', '.join(self._awaited)} did not answer in time", now)
 
     def unheard(self, nodes: Sequence[str]) -> list[Peer]:
-        """The coordinators that have not answered."""
+        """The coordinators among ``nodes`` that have not answered."""
         return [Peer(node, COORDINATOR) for node in nodes if node in self._awaited]
 
     def on_silence(self, peers: Sequence[Peer], now: Now) -> None:
-        """It may be at work on it, or hang: begin here as well."""
+        """Begin here too: the silent node may be at work on it, or hang."""
         if any(peer.node == self._turn for peer in peers):
             self._hurries = True
             self._next(now)
 
     def on_lost(self, node: str, now: Now) -> None:
-        """It may have done it and died."""
+        """Try the next node; the lost one may have done it."""
         if node in self._awaited:
             self._indefinite = True
             self._drop_out(node, now)
 
     def on_unsent(self, node: str, overloaded: bool, now: Now) -> None:  # noqa: ARG002 - as every Held has it
-        """It never heard of it."""
+        """Try the next node; this one has not received it."""
         if node in self._awaited:
             self._drop_out(node, now)
 
     def end(self) -> None:
-        """Leave the desk, and have this node's own write leave it unless that was the answer."""
+        """Leave the desk, with this node's own write unless that has answered."""
         if self._own is not None and not self._own.answered:
             self.desk.close(self._own)
         self.desk.close(self)
 
     @property
     def definite(self) -> bool:
-        """Definite while everyone that was asked has certainly done nothing."""
+        """Whether each node that was tried has certainly done nothing."""
         own = self._own
         others = [node for node in self._awaited if node != self.desk.node]
         return not (self._indefinite or others or (own is not None and own.indefinite))
@@ -127,19 +128,19 @@ class Forward(Held):
     # --- who is asked -------------------------------------------------------------------
 
     def _next(self, now: Now) -> None:
-        """Hand it to whoever is next; with nobody left, wait for those that may still answer."""
+        """Try the next node; if none is left, wait for those that may still answer."""
         desk = self.desk
         self._turn = next((node for node in self._candidates() if node not in self._tried), None)
         if self._turn == desk.node:
             self._coordinate(now)
         elif self._turn is not None:
-            self._hand_to(self._turn, now)
+            self._forward_to(self._turn, now)
             desk.watch(self.number, (self._turn,), now)
         elif not self._awaited:
             self._give_up(now)
 
     def _candidates(self) -> Iterator[str]:
-        """Who could coordinate it, the best first."""
+        """The nodes that could coordinate it, the best first."""
         reachable, place = self.desk.nodes.reachable, self._mutation.place
         owners = [owner for owner in place.owners if owner in reachable]
         if not self._hurries:
@@ -154,14 +155,14 @@ class Forward(Held):
         return nodes.coordinators[node] in nodes.doubts
 
     def _probe(self, now: Now) -> None:
-        """Hand it to a doubted owner too, now and then: it may be well again."""
+        """Forward it to a doubted owner too, once in a while: it may answer again."""
         nodes = self.desk.nodes
         owners = (owner for owner in self._mutation.place.owners if owner in nodes.reachable)
         peers = (nodes.coordinators[owner] for owner in owners)
         if nodes.doubts and (peer := nodes.doubts.to_probe(peers, now.monotonic)):
-            self._hand_to(peer.node, now)
+            self._forward_to(peer.node, now)
 
-    def _hand_to(self, node: str, now: Now) -> None:
+    def _forward_to(self, node: str, now: Now) -> None:
         timeout_ms = max(1, int((self.ticket.deadline - now.monotonic) * 1000))
         message = self._mutation.forwarded(self.number, timeout_ms)
         self._tried.append(node)
@@ -182,7 +183,7 @@ class Forward(Held):
         self.end()
 
     def _superseded(self, reply: SupersededReply, now: Now) -> None:
-        """Whoever minted the stamp mints a higher one."""
+        """Mint a higher stamp if this node has minted the stamp; else the client does."""
         if not self._mutation.minted or len(reply.stamp) != STAMP_BYTES:
             self._tell(reply, now)
             return
@@ -195,7 +196,7 @@ class Forward(Held):
         self._next(now)
 
     def _failed(self, reply: ErrorReply, node: str, now: Now) -> None:
-        """Another may do better, unless it is the write that is at fault."""
+        """Try the next node, unless it would fail too, as the write is at fault."""
         self._indefinite |= not reply.definite
         self._error = reply
         if reply.code not in _ASK_ANOTHER:
@@ -210,23 +211,23 @@ class Forward(Held):
 
     def _give_up(self, now: Now) -> None:
         error = self._error
-        assert error is not None, "this node itself was tried, and answers always"
+        assert error is not None, "this node itself was tried, and it always answers"
         self.fail(error.code, error.text, now)
 
 
 class OwnWrite(Write):
-    """The write as this node itself runs it for a `Forward`, which is told the answer."""
+    """The write when this node itself runs it for a `Forward`, which gets the answer."""
 
     __slots__ = ("_forward",)
 
     def __init__(self, forward: Forward, mutation: Mutation) -> None:
-        """The forward holds its bytes, and is the one that mints its stamp anew."""
+        """The forward holds its bytes, and mints its stamp again if need be."""
         Write.__init__(self, forward.desk, forward.ticket, mutation._replace(minted=False))
         self.bytes = 0
         self._forward = forward
 
     def answer(self, reply: Message, now: Now) -> None:
-        """Tell the forward."""
+        """Give the answer to the forward."""
         self.answered = True
         self.desk.waiting -= 1
         self._forward.on_reply(reply, self.desk.node, now)

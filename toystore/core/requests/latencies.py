@@ -1,8 +1,8 @@
 """How long requests took in the last minute: a median and a 99th percentile.
 
-Each request is one count in a histogram whose buckets grow with what they hold: eight to
-each doubling, so that a figure is within 7% of the truth, in a few integer operations.
-The minute is kept as a row of ten-second slots, of which the oldest is forgotten.
+Each request is one count in a histogram.  There are eight buckets to each doubling of the
+duration, so a figure is within 7% of the truth.  The minute is a row of ten-second slots; the
+oldest slot is forgotten.
 
     0 1 2 ... 15 | 16-17 18-19 ... 30-31 | 32-35 36-39 ... 60-63 | 64-71 ...   microseconds
 """
@@ -14,7 +14,7 @@ from typing import TypedDict
 
 SLOT_S = 10.0
 SLOTS = 6
-_BUCKETS = 240  # The last holds all that took longer than a good hour.
+_BUCKETS = 240  # The last bucket holds all durations above about an hour.
 
 
 class Summary(TypedDict):

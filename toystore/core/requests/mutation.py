@@ -1,8 +1,7 @@
 """What a write writes: a put or a delete, with its stamp and the place of its key.
 
-The coordinator that a client has asked stamps a mutation, unless the client did.  A write
-is one mutation on its way to the replicas (writing.py); a forward hands one to another
-coordinator (forwarding.py).
+The client stamps a mutation, or the coordinator that it asks.  A write sends it to replicas
+(writing.py); a forward sends it to another coordinator (forwarding.py).
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class Mutation(NamedTuple):
         return self._replace(stamp=clock.mint(now.wall_us))
 
     def forwarded(self, number: int, timeout_ms: int) -> Put | Delete:
-        """The message that hands it to another coordinator, which answers under ``number``."""
+        """The message that forwards it to another coordinator, which answers to ``number``."""
         return self.message._replace(
             request=number, stamp=self.stamp, timeout_ms=timeout_ms, forwarded=True
         )

@@ -51,8 +51,7 @@ class Nodes:
     def doubt(self, silent: Sequence[Peer], since_s: float, now: Now) -> None:
         """Each of ``silent`` owes an answer since monotonic second ``since_s``.
 
-        If no other node would be trusted, it was this node that heard nothing, and none is
-        doubted.
+        If no other node would be trusted, the fault is this node's own, and none is doubted.
         """
         for peer in silent:
             if doubted := self.doubts.doubt(peer, since_s, now.monotonic):
@@ -78,5 +77,5 @@ class Nodes:
         self.weigh()
 
     def weigh(self) -> None:
-        """Find who is trusted, after a doubt has ended or begun."""
+        """Find the trusted nodes again, after a doubt has begun or ended."""
         self.trusted = self.doubts.trusted(self.reachable, STORAGE)

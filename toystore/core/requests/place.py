@@ -1,4 +1,4 @@
-"""Where a key belongs: found once per request, and handed to all that need it."""
+"""Where a key belongs on the ring.  It is found once per request."""
 
 from __future__ import annotations
 

@@ -1,16 +1,16 @@
 """How many requests may wait for their answers at once.
 
-A long queue serves a burst well, and ruins everybody if it stands: who joins it has lost
-patience before the answer comes, and the work is for nothing.  The two are told apart as
-CoDel does (Nichols and Jacobson, ACM Queue 2012): a queue that was short at any moment of
-an interval drains by itself; one that was longer than `PATIENCE_S` all through an interval
-stands.  Each interval is judged at its end:
+A long queue is good for a burst, but harmful if it stands: each request in it times out
+before its answer comes, so all work is wasted.  The two are told apart as in CoDel (Nichols
+and Jacobson, ACM Queue 2012): a queue that was short at any moment of an interval drains by
+itself; a queue that took longer than `PATIENCE_S` all through an interval stands.  Each
+interval is judged at its end:
 
     RELAXED --a queue stands--> STRICT --none was refused--> RELAXED
     STRICT --the rate allows the most--> RELAXED
 
-Relaxed, the limit is the configured one.  Strict, it is what can be answered in `SHORT_S`,
-by Little's law the rate of answers times that.
+The limit is the configured one while RELAXED.  While STRICT it is the number of requests
+that can be answered in `SHORT_S`: by Little's law, the rate of answers times `SHORT_S`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from typing import Final
 PATIENCE_S = 0.4
 """A queue that takes longer than this must drain; also the length of an interval."""
 SHORT_S = 0.1
-"""What is left of one that did not."""
+"""A queue that stands is cut to what can be answered in this time."""
 QUEUE_MIN = 256
-"""Never cut to less: it takes some to fill batches, and to wait out silent replicas."""
+"""The limit is never cut below this: some must wait to fill batches and for silent replicas."""
 
 
 class State(Enum):
@@ -49,7 +49,7 @@ TRANSITIONS: Final = {
 
 
 class QueueLimit:
-    """A limit that follows what is carried."""
+    """A limit on the requests of one coordinator."""
 
     __slots__ = (
         "_admitted",
@@ -67,12 +67,12 @@ class QueueLimit:
         self.limit = self._most = most
         self.state = State.RELAXED
         self.refused = False
-        """Whether anybody was refused in this interval: to be set by who refuses."""
+        """Whether a request was refused in this interval; the caller sets it."""
         self._began = float("-inf")
         self._admitted = self._waiting = self._shortest = 0
 
     def observe(self, waiting: int, admitted: int, now: float) -> None:
-        """How many are waiting, and were ever admitted, at a monotonic second."""
+        """Note how many requests wait, and how many were ever admitted, at a monotonic second."""
         self._shortest = min(self._shortest, waiting)
         lasted_s = now - self._began
         if lasted_s < PATIENCE_S:
@@ -84,7 +84,7 @@ class QueueLimit:
         self._waiting = self._shortest = waiting
 
     def _judge(self, per_s: float) -> None:
-        """An interval has ended in which so many requests per second were answered."""
+        """Set the limit after an interval in which so many requests per second were answered."""
         stands = self._shortest > per_s * PATIENCE_S
         if self.refused if self.state is State.STRICT else stands:
             self.limit = min(self._most, max(QUEUE_MIN, int(per_s * SHORT_S)))

@@ -1,8 +1,7 @@
 """Counting votes: the quorum question has three answers.
 
-After etcd's ``raft/quorum``: with so many yes, so many no and so many still to come,
-is the quorum met, is it still pending, or has it become impossible?  An impossible
-one is answered at once; nobody waits for a timeout to learn what is already known.
+After etcd's ``raft/quorum``: a quorum is met, still pending, or impossible.  An impossible
+quorum is answered at once, because a timeout would tell the caller nothing more.
 """
 
 from __future__ import annotations

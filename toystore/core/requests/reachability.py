@@ -1,8 +1,8 @@
-"""Whom a node can reach: what gossip says, and which links are up.
+"""Which nodes can be reached: what gossip says, and which links are up.
 
-A node is *reachable* if gossip calls it alive or suspect and the link to its storage is
-up.  Gossip alone is slow to notice a death; a link alone would trust a node that hangs.
-A node always reaches itself.
+A node is *reachable* if gossip calls it alive or suspect and the link to its storage is up.
+Gossip alone notices late that a node is dead; the link to a node that hangs stays up.  A node
+always reaches itself.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Reachability:
     def learn(self, news: MembersChanged) -> list[MemberState]:
         """Take in what gossip knows; returns what of it is new.
 
-        Whom it does not name stays as it was: a gossip machine that was made anew has yet
-        to hear of everybody.
+        Members that it does not name stay as they were: a gossip machine that was replaced
+        does not know all members yet.
         """
         self.joined = news.joined
         known = self._states
@@ -53,11 +53,11 @@ class Reachability:
         return was_up
 
     def reachable(self) -> frozenset[str]:
-        """Who can be asked now."""
+        """The nodes that can be asked now."""
         return frozenset((self._node, *self._named(_LIVING))) & (self._links | {self._node})
 
     def all_linked(self) -> bool:
-        """Whether the link is up to everyone who is alive."""
+        """Whether the links to all living members are up."""
         return self._links.issuperset(set(self._named((MemberStatus.ALIVE,))) - {self._node})
 
     def picture(self) -> list[dict[str, Any]]:

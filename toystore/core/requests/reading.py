@@ -1,12 +1,11 @@
-"""One read, from its coordinator to R of the key's replicas, and the repair of the stale.
+"""One read: its coordinator asks the replicas of the key, and repairs those that are stale.
 
-The caller is answered at the R-th vote with the newest record among them.  A fallback
-that stands in for an owner looks among its hints for every owner that is away.  That it
-found nothing proves little while an owner is there to be heard: its vote is deferred
-until every living owner has answered or failed.
+At the R-th vote the caller gets the newest record.  A fallback also looks among its hints for
+all owners that are away.  A fallback that has nothing proves little while an owner may still
+answer: its vote is deferred until each reachable owner has answered or failed.
 
-After the answer the read waits for the rest, ``replica_timeout_s`` at most, and then has
-every owner that answered with something older, or with nothing, take the newest record
+After the answer the read waits for the other replicas, ``replica_timeout_s`` at most.  Then
+it sends the newest record to each owner that has answered with an older one, or with nothing
 (read repair, Dynamo section 5).  When the desk is crowded it does not wait.
 """
 
@@ -30,13 +29,13 @@ _NO_VOTE = int(ReplicaStatus.NO_VOTE)
 _REFUSED = int(ReplicaStatus.REFUSED)
 
 _UNHEARD = b""
-"""In `Read._found`: this owner has not answered.  No record is empty."""
+"""In `Read._records`: this owner has not answered.  No record is empty."""
 
 
 class Read(SloppyQuorum):
     """A get that this node coordinates."""
 
-    __slots__ = ("_checked", "_found", "_message", "_newest")
+    __slots__ = ("_checked", "_message", "_newest", "_records")
 
     hears = (ReadReplicaReply,)
 
@@ -45,45 +44,45 @@ class Read(SloppyQuorum):
         self._message = message
         self._newest: bytes | None = None
         self._checked: bytes | None = None
-        """The record that has been taken apart and found to be this key's."""
-        self._found: list[bytes | None] = [_UNHEARD] * len(self.owners)
-        """What each owner holds."""
+        """The record that was unpacked, and is this key's."""
+        self._records: list[bytes | None] = [_UNHEARD] * len(self.owners)
+        """What each owner has answered."""
 
     def start(self, now: Now) -> None:
-        """Lie on the desk and read."""
+        """Open it on the desk, and ask the replicas."""
         self.desk.open(self)
         self.ask(now)
 
     def on_reply(self, reply: ReadReplicaReply, node: str, now: Now) -> None:
-        """A replica has spoken."""
+        """A replica has answered."""
         slot = self.asked.get(node)
         if slot is None:
             return
         status, record = reply.status, reply.record
         is_owner = self.owners[slot] == node
         if status == _OK and record:
-            record = self._weigh(record)
+            record = self._compare(record)
         elif status in (_NOT_FOUND, _NO_VOTE):
             record = None
         elif status == _REFUSED:
-            self.refuse(node, now)
+            self.do_without(node, now)
             return
         else:
-            self.drop(slot, CLOSED, Code.INTERNAL)
+            self.give_up(slot, CLOSED, Code.INTERNAL)
             self.heard(node)
-            self.settle(now)
+            self.decide(now)
             return
         if is_owner:
-            self._found[slot] = record
+            self._records[slot] = record
         if status == _NO_VOTE:
-            self.refuse(node, now)
+            self.do_without(node, now)
             return
         if is_owner or record is not None:
             self.vote(slot, node)
         elif self.slots[slot] == OPEN:
             self.slots[slot] = DEFERRED
         self.heard(node)
-        self.settle(now)
+        self.decide(now)
 
     def on_deadline(self, now: Now) -> None:
         """Answer with a timeout if it is not answered, and end."""
@@ -95,11 +94,11 @@ class Read(SloppyQuorum):
     # --- what SloppyQuorum asks ---------------------------------------------------------
 
     def owner_question(self) -> Message:
-        """What do you hold?"""
+        """What do you have?"""
         return ReadReplica(self.number, self.place.digest, ())
 
     def fallback_question(self, slot: int) -> Message:
-        """What do you hold, or keep as a hint for any owner that is away?"""
+        """What do you have, and what as a hint for the owners that are away?"""
         here = self.desk.nodes.reachable
         away = tuple(
             owner
@@ -109,23 +108,23 @@ class Read(SloppyQuorum):
         return ReadReplica(self.number, self.place.digest, away)
 
     def replace(self, slot: int, now: Now) -> None:
-        """Once it is answered nobody else is asked."""
+        """Ask no other node once the read is answered."""
         if self.answered:
             self.slots[slot] = CLOSED
         else:
             super().replace(slot, now)
 
-    def settle(self, now: Now) -> None:
+    def decide(self, now: Now) -> None:
         """Count the deferred votes as soon as no owner is awaited."""
         if DEFERRED in self.slots and not self._awaits_an_owner():
             for slot, state in enumerate(self.slots):
                 if state == DEFERRED:
                     self.slots[slot] = FALLBACK
                     self.yes += 1
-        SloppyQuorum.settle(self, now)
+        SloppyQuorum.decide(self, now)
 
     def succeed(self, now: Now) -> None:
-        """Answer with the newest record; a tombstone reads as nothing, but has a context."""
+        """Answer with the newest record; a tombstone gives no value, but a context."""
         values: tuple[bytes, ...] = ()
         context = b""
         if self._newest is not None:
@@ -144,20 +143,20 @@ class Read(SloppyQuorum):
             self.end()
 
     def settled(self) -> bool:
-        """Everyone that was asked has answered, or has been silent for too long."""
+        """Each node that was asked has answered or is silent."""
         return len(self.asked) == len(self.silent)
 
     def end(self) -> None:
         """Repair, and leave the desk."""
         if self.number in self.desk.held:
-            if self._newest is not None and self._found.count(self._newest) < len(self._found):
+            if self._newest is not None and self._records.count(self._newest) < len(self._records):
                 self._repair(self._newest)
             self.desk.close(self)
 
     # ------------------------------------------------------------------------------------
 
-    def _weigh(self, record: bytes) -> bytes:
-        """Compare a record with the newest so far; equal ones are kept once."""
+    def _compare(self, record: bytes) -> bytes:
+        """Keep a record if it is the newest so far; equal records are kept once."""
         newest = self._newest
         if record == newest:
             return newest
@@ -172,7 +171,7 @@ class Read(SloppyQuorum):
         )
 
     def _check(self, data: bytes) -> Record:
-        """Take a record apart.  Raises `CorruptRecordError`, also if it is another key's."""
+        """Unpack a record.  Raises `CorruptRecordError`, also if it is another key's."""
         record = unpack_record(data)
         if record.key != self._message.key or record.bucket != self._message.bucket:
             raise CorruptRecordError("it is another key's record")
@@ -180,13 +179,13 @@ class Read(SloppyQuorum):
         return record
 
     def _repair(self, newest: bytes) -> None:
-        """Bring every owner up to date that has answered and is not."""
+        """Send ``newest`` to each owner that has answered and does not have it."""
         if newest is not self._checked:
             try:
                 self._check(newest)
             except CorruptRecordError:
                 return
         repair = RepairReplica(self.place.digest, newest)
-        for owner, held in zip(self.owners, self._found, strict=True):
-            if held not in (_UNHEARD, newest):
+        for owner, record in zip(self.owners, self._records, strict=True):
+            if record not in (_UNHEARD, newest):
                 self.desk.outbox.send(self.desk.nodes.storages[owner], repair)

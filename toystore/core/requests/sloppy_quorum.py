@@ -1,14 +1,14 @@
-"""A sloppy quorum: asking the first N healthy nodes, and counting what they say.
+"""A sloppy quorum (Dynamo, section 4.6): ask the first N healthy nodes, and count their votes.
 
-After Dynamo, section 4.6.  A request has one *slot* per owner of its key.  A slot is first
-asked of its owner, or, if that one cannot be reached, of a fallback in its place; a
-fallback stands in one slot only.  An owner that is doubted (doubts.py) is asked, and
-counts as silent from the beginning: a fallback is asked at the same time.  However many
-nodes were asked for a slot, it has one vote, so that W votes are W different copies.
+A request has one *slot* for each owner of its key (slot.py).  The owner is asked, or, if it
+cannot be reached, a fallback in its place.  A fallback is asked for one slot only.  An owner
+that is doubted (doubts.py) is asked too, but counts as silent from the beginning: a fallback
+is asked at the same time.  A slot has one vote, however many nodes were asked for it, so W
+votes are W different copies.
 
-slot.py has the states of a slot.  OPEN, SILENT and DEFERRED slots may yet get a vote; when
-those are too few for the quorum the request fails at once.  A silent node that was replaced
-and answers after all is heard.
+A slot that is OPEN, SILENT or DEFERRED may still get a vote.  The request fails as soon as
+these slots are too few for the quorum.  The answer of a silent node counts, even if the node
+has been replaced.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from toystore.core.requests.slot import (
 )
 
 _MET, _IMPOSSIBLE = Verdict.MET, Verdict.IMPOSSIBLE
-_NOBODY: frozenset[str] = frozenset()
+_NO_NODES: frozenset[str] = frozenset()
 
 
 class SloppyQuorum(Held):
@@ -65,14 +65,14 @@ class SloppyQuorum(Held):
         self.forget()
 
     def forget(self) -> None:
-        """Nobody has been asked, nobody has answered."""
+        """Forget who was asked and what was answered."""
         n = len(self.owners)
         self.asked: dict[str, int] = {}
         """The slot for which a node was asked, for every node that may still answer."""
-        self.silent = _NOBODY
-        """Those of the asked that nobody waits for: their time is up, or they are doubted."""
+        self.silent = _NO_NODES
+        """The asked nodes from which no answer is expected: they are late, or doubted."""
         self.slots: list[Slot] = [OPEN] * n
-        self._spent = _NOBODY
+        self._spent = _NO_NODES
         """The fallbacks that have been asked."""
         self.yes = 0
         self.cause: int = Code.UNAVAILABLE
@@ -84,7 +84,7 @@ class SloppyQuorum(Held):
         raise NotImplementedError
 
     def fallback_question(self, slot: int) -> Message:
-        """What a fallback is asked that stands in ``slot``."""
+        """What a fallback is asked in the place of the owner of ``slot``."""
         raise NotImplementedError
 
     def succeed(self, now: Now) -> None:
@@ -123,7 +123,7 @@ class SloppyQuorum(Held):
                 self._ask_one(owner, slot, self.owner_question(), now)
             if owner not in trusted:
                 self.replace(slot, now)
-        self.settle(now)
+        self.decide(now)
 
     def replace(self, slot: int, now: Now) -> None:
         """Ask the next fallback for ``slot``, which is OPEN."""
@@ -143,7 +143,7 @@ class SloppyQuorum(Held):
         self.desk.watch(self.number, (node,), now)
 
     def _next_spare(self) -> str | None:
-        """The next reachable fallback in the order, the doubted last; none is named twice."""
+        """The next reachable fallback that was not asked, if there is one; the doubted are last."""
         nodes, fallbacks = self.desk.nodes, self.place.order[len(self.owners) :]
         for wanted in (nodes.trusted, nodes.reachable):
             for node in fallbacks:
@@ -155,7 +155,7 @@ class SloppyQuorum(Held):
     # --- listening ----------------------------------------------------------------------
 
     def heard(self, node: str) -> int | None:
-        """``node`` has spoken: for which slot?  None if nothing is awaited from it."""
+        """``node`` has answered.  Returns the slot for which it was asked; None if it was not."""
         if self.silent:
             self.silent -= {node}
         return self.asked.pop(node, None)
@@ -166,8 +166,8 @@ class SloppyQuorum(Held):
             self.slots[slot] = OWNER if self.owners[slot] == node else FALLBACK
             self.yes += 1
 
-    def refuse(self, node: str, now: Now) -> None:
-        """``node`` will not say yes; somebody else may, in its place."""
+    def do_without(self, node: str, now: Now) -> None:
+        """``node`` will not vote: ask the next fallback in its place."""
         was_silent = node in self.silent
         slot = self.heard(node)
         if slot is None:
@@ -176,15 +176,15 @@ class SloppyQuorum(Held):
             self.replace(slot, now)
         elif self.slots[slot] == SILENT and slot not in self.asked.values():
             self.slots[slot] = CLOSED
-        self.settle(now)
+        self.decide(now)
 
-    def drop(self, slot: int, state: Slot, cause: int) -> None:
-        """Nobody (else) is asked for ``slot``, and ``cause`` is why."""
+    def give_up(self, slot: int, state: Slot, cause: int) -> None:
+        """Ask no other node for ``slot``; a failure of the request has the code ``cause``."""
         if self.slots[slot] in (OPEN, SILENT):
             self.slots[slot] = state
             self.cause = cause
 
-    def settle(self, now: Now) -> None:
+    def decide(self, now: Now) -> None:
         """Answer if the quorum is met or has become impossible; end if nothing is left."""
         if not self.answered:
             count = self.slots.count
@@ -198,39 +198,40 @@ class SloppyQuorum(Held):
             self.end()
 
     def tally(self) -> str:
-        """How far it came, for an error's text."""
+        """How many votes there are, for the text of an error."""
         return f"{self.yes} of the {self.needed} replicas needed have answered"
 
     # --- what may happen ----------------------------------------------------------------
 
     def unheard(self, nodes: Sequence[str]) -> list[Peer]:
-        """The storages that have not answered, and were waited for."""
+        """The storages among ``nodes`` from which an answer is still expected."""
         storages = self.desk.nodes.storages
         return [storages[node] for node in nodes if node in self.asked and node not in self.silent]
 
     def on_silence(self, peers: Sequence[Peer], now: Now) -> None:
-        """Replace the silent in mid-request; they may still answer."""
+        """Ask fallbacks in the place of the silent nodes, which may still answer."""
         fresh = [peer.node for peer in peers]
         self.silent = self.silent.union(fresh)
         for node in fresh:
             slot = self.asked[node]
             if self.slots[slot] == OPEN:
                 self.replace(slot, now)
-        self.settle(now)
+        self.decide(now)
 
     def on_lost(self, node: str, now: Now) -> None:
-        """Replace it in mid-request."""
-        self.refuse(node, now)
+        """Ask a fallback in its place."""
+        self.do_without(node, now)
 
     def on_unsent(self, node: str, overloaded: bool, now: Now) -> None:
-        """A link that is down is a lost node; a full queue is not to be filled elsewhere.
+        """Replace a node whose link is down, but not one that is overloaded.
 
-        That of a doubted owner is, since its fallback has been asked already.
+        More messages to other nodes would not help an overloaded cluster.  The fallback of a
+        doubted owner has its message already.
         """
         if not overloaded or node in self.silent:
-            self.refuse(node, now)
+            self.do_without(node, now)
             return
         slot = self.heard(node)
         if slot is not None:
-            self.drop(slot, OVERLOADED, Code.OVERLOADED)
-            self.settle(now)
+            self.give_up(slot, OVERLOADED, Code.OVERLOADED)
+            self.decide(now)

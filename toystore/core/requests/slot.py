@@ -6,8 +6,8 @@ fallback.  The slot stays OPEN until there is no fallback left, or until
     OPEN --the owner says yes--> OWNER
     OPEN --a fallback says yes--> FALLBACK
     OPEN --a fallback has nothing--> DEFERRED --no owner is awaited--> FALLBACK
-    OPEN --no fallback is left--> SILENT --nobody is left--> CLOSED
-    OPEN --nobody is left--> CLOSED
+    OPEN --no fallback is left--> SILENT --no node is left--> CLOSED
+    OPEN --no node is left--> CLOSED
     OPEN --a queue is full--> OVERLOADED --the write is acknowledged--> OPEN
     OPEN --a node fails over it--> CLOSED
     OPEN --the read is answered--> CLOSED
@@ -65,7 +65,7 @@ class Input(Enum):
     NOTHING = "a fallback has nothing"
     NO_OWNER = "no owner is awaited"
     NO_FALLBACK = "no fallback is left"
-    NOBODY = "nobody is left"
+    NO_NODE = "no node is left"
     FULL = "a queue is full"
     FAILED = "a node fails over it"
     NEWER = "a node has a newer write"
@@ -78,14 +78,14 @@ TRANSITIONS: Final = {
     (OPEN, Input.FALLBACK_YES): FALLBACK,
     (OPEN, Input.NOTHING): DEFERRED,
     (OPEN, Input.NO_FALLBACK): SILENT,
-    (OPEN, Input.NOBODY): CLOSED,
+    (OPEN, Input.NO_NODE): CLOSED,
     (OPEN, Input.FULL): OVERLOADED,
     (OPEN, Input.FAILED): CLOSED,
     (OPEN, Input.ANSWERED): CLOSED,
     (OPEN, Input.NEWER): CLOSED,
     (SILENT, Input.OWNER_YES): OWNER,
     (SILENT, Input.FALLBACK_YES): FALLBACK,
-    (SILENT, Input.NOBODY): CLOSED,
+    (SILENT, Input.NO_NODE): CLOSED,
     (SILENT, Input.FAILED): CLOSED,
     (SILENT, Input.NEWER): CLOSED,
     (DEFERRED, Input.OWNER_YES): OWNER,

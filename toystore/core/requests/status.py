@@ -1,4 +1,4 @@
-"""A status: what the coordinator knows, with what its storage has to tell.
+"""A status: what the coordinator knows, with what storage reports.
 
 docs/PROTOCOL.md lists the keys.
 """
@@ -14,7 +14,7 @@ from toystore.core.requests.desk import Desk, Held, Ticket
 from toystore.core.requests.reachability import Reachability
 
 STATUS_WAIT_S = 0.5
-"""Without the disk's part by then, the rest is told."""
+"""How long a status waits for the part of storage."""
 
 
 class Process(NamedTuple):
@@ -35,22 +35,22 @@ class StatusQuery(Held):
     hears = (StorageStatusReply,)
 
     def __init__(self, desk: Desk, ticket: Ticket, picture: dict[str, Any]) -> None:
-        """``picture`` is all but what storage has to tell."""
+        """``picture``: the status without the part of storage."""
         Held.__init__(self, desk, ticket)
         self._picture = picture
 
     def start(self) -> None:
-        """Lie on the desk and ask this node's storage."""
+        """Open it on the desk, and ask the storage of this node."""
         desk = self.desk
         desk.open(self)
         desk.outbox.send(desk.nodes.storages[desk.node], StorageStatus(self.number))
 
     def on_reply(self, reply: StorageStatusReply, node: str, now: Now) -> None:  # noqa: ARG002 - as every Held has it
-        """Storage has told its part."""
+        """Answer with the part of storage."""
         self._tell(reply.status, now)
 
     def on_deadline(self, now: Now) -> None:
-        """Storage is busy; the rest is worth telling."""
+        """Answer without the part of storage, which is busy."""
         self._tell({}, now)
 
     def _tell(self, storage: dict[str, Any], now: Now) -> None:
@@ -64,7 +64,7 @@ class StatusQuery(Held):
 def picture_of(
     process: Process, around: Reachability, desk: Desk, now: Now, *, serving: bool
 ) -> dict[str, Any]:
-    """What a coordinator knows of its node, of the others, and of its requests."""
+    """What a coordinator knows of its node, of the members, and of its requests."""
     return {
         "node": process.node,
         "cluster": process.cluster,

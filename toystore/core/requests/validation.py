@@ -16,7 +16,7 @@ from toystore.core.protocol.settings import KEY_BYTES_CAP, CoordinatorSettings
 
 
 def fault_in(request: Get | Put | Delete, settings: CoordinatorSettings) -> str | None:
-    """What is wrong with ``request``, or None if it can be run."""
+    """What is wrong with ``request``, or None."""
     key_bytes_max = settings.limits.key_bytes_max if type(request) is Put else KEY_BYTES_CAP
     fault = place_fault(request.bucket, request.key, settings, key_bytes_max)
     if fault is not None:
@@ -36,7 +36,7 @@ def fault_in(request: Get | Put | Delete, settings: CoordinatorSettings) -> str 
 def place_fault(
     bucket: str, key: bytes, settings: CoordinatorSettings, key_bytes_max: int = KEY_BYTES_CAP
 ) -> str | None:
-    """What is wrong with a key's whereabouts, or None."""
+    """What is wrong with the bucket or the key, or None."""
     if bucket not in settings.buckets:
         return f"no bucket {bucket!r:.80}; there are {', '.join(sorted(settings.buckets))}"
     if not 0 < len(key) <= key_bytes_max:
@@ -45,7 +45,7 @@ def place_fault(
 
 
 def _write_fault(request: Put | Delete, settings: CoordinatorSettings) -> str | None:
-    """What is wrong with what a put and a delete have and a get has not."""
+    """What is wrong with the value, the stamp or the context, or None."""
     limit = settings.limits.value_bytes_max
     if type(request) is Put and len(request.value) > limit:
         return f"a value of {len(request.value)} bytes; at most {limit} are taken"
@@ -57,7 +57,7 @@ def _write_fault(request: Put | Delete, settings: CoordinatorSettings) -> str | 
         except ValueError as error:
             return str(error)
         if seen.time_us > TIME_US_MAX:
-            # Above the last stamp there is, no clock could mint another.
+            # No clock could mint a stamp above this one.
             return (
                 f"a context of a write at {seen.time_us} us; there is no time after {TIME_US_MAX}"
             )

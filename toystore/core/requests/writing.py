@@ -1,18 +1,18 @@
-"""One write, a put or a delete, from its coordinator to W of its replicas and beyond.
+"""One write, a put or a delete: its coordinator sends the record to N nodes and waits for W.
 
-The record is packed once and sent to every slot of the `SloppyQuorum`; a fallback is told
-for which owner it keeps the record as a hint.  The caller is answered at the W-th vote,
-but the write goes on until every slot is settled: acknowledged by its owner, hinted at a
-fallback, or, with no fallback left, hinted at the coordinator itself; and if it is the
-coordinator that has no room for its own copy, at another owner.  Such a hint counts to no
-quorum, as whoever keeps it has its vote already.
+The record is packed once and sent for each slot of the `SloppyQuorum`.  A fallback is told
+for which owner it keeps the record as a hint.  The caller is answered at the W-th vote, but
+the write goes on until each slot is settled: its owner has the record, or a fallback has it
+as a hint.  When no fallback is left, the coordinator itself keeps the hint; if it is the
+coordinator that has no room for its own copy, another owner does.  Such a hint is no vote,
+because the node that keeps it has voted already.
 
-A replica that holds something newer answers `Superseded`: below what is there the write
-would be lost the moment it is acknowledged.  Whoever minted the stamp mints a higher one
-and writes anew: the client, or this coordinator if the client sent none.
+A replica that has a newer record answers `SUPERSEDED`: a write with a lower stamp would be
+lost at once.  The writer of the stamp mints a higher one and writes again: the client, or
+this coordinator if the client sent no stamp.
 
-A write that fails is not followed up.  Its caller tries again with the same stamp, which
-is the same write, and read repair sees to what it left behind.
+A write that fails is not continued.  The caller tries again with the same stamp, which is the
+same write, and read repair updates the replicas that missed it.
 """
 
 from __future__ import annotations
@@ -44,36 +44,36 @@ class Write(SloppyQuorum):
         SloppyQuorum.__init__(self, desk, ticket, mutation.place, mutation.w)
         self.mutation = mutation
         self.indefinite = False
-        """Whether a replica may have it already."""
+        """Whether a replica may have the record already."""
         self._record = b""
         self._lingers = False
 
     def start(self, now: Now) -> None:
-        """Lie on the desk and write."""
+        """Open it on the desk, and send the record."""
         self.desk.open(self)
         self._send(now)
 
     def on_reply(self, reply: WriteReplicaReply, node: str, now: Now) -> None:
-        """A replica has spoken."""
+        """A replica has answered."""
         slot = self.asked.get(node)
         if slot is None:
             return
         if reply.status == _OK:
             self.vote(slot, node)
             self.heard(node)
-            self.settle(now)
+            self.decide(now)
         elif reply.status == _REFUSED:
-            self.refuse(node, now)
+            self.do_without(node, now)
         elif reply.status == _SUPERSEDED and len(reply.stamp or b"") == STAMP_BYTES:
             assert reply.stamp is not None
             self._superseded(node, reply.stamp, now)
         else:
-            self.drop(slot, CLOSED, Code.INTERNAL)
+            self.give_up(slot, CLOSED, Code.INTERNAL)
             self.heard(node)
-            self.settle(now)
+            self.decide(now)
 
     def on_deadline(self, now: Now) -> None:
-        """Unanswered: a timeout.  Answered: a short while longer, then leave hints and end."""
+        """Answer with a timeout; if it is answered, linger once, then leave hints and end."""
         if not self.answered:
             self.fail(Code.TIMEOUT, f"{self.tally()} in time", now)
         elif not self._lingers:
@@ -84,18 +84,18 @@ class Write(SloppyQuorum):
             self.end()
 
     def on_unsent(self, node: str, overloaded: bool, now: Now) -> None:
-        """Once acknowledged, a node that is too busy is replaced like any other."""
+        """Replace an overloaded node too, once the write is acknowledged."""
         super().on_unsent(node, overloaded and not self.answered, now)
 
     def on_failure(self, now: Now) -> None:
-        """An acknowledged write still leaves its hints."""
+        """Leave the hints of an acknowledged write."""
         if self.answered:
             self._hold_open()
         super().on_failure(now)
 
     @property
     def definite(self) -> bool:
-        """Definite until the first replica is written to."""
+        """Whether no replica has been asked yet."""
         return not self.indefinite
 
     # --- what SloppyQuorum asks ---------------------------------------------------------
@@ -111,12 +111,12 @@ class Write(SloppyQuorum):
         return WriteReplica(self.number, self.place.digest, self._record, self.owners[slot])
 
     def exhausted(self, slot: int) -> None:
-        """With no fallback left a node that has a copy of its own holds the hint."""
+        """Leave the hint with a node that has a copy of its own."""
         super().exhausted(slot)
         self._hold(slot)
 
     def succeed(self, now: Now) -> None:
-        """W slots have it.  An owner that was too busy gets a hint now: it missed a true write."""
+        """W slots have a vote.  An overloaded owner gets a hint now: it has missed the write."""
         slots = self.slots
         owners, fallbacks = slots.count(OWNER), slots.count(FALLBACK)
         self.answer(WriteReply(self.ticket.request, self.mutation.stamp, owners, fallbacks), now)
@@ -127,7 +127,7 @@ class Write(SloppyQuorum):
                     self.replace(slot, now)
 
     def settled(self) -> bool:
-        """Every slot has its copy or its hint."""
+        """Each slot has its copy or its hint."""
         return OPEN not in self.slots
 
     # ------------------------------------------------------------------------------------
@@ -140,9 +140,9 @@ class Write(SloppyQuorum):
         slot = self.heard(node)
         assert slot is not None
         if self.answered:
-            # Acknowledged before, and overtaken since: this replica needs no copy.
-            self.drop(slot, CLOSED, self.cause)
-            self.settle(now)
+            # A later write has overtaken this one: the replica needs no copy.
+            self.give_up(slot, CLOSED, self.cause)
+            self.decide(now)
         elif self.mutation.minted:
             self.mutation = self.mutation.reminted(self.desk.clock, stamp, now)
             self.desk.renumber(self)
@@ -154,7 +154,7 @@ class Write(SloppyQuorum):
             self.end()
 
     def _hold(self, slot: int) -> None:
-        """Keep a hint here, or one for this node elsewhere; the answer would change nothing."""
+        """Keep a hint here, or one for this node elsewhere; its answer is not awaited."""
         desk, owner = self.desk, self.owners[slot]
         for holder in (desk.node, *self.place.order):
             if holder != owner and holder in desk.nodes.reachable:
