@@ -122,7 +122,7 @@ def a_large_hint_is_never_taken(patch: Patch) -> None:
 
 
 def a_write_is_over_once_answered(patch: Patch) -> None:
-    replace(patch, Write, "settled", lambda _, self: True)
+    replace(patch, Write, "is_complete", lambda _, self: True)
 
 
 # --- replicas ---------------------------------------------------------------------------

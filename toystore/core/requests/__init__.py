@@ -1,1 +1,1 @@
-"""One get or put from its admission to its answer."""
+"""A get or a put, from its admission to its end."""

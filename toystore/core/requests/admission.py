@@ -1,13 +1,12 @@
-"""Which requests a coordinator takes on.
+"""Which requests a coordinator admits.
 
     room       how many requests the shell may hand to the coordinator in this turn
     turn_away  refuses the requests for which there is no room, before they are decoded
     admit      decides on one request that has been decoded
 
-A coordinator takes on what is valid (validation.py) while its node serves (serving.py) and
-there is room.  There is room while fewer than ``requests_max`` requests wait for their
-answers, the desk has space (desk.py), and, for requests of clients, no queue stands
-(queue_limit.py).
+A coordinator admits a valid request (validation.py) while its node serves (serving.py) and
+there is room.  There is room while fewer than ``requests_max`` requests are open, the desk is
+not full (desk.py), and, for requests of clients, no queue is standing (queue_limit.py).
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ _SERVING = Phase.SERVING
 
 
 class Admission:
-    """Decides which requests one coordinator takes on, and refuses the others."""
+    """Decides which requests one coordinator admits, and refuses the others."""
 
     __slots__ = ("_desk", "_logged_at", "_queue", "_requests_max", "_serving", "_settings")
 
@@ -46,17 +45,17 @@ class Admission:
         self._logged_at: dict[str, float] = {}
 
     def room(self, now: Now) -> float:
-        """How many requests of clients can be taken on now.  The shell asks once per turn.
+        """How many requests of clients can be admitted now.  The shell asks once per turn.
 
-        A node that does not serve has room for all: each caller is told that it does not.
+        Unlimited if the node does not serve: then each request is refused for that reason.
         """
         if self._serving.phase is not _SERVING:
             return math.inf
         desk = self._desk
         counts = desk.counts
         admitted = counts["gets"] + counts["puts"] + counts["deletes"]
-        self._queue.observe(desk.waiting, admitted, now.monotonic)
-        return self._queue.limit - desk.waiting if self.has_room(1) else 0
+        self._queue.observe(desk.unanswered, admitted, now.monotonic)
+        return self._queue.limit - desk.unanswered if self.has_room(1) else 0
 
     def turn_away(self, numbers: Sequence[int], now: Now) -> list[Message]:
         """The refusals of requests for which there is no room, given their callers' numbers."""
@@ -67,9 +66,9 @@ class Admission:
         return [ErrorReply(number, Code.OVERLOADED, text, True) for number in numbers]
 
     def admit(self, request: Get | Put | Delete, size: int, sender: Address, now: Now) -> bool:
-        """Whether a request that holds ``size`` bytes is taken on; if not, it is refused.
+        """Whether a request of ``size`` bytes is admitted; if not, it is refused.
 
-        A forwarded write was admitted where it entered, and its stamp was judged there.
+        A forwarded write was admitted by the node that its client asked, which checked the stamp.
         """
         if self._serving.phase is not _SERVING:
             self._refuse_for_phase(request.request, sender)
@@ -79,7 +78,7 @@ class Admission:
             self.refuse(request.request, Code.BAD_REQUEST, fault, sender)
             return False
         forwarded = not isinstance(request, Get) and request.forwarded
-        if not self.has_room(size) or not (forwarded or self._desk.waiting < self._queue.limit):
+        if not self.has_room(size) or not (forwarded or self._desk.unanswered < self._queue.limit):
             self._queue.refused = True
             self.refuse_for_room(request.request, sender, now)
             return False
@@ -92,26 +91,26 @@ class Admission:
         return True
 
     def has_room(self, bytes_more: int) -> bool:
-        """Whether one more request of so many bytes can be taken on.
+        """Whether one more request of ``bytes_more`` bytes can be admitted.
 
-        While no bytes are held, one request of any size can be: it would never find more room.
+        Without other requests, a request of any size can be: it would never have more room.
         """
         desk = self._desk
         return (
-            desk.waiting < self._requests_max
+            desk.unanswered < self._requests_max
             and (not desk.bytes or desk.bytes + bytes_more <= desk.bytes_max)
-            and len(desk.held) < desk.held_max
+            and len(desk.requests) < desk.total_max
         )
 
     # --- refusals -----------------------------------------------------------------------
 
     def refuse(self, number: int, code: Code, text: str, sender: Address) -> None:
-        """Refuse the request that its caller gave ``number``: nothing of it has happened."""
+        """Refuse the request with the caller's ``number``: nothing was done."""
         self._desk.counts["failed"] += 1
         self._desk.outbox.send(sender, ErrorReply(number, code, text, True))
 
     def refuse_for_room(self, number: int, sender: Address, now: Now) -> None:
-        """Refuse a request that found no room."""
+        """Refuse a request for want of room."""
         self._log_overload(now)
         self.refuse(number, Code.OVERLOADED, self._overloaded(), sender)
 
@@ -120,7 +119,7 @@ class Admission:
         self.refuse(number, Code.NOT_SERVING, f"{self._desk.node} is {doing}", sender)
 
     def _refuse_for_clock(self, number: int, ahead: float, sender: Address, now: Now) -> None:
-        """The clock that minted the stamp cannot be right."""
+        """Refuse a stamp that is too far ahead: the clock that minted it is wrong."""
         self._log_rarely("clock.refused", now, ahead_s=round(ahead, 3))
         text = f"the stamp is {ahead:.1f} s ahead of the clock of {self._desk.node}"
         self.refuse(number, Code.CLOCK_AHEAD, text, sender)
@@ -130,7 +129,7 @@ class Admission:
 
     def _log_overload(self, now: Now) -> None:
         desk = self._desk
-        self._log_rarely("coordinator.overloaded", now, requests=desk.waiting, bytes=desk.bytes)
+        self._log_rarely("coordinator.overloaded", now, requests=desk.unanswered, bytes=desk.bytes)
 
     def _log_rarely(self, event: str, now: Now, **fields: Any) -> None:
         """Log an event, unless it was logged less than a second ago."""

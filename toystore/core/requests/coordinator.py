@@ -75,7 +75,7 @@ class Coordinator:
         """``members``: each node of the ring, ``node`` too, and where clients reach it.
 
         ``started_s``: the monotonic second at which the node's process began; it and the
-        ``version`` are told in a status.
+        ``version`` are reported in a status.
         """
         assert node in members
         self._node = node
@@ -94,11 +94,11 @@ class Coordinator:
     def receive(self, message: Message, sender: Address, now: Now) -> None:
         """Take in one message; a client may only send requests."""
         if type(sender) is not Peer:
-            self._take_on(message, sender, now)
+            self._receive_request(message, sender, now)
         elif type(message) in _REPLIES:
             self._replied(message, sender, now)
         else:
-            self._hear(message, sender, now)
+            self._receive_from_actor(message, sender, now)
 
     def on_deadline(self, now: Now) -> None:
         """Serve what is due.  If that is very late, this process stalled: no node is doubted."""
@@ -117,25 +117,25 @@ class Coordinator:
         return links_due if due is None else min(due, links_due)
 
     def on_failure(self, now: Now) -> None:
-        """Answer each held request with an error."""
-        for held in self._desk.each():
-            held.on_failure(now)
+        """Answer each open request with an error."""
+        for request in self._desk.each():
+            request.on_failure(now)
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is held: each request has its answer, each write its copies or hints."""
-        return not self._desk.held
+        """Whether each request is complete."""
+        return not self._desk.requests
 
     def holds(self, number: int) -> bool:
-        """Whether a request is held to which this coordinator has given ``number``."""
-        return number in self._desk.held
+        """Whether the desk has a request with this coordinator's ``number``."""
+        return number in self._desk.requests
 
     def settling(self) -> list[Mutation]:
-        """The writes that are acknowledged, and not yet settled at each owner."""
-        held = self._desk.held.values()
-        return [one.mutation for one in held if isinstance(one, Write) and one.answered]
+        """The writes that are answered and not complete."""
+        requests = self._desk.requests.values()
+        return [one.mutation for one in requests if isinstance(one, Write) and one.answered]
 
-    def _hear(self, message: Message, sender: Peer, now: Now) -> None:
+    def _receive_from_actor(self, message: Message, sender: Peer, now: Now) -> None:
         match message:
             case SendFailed():
                 self._send_failed(message, now)
@@ -148,9 +148,9 @@ class Coordinator:
             case Leave():
                 self._serving.move(Input.LEAVE)
             case _:
-                self._take_on(message, sender, now)
+                self._receive_request(message, sender, now)
 
-    def _take_on(self, message: Message, sender: Address, now: Now) -> None:
+    def _receive_request(self, message: Message, sender: Address, now: Now) -> None:
         match message:
             case Get():
                 self._get(message, sender, now)
@@ -212,19 +212,19 @@ class Coordinator:
 
     def _replied(self, reply: Any, sender: Peer, now: Now) -> None:
         """Give a reply to its request, unless that has ended."""
-        if self._nodes.doubts.hear(sender, now.monotonic):
+        if self._nodes.doubts.note_message(sender, now.monotonic):
             self._nodes.weigh()
-        held = self._desk.held.get(reply.request)
-        if held is not None and type(reply) in held.hears:
-            held.on_reply(reply, sender.node, now)
+        request = self._desk.requests.get(reply.request)
+        if request is not None and type(reply) in request.hears:
+            request.on_reply(reply, sender.node, now)
 
     def _send_failed(self, failed: SendFailed, now: Now) -> None:
         """Tell the request that has sent it.  A repair has no number: no reply to it is awaited."""
         number = getattr(failed.message, "request", None)
-        if number is not None and (held := self._desk.held.get(number)):
-            held.on_unsent(failed.node, failed.overloaded, now)
+        if number is not None and (request := self._desk.requests.get(number)):
+            request.on_unsent(failed.node, failed.overloaded, now)
 
-    # --- who is there -------------------------------------------------------------------
+    # --- members and links --------------------------------------------------------------
 
     def _members_changed(self, message: MembersChanged, now: Now) -> None:
         news = self._around.learn(message)
@@ -259,7 +259,7 @@ class Coordinator:
         if due is not None and (now.monotonic >= due or self._around.all_linked()):
             self._serving.move(Input.READY)
 
-    # --- telling ------------------------------------------------------------------------
+    # --- reports ------------------------------------------------------------------------
 
     def _status(self, message: Status, sender: Address, now: Now) -> None:
         if not self.admission.has_room(0):

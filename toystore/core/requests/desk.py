@@ -1,4 +1,4 @@
-"""The coordinator's desk: every request that it holds, and when each is due.
+"""The coordinator's desk: all its requests that are not complete, and when each is due.
 
 A request is on the desk from its admission to its end, under a number that the coordinator
 gives it.  Most requests end some time after their answer: a write when each owner has its
@@ -32,11 +32,11 @@ from toystore.core.requests.nodes import Nodes
 
 _NUMBER_BITS = 48
 _CROWD = 4
-"""So many times ``requests_max`` may be held, when most are answered and only settling."""
+"""The desk has room for this many times ``requests_max`` requests, with the answered ones."""
 
 
 class Ticket:
-    """What a caller waits for: one answer, in time."""
+    """A caller's request for one answer, in time."""
 
     __slots__ = ("began", "caller", "deadline", "latencies", "request", "size")
 
@@ -49,7 +49,7 @@ class Ticket:
         size: int,
         latencies: Latencies | None,
     ) -> None:
-        """``request``: the caller's own number; ``size``: bytes of keys and values that it holds.
+        """``request``: the caller's number; ``size``: bytes of its keys and values.
 
         ``latencies``: where the time to the answer is noted, if anywhere.
         """
@@ -61,13 +61,13 @@ class Ticket:
         self.latencies = latencies
 
 
-class Held:
+class DeskRequest:
     """One request, from its admission to its end."""
 
     __slots__ = ("answered", "bytes", "desk", "number", "ticket")
 
     hears: ClassVar[tuple[type[Any], ...]]
-    """The types of the replies that it awaits."""
+    """The types of the replies that it receives."""
 
     def __init__(self, desk: Desk, ticket: Ticket) -> None:
         self.desk = desk
@@ -84,7 +84,7 @@ class Held:
         """Its deadline has come."""
         raise NotImplementedError
 
-    def unheard(self, nodes: Sequence[str]) -> list[Peer]:  # noqa: ARG002 - for subclasses
+    def awaited(self, nodes: Sequence[str]) -> list[Peer]:  # noqa: ARG002 - for subclasses
         """The actors of ``nodes`` that were asked for this request and have not answered."""
         return []
 
@@ -92,7 +92,7 @@ class Held:
         """Each of ``peers`` has been silent for ``replica_timeout_s``."""
 
     def on_lost(self, node: str, now: Now) -> None:
-        """``node`` cannot be reached any more: it is dead, or its link is lost."""
+        """``node`` has become unreachable: it is dead, or its link is lost."""
 
     def on_unsent(self, node: str, overloaded: bool, now: Now) -> None:
         """A message to ``node`` did not leave: its link is down, or its queue is full."""
@@ -112,7 +112,7 @@ class Held:
         assert not self.answered
         self.answered = True
         desk, ticket = self.desk, self.ticket
-        desk.waiting -= 1
+        desk.unanswered -= 1
         if ticket.latencies is not None:
             ticket.latencies.note(now.monotonic - ticket.began, now.monotonic)
         if type(reply) is ErrorReply:
@@ -130,7 +130,7 @@ class Held:
 
 
 class Desk:
-    """What all requests of one coordinator share."""
+    """All requests of one coordinator, and what they share."""
 
     __slots__ = (
         "_deadlines",
@@ -141,13 +141,13 @@ class Desk:
         "bytes_max",
         "clock",
         "counts",
-        "held",
-        "held_max",
         "node",
         "nodes",
         "outbox",
         "read_latencies",
-        "waiting",
+        "requests",
+        "total_max",
+        "unanswered",
         "write_latencies",
     )
 
@@ -163,10 +163,10 @@ class Desk:
         self.outbox = outbox
         self.clock = HybridLogicalClock.drawn(chance)
         self.nodes = Nodes(node, members, settings.replica_timeout_s, outbox)
-        self.held: dict[int, Held] = {}
-        self.held_max = _CROWD * settings.limits.requests_max
-        self.waiting = 0
-        """How many of them are not answered yet."""
+        self.requests: dict[int, DeskRequest] = {}
+        self.total_max = _CROWD * settings.limits.requests_max
+        self.unanswered = 0
+        """The number of open requests."""
         self.bytes = 0
         self.bytes_max = settings.limits.request_bytes_max
         self.counts = dict.fromkeys(("gets", "puts", "deletes", "forwarded", "failed"), 0)
@@ -183,63 +183,63 @@ class Desk:
 
     def crowded(self) -> bool:
         """Whether more than half of its space is taken."""
-        return 2 * self.bytes > self.bytes_max or 2 * len(self.held) > self.held_max
+        return 2 * self.bytes > self.bytes_max or 2 * len(self.requests) > self.total_max
 
     def next_number(self) -> int:
         """The number of a question to another actor."""
         self._number += 1
         return self._number
 
-    def open(self, request: Held) -> None:
+    def open(self, request: DeskRequest) -> None:
         """Put a request on the desk."""
         request.number = number = self._number = self._number + 1
-        self.held[number] = request
-        self.waiting += 1
+        self.requests[number] = request
+        self.unanswered += 1
         self.bytes += request.bytes
         heappush(self._deadlines, (request.ticket.deadline, number))
 
-    def renumber(self, request: Held) -> None:
+    def renumber(self, request: DeskRequest) -> None:
         """Give a request another number: replies to the old number no longer count."""
-        del self.held[request.number]
+        del self.requests[request.number]
         request.number = self.next_number()
-        self.held[request.number] = request
+        self.requests[request.number] = request
         heappush(self._deadlines, (request.ticket.deadline, request.number))
 
-    def charge(self, request: Held, bytes_more: int) -> None:
+    def charge(self, request: DeskRequest, bytes_more: int) -> None:
         """A request holds so many bytes more."""
         request.bytes += bytes_more
         self.bytes += bytes_more
 
-    def close(self, request: Held) -> None:
+    def close(self, request: DeskRequest) -> None:
         """Take a request off the desk, if it is still there."""
-        if self.held.pop(request.number, None) is not None:
+        if self.requests.pop(request.number, None) is not None:
             self.bytes -= request.bytes
             if not request.answered:
-                self.waiting -= 1
+                self.unanswered -= 1
 
-    def each(self) -> Iterator[Held]:
+    def each(self) -> Iterator[DeskRequest]:
         """Each request that is here now, unless it ends before its turn."""
-        for number in list(self.held):
-            if request := self.held.get(number):
+        for number in list(self.requests):
+            if request := self.requests.get(number):
                 yield request
 
     # --- when it is due -----------------------------------------------------------------
 
     def watch(self, number: int, nodes: Sequence[str], now: Now) -> None:
-        """Call `Held.on_silence` of a request for those of ``nodes`` that do not answer in time."""
+        """Call the request's ``on_silence`` for those of ``nodes`` that do not answer in time."""
         self._silences.append((now.monotonic + self._replica_timeout_s, number, nodes))
 
-    def linger(self, request: Held, now: Now) -> None:
-        """Call `Held.on_deadline` of a request again, after two times ``replica_timeout_s``."""
+    def extend(self, request: DeskRequest, now: Now) -> None:
+        """Call the request's ``on_deadline`` again, after two times ``replica_timeout_s``."""
         until = now.monotonic + 2 * self._replica_timeout_s
         heappush(self._deadlines, (until, request.number))
 
     def next_deadline(self) -> float | None:
         """The monotonic second at which the first timer is due, or None."""
-        held, silences, deadlines = self.held, self._silences, self._deadlines
-        while silences and silences[0][1] not in held:
+        requests, silences, deadlines = self.requests, self._silences, self._deadlines
+        while silences and silences[0][1] not in requests:
             silences.popleft()
-        while deadlines and deadlines[0][1] not in held:
+        while deadlines and deadlines[0][1] not in requests:
             heappop(deadlines)
         if not deadlines:
             return silences[0][0] if silences else None
@@ -249,25 +249,25 @@ class Desk:
         """Serve the timers that are due."""
         deadlines, silences = self._deadlines, self._silences
         while deadlines and deadlines[0][0] <= now.monotonic:
-            if request := self.held.get(heappop(deadlines)[1]):
+            if request := self.requests.get(heappop(deadlines)[1]):
                 request.on_deadline(now)
         while silences and silences[0][0] <= now.monotonic:
             until, number, nodes = silences.popleft()
-            request = self.held.get(number)
-            if request is not None and (silent := request.unheard(nodes)):
+            request = self.requests.get(number)
+            if request is not None and (silent := request.awaited(nodes)):
                 self.nodes.doubt(silent, until - self._replica_timeout_s, now)
                 request.on_silence(silent, now)
 
     def rearm(self, now: Now) -> None:
-        """This process was held up: each node that has not answered gets the whole time again."""
+        """This process stalled: each node that has not answered gets the whole time again."""
         self.nodes.trust_all()
         until = now.monotonic + self._replica_timeout_s
         self._silences = deque((until, number, nodes) for _, number, nodes in self._silences)
 
-    # --- who can be asked ---------------------------------------------------------------
+    # --- reachable nodes ----------------------------------------------------------------
 
     def reach(self, nodes: frozenset[str], now: Now) -> None:
-        """From now on ``nodes`` can be asked; each request is told of those that are lost."""
+        """Set the reachable nodes, and tell each request about those that are lost."""
         for node in sorted(self.nodes.reach(nodes)):
             for request in self.each():
                 request.on_lost(node, now)

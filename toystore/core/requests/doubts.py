@@ -31,11 +31,11 @@ _ROLES = (STORAGE, COORDINATOR)
 class Doubts:
     """The actors that one coordinator doubts."""
 
-    __slots__ = ("_heard", "_me", "_probed")
+    __slots__ = ("_me", "_probed", "_received")
 
     def __init__(self, node: str) -> None:
         self._me = Peer(node, COORDINATOR)
-        self._heard: dict[Peer, float] = {}
+        self._received: dict[Peer, float] = {}
         """When each actor has answered last."""
         self._probed: dict[Peer, float] = {}
         """The doubted actors, and when each was probed last."""
@@ -46,9 +46,9 @@ class Doubts:
     def __bool__(self) -> bool:
         return bool(self._probed)
 
-    def hear(self, peer: Peer, now_s: float) -> bool:
+    def note_message(self, peer: Peer, now_s: float) -> bool:
         """``peer`` has answered.  Returns whether it was doubted."""
-        self._heard[peer] = now_s
+        self._received[peer] = now_s
         return bool(self._probed) and self._probed.pop(peer, None) is not None
 
     def doubt(self, peer: Peer, since_s: float, now_s: float) -> list[Peer]:
@@ -57,14 +57,14 @@ class Doubts:
         Returns the actors that are doubted from now on: ``peer`` if it has not answered
         since, and with it the other actor of its node if that has not answered either.
         """
-        if self._heard.get(peer, _NEVER) >= since_s:
+        if self._received.get(peer, _NEVER) >= since_s:
             return []
         both = (Peer(peer.node, role) for role in _ROLES)
         fresh = [
             one
             for one in both
             if one not in self._probed
-            and self._heard.get(one, _NEVER) < since_s
+            and self._received.get(one, _NEVER) < since_s
             and one != self._me
         ]
         self._probed.update(dict.fromkeys(fresh, now_s))

@@ -24,23 +24,23 @@ from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages import Message
 from toystore.core.protocol.messages.client import ErrorReply, SupersededReply, WriteReply
 from toystore.core.protocol.messages.codes import Code
-from toystore.core.requests.desk import Desk, Held, Ticket
+from toystore.core.requests.desk import Desk, DeskRequest, Ticket
 from toystore.core.requests.mutation import Mutation
 from toystore.core.requests.writing import Write
 
 _ASK_ANOTHER = (Code.NOT_SERVING, Code.OVERLOADED, Code.UNAVAILABLE)
 
 
-class Forward(Held):
+class Forward(DeskRequest):
     """A write that other coordinators run for this node, and this node itself if need be."""
 
     __slots__ = (
         "_awaited",
         "_error",
-        "_hurries",
         "_indefinite",
         "_mutation",
         "_own",
+        "_skips_others",
         "_tried",
         "_turn",
     )
@@ -48,7 +48,7 @@ class Forward(Held):
     hears = (WriteReply, SupersededReply, ErrorReply)
 
     def __init__(self, desk: Desk, ticket: Ticket, mutation: Mutation) -> None:
-        Held.__init__(self, desk, ticket)
+        DeskRequest.__init__(self, desk, ticket)
         self._mutation = mutation
         self._indefinite = False
         """Whether a node that is not awaited any more may have done it."""
@@ -61,11 +61,11 @@ class Forward(Held):
         """The tried nodes that may still answer."""
         self._turn: str | None = None
         """The node whose turn it is: when it drops out the next is tried."""
-        self._hurries = False
+        self._skips_others = False
         """A node was silent: this node comes next."""
         self._own: OwnWrite | None = None
         self._error: ErrorReply | None = None
-        """The failure that is told if no success comes."""
+        """The error for the answer if there is no success."""
 
     def start(self, now: Now) -> None:
         """Open it on the desk, and forward the write."""
@@ -81,7 +81,7 @@ class Forward(Held):
             return
         self._awaited.remove(node)
         if type(reply) is WriteReply:
-            self._tell(reply, now)
+            self._pass_on(reply, now)
         elif type(reply) is SupersededReply:
             self._superseded(reply, now)
         elif type(reply) is ErrorReply:
@@ -91,26 +91,26 @@ class Forward(Held):
         """Answer with a timeout; the write may still happen."""
         self.fail(Code.TIMEOUT, f"{', '.join(self._awaited)} did not answer in time", now)
 
-    def unheard(self, nodes: Sequence[str]) -> list[Peer]:
+    def awaited(self, nodes: Sequence[str]) -> list[Peer]:
         """The coordinators among ``nodes`` that have not answered."""
         return [Peer(node, COORDINATOR) for node in nodes if node in self._awaited]
 
     def on_silence(self, peers: Sequence[Peer], now: Now) -> None:
         """Begin here too: the silent node may be at work on it, or hang."""
         if any(peer.node == self._turn for peer in peers):
-            self._hurries = True
+            self._skips_others = True
             self._next(now)
 
     def on_lost(self, node: str, now: Now) -> None:
         """Try the next node; the lost one may have done it."""
         if node in self._awaited:
             self._indefinite = True
-            self._drop_out(node, now)
+            self._stop_awaiting(node, now)
 
-    def on_unsent(self, node: str, overloaded: bool, now: Now) -> None:  # noqa: ARG002 - as every Held has it
+    def on_unsent(self, node: str, overloaded: bool, now: Now) -> None:  # noqa: ARG002 - as every DeskRequest has it
         """Try the next node; this one has not received it."""
         if node in self._awaited:
-            self._drop_out(node, now)
+            self._stop_awaiting(node, now)
 
     def end(self) -> None:
         """Leave the desk, with this node's own write unless that has answered."""
@@ -143,7 +143,7 @@ class Forward(Held):
         """The nodes that could coordinate it, the best first."""
         reachable, place = self.desk.nodes.reachable, self._mutation.place
         owners = [owner for owner in place.owners if owner in reachable]
-        if not self._hurries:
+        if not self._skips_others:
             yield from (owner for owner in owners if not self._doubts(owner))
         if not owners and not self._tried:
             yield next(n for n in place.order if n in reachable and not self._doubts(n))
@@ -178,14 +178,14 @@ class Forward(Held):
 
     # --- what comes of it ---------------------------------------------------------------
 
-    def _tell(self, reply: WriteReply | SupersededReply, now: Now) -> None:
+    def _pass_on(self, reply: WriteReply | SupersededReply, now: Now) -> None:
         self.answer(reply._replace(request=self.ticket.request), now)
         self.end()
 
     def _superseded(self, reply: SupersededReply, now: Now) -> None:
         """Mint a higher stamp if this node has minted the stamp; else the client does."""
         if not self._mutation.minted or len(reply.stamp) != STAMP_BYTES:
-            self._tell(reply, now)
+            self._pass_on(reply, now)
             return
         if self._own is not None:
             self.desk.close(self._own)
@@ -204,7 +204,7 @@ class Forward(Held):
         if node == self._turn or not self._awaited:
             self._next(now)
 
-    def _drop_out(self, node: str, now: Now) -> None:
+    def _stop_awaiting(self, node: str, now: Now) -> None:
         self._awaited.remove(node)
         if node == self._turn or not self._awaited:
             self._next(now)
@@ -229,5 +229,5 @@ class OwnWrite(Write):
     def answer(self, reply: Message, now: Now) -> None:
         """Give the answer to the forward."""
         self.answered = True
-        self.desk.waiting -= 1
+        self.desk.unanswered -= 1
         self._forward.on_reply(reply, self.desk.node, now)

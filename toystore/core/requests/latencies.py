@@ -18,7 +18,7 @@ _BUCKETS = 240  # The last bucket holds all durations above about an hour.
 
 
 class Summary(TypedDict):
-    """What a status says of one kind of request; the times are None if there was none."""
+    """A status's figures of one kind of request; the times are None without requests."""
 
     count: int
     p50_ms: float | None
@@ -85,8 +85,8 @@ def middle_us(bucket: int) -> float:
 def _percentile_ms(totals: list[int], count: int, part: float) -> float:
     """The duration that ``part`` of the requests did not exceed."""
     left = part * count
-    for bucket, held in enumerate(totals):
-        left -= held
+    for bucket, counted in enumerate(totals):
+        left -= counted
         if left <= 0:
             return round(middle_us(bucket) / 1000, 3)
     raise AssertionError("the buckets hold fewer than were counted")

@@ -51,7 +51,7 @@ class Nodes:
     def doubt(self, silent: Sequence[Peer], since_s: float, now: Now) -> None:
         """Each of ``silent`` owes an answer since monotonic second ``since_s``.
 
-        If no other node would be trusted, the fault is this node's own, and none is doubted.
+        If no other node would be trusted, the failure is this node's own, and none is doubted.
         """
         for peer in silent:
             if doubted := self.doubts.doubt(peer, since_s, now.monotonic):
@@ -62,7 +62,7 @@ class Nodes:
             self.trust_all()
 
     def suspect(self, node: str, now: Now) -> None:
-        """Gossip suspects ``node``: the others have heard nothing of it."""
+        """Gossip suspects ``node``: other nodes receive no answer of it."""
         since_s = now.monotonic - self._replica_timeout_s
         self.doubt([self.storages[node], self.coordinators[node]], since_s, now)
 

@@ -21,7 +21,7 @@ class Reachability:
     """The members of the ring as one node sees them."""
 
     def __init__(self, node: str, members: Mapping[str, str]) -> None:
-        """``members``: where clients reach each of them."""
+        """``members``: their endpoints for clients."""
         self.joined = False
         self._links: set[str] = set()
         self._node = node
@@ -29,7 +29,7 @@ class Reachability:
         self._states: dict[str, MemberState | None] = dict.fromkeys(members)
 
     def learn(self, news: MembersChanged) -> list[MemberState]:
-        """Take in what gossip knows; returns what of it is new.
+        """Receive the states of members; returns those that are new.
 
         Members that it does not name stay as they were: a gossip machine that was replaced
         does not know all members yet.

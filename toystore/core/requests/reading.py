@@ -69,7 +69,7 @@ class Read(SloppyQuorum):
             return
         else:
             self.give_up(slot, CLOSED, Code.INTERNAL)
-            self.heard(node)
+            self.stop_awaiting(node)
             self.decide(now)
             return
         if is_owner:
@@ -81,7 +81,7 @@ class Read(SloppyQuorum):
             self.vote(slot, node)
         elif self.slots[slot] == OPEN:
             self.slots[slot] = DEFERRED
-        self.heard(node)
+        self.stop_awaiting(node)
         self.decide(now)
 
     def on_deadline(self, now: Now) -> None:
@@ -142,13 +142,13 @@ class Read(SloppyQuorum):
         if self.desk.crowded():
             self.end()
 
-    def settled(self) -> bool:
+    def is_complete(self) -> bool:
         """Each node that was asked has answered or is silent."""
         return len(self.asked) == len(self.silent)
 
     def end(self) -> None:
         """Repair, and leave the desk."""
-        if self.number in self.desk.held:
+        if self.number in self.desk.requests:
             if self._newest is not None and self._records.count(self._newest) < len(self._records):
                 self._repair(self._newest)
             self.desk.close(self)

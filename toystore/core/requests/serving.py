@@ -6,7 +6,7 @@
 An input that has no arrow from the present phase changes nothing.
 
 A node that has joined waits until it is linked to every living member, but for `LINKS_WAIT_S`
-at most.  A node that leaves answers the requests that it holds.
+at most.  A node that leaves answers its open requests.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Final
 
 LINKS_WAIT_S = 1.0
-"""A node that has joined serves after this long even if links to the living are missing."""
+"""A node that has joined serves after this time even if links to living members are down."""
 
 
 class Phase(Enum):

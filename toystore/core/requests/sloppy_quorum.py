@@ -19,7 +19,7 @@ from toystore.core.protocol.address import Peer
 from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages import Message
 from toystore.core.protocol.messages.codes import Code
-from toystore.core.requests.desk import Desk, Held, Ticket
+from toystore.core.requests.desk import Desk, DeskRequest, Ticket
 from toystore.core.requests.place import Place
 from toystore.core.requests.quorum import Verdict, verdict
 from toystore.core.requests.slot import (
@@ -37,11 +37,11 @@ _MET, _IMPOSSIBLE = Verdict.MET, Verdict.IMPOSSIBLE
 _NO_NODES: frozenset[str] = frozenset()
 
 
-class SloppyQuorum(Held):
+class SloppyQuorum(DeskRequest):
     """What a write and a read have in common.
 
     Subclasses say what is asked (`owner_question`, `fallback_question`), what to do when
-    the quorum is met (`succeed`), and when nothing is left to do after that (`settled`).
+    the quorum is met (`succeed`), and when nothing is left to do after that (`is_complete`).
     """
 
     __slots__ = (
@@ -58,7 +58,7 @@ class SloppyQuorum(Held):
 
     def __init__(self, desk: Desk, ticket: Ticket, place: Place, needed: int) -> None:
         """``needed``: how many votes make the quorum, R or W."""
-        Held.__init__(self, desk, ticket)
+        DeskRequest.__init__(self, desk, ticket)
         self.place = place
         self.owners = place.owners
         self.needed = needed
@@ -91,7 +91,7 @@ class SloppyQuorum(Held):
         """The quorum is met: answer."""
         raise NotImplementedError
 
-    def settled(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether nothing is left to do once it is answered."""
         raise NotImplementedError
 
@@ -154,7 +154,7 @@ class SloppyQuorum(Held):
 
     # --- listening ----------------------------------------------------------------------
 
-    def heard(self, node: str) -> int | None:
+    def stop_awaiting(self, node: str) -> int | None:
         """``node`` has answered.  Returns the slot for which it was asked; None if it was not."""
         if self.silent:
             self.silent -= {node}
@@ -169,7 +169,7 @@ class SloppyQuorum(Held):
     def do_without(self, node: str, now: Now) -> None:
         """``node`` will not vote: ask the next fallback in its place."""
         was_silent = node in self.silent
-        slot = self.heard(node)
+        slot = self.stop_awaiting(node)
         if slot is None:
             return
         if self.slots[slot] == OPEN and not was_silent:
@@ -194,7 +194,7 @@ class SloppyQuorum(Held):
                 self.succeed(now)
             elif decided is _IMPOSSIBLE:
                 self.fail(self.cause, self.tally(), now)
-        if self.answered and self.settled():
+        if self.answered and self.is_complete():
             self.end()
 
     def tally(self) -> str:
@@ -203,7 +203,7 @@ class SloppyQuorum(Held):
 
     # --- what may happen ----------------------------------------------------------------
 
-    def unheard(self, nodes: Sequence[str]) -> list[Peer]:
+    def awaited(self, nodes: Sequence[str]) -> list[Peer]:
         """The storages among ``nodes`` from which an answer is still expected."""
         storages = self.desk.nodes.storages
         return [storages[node] for node in nodes if node in self.asked and node not in self.silent]
@@ -231,7 +231,7 @@ class SloppyQuorum(Held):
         if not overloaded or node in self.silent:
             self.do_without(node, now)
             return
-        slot = self.heard(node)
+        slot = self.stop_awaiting(node)
         if slot is not None:
             self.give_up(slot, OVERLOADED, Code.OVERLOADED)
             self.decide(now)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages.client import StatusReply
 from toystore.core.protocol.messages.disk import StorageStatus, StorageStatusReply
-from toystore.core.requests.desk import Desk, Held, Ticket
+from toystore.core.requests.desk import Desk, DeskRequest, Ticket
 from toystore.core.requests.reachability import Reachability
 
 STATUS_WAIT_S = 0.5
@@ -27,7 +27,7 @@ class Process(NamedTuple):
     """The monotonic second at which it began."""
 
 
-class StatusQuery(Held):
+class StatusQuery(DeskRequest):
     """Answers a `Status`."""
 
     __slots__ = ("_picture",)
@@ -36,7 +36,7 @@ class StatusQuery(Held):
 
     def __init__(self, desk: Desk, ticket: Ticket, picture: dict[str, Any]) -> None:
         """``picture``: the status without the part of storage."""
-        Held.__init__(self, desk, ticket)
+        DeskRequest.__init__(self, desk, ticket)
         self._picture = picture
 
     def start(self) -> None:
@@ -45,7 +45,7 @@ class StatusQuery(Held):
         desk.open(self)
         desk.outbox.send(desk.nodes.storages[desk.node], StorageStatus(self.number))
 
-    def on_reply(self, reply: StorageStatusReply, node: str, now: Now) -> None:  # noqa: ARG002 - as every Held has it
+    def on_reply(self, reply: StorageStatusReply, node: str, now: Now) -> None:  # noqa: ARG002 - as every DeskRequest has it
         """Answer with the part of storage."""
         self._tell(reply.status, now)
 
@@ -74,8 +74,8 @@ def picture_of(
         "serving": serving,
         "members": around.picture(),
         "requests": {
-            "held": desk.waiting,
-            "settling": len(desk.held) - desk.waiting,
+            "held": desk.unanswered,
+            "settling": len(desk.requests) - desk.unanswered,
             "bytes": desk.bytes,
             **desk.counts,
         },

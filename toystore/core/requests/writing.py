@@ -2,7 +2,7 @@
 
 The record is packed once and sent for each slot of the `SloppyQuorum`.  A fallback is told
 for which owner it keeps the record as a hint.  The caller is answered at the W-th vote, but
-the write goes on until each slot is settled: its owner has the record, or a fallback has it
+the write goes on until each slot is resolved: its owner has the record, or a fallback has it
 as a hint.  When no fallback is left, the coordinator itself keeps the hint; if it is the
 coordinator that has no room for its own copy, another owner does.  Such a hint is no vote,
 because the node that keeps it has voted already.
@@ -36,7 +36,7 @@ _REFUSED = int(ReplicaStatus.REFUSED)
 class Write(SloppyQuorum):
     """A put or a delete that this node coordinates."""
 
-    __slots__ = ("_lingers", "_record", "indefinite", "mutation")
+    __slots__ = ("_extended", "_record", "indefinite", "mutation")
 
     hears = (WriteReplicaReply,)
 
@@ -46,7 +46,7 @@ class Write(SloppyQuorum):
         self.indefinite = False
         """Whether a replica may have the record already."""
         self._record = b""
-        self._lingers = False
+        self._extended = False
 
     def start(self, now: Now) -> None:
         """Open it on the desk, and send the record."""
@@ -60,7 +60,7 @@ class Write(SloppyQuorum):
             return
         if reply.status == _OK:
             self.vote(slot, node)
-            self.heard(node)
+            self.stop_awaiting(node)
             self.decide(now)
         elif reply.status == _REFUSED:
             self.do_without(node, now)
@@ -69,18 +69,18 @@ class Write(SloppyQuorum):
             self._superseded(node, reply.stamp, now)
         else:
             self.give_up(slot, CLOSED, Code.INTERNAL)
-            self.heard(node)
+            self.stop_awaiting(node)
             self.decide(now)
 
     def on_deadline(self, now: Now) -> None:
-        """Answer with a timeout; if it is answered, linger once, then leave hints and end."""
+        """Answer with a timeout; if answered, extend the time once, then leave hints and end."""
         if not self.answered:
             self.fail(Code.TIMEOUT, f"{self.tally()} in time", now)
-        elif not self._lingers:
-            self._lingers = True
-            self.desk.linger(self, now)
+        elif not self._extended:
+            self._extended = True
+            self.desk.extend(self, now)
         else:
-            self._hold_open()
+            self._keep_hints()
             self.end()
 
     def on_unsent(self, node: str, overloaded: bool, now: Now) -> None:
@@ -90,7 +90,7 @@ class Write(SloppyQuorum):
     def on_failure(self, now: Now) -> None:
         """Leave the hints of an acknowledged write."""
         if self.answered:
-            self._hold_open()
+            self._keep_hints()
         super().on_failure(now)
 
     @property
@@ -113,7 +113,7 @@ class Write(SloppyQuorum):
     def exhausted(self, slot: int) -> None:
         """Leave the hint with a node that has a copy of its own."""
         super().exhausted(slot)
-        self._hold(slot)
+        self._keep_hint(slot)
 
     def succeed(self, now: Now) -> None:
         """W slots have a vote.  An overloaded owner gets a hint now: it has missed the write."""
@@ -126,7 +126,7 @@ class Write(SloppyQuorum):
                     slots[slot] = OPEN
                     self.replace(slot, now)
 
-    def settled(self) -> bool:
+    def is_complete(self) -> bool:
         """Each slot has its copy or its hint."""
         return OPEN not in self.slots
 
@@ -137,7 +137,7 @@ class Write(SloppyQuorum):
         self.ask(now)
 
     def _superseded(self, node: str, stamp: bytes, now: Now) -> None:
-        slot = self.heard(node)
+        slot = self.stop_awaiting(node)
         assert slot is not None
         if self.answered:
             # A later write has overtaken this one: the replica needs no copy.
@@ -153,7 +153,7 @@ class Write(SloppyQuorum):
             self.answer(SupersededReply(self.ticket.request, stamp), now)
             self.end()
 
-    def _hold(self, slot: int) -> None:
+    def _keep_hint(self, slot: int) -> None:
         """Keep a hint here, or one for this node elsewhere; its answer is not awaited."""
         desk, owner = self.desk, self.owners[slot]
         for holder in (desk.node, *self.place.order):
@@ -162,7 +162,7 @@ class Write(SloppyQuorum):
                 desk.outbox.send(desk.nodes.storages[holder], hint)
                 return
 
-    def _hold_open(self) -> None:
+    def _keep_hints(self) -> None:
         for slot, state in enumerate(self.slots):
             if state == OPEN:
-                self._hold(slot)
+                self._keep_hint(slot)
