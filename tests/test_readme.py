@@ -31,10 +31,11 @@ PAGES = {
     "README.md": README,
     "docs/ARCHITECTURE.md": ARCHITECTURE,
     "docs/PROMISES.md": PROMISES,
+    "CONTRIBUTING.md": (ROOT / "CONTRIBUTING.md").read_text(),
 }
 """The pages whose names in backticks are looked up in the code."""
 LINKED = sorted(
-    {*PAGES, "CONTRIBUTING.md", "CHANGELOG.md"}
+    {*PAGES, "CHANGELOG.md"}
     | {str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")}
 )
 
