@@ -189,7 +189,9 @@ class Load:
 
 def draw_keys(chance: random.Random, keys: int, zipf: float) -> Iterator[str]:
     """An endless series of keys: the k-th most popular one has a weight of 1 / k**zipf."""
-    weights = list(itertools.accumulate(1 / rank**zipf for rank in range(1, keys + 1)))
+    weights = None  # Keys that are alike are drawn without a search among weights.
+    if zipf:
+        weights = list(itertools.accumulate(1 / rank**zipf for rank in range(1, keys + 1)))
     while True:
         for key in chance.choices(range(keys), cum_weights=weights, k=KEYS_AT_ONCE):
             yield f"key:{key}"
