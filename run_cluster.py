@@ -146,7 +146,12 @@ async def run(
     screen.tell(f"starting {nodes} nodes of {config.cluster}; data in {folder}")
     log_event = partial(log.event, "runner")
     log_event(
-        "run.started", version=__version__, pid=os.getpid(), config=str(config_path), nodes=nodes
+        "run.started",
+        version=__version__,
+        pid=os.getpid(),
+        cluster=config.cluster,
+        config=str(config_path),
+        nodes=nodes,
     )
     cluster = LocalCluster(config, config_path, folder, screen.tell, log=log_event)
     try:

@@ -175,7 +175,7 @@ EVENTS: dict[str, EventKind] = {
     # the runner of a local cluster, in DIR/run.jsonl
     "run.started": EventKind(
         "info",
-        ("version", "pid", "config", "nodes"),
+        ("version", "pid", "cluster", "config", "nodes"),
         "run_cluster.py starts the nodes; `nodes` is their number.",
     ),
     "run.ready": EventKind("info", ("took_s",), "Every node sees every other node alive."),
