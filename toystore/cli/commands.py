@@ -28,6 +28,7 @@ MODULES = {
     "status": "toystore.cli.status",
     "ring": "toystore.cli.ring",
     "node": "toystore.cli.node",
+    "detect": "toystore.cli.detect",
     "sim": "toystore.sim.command",
 }
 """The module of each command, which has the command under its own name."""
