@@ -22,7 +22,6 @@ import signal
 import sys
 import time
 from collections.abc import Coroutine
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,11 +37,11 @@ try:
     from toystore.localcluster import preflight
     from toystore.localcluster.cluster import LocalCluster
     from toystore.localcluster.load import Load, report
-    from toystore.localcluster.notices import read_logs
     from toystore.localcluster.preflight import StartError
     from toystore.localcluster.scenario import Played, play
     from toystore.localcluster.screen import Screen, make_screen
-    from toystore.localcluster.summary import summary
+    from toystore.logs.report import investigate
+    from toystore.logs.story import story
 except ModuleNotFoundError as missing:
     print(f"run_cluster.py: {what_is_missing(missing)}", file=sys.stderr)
     sys.exit(2)
@@ -145,6 +144,7 @@ async def run(
     nodes = len(config.members)
     screen.tell(f"starting {nodes} nodes of {config.cluster}; data in {folder}")
     log_event = partial(log.event, "runner")
+    cluster = LocalCluster(config, config_path, folder, screen.tell, log=log_event)
     log_event(
         "run.started",
         version=__version__,
@@ -153,7 +153,6 @@ async def run(
         config=str(config_path),
         nodes=nodes,
     )
-    cluster = LocalCluster(config, config_path, folder, screen.tell, log=log_event)
     try:
         async with cluster:
             took_s = await unless(stop, cluster.ready())
@@ -200,7 +199,7 @@ async def attend(cluster: LocalCluster, screen: Screen, stop: asyncio.Event) -> 
 async def demonstrate(cluster: LocalCluster, screen: Screen, stop: asyncio.Event) -> list[str]:
     """Play the scenario under load; returns the lines of the summary."""
     config = cluster.config
-    began, since = time.monotonic(), datetime.now(UTC)
+    began = time.monotonic()
     played: list[Played] = []
     lines, lost = [""], None
     load = requests = None
@@ -224,8 +223,8 @@ async def demonstrate(cluster: LocalCluster, screen: Screen, stop: asyncio.Event
         await load.close()
         lines += report(load, took_s, lost)
     if played:
-        notices = read_logs(cluster.folder, cluster.nodes, since)
-        lines += summary(played, notices, cluster.died)
+        logged = investigate([str(cluster.folder)], begins_at=cluster.made_at)
+        lines += ["", *story(logged)]
     return lines
 
 

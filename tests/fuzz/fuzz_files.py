@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 
 from fuzz_inputs import CONFIG, file_of
 
@@ -16,13 +15,13 @@ from actors.folder import PID_BYTES_MAX, Folder, FolderError
 from actors.life import BYTES as LIFE_BYTES
 from actors.life import CLEAN, FAILED, Life
 from toystore.check.history import Row, read_rows, write_rows
-from toystore.config import ClusterConfig, Step, load
+from toystore.config import ClusterConfig, load
 from toystore.core.ring.ring import Ring
 from toystore.localcluster.node import Node
-from toystore.localcluster.notices import read_logs
 from toystore.localcluster.preflight import LOCK, held
-from toystore.localcluster.scenario import Played
-from toystore.localcluster.summary import summary
+from toystore.logs.document import document
+from toystore.logs.report import investigate
+from toystore.logs.story import story
 from toystore.sim.scenario import Scenario, draw
 
 # --- the configuration ------------------------------------------------------------------
@@ -77,15 +76,13 @@ load: {clients: 2, value_bytes: 32}
 
 # --- files of a local cluster -----------------------------------------------------------
 
-STARTED = datetime(2024, 5, 1, 12, tzinfo=UTC)
-
 
 def read_log(data: bytes) -> list[str]:
-    """A node's log, for the story of a scenario and for the last words of one that died."""
-    folder = file_of("n1/log.jsonl", data).parent
-    notices = read_logs(folder.parent, ["n1"], STARTED)
-    played = Played(Step.model_validate({"at": 1, "do": "kill", "node": "n4"}), STARTED)
-    return [*summary([played], notices, {}), Node(CONFIG.member("n1"), folder).last_words()]
+    """A node's log, for the story that it tells and for the last words of one that died."""
+    log = file_of("n1/log.jsonl", data)
+    report = investigate([str(log)])
+    last_words = Node(CONFIG.member("n1"), log.parent).last_words()
+    return [*story(report), "".join(document(report)), last_words]
 
 
 def check_log(told: list[str]) -> None:

@@ -7,10 +7,11 @@ import signal
 import pytest
 
 from tests.harness.programs import is_alive
-from toystore.config import Step
+from tests.logs.test_sources import NO_LOG_LINES
+from toystore.config import Step, parse
 from toystore.localcluster import cluster as cluster_module
 from toystore.localcluster.cluster import LocalCluster
-from toystore.localcluster.node import State
+from toystore.localcluster.node import Node, State
 from toystore.localcluster.preflight import StartError
 from toystore.localcluster.scenario import Played, play
 
@@ -76,6 +77,13 @@ def test_a_death_is_told_once_with_the_signal_and_the_last_error_of_the_log(conf
 
     assert told == ["n3 died (killed by SIGKILL: node.failed: out of luck)"]
     assert list(cluster.died) == ["n3"]
+
+
+def test_a_log_without_a_line_of_a_log_has_no_last_words(tmp_path):
+    member = parse({"cluster": "log", "members": list(NAMES)}).member("n1")
+    (tmp_path / "log.jsonl").write_bytes(b"\n".join(NO_LOG_LINES))
+
+    assert Node(member, tmp_path).last_words() == ""
 
 
 def test_a_node_whose_storage_is_too_busy_to_say_is_not_taken_for_one_without_hints(config_path):

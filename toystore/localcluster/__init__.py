@@ -6,10 +6,8 @@
     scenario.py    the timed failures of the YAML file
     load.py        a small load, and whether what was acknowledged is still there
     screen.py      a live table on a terminal, plain lines elsewhere
-    notices.py     what the nodes' own logs say of each other
-    absences.py    when each node was away, and so was suspected with cause
-    summary.py     which nodes logged each failure, and when; suspicions without cause
 
-It is a client of the nodes like any other: it starts them as processes, sends signals,
-asks for their status over the client port and reads their logs.
+It is a client of the nodes like any other: it starts them as processes, sends signals and
+asks for their status over the client port.  What they noticed of a scenario is told from
+their logs by `toystore.logs`.
 """

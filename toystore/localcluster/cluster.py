@@ -65,6 +65,8 @@ class LocalCluster:
         self.nodes = {
             member.name: Node(member, self.folder / member.name) for member in config.members
         }
+        self.made_at = time.time()
+        """In seconds since 1970: what is logged from then on is of this run."""
         self.died: dict[str, datetime] = {}
         """For each node with an unplanned death, when it was last seen to run."""
         self._reaped = datetime.now(UTC)
