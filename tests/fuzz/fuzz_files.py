@@ -22,7 +22,8 @@ from toystore.localcluster.preflight import LOCK, held
 from toystore.logs.document import document
 from toystore.logs.report import investigate
 from toystore.logs.story import story
-from toystore.sim.scenario import Scenario, draw
+from toystore.sim import swarm
+from toystore.sim.scenario import Scenario
 
 # --- the configuration ------------------------------------------------------------------
 
@@ -189,7 +190,7 @@ def history_seeds() -> Iterator[bytes]:
 
 
 def read_scenario(data: bytes) -> Scenario:
-    return Scenario.from_json(data.decode())
+    return swarm.read_scenario(data.decode())
 
 
 def check_scenario(scenario: Scenario) -> None:
@@ -199,4 +200,4 @@ def check_scenario(scenario: Scenario) -> None:
 
 def scenario_seeds() -> Iterator[bytes]:
     for seed in range(3):
-        yield draw(seed).to_json().encode()
+        yield swarm.draw(seed).to_json().encode()

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from toystore.sim.run import MACHINES, Report, run
-from toystore.sim.scenario import draw
+from toystore.sim.swarm import draw
 
 from .planted import PLANTED
 

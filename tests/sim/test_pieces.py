@@ -16,10 +16,11 @@ from toystore.sim.actor import BrokenMachineError
 from toystore.sim.client import Ask, SimClient
 from toystore.sim.cluster import AUDITOR, SimClock, SimCluster
 from toystore.sim.disk import SimDisk
+from toystore.sim.faults import KINDS, may_lose
 from toystore.sim.minimise import smaller
 from toystore.sim.network import QUEUE_MAX, SPLIT_BREAKS_S, Network
-from toystore.sim.scenario import CALM, Rates, Scenario, draw
-from toystore.sim.trouble import KINDS, may_lose
+from toystore.sim.scenario import CALM, Rates
+from toystore.sim.swarm import draw, read_scenario
 from toystore.sim.world import World
 
 # --- the world --------------------------------------------------------------------------
@@ -430,7 +431,7 @@ def test_what_is_smaller_can_be_written_down_and_run():
         scenario = draw(seed)
         for change in smaller(scenario):
             less = replace(scenario, **change)
-            assert Scenario.from_json(less.to_json()) == less
+            assert read_scenario(less.to_json()) == less
 
 
 def test_fewer_nodes_than_w_may_lose_what_they_had():

@@ -6,7 +6,7 @@ import pytest
 
 from toystore.sim.minimise import minimise
 from toystore.sim.run import MACHINES
-from toystore.sim.scenario import draw
+from toystore.sim.swarm import draw
 
 from .plant import KEPT, run_with
 from .planted import PLANTED

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from toystore.sim.faults import KINDS
 from toystore.sim.run import Report, run
-from toystore.sim.scenario import Scenario, draw
-from toystore.sim.trouble import KINDS
+from toystore.sim.swarm import draw, read_scenario
 
 SEEDS = range(60)
 
@@ -58,7 +58,7 @@ def test_other_seeds_leave_other_traces():
 
 def test_a_scenario_that_was_written_down_is_the_same_scenario():
     for seed in SEEDS:
-        assert Scenario.from_json(draw(seed).to_json()) == draw(seed)
+        assert read_scenario(draw(seed).to_json()) == draw(seed)
 
 
 @pytest.mark.parametrize(
@@ -76,4 +76,4 @@ def test_what_is_wrong_in_a_scenario_is_named(what, value, told):
     text = json.dumps(json.loads(draw(7).to_json()) | {what: value})
 
     with pytest.raises(ValueError, match=told):
-        Scenario.from_json(text)
+        read_scenario(text)

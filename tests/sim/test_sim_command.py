@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from toystore.check.history import write_rows
 from toystore.cli.commands import commands
 from toystore.sim.run import run
-from toystore.sim.scenario import draw
+from toystore.sim.swarm import draw
 
 from .plant import KEPT
 from .planted import PLANTED

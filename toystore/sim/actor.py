@@ -41,7 +41,7 @@ NEWS = (LinkUp, LinkLost, SendFailed, MembersChanged, Leave)
 
 
 class PlannedError(Exception):
-    """What a machine raises that was to fail; see the fault "failure" in trouble.py."""
+    """What a machine raises that was to fail; see the fault "failure" in faults/processes.py."""
 
 
 class BrokenMachineError(Exception):

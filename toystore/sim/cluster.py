@@ -1,6 +1,6 @@
 """A simulated cluster: its nodes, clients, clocks and network, in one world.
 
-The faults of `trouble.py` act on it, `run.py` leads it from its start to its end, and
+The faults in `faults/` act on it, `run.py` leads it from its start to its end, and
 the checks of `audit.py` look into it once it has healed.
 """
 

@@ -17,8 +17,9 @@ from toystore.check.history import HistoryError, read_rows
 from toystore.check.promises import Loss
 from toystore.sim.minimise import minimise
 from toystore.sim.run import Report, run
-from toystore.sim.scenario import Scenario, draw
+from toystore.sim.scenario import Scenario
 from toystore.sim.search import search
+from toystore.sim.swarm import draw, read_scenario
 
 BROKEN = 1
 SHOWN_MAX = 3
@@ -151,7 +152,7 @@ def _scenario(seed: int | None, file: Path | None) -> Scenario:
         assert seed is not None
         return draw(seed)
     try:
-        return Scenario.from_json(file.read_text())
+        return read_scenario(file.read_text())
     except ValueError as error:
         raise click.UsageError(f"{file}: {error}") from None
 

@@ -29,8 +29,8 @@ from toystore.sim import audit
 from toystore.sim.actor import BrokenMachineError
 from toystore.sim.client import Ask, Load, SimClient
 from toystore.sim.cluster import AUDITOR, NEWCOMER, SimCluster
-from toystore.sim.scenario import Scenario
-from toystore.sim.trouble import KINDS, Fault
+from toystore.sim.faults import KINDS
+from toystore.sim.scenario import Fault, Scenario
 from toystore.sim.world import BEGIN_S, Tell
 
 MACHINES = "machines_never_fail"

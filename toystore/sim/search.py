@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from toystore.sim.run import run
-from toystore.sim.scenario import draw
+from toystore.sim.swarm import draw
 
 BATCH = 64
 """So many seeds are handed out at a time."""

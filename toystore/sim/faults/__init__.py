@@ -1,0 +1,40 @@
+"""The faults that a simulated cluster can meet, each with how it is drawn, begun and ended.
+
+To add one, write a class with those three methods and put it into `KINDS`.  Faults of
+several kinds may strike a node at once; of two that do the same to it, the first to end
+ends both.  In the end of a run everything is mended, whatever was under way.
+
+Some faults lose what a node had acknowledged: another disk, a rotten record, a power cut
+without waiting for the disk.  W nodes have an acknowledged write, so fewer than W may lose
+something; all such faults of a scenario strike the same W-1 nodes.
+"""
+
+from __future__ import annotations
+
+from toystore.sim.faults.clocks import ClockDrift, ClockJump
+from toystore.sim.faults.disks import FullDisk, Rot, SlowDisk
+from toystore.sim.faults.kind import Kind, may_lose
+from toystore.sim.faults.links import Clog, Cut, Flap, Reset, Split
+from toystore.sim.faults.processes import Failure, Kill, Leave, LostDisk, Pause, PowerCut, Relapse
+
+__all__ = ["KINDS", "Kind", "may_lose"]
+
+KINDS: dict[str, Kind] = {
+    "kill": Kill(),
+    "relapse": Relapse(),
+    "power cut": PowerCut(),
+    "lost disk": LostDisk(),
+    "leave": Leave(),
+    "pause": Pause(),
+    "failure": Failure(),
+    "split": Split(),
+    "cut": Cut(),
+    "flap": Flap(),
+    "clog": Clog(),
+    "reset": Reset(),
+    "slow disk": SlowDisk(),
+    "full disk": FullDisk(),
+    "rot": Rot(),
+    "clock jump": ClockJump(),
+    "clock drift": ClockDrift(),
+}

@@ -1,0 +1,71 @@
+"""Faults of disks: slow, full, rotten."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from toystore.sim.cluster import SimCluster
+from toystore.sim.faults.kind import may_lose, timed
+from toystore.sim.scenario import Fault, Scenario
+
+
+class SlowDisk:
+    """Every commit of a node takes long."""
+
+    def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
+        """Any node."""
+        on = (chance.choice(scenario.names),)
+        return [timed("slow disk", scenario, chance, on, amount=chance.uniform(0.05, 1.0))]
+
+    def begin(self, cluster: SimCluster, fault: Fault) -> None:
+        """From the next commit on."""
+        for name in fault.on:
+            cluster.nodes[name].commit_s = fault.amount
+
+    def end(self, cluster: SimCluster, fault: Fault) -> None:
+        """As fast as before."""
+        for name in fault.on:
+            cluster.nodes[name].commit_s = 0.0
+
+
+class FullDisk:
+    """A disk has no room for anything more, and perhaps looks for some slowly."""
+
+    def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
+        """Any node."""
+        on, slow_s = (chance.choice(scenario.names),), chance.choice((0.0, 0.3))
+        return [timed("full disk", scenario, chance, on, amount=slow_s)]
+
+    def begin(self, cluster: SimCluster, fault: Fault) -> None:
+        """Fill it."""
+        for name in fault.on:
+            cluster.nodes[name].disk.full = True
+            cluster.nodes[name].commit_s = fault.amount
+
+    def end(self, cluster: SimCluster, fault: Fault) -> None:
+        """Make room."""
+        for name in fault.on:
+            cluster.nodes[name].disk.full = False
+            cluster.nodes[name].commit_s = 0.0
+
+
+class Rot:
+    """Bits of records flip on a disk."""
+
+    def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
+        """One of those that may lose something, several records."""
+        names = may_lose(scenario)
+        if not names:
+            return []
+        on, records = (chance.choice(names),), chance.randint(1, 5)
+        return [timed("rot", scenario, chance, on, amount=records, for_s=0.0)]
+
+    def begin(self, cluster: SimCluster, fault: Fault) -> None:
+        """Flip them."""
+        for name in fault.on:
+            for _ in range(int(fault.amount)):
+                cluster.nodes[name].rot()
+
+    def end(self, cluster: SimCluster, fault: Fault) -> None:
+        """Nobody flips them back."""

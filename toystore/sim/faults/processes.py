@@ -1,0 +1,137 @@
+"""Faults of processes: they die, lose power or their disk, leave, stand still, or fail."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from toystore.core.protocol.roles import ACTORS
+from toystore.sim.cluster import SimCluster
+from toystore.sim.faults.kind import may_lose, timed
+from toystore.sim.scenario import Fault, Scenario
+
+
+class Kill:
+    """A process is killed (-9), or its host loses power, and started again.
+
+    It dies at once, or at its next commit: before it, or after it and before any answer
+    has left.
+    """
+
+    def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
+        """One node; or now and then all of them."""
+        how = chance.choice(("at once", "before commit", "after commit"))
+        everyone = chance.random() < 0.1
+        on = scenario.names if everyone else (chance.choice(scenario.names),)
+        return [timed("kill", scenario, chance, on, how=how)]
+
+    def begin(self, cluster: SimCluster, fault: Fault) -> None:
+        """End the processes."""
+        for name in fault.on:
+            cluster.nodes[name].kill(fault.how)
+
+    def end(self, cluster: SimCluster, fault: Fault) -> None:
+        """Start them again."""
+        for name in fault.on:
+            cluster.nodes[name].crash_at = ""
+            cluster.nodes[name].start()
+
+
+class Relapse(Kill):
+    """A node dies, and dies again over the first hints that it is brought when it is back."""
+
+    def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
+        """Any node."""
+        first = timed("kill", scenario, chance, (chance.choice(scenario.names),), how="at once")
+        again_s = round(first.at_s + first.for_s + 0.001, 3)  # once it has been started
+        return [first, Fault("relapse", again_s, 2.0, first.on, how="at delivery")]
+
+
+class PowerCut(Kill):
+    """A host loses its power, and what was not synced; a batch under way is kept or lost."""
+
+    def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
+        """Any node that waits for its disk; otherwise one that may lose something."""
+        names = scenario.names if scenario.durability == "sync" else may_lose(scenario)
+        if not names:
+            return []
+        how = chance.choice(("before commit", "after commit"))
+        return [timed("power cut", scenario, chance, (chance.choice(names),), how=how)]
+
+    def begin(self, cluster: SimCluster, fault: Fault) -> None:
+        """Cut it."""
+        for name in fault.on:
+            cluster.nodes[name].power_cut(after_commit=fault.how == "after commit")
+
+
+class LostDisk(Kill):
+    """A node dies and comes back with an empty disk."""
+
+    def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
+        """One of those that may lose something."""
+        names = may_lose(scenario)
+        return [timed("lost disk", scenario, chance, (chance.choice(names),))] if names else []
+
+    def begin(self, cluster: SimCluster, fault: Fault) -> None:
+        """Kill it and replace its disk."""
+        for name in fault.on:
+            cluster.nodes[name].kill("at once")
+            cluster.nodes[name].lose_disk()
+
+
+class Leave(Kill):
+    """A node is stopped cleanly, says goodbye, and returns."""
+
+    def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
+        """Any node."""
+        return [timed("leave", scenario, chance, (chance.choice(scenario.names),))]
+
+    def begin(self, cluster: SimCluster, fault: Fault) -> None:
+        """Stop it."""
+        for name in fault.on:
+            cluster.nodes[name].stop()
+
+
+class Pause:
+    """A process stands still, as by SIGSTOP, or one of its actors does, as in a slow call."""
+
+    def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
+        """Any node; the whole of it, or one actor."""
+        role = chance.choice(("", "", *ACTORS))
+        on = (chance.choice(scenario.names),)
+        return [timed("pause", scenario, chance, on, how=role)]
+
+    def begin(self, cluster: SimCluster, fault: Fault) -> None:
+        """Stop the clockwork."""
+        for name in fault.on:
+            cluster.nodes[name].pause(fault.how)
+
+    def end(self, cluster: SimCluster, fault: Fault) -> None:
+        """Let it go on, with everything that has come meanwhile."""
+        for name in fault.on:
+            cluster.nodes[name].resume(fault.how)
+
+
+class Failure:
+    """A machine raises over a message, as a bug would make it; once.
+
+    A fresh machine takes its place, which knows the members and the links.
+    """
+
+    def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
+        """Any machine of any node."""
+        on = (chance.choice(scenario.names),)
+        return [timed("failure", scenario, chance, on, how=chance.choice(ACTORS))]
+
+    def begin(self, cluster: SimCluster, fault: Fault) -> None:
+        """The next message will be one too many."""
+        self._set(cluster, fault, True)
+
+    def end(self, cluster: SimCluster, fault: Fault) -> None:
+        """It can take any again."""
+        self._set(cluster, fault, False)
+
+    def _set(self, cluster: SimCluster, fault: Fault, fails: bool) -> None:
+        for name in fault.on:
+            if cluster.nodes[name].running:
+                cluster.nodes[name].actors[fault.how].fails = fails

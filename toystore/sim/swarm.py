@@ -1,0 +1,113 @@
+"""Swarm testing (Groce et al., ISSTA 2012): one scenario from each seed.
+
+Each seed turns most kinds of trouble off and the others up, because a run with a little of
+everything seldom gets far enough into anything.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+
+from pydantic import TypeAdapter, ValidationError
+
+from toystore.sim.faults import KINDS
+from toystore.sim.scenario import Durability, Fault, Rates, Scenario
+
+DURABILITIES: tuple[Durability, ...] = ("sync", "sync", "sync", "async")
+"""Drawn from; most clusters are to wait for their disks."""
+
+
+def draw(seed: int) -> Scenario:
+    """The scenario of a seed."""
+    chance = random.Random(f"scenario/{seed}")
+    nodes = chance.choice((1, 2, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7))
+    n = chance.choice((1, 2, 3, 3, 3, 3, 3, 5))
+    n = min(n, nodes)
+    r, w = chance.choice(_quorums(n))
+    empty = Scenario(
+        seed=seed,
+        nodes=nodes,
+        n=n,
+        r=r,
+        w=w,
+        durability=chance.choice(DURABILITIES),
+        partitions=chance.choice((8, 16, 32)),
+        seeds=chance.randint(1, min(3, nodes)),
+        probe_period_s=chance.choice((0.3, 0.5, 1.0)),
+        exchange_periods=chance.choice((3, 10, 30)),
+        hint_bytes_max=chance.choice((400, 2**20, 2**20)),
+        requests_max=chance.choice((2, 64, 1024)),
+        frame_bytes_max=chance.choice((400, 2**20)),
+        batch_bytes=chance.choice((200, 2000, 2**18)),
+        retry_s=chance.choice((0.05, 0.5)),
+        clients=chance.choice((1, 2, 3, 5, 10)),
+        keys=chance.choice((1, 3, 10, 50, 200)),
+        own_quorums=chance.choice((0.0, 0.1, 0.5)),
+        think_s=chance.choice((0.02, 0.1, 0.3)),
+        beat_s=chance.choice((0.0, 0.0, 0.3)),
+        value_bytes=chance.choice((0, 100, 250)),
+        duration_s=chance.uniform(8.0, 25.0),
+        rates=_rates(chance),
+        faults=(),
+    )
+    return dataclasses.replace(empty, faults=_faults(empty, chance))
+
+
+def _quorums(n: int) -> list[tuple[int, int]]:
+    """Mostly those that overlap, the majorities first of all."""
+    every = [(r, w) for r in range(1, n + 1) for w in range(1, n + 1)]
+    overlapping = [pair for pair in every if sum(pair) > n]
+    majority = (n // 2 + 1, n // 2 + 1)
+    return [majority] * 6 + overlapping * 2 + every
+
+
+def _rates(chance: random.Random) -> Rates:
+    """Each kind of mishap is off in half of the seeds, and rare or frequent in the rest."""
+    return Rates(
+        *(
+            chance.choice((0.05, 0.3, 1.0)) if name == "delay_s" else _rate(chance)
+            for name in Rates._fields
+        )
+    )
+
+
+def _rate(chance: random.Random) -> float:
+    return chance.choice((0.0, 0.0, 0.01, 0.1)) * chance.uniform(0.5, 2.0)
+
+
+def _faults(scenario: Scenario, chance: random.Random) -> tuple[Fault, ...]:
+    """Some faults of a few kinds or of many, in the order in which they begin."""
+    density = chance.choice((0.0, 0.1, 0.2, 0.4))
+    kinds = [kind for kind in KINDS if chance.random() < density]
+    faults = [
+        fault
+        for kind in kinds
+        for _ in range(chance.randint(1, 4))
+        for fault in KINDS[kind].draw(scenario, chance)
+    ]
+    return tuple(sorted(faults, key=lambda fault: fault.at_s))
+
+
+def read_scenario(text: str) -> Scenario:
+    """The scenario that `Scenario.to_json` wrote.
+
+    Raises:
+        ValueError: it is no scenario.
+    """
+    try:
+        scenario = TypeAdapter(Scenario).validate_json(text)
+    except ValidationError as error:
+        told = "; ".join(
+            f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()
+        )
+        raise ValueError(f"not a scenario: {told}") from None
+    if wrong := [fault for fault in scenario.faults if fault.kind not in KINDS]:
+        kinds = ", ".join(KINDS)
+        raise ValueError(f"there is no fault {wrong[0].kind!r}; there are {kinds}")
+    hosts = {*scenario.names, *scenario.client_names}
+    if strangers := {name for fault in scenario.faults for name in fault.on} - hosts:
+        raise ValueError(f"{min(strangers)!r} is none of {', '.join(sorted(hosts))}")
+    if not max(scenario.r, scenario.w) <= scenario.n <= scenario.nodes >= scenario.seeds:
+        raise ValueError("R and W are at most N, and N and the seeds at most the nodes")
+    return scenario
