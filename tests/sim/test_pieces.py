@@ -221,12 +221,12 @@ def disk(*, syncs: bool = True, map_full_rate: float = 0.0) -> SimDisk:
     return SimDisk(random.Random(1), syncs=syncs, map_full_rate=map_full_rate)
 
 
-def write(to: SimDisk, key: bytes, value: bytes = b"value", *, settled: bool = True) -> None:
+def write(to: SimDisk, key: bytes, value: bytes = b"value", *, ended: bool = True) -> None:
     to.begin()
     to.put(key, value)
     to.commit()
-    if settled:
-        to.settle()
+    if ended:
+        to.end_commit()
 
 
 def put_many(to: SimDisk) -> None:
@@ -239,7 +239,7 @@ def put_many(to: SimDisk) -> None:
 def test_a_crash_in_a_commit_finds_it_done_or_not(after_commit, power):
     device = disk()
     write(device, b"r1")
-    write(device, b"r2", settled=False)
+    write(device, b"r2", ended=False)
 
     lost = device.crash(power=power, after_commit=after_commit)
 

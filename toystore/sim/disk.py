@@ -1,13 +1,13 @@
 """A disk that tells the truth only as far as a real one would.
 
 It is the memory engine with a memory of what is not safe yet.  A batch that was committed
-is *under way* until `settle`; then it is safe, or, with durability "async", waits
+is *under way* until `end_commit`; then it is safe, or, with durability "async", waits
 *unsynced* for the next `sync`:
 
-                    begin ─ commit ── settle ── sync
-    kill -9 keeps              either   yes      yes
-    a power cut keeps          either   sync:    yes
-                                        yes; async: a prefix
+                    begin ─ commit ── end_commit ── sync
+    kill -9 keeps              either   yes          yes
+    a power cut keeps          either   sync: yes    yes
+                                        async: a prefix
 
 Besides it can be full, be out of map, and let what it holds rot.
 """
@@ -73,20 +73,20 @@ class SimDisk(MemoryEngine):
             self._writes_left -= 1
 
     def commit(self) -> None:
-        """Keep the batch, unless there is no room or the node crashes before `settle`."""
+        """Keep the batch, unless there is no room or the node crashes before `end_commit`."""
         if self._undo:
             self._need_room()
         self._under_way += self._undo
         super().commit()
 
-    def settle(self) -> None:
+    def end_commit(self) -> None:
         """What was committed has reached the disk, or at least the system."""
         if not self._syncs and self._under_way:
             self._unsynced.append(self._under_way)
         self._under_way = []
 
     def sync(self) -> None:
-        """Everything that was settled is safe from now on."""
+        """Everything whose commit has ended is safe from now on."""
         self._unsynced.clear()
 
     @property
@@ -97,12 +97,13 @@ class SimDisk(MemoryEngine):
     # --- what can happen to it ----------------------------------------------------------
 
     def crash(self, *, power: bool, after_commit: bool) -> bool:
-        """The process died, or the power failed.  Returns whether settled batches are lost.
+        """The process died, or the power failed.
 
-        ``after_commit``: whether a batch under way had been committed.
+        ``after_commit``: whether a batch under way had been committed.  Returns whether batches
+        are lost whose commit had ended.
         """
         if after_commit:
-            self.settle()
+            self.end_commit()
         else:
             self._revert(self._under_way)
             self._under_way = []

@@ -101,7 +101,7 @@ class SimNode:
             chance=self.world.chance(f"disk of {self.name}, boot {self.boots}"),
         )
         self.disk.commit()
-        self.disk.settle()
+        self.disk.end_commit()
         self.disk.sync()
         self.callers = {}
         self.paused.clear()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from toystore.sim.node import SimNode
 
 SYNC_S = 0.1
-"""How long a settled batch waits for its sync, with durability "async"."""
+"""How long a committed batch waits for its sync, with durability "async"."""
 PAUSED_S = 0.01
 """How soon a commit that ends in a pause is looked at again."""
 
@@ -105,7 +105,7 @@ class SimStorage(SimActor):
             node.world.after(PAUSED_S, self._committed)
             return
         self._busy, self._batch = False, []
-        node.disk.settle()
+        node.disk.end_commit()
         if node.disk.wants_sync:
             node.world.after(SYNC_S, self._sync)
         self.turn.flush(node.now())
