@@ -1,1 +1,1 @@
-"""What every room stands on: machines, the messages they exchange, the words they log."""
+"""What every core package uses: machines, their messages, and the events they log."""

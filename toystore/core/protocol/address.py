@@ -1,4 +1,4 @@
-"""Who sends and who receives: the actors of a node by name, and the clients in front of it."""
+"""Addresses of senders and receivers: a node's actors by name, and its clients."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Peer(NamedTuple):
 
 
 class Caller(NamedTuple):
-    """Whoever stands behind the client port: the frames that lead a reply back."""
+    """A client at the client port: the frames that route a reply back to it."""
 
     envelope: tuple[bytes, ...]
 

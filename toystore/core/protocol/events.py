@@ -1,7 +1,7 @@
-"""The vocabulary of the log: every event there is, its level and what it means.
+"""The vocabulary of the log: every event, its level and what it means.
 
 Events are dotted nouns.  Nothing per operation is logged at info level.  docs/OPERATIONS.md
-shows this table, and a test holds the two and the code that logs together.
+shows this table.  A test checks that the table, the page and the code that logs agree.
 """
 
 from __future__ import annotations

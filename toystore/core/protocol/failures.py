@@ -1,4 +1,4 @@
-"""What is answered where something has failed, in the place of the proper reply."""
+"""The answers that replace a reply when something has failed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from toystore.core.protocol.messages.replica import (
 
 
 def error_instead(message: Message, text: str) -> Message | None:
-    """What to answer in the place of a reply that cannot be sent; None if it has no errors."""
+    """The error that replaces a reply which cannot be sent; None if its type has no errors."""
     match message:
         case GetReply() | StatusReply() | OwnersReply() | RingLoadReply():
             return ErrorReply(message.request, Code.INTERNAL, text, True)
@@ -39,7 +39,7 @@ def error_instead(message: Message, text: str) -> Message | None:
 
 
 def internal_reply(message: Message, text: str) -> Message | None:
-    """What to answer to a message over which a machine failed; None if it wants no answer."""
+    """The answer to a message on which a machine failed; None if the message needs no answer."""
     match message:
         case Get() | Put() | Delete() | Status() | Owners() | RingLoad():
             return ErrorReply(message.request, Code.INTERNAL, text, isinstance(message, Get))
@@ -57,7 +57,7 @@ def internal_reply(message: Message, text: str) -> Message | None:
 
 
 def refuse_write(message: Message) -> Message | None:
-    """What to answer to a message that may write, for which there was no room; None if nothing."""
+    """The answer to a message that may write when the disk has no room; None if it needs none."""
     match message:
         case WriteReplica():
             return WriteReplicaReply(message.request, ReplicaStatus.REFUSED, None)

@@ -1,16 +1,16 @@
-"""What every state machine of the core looks like, and how it speaks.
+"""The interface of every state machine of the core, and how it sends messages.
 
-A machine is told three things and asked one:
+A machine has four methods:
 
-    receive(message, sender, now)     something arrived
+    receive(message, sender, now)     a message has arrived
     on_deadline(now)                  the time that next_deadline() named has come
     next_deadline()                   when to be called next, or None
-    on_failure(now)                   you are about to be replaced: let go politely
+    on_failure(now)                   the machine is about to be replaced: answer open requests
 
-It never sends: it writes what it wants sent, and the events it wants logged, into
-the `Outbox` that its shell gave it, and the shell empties that after each turn.
+A machine does no I/O: it writes its messages and events into the `Outbox` that its shell
+gave it.  The shell sends and logs them after each turn, and empties the outbox.
 Lost links and failed sends come back to it as messages (`LinkLost`, `SendFailed`).
-Time is an argument, and so is chance (a `random.Random` handed to the constructor),
+Time is an argument, and so is chance (a `random.Random` passed to the constructor),
 so one seed replays everything.
 """
 
@@ -35,14 +35,14 @@ class Now(NamedTuple):
 
 
 class Event(NamedTuple):
-    """Something worth a line in the log; its level and fields are in `EVENTS`."""
+    """One line of the log; its level and fields are in `EVENTS`."""
 
     name: str
     fields: dict[str, Any]
 
 
 class Outbox:
-    """What a machine wants logged and sent; the shell empties it after each turn."""
+    """The events and messages of a machine; the shell empties it after each turn."""
 
     __slots__ = ("events", "sends")
 
@@ -59,7 +59,7 @@ class Outbox:
             queue.append(message)
 
     def log(self, event: str, **fields: Any) -> None:
-        """Note an event of the vocabulary in `toystore.core.protocol.events`."""
+        """Queue an event of the vocabulary in `toystore.core.protocol.events`."""
         self.events.append(Event(event, fields))
 
     def move_to(self, other: Outbox) -> None:
@@ -71,7 +71,7 @@ class Outbox:
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything: what was written rested on a batch that was not committed."""
+        """Discard everything: it depended on a batch that was not committed."""
         self.sends.clear()
         self.events.clear()
 
@@ -80,13 +80,13 @@ class Machine(Protocol):
     """A deterministic state machine; see the module's docstring."""
 
     def receive(self, message: Message, sender: Address, now: Now) -> None:
-        """Take in one message."""
+        """Receive one message."""
 
     def on_deadline(self, now: Now) -> None:
         """Do what was due at or before ``now.monotonic``."""
 
     def next_deadline(self) -> float | None:
-        """The monotonic second at which `on_deadline` is wanted, or None."""
+        """The monotonic second at which to call `on_deadline`, or None."""
 
     def on_failure(self, now: Now) -> None:
-        """Answer everything still held with an error; a fresh machine takes over."""
+        """Answer every open request with an error; a new machine replaces this one."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from toystore.core.protocol.address import COORDINATOR, GOSSIP, HANDOFF, STORAGE
 
 GOODBYE_S = 2.0
-"""How long a clean stop waits for each actor that leaves."""
+"""How long a clean stop waits for each actor that receives `Leave`."""
 
 
 class LinkTo(NamedTuple):
@@ -30,12 +30,12 @@ class Role(NamedTuple):
 
     name: str
     port: str = ""
-    """The port at which other nodes reach the actor, by its name in the configuration; empty if
-    they do not."""
+    """The configuration's name of the port at which other nodes reach the actor; empty if there
+    is none."""
     links: tuple[LinkTo, ...] = ()
-    """What it sends to on other nodes."""
+    """Its links to actors of other nodes."""
     local: tuple[str, ...] = ()
-    """The actors of its own node that it sends to; answers need no link."""
+    """The actors of its own node that it sends to.  An answer needs no link."""
     told_of_members: bool = False
     """Whether gossip sends it `MembersChanged`."""
     leaves: bool = False

@@ -1,7 +1,7 @@
-"""Which actor takes each message, how the message travels, and what it needs.
+"""Which actor receives each message, how the message travels, and what it needs.
 
-`WIRE` is the one table of that: the shell, the simulator and the wire read it alike.  Tags
-are append-only: a tag is never given a second meaning.
+The shell, the simulator and the wire all read the one table, `WIRE`.  Tags are append-only: a
+tag never gets a second meaning.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from toystore.core.protocol.address import COORDINATOR, GOSSIP, HANDOFF, STORAGE
 from toystore.core.protocol.messages import Message, client, disk, gossip, hints, local, replica
 
 CLIENT = "client"
-"""In `Route.to`: the message is a client's."""
+"""In `Route.to`: a client receives the message."""
 ANYONE = "anyone"
-"""In `Route.to`: any actor may be told."""
+"""In `Route.to`: any actor may receive the message."""
 
 
 class Carrier(Enum):
     """How a message travels."""
 
     LINK = "link"
-    """Over the link to another actor's mailbox, in order; its answer comes back on that link."""
+    """Over the link to another actor's mailbox, in order; the answer returns on that link."""
     DATAGRAM = "datagram"
     """By gossip's PUB/SUB, where it may be lost."""
     CLIENT_PORT = "client port"
@@ -37,11 +37,11 @@ class Priority(IntEnum):
 
 
 class DiskUse(Enum):
-    """What storage does to its disk over a message."""
+    """What storage does to its disk when it processes a message."""
 
     READS = "reads"
     WRITES = "writes"
-    """It may write, but needs no more room (`TakeHints` drops rotten hints)."""
+    """It may write, but needs no more room (`TakeHints` deletes corrupt hints)."""
     GROWS = "grows"
     """It needs more room."""
 
@@ -52,16 +52,17 @@ class Route(NamedTuple):
     tag: int
     type: type[Any]
     to: str
-    """The actor that takes it, `CLIENT` or `ANYONE`."""
+    """The actor that receives it, `CLIENT` or `ANYONE`."""
     carrier: Carrier = Carrier.LINK
     priority: Priority = Priority.FOREGROUND
     disk: DiskUse = DiskUse.READS
     queued: bool = False
-    """Whether it waits in the coordinator's queue: where that is full it is refused unread."""
+    """Whether it waits in the coordinator's queue.  If the queue is full, it is refused before it
+    is decoded."""
 
     @property
     def is_reply(self) -> bool:
-        """Whether it answers a question, and so goes back the way that the question came."""
+        """Whether it answers a message, and so travels back over that message's link."""
         return self.type.__name__.endswith("Reply")
 
 
@@ -116,7 +117,7 @@ ROUTE_BY_TAG: dict[int, Route] = {route.tag: route for route in WIRE}
 
 
 _TO_A_FORWARDER = frozenset({client.WriteReply, client.SupersededReply, client.ErrorReply})
-"""A coordinator that forwards a write is a client of the one that it forwards to."""
+"""A coordinator that forwards a write is a client of the coordinator that receives it."""
 
 
 class Way(Enum):
@@ -125,15 +126,15 @@ class Way(Enum):
     ASK = "ask"
     """Over the actor's own link to the receiver."""
     ANSWER = "answer"
-    """Back over the link by which the receiver has asked."""
+    """Back over the link on which the receiver's message came."""
     DATAGRAM = "datagram"
 
 
 def by_way(messages: list[Message]) -> list[tuple[Way, list[Message]]]:
-    """Messages to the gossip of one node, parted into what leaves together.
+    """Split messages to the gossip of one node into groups that are sent together.
 
-    What goes over a link is parted by type as well: a node of an earlier version that does
-    not know one of them then drops that frame alone.
+    Messages over a link are split by type, too: a node of an earlier version that does not
+    know one type then drops only that frame.
     """
     datagrams: list[Message] = []
     by_type: dict[type[Message], list[Message]] = {}
@@ -156,5 +157,5 @@ def taken_by(actor: str) -> frozenset[type[Any]]:
 
 
 def carried_by(carrier: Carrier, actor: str) -> frozenset[type[Any]]:
-    """The types that ``actor`` takes and that travel by ``carrier``."""
+    """The types that ``actor`` receives and that travel by ``carrier``."""
     return frozenset(route.type for route in WIRE if route.to == actor and route.carrier is carrier)

@@ -1,12 +1,12 @@
-"""The numbers that the machines are given, with their defaults and what they mean.
+"""The settings of the machines: their defaults and what they mean.
 
-``toystore/config/`` reads them from YAML and checks them; the machines take them as
-they are.
+``toystore/config/`` reads them from YAML and checks them; the machines do not check them
+again.
 
-Limits say what a node lets in: what its clients may put, and where its queues end.  They do
-not say what it takes from other nodes, whose limits may be higher, or were when they stored
-what they send.  What every node takes from every other follows from the ``_CAP``s alone,
-above which no limit can be set.
+Limits bound what a node admits: the sizes that its clients may put, and the length of its
+queues.  They do not bound what it receives from other nodes: those may have higher limits, or
+had them when they stored a record.  Only the ``_CAP``s bound what nodes receive from each
+other; no limit can be set above them.
 """
 
 from __future__ import annotations
@@ -15,36 +15,36 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 KEY_BYTES_CAP = 2**16 - 1
-"""A record gives the length of its key two bytes."""
+"""A record stores the length of its key in two bytes."""
 VALUE_BYTES_CAP = 2**30
 FRAME_BYTES_CAP = 2**24
-"""The same for a batch of hints, which crosses the wire as one message."""
+"""It bounds a batch of hints, too: a batch is one message on the wire."""
 ARRAY_ITEMS_CAP = 2**16
-"""No array on the wire is longer: the messages of a frame, the hints of a batch, the members."""
+"""The longest array on the wire: the messages of a frame, the hints of a batch, the members."""
 
 
 @dataclass(frozen=True, slots=True)
 class SwimSettings:
-    """SWIM's clockwork.  Formulas stand beside the settings they use."""
+    """SWIM's periods and multipliers, each with its formula."""
 
     probe_period_s: float = 1.0
     """One member is probed in each period (SWIM section 3.1)."""
     probe_timeout_s: float = 0.3
-    """Without an ack for this long, others are asked to ping; the rest of the period is theirs."""
+    """After this long without an ack, other members are asked to ping, until the period ends."""
     indirect_probes: int = 3
-    """K: how many others are asked (SWIM section 3.1)."""
+    """K: how many other members are asked (SWIM section 3.1)."""
     suspicion_mult: float = 3.0
     """A suspect is dead after suspicion_mult * max(1, log10(N)) * probe_period_s."""
     retransmit_mult: float = 3.0
     """Lambda: an update is piggybacked ceil(retransmit_mult * ln(N + 1)) times at most."""
     updates_per_message_max: int = 16
-    """How many updates ride on one datagram."""
+    """How many updates are piggybacked on one datagram."""
     exchange_period_s: float = 10.0
-    """How often all is exchanged with one random member."""
+    """How often the full member list is exchanged with one random member."""
     join_retry_s: float = 0.5
     """How long to wait for a seed before the next is asked."""
     stall_s: float = 1.0
-    """A deadline served this late means that this process was held up: it accuses nobody."""
+    """A deadline served this late means that this process was stalled: it suspects no member."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +58,16 @@ class BucketSettings:
 
 @dataclass(frozen=True, slots=True)
 class LimitSettings:
-    """What is refused, and where queues end."""
+    """What is refused, and how long queues may be."""
 
     key_bytes_max: int = 1024
     value_bytes_max: int = 1024 * 1024
     frame_bytes_max: int = 1024 * 1024
-    """Frames are cut at this size; a lone message may be larger."""
+    """A frame is closed at this size; a frame of one message may be larger."""
     requests_max: int = 1024
-    """Requests that one coordinator holds at once; the next is `Overloaded`."""
+    """Open requests of one coordinator; the next is answered `Overloaded`."""
     request_bytes_max: int = 64 * 1024 * 1024
-    """Bytes of keys and values held by one coordinator's requests."""
+    """Bytes of keys and values in one coordinator's open requests."""
     hint_bytes_max: int = 1024 * 1024 * 1024
     """Bytes of hints that one node keeps; at the bound the next fallback is asked."""
 
@@ -77,12 +77,12 @@ class CoordinatorSettings:
     """How requests are run."""
 
     buckets: Mapping[str, BucketSettings] = field(default_factory=dict)
-    """Every bucket there is, by name; "default" is always there."""
+    """Every bucket by its name; "default" always exists."""
     limits: LimitSettings = field(default_factory=LimitSettings)
     replica_timeout_s: float = 0.3
-    """An owner silent for this long is replaced by a fallback, in mid-request."""
+    """An owner that has owed an answer for this long is replaced by a fallback."""
     timeout_max_s: float = 60.0
-    """A request that gives itself longer is cut to this."""
+    """The longest timeout of a request; a longer one is cut to this."""
     clock_ahead_max_s: float = 10.0
     """A stamp further ahead of the coordinator's wall clock is refused (`CLOCK_AHEAD`)."""
     stall_s: float = 1.0
@@ -93,11 +93,11 @@ class HandoffSettings:
     """How hints are delivered."""
 
     batch_bytes: int = 256 * 1024
-    """One batch, in flight to one owner at a time."""
+    """The size of a batch.  One batch at a time is in flight to an owner."""
     reply_timeout_s: float = 5.0
-    """A batch unanswered for this long is sent anew."""
+    """A batch without an answer for this long is sent again."""
     retry_s: float = 2.0
-    """How often the hints are counted, and delivery tried again."""
+    """How often the hints are counted and delivery is tried again."""
     age_warn_s: float = 3600.0
     """Hints older than this are reported."""
     stall_s: float = 1.0

@@ -1,17 +1,17 @@
 """The turns of one actor, without I/O: what real and simulated actors have in common.
 
-In each turn an actor does the same with whatever has arrived:
+In each turn an actor does the same with the messages that have arrived:
 
-    process    hand the machine each message, and call it if its deadline has come
+    process    pass each message to the machine, and call it if its deadline has come
     flush      log what the machine wrote, then send it, until it has nothing more to send
 
 A `Shell` supplies what differs: where messages are sent and events are logged, and which
-links are up.  The shell of a real actor has sockets and a thread (``actors/actor.py``), that
-of a simulated one a mailbox and virtual time (``toystore/sim/actor.py``).
+links are up.  The shell of a real actor has sockets and a thread (``actors/actor.py``).  The
+shell of a simulated actor has a mailbox and virtual time (``toystore/sim/actor.py``).
 
-A machine that raises is replaced.  What it held is answered with an error, and so is the
-message over which it failed, which no machine receives again.  The new machine is told what
-the old one knew of members and links.  An actor whose machines fail too often gives up.
+A machine that raises is replaced.  Its open requests are answered with an error, and so is the
+message on which it failed; no machine receives that message again.  The new machine receives
+what the old one knew of members and links.  An actor whose machines fail too often ends.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ from toystore.core.protocol.messages import Delivery, Message
 from toystore.core.protocol.messages.local import Leave, LinkUp, MembersChanged
 
 FLUSH_ROUNDS_MAX = 8
-"""How often in a turn a flush may cause another: after a failed send a machine sends elsewhere."""
+"""How many flushes a turn may have: after a failed send a machine sends to another node."""
 RESTARTS_MAX = 8
 """How many new machines an actor gets within `RESTARTS_WINDOW_S`."""
 RESTARTS_WINDOW_S = 60.0
 
 _TOLD_AGAIN = frozenset((MembersChanged, Leave))
-"""What a new machine is told that its predecessor has received."""
+"""Messages that the old machine received and a new machine receives again."""
 
 M = TypeVar("M", bound=Machine)
 
 
 class Shell(Protocol):
-    """What surrounds the machine of one actor."""
+    """What an actor supplies to its turns."""
 
     def deliver(self, to: Address, messages: list[Message]) -> list[Delivery]:
-        """Send without blocking; returns what the machine must receive about it."""
+        """Send without blocking; return the messages about it that the machine must receive."""
 
     def write(self, events: list[Event], at: Now) -> None:
-        """Log what the machine noted at ``at``."""
+        """Log the events of a machine; they happened at ``at``."""
 
     def log_failure(self, error: Exception, over: Message | None, restarts: int) -> None:
-        """Log that the machine raised, over a message or else at a deadline.
+        """Log that the machine raised: on the message ``over``, or at a deadline if that is None.
 
         ``restarts``: how many machines were replaced before, within `RESTARTS_WINDOW_S`.
         """
@@ -65,7 +65,7 @@ class Turn(Generic[M]):
         self.outbox = Outbox()
         self.machine = make_machine(self.outbox)
         self.members: MembersChanged | None = None
-        """What gossip has last sent this machine."""
+        """The last one that this machine received from gossip."""
         self._leave: Leave | None = None
         self._me = me
         self._make_machine = make_machine
@@ -73,12 +73,12 @@ class Turn(Generic[M]):
         self._restarts: deque[float] = deque()
 
     def serve(self, inbox: list[Delivery], at: Now) -> None:
-        """One turn with all that has arrived."""
+        """Take one turn with all messages that have arrived."""
         self.process(inbox, at)
         self.flush(at)
 
     def process(self, inbox: list[Delivery], at: Now) -> None:
-        """Hand the machine what has arrived, and call it if its deadline has come."""
+        """Pass the messages to the machine, and call it if its deadline has come."""
         self.feed(inbox, at)
         deadline = self.machine.next_deadline()
         if deadline is not None and deadline <= at.monotonic:
@@ -88,7 +88,7 @@ class Turn(Generic[M]):
                 self.replace(error, None, at)
 
     def feed(self, inbox: list[Delivery], at: Now) -> None:
-        """Hand the machine each message once, though it may fail over it."""
+        """Pass each message to the machine once, even if the machine fails on it."""
         for message, sender in inbox:
             try:
                 self.machine.receive(message, sender, at)
@@ -101,8 +101,8 @@ class Turn(Generic[M]):
     def flush(self, at: Now) -> None:
         """Log and send what the machine wrote, until it has nothing more to send.
 
-        Events are logged before any message leaves that may depend on them.  So the log of a
-        node never mentions an event that no other log contains yet.
+        An event is logged before any message that may depend on it is sent.  So no node logs
+        a consequence before the cause is in a log.
         """
         outbox, deliver = self.outbox, self._shell.deliver
         for _ in range(FLUSH_ROUNDS_MAX):
@@ -129,9 +129,9 @@ class Turn(Generic[M]):
     # --- a machine that fails -----------------------------------------------------------
 
     def replace(self, error: Exception, over: Delivery | None, at: Now) -> None:
-        """Replace a machine that raised: over a message, which is answered, or at a deadline.
+        """Replace a machine that raised: on a message, which is answered, or at a deadline.
 
-        Raises the error again if this happens too often; what was held is answered even so.
+        Raises the error again if this happens too often, after open requests are answered.
         """
         self._shell.log_failure(error, over and over[0], len(self._restarts))
         try:
@@ -157,7 +157,7 @@ class Turn(Generic[M]):
         return len(self._restarts) <= RESTARTS_MAX
 
     def _send_last(self, at: Now) -> None:
-        """Log and send what is left; the machine does not receive what becomes of it."""
+        """Log and send what is left; the machine does not receive `SendFailed` for it."""
         self._write(at)
         for address, messages in self.outbox.sends.items():
             self._shell.deliver(address, messages)
@@ -169,7 +169,7 @@ class Turn(Generic[M]):
             self._leave = message
 
     def _remind(self, at: Now) -> None:
-        """Tell a new machine what only its predecessor was told."""
+        """Pass to a new machine what only the old one has received."""
         for node in sorted(self._shell.linked_nodes()):
             self.machine.receive(LinkUp(node), Peer(node, self._me.actor), at)
         for message in (self.members, self._leave):
