@@ -24,7 +24,7 @@ from toystore import (
     Written,
 )
 from toystore.core.data.context import pack_context, unpack_context
-from toystore.core.data.stamp import NO_STAMP, unpack_stamp
+from toystore.core.data.stamp import STAMP_BYTES, unpack_stamp
 from toystore.core.protocol.messages.client import (
     Delete,
     ErrorReply,
@@ -437,12 +437,12 @@ def test_after_silence_no_error_of_a_write_is_definite(connect, make_fake):
         lambda message: b"garbage",
         lambda message: b"",
         lambda message: encode([GetReply(message.request + 1, (b"another's",), b"", 2, 0)]),
-        lambda message: encode([WriteReply(message.request, NO_STAMP, 2, 0)]),
+        lambda message: encode([WriteReply(message.request, bytes(STAMP_BYTES), 2, 0)]),
         lambda message: encode([message]),
     ],
 )
 def test_what_is_no_reply_to_the_request_is_ignored(connect, fake, garbage):
-    fake.store[b"key"] = (NO_STAMP, b"value")
+    fake.store[b"key"] = (bytes(STAMP_BYTES), b"value")
     fake.script = once(fake, garbage)
 
     found = connect(fake, attempt_timeout=0.1, timeout=60).get("key")

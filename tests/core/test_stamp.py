@@ -7,7 +7,6 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from toystore.core.data.stamp import (
-    NO_STAMP,
     STAMP_BYTES,
     TIME_US_MAX,
     HybridLogicalClock,
@@ -71,7 +70,7 @@ def test_a_minted_stamp_is_above_all_that_were_minted_or_shown_before(history, w
     ticking = clock()
     before = live(ticking, history)
 
-    assert ticking.mint(wall_us) > max(before, default=NO_STAMP)
+    assert ticking.mint(wall_us) > max(before, default=bytes(STAMP_BYTES))
 
 
 @given(HISTORIES, st.binary(min_size=8, max_size=8))

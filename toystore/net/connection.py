@@ -90,8 +90,6 @@ class Connection:
         """What the socket connects to: `endpoint` with an IP address for its name."""
         self.host: str | None = None
         """That IP address."""
-        self.name_reason: str | None = None
-        """Why there is no IP address for the name, or None."""
         self.watch = Watch(now)
         self._socket = socket
         self._resolver = resolver
@@ -124,7 +122,6 @@ class Connection:
             return False
         if not self.watch.replace(now):
             return False
-        self.name_reason = None if found.addresses else found.reason
         if found.addresses:
             self._connect(self._choice(found.addresses))
             self._attempts += 1
@@ -149,9 +146,9 @@ class Connection:
         try:
             connect(self._socket, self.address)
         except zmq.ZMQError as error:
+            # This host has no such address family or zone: the connection stays down.
             if error.errno not in (errno.EINVAL, errno.ENODEV):
                 raise
-            self.name_reason = f"{self.address}: {error.strerror}"
 
 
 def connect(socket: _Socket, address: str) -> None:

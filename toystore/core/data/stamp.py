@@ -25,9 +25,6 @@ TIME_US_MAX = 2**63 - 1
 """The latest time that a clock follows and a context may contain.  So a clock can always mint
 a stamp above it."""
 
-NO_STAMP = bytes(STAMP_BYTES)
-"""Lower than every minted stamp."""
-
 
 class Stamp(NamedTuple):
     """The fields of a stamp."""
