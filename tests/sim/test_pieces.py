@@ -7,6 +7,8 @@ from functools import partial
 import pytest
 
 from toystore.check.history import OK, PUT, Row
+from toystore.core.protocol.address import GOSSIP, HANDOFF, Peer
+from toystore.core.protocol.messages.local import LinkLost
 from toystore.core.protocol.roles import ACTORS
 from toystore.core.repair.handoff import Handoff
 from toystore.core.storage.store import StoreFullError
@@ -416,6 +418,15 @@ def test_machines_that_fail_are_replaced_and_their_nodes_serve_on(role):
     cluster.mend()
     assert cluster.world.run_until(lambda: audit.is_well(cluster), 60.0)
     assert put(cluster, "k").outcome == OK
+
+
+def test_a_machine_that_sends_where_its_actor_has_no_link_has_broken():
+    cluster = a_cluster_at_rest()
+    handoff = cluster.nodes["n1"].actors[HANDOFF]
+    handoff.turn.outbox.send(Peer("n1", GOSSIP), LinkLost("n2"))
+
+    with pytest.raises(BrokenMachineError, match="handoff has no link to gossip"):
+        cluster.world.run(5.0)
 
 
 def test_a_machine_whose_deadline_stays_in_the_past_has_broken(monkeypatch):

@@ -8,10 +8,11 @@ time, but that of storage, which lasts until its commit (storage.py).
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,7 +26,7 @@ from toystore.core.protocol.messages.local import (
     MembersChanged,
     SendFailed,
 )
-from toystore.core.protocol.roles import ROLE_OF
+from toystore.core.protocol.roles import ROLE_OF, local_links
 from toystore.core.protocol.routes import Way, by_way, taken_by
 from toystore.core.protocol.turn import Turn
 from toystore.sim.network import Link
@@ -91,6 +92,7 @@ class SimActor:
         self.node = node
         self.role = role
         self._takes = taken_by(role)
+        self._local = local_links(role)
         self.turn = self.make_turn()
         self.inbox: deque[Letter | Delivery] = deque()
         self.links: dict[Peer, Link] = {}
@@ -112,7 +114,7 @@ class SimActor:
 
     @property
     def machine(self) -> Machine:
-        """The machine, be it made to fail."""
+        """The machine, even while it is made to fail."""
         machine: Machine = self.turn.machine
         return machine.machine if isinstance(machine, Failing) else machine
 
@@ -197,11 +199,17 @@ class SimActor:
 
     def serve(self, batch: list[Delivery], at: Now) -> None:
         """Hand the machine what came and what is due, then log and send what it wrote."""
+        with self.made_to_fail():
+            self.turn.serve(batch, at)
+        self._count_overdue(at)
+
+    @contextlib.contextmanager
+    def made_to_fail(self) -> Iterator[None]:
+        """Let the machine raise within, if that is planned."""
         if self.fails:
             self.turn.machine = Failing(self.machine)
-        self.turn.serve(batch, at)
+        yield
         self.turn.machine = self.machine
-        self._count_overdue(at)
 
     def wake_for_more(self) -> None:
         """Come back for what is left, or for the machine's next deadline."""
@@ -267,9 +275,7 @@ class SimActor:
             return []
         header = node.header_of[self.role]
         if address.node == node.name:
-            to = node.actors[address.actor]
-            for frame in self._frames(messages, header):
-                to.receive(frame)
+            self._send_local(address, messages, header)
             return []
         if self.role == STORAGE:
             self._answer(self.routes.get(address), messages, header)
@@ -281,6 +287,13 @@ class SimActor:
     def _frames(self, messages: list[Message], header: Header | None) -> Iterable[bytes]:
         limit = self.node.cluster.scenario.frame_bytes_max
         return (frame for frame, _ in encode_bounded(messages, header, limit))
+
+    def _send_local(self, to: Peer, messages: list[Message], header: Header) -> None:
+        """To another actor of this node, if there is a link; storage only answers."""
+        if to.actor not in self._local and self.role != STORAGE:
+            raise BrokenMachineError(f"{self.role} has no link to {to.actor} of its own node")
+        for frame in self._frames(messages, header):
+            self.node.actors[to.actor].receive(frame)
 
     def _link(self, to: Peer, messages: list[Message], header: Header) -> list[Delivery]:
         """Along a link; what cannot leave is unreachable if it is down, and overloaded if not."""

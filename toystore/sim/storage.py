@@ -16,7 +16,7 @@ from toystore.core.protocol.messages.codes import ReplicaStatus
 from toystore.core.protocol.messages.hints import DeliverHints
 from toystore.core.protocol.messages.replica import WriteReplica, WriteReplicaReply
 from toystore.engines import GroupCommit
-from toystore.sim.actor import Failing, SimActor
+from toystore.sim.actor import SimActor
 from toystore.sim.coordinator import SimCoordinator, writes_in
 
 if TYPE_CHECKING:
@@ -75,10 +75,8 @@ class SimStorage(SimActor):
         chosen = self.turn.choose(batch)
         if not chosen:
             return
-        if self.fails:
-            self.turn.machine = Failing(self.machine)
-        self.turn.commit(chosen, at)
-        self.turn.machine = self.machine
+        with self.made_to_fail():
+            self.turn.commit(chosen, at)
         self._busy, self._batch = True, batch
         self._note_refusals()
         if node.crash_at.endswith("commit"):
