@@ -1,1 +1,1 @@
-"""The ZeroMQ shell around the core: one thread, one loop and a few sockets to an actor."""
+"""The ZeroMQ shell around the core: each actor has one thread, one loop and a few sockets."""

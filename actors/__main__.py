@@ -32,17 +32,17 @@ except ModuleNotFoundError as missing:
 STARTUP_FAILED = 2
 NODE_FAILED = 1
 SWITCH_INTERVAL_S = 0.001
-"""How long a thread may keep the interpreter from another that wants it."""
+"""How long a thread may run while another waits for the interpreter."""
 GARBAGE_AFTER = 10_000
 """How many objects more than were freed are made before cycles are searched for.  A request makes
 none, and all that are under way would be searched in vain."""
 PRIVATE = 0o077
-"""What nobody but this user may do with the files that are made here."""
+"""The umask: other users may not read or write the files that are made here."""
 
 
 def main() -> int:
     """Parse the command line, run the node, return its exit code."""
-    streams.take_over(lambda _: None)  # a node runs on, though nobody can be told
+    streams.take_over(lambda _: None)  # a node runs on if its output is closed
     parser = argparse.ArgumentParser(prog="python -m actors", description="Run one toystore node.")
     parser.add_argument("config", type=Path, help="the cluster's YAML file")
     parser.add_argument("node", help="the member to run")
@@ -56,7 +56,7 @@ def main() -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is a log to be reopened
     faulthandler.enable()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    gc.freeze()  # what was imported stays
+    gc.freeze()  # imported objects are never freed
     gc.set_threshold(GARBAGE_AFTER)
     os.umask(PRIVATE)
     raise_file_limit()
@@ -100,7 +100,7 @@ def open_log(path: Path, config: ClusterConfig, node: str) -> None:
 
 
 def raise_file_limit() -> None:
-    """Sockets are file descriptors: take as many as the system lets us."""
+    """Raise the limit of file descriptors, which sockets use, as far as the system allows."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
@@ -110,5 +110,5 @@ if __name__ == "__main__":
     sys.stdout.flush()
     sys.stderr.flush()
     if threading.active_count() > 1:
-        os._exit(code)  # an actor that hangs must not keep a failed node from ending
+        os._exit(code)  # an actor that hangs must not stop a failed node from ending
     sys.exit(code)

@@ -1,18 +1,18 @@
 """The one loop that every actor runs.
 
     poll       wait for a message, or for the machine's next deadline
-    drain      receive all that waits, up to a bound
-    serve      hand it to the machine, then log and send what the machine wrote
+    drain      receive the messages that wait, up to a bound
+    serve      pass them to the machine, then log and send what the machine wrote
 
-An actor owns its thread, its sockets and its machine, and shares nothing but the process's
-ZeroMQ context.  What it is made of:
+An actor owns its thread, its sockets and its machine.  It shares only the process's ZeroMQ
+context.  Its parts:
 
-    Actor      this file: the thread, the poller, what goes in and out
+    Actor      this file: the thread, the poller, receiving and sending
      |- Turn   the machine and its outbox, and what to do when it fails; it does no I/O, and
-     |         simulated actors have the same (toystore/core/protocol/turn.py)
-     '- doors  what turns messages into frames on sockets, and back (doors/)
+     |         simulated actors use it, too (toystore/core/protocol/turn.py)
+     '- doors  encode messages to frames on sockets, and decode them (doors/)
 
-Each role is a subclass, which makes the machine and opens what is not in its row of `ROLES`.
+Each role is a subclass.  It makes the machine and opens what is not in its row of `ROLES`.
 A machine that fails is replaced behind the same sockets, because a bound inproc ROUTER that
 is closed is dead to its peers.  If that happens too often, the exception ends the actor.
 
@@ -58,10 +58,10 @@ class Report(StrEnum):
     READY = "ready"
     """Its sockets are open."""
     IDLE = "idle"
-    """It was told to leave, and `Actor.idle` is true."""
+    """It has received `Leave`, and `Actor.idle` is true."""
     STOPPED = "stopped"
     FAILED = "failed"
-    """It raised; the text says what."""
+    """It raised; the text names the error."""
 
 
 class Actor(threading.Thread):
@@ -81,7 +81,7 @@ class Actor(threading.Thread):
         self._running = True
         self._leaving = False
 
-    # --- what an actor is made of: for subclasses ---------------------------------------
+    # --- parts that a subclass supplies -------------------------------------------------
 
     def open(self) -> None:
         """Make the sockets.  Runs in the actor's own thread."""
@@ -98,20 +98,20 @@ class Actor(threading.Thread):
         return Turn(Peer(self.me, self.role), self.make_machine, self)
 
     def idle(self) -> bool:
-        """Whether nothing is held that a goodbye should wait for."""
+        """Whether no open work is left that a clean stop waits for."""
         return True
 
     def patience_s(self) -> float | None:
-        """How long the next poll may wait, beside the machine's own deadline."""
+        """The longest wait of the next poll; the machine's deadline may end it earlier."""
         return None
 
     def after_turn(self) -> None:
-        """What a subclass does at the end of each turn."""
+        """Work of a subclass at the end of each turn."""
 
     # --- the loop -----------------------------------------------------------------------
 
     def run(self) -> None:
-        """The thread: open, turn until told to stop, close."""
+        """The thread: open, take turns until the supervisor sends stop, close."""
         self.control = self.surroundings.context.socket(zmq.PAIR)
         self.control.linger = 1000
         self.control.connect(inproc(f"{self.role}.control"))
@@ -149,13 +149,13 @@ class Actor(threading.Thread):
             self._report(Report.IDLE)
 
     def serve(self, inbox: list[Delivery], at: Now) -> None:
-        """Hand the machine what arrived and what is due, then log and send what it wrote."""
+        """Pass the messages to the machine and call it if due, then log and send what it wrote."""
         self.turn.serve(inbox, at)
 
-    # --- what a turn needs (`Shell`) ----------------------------------------------------
+    # --- the `Shell` of the turns -------------------------------------------------------
 
     def deliver(self, to: Address, messages: list[Message]) -> list[Delivery]:
-        """Send through the right door; returns what the machine must receive about it."""
+        """Send through the right door; return the messages about it for the machine."""
         door = self._outlets.get(to)
         if door is None:
             assert isinstance(to, Peer)
@@ -163,11 +163,11 @@ class Actor(threading.Thread):
         return door.send(to, messages)
 
     def write(self, events: list[Event], at: Now) -> None:
-        """Log what the machine noted at ``at``."""
+        """Log the events of the machine; they happened at ``at``."""
         log.write(events, self.role, at)
 
     def log_failure(self, error: Exception, over: Message | None, restarts: int) -> None:
-        """One line with the traceback and the type of the message."""
+        """Log one line with the traceback and the type of the message."""
         log.event(
             self.role,
             "actor.failed",
@@ -195,18 +195,18 @@ class Actor(threading.Thread):
             self._connections += [(one, door) for one in door.connections.values()]
 
     def _tend(self, at: Now) -> None:
-        """Have the doors make and replace the connections that are due."""
+        """Make and replace the connections of the doors that are due."""
         for connection, door in self._connections:
             if connection.due is not None and connection.due <= at.monotonic:
                 door.tend(at.monotonic)
 
     def add_mailbox(self, *addresses: str) -> None:
-        """A mailbox for the other actors of this node; other nodes reach it at ``addresses``."""
+        """Add a mailbox for the actors of this node; other nodes reach it at ``addresses``."""
         self.mailbox = Mailbox(self.surroundings, self.role, inproc(self.role), *addresses)
         self.add(self.mailbox)
 
     def add_links(self) -> None:
-        """The links of this actor's row in `ROLES`."""
+        """Add the links of this actor's row in `ROLES`."""
         around = self.surroundings
         for actor in local_links(self.role):
             to = Peer(self.me, actor)
@@ -217,13 +217,13 @@ class Actor(threading.Thread):
                 self.add(self.link(to, watched=link.watched), to)
 
     def link(self, to: Peer, *, watched: bool) -> Link:
-        """A link to an actor of another node; its machine is told of it if it is ``watched``."""
+        """A link to an actor of another node; if ``watched``, the machine receives its changes."""
         return Link(self.surroundings, self.role, to, self.surroundings.address(to), watch=watched)
 
     # --- the supervisor -----------------------------------------------------------------
 
     def _obey(self) -> list[Delivery]:
-        """Do as the supervisor says; returns what the machine must receive about it."""
+        """Obey the supervisor's commands; return the messages about them for the machine."""
         command = self.control.recv_string()
         if command == Command.LEAVE:
             self._leaving = True
@@ -235,7 +235,7 @@ class Actor(threading.Thread):
         self.control.send_string(f"{report} {text}".strip())
 
     def _patience_ms(self) -> int | None:
-        """Until the nearest deadline, rounded up so that it has come when the poll ends."""
+        """The time until the nearest deadline, rounded up so that the poll ends after it."""
         if self.turn.unfinished:
             return 0
         waits = [wait for wait in (self.patience_s(),) if wait is not None]

@@ -1,8 +1,8 @@
 """The coordinator actor: the client port in front, a link to every storage behind.
 
-Requests come in at the client port.  Replicas are reached over one link per node, inproc
-to this node's own storage and TCP to the others; a put for somebody else's key goes to
-that node's client port over a second link, where this node is a client like any other.
+Requests arrive at the client port.  One link per node leads to its replica: inproc to this
+node's own storage, TCP to the other nodes.  A put for a key that this node does not own is
+forwarded over a second link to an owner's client port, where this node is an ordinary client.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from toystore.core.protocol.turn import Turn
 from toystore.core.requests.coordinator import Coordinator
 
 RETRY_S = 0.005
-"""How soon a slow reader is tried again."""
+"""How soon a reply to a client that reads slowly is tried again."""
 REST_S = 0.02
-"""How long the client port is left alone once it has turned somebody away."""
+"""How long the client port is not polled after it has refused a request."""
 
 
 class CoordinatorActor(Actor):
@@ -33,25 +33,25 @@ class CoordinatorActor(Actor):
     """The monotonic second until which the client port is not polled."""
 
     def open(self) -> None:
-        """The mailbox, the links, and the client port."""
+        """Open the mailbox, the links and the client port."""
         super().open()
-        # Last, so that in each turn what finishes a request goes before what begins one.
+        # Last, so that each turn receives replies of open requests before it admits new ones.
         around = self.surroundings
         client_port = around.own(around.me.client_port)
         self.clients = ClientPort(around, client_port, lambda: self.turn.machine.admission)
         self.add(self.clients)
 
     def deliver(self, to: Address, messages: list[Message]) -> list[Delivery]:
-        """Clients are answered at their port, everyone else over a link."""
+        """Answer clients at the client port; send every other message over a link."""
         if isinstance(to, Caller):
             return self.clients.send(to, messages)
         return super().deliver(to, messages)
 
     def serve(self, inbox: list[Delivery], at: Now) -> None:
-        """Shut the door for a moment if it has turned requests away; then as every actor.
+        """Stop polling the client port for a short time if it refused requests; then serve.
 
-        To refuse a hundred at once costs little more than to refuse one.  The pause keeps
-        refusals from taking all the time there is.
+        To refuse a hundred requests at once costs little more than to refuse one.  Without
+        the pause, refusals could use the whole time of the thread.
         """
         if self.clients.turned_away:
             self.clients.turned_away = 0
@@ -60,17 +60,17 @@ class CoordinatorActor(Actor):
         super().serve(inbox, at)
 
     def idle(self) -> bool:
-        """Nothing is held: every request has its answer."""
+        """Whether every request has its answer."""
         return self.turn.machine.idle and not self.clients.holding
 
     def patience_s(self) -> float | None:
-        """Come back soon while replies are held for a slow reader, or the door is shut."""
+        """A short wait while replies wait for a slow client, or the client port is not polled."""
         if self.rests_until is not None:
             return max(0.0, self.rests_until - now().monotonic)
         return RETRY_S if self.clients.holding else None
 
     def after_turn(self) -> None:
-        """Open the door again, and try slow readers."""
+        """Poll the client port again when its pause is over, and send to slow clients."""
         if self.rests_until is not None and self.rests_until <= now().monotonic:
             self.rests_until = None
             self.poller.register(self.clients.socket, zmq.POLLIN)

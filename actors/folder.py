@@ -1,13 +1,13 @@
-"""A node's folder: made, held against every other process, and its owner's alone.
+"""A node's folder: it is made, locked against other processes, and private to its user.
 
     DIR/NODE/data        what is stored (toystore/engines/folder.py)
     DIR/NODE/log.jsonl   the log (logfile.py)
     DIR/NODE/pid         this process, while it runs
-    DIR/NODE/life        how the last life ended (life.py)
+    DIR/NODE/life        how the last run ended (life.py)
 
-What is locked is the folder itself, so that a process that is kept out has not touched
-anything in it.  Nor does one that got in, before it knows that the data are its own: then
-it calls `Folder.claim`.
+The lock is on the folder itself, so that a process which does not get it changes nothing in
+the folder.  A process that gets it calls `Folder.claim` once it knows that the data are its
+own, and changes nothing before that.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _HERE = ("", "data", "data/data.mdb", "data/lock.mdb", "data/lock", "pid", "life
 
 
 class FolderError(Exception):
-    """The folder cannot be had; the text says why and what to do."""
+    """The folder cannot be used; the text says why and what to do."""
 
 
 class Folder:
-    """A folder that is held for as long as the block lasts."""
+    """A folder that is locked until its ``with`` block ends."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -42,14 +42,14 @@ class Folder:
         self.pid = path / "pid"
         self.life = Life(path / "life")
         self.new = False
-        """Whether nothing was stored in it before."""
+        """Whether the folder had no data before."""
         self.marked = False
-        """Whether our pid is in the folder: a full disk may have no room for it."""
+        """Whether this process's pid is in the folder: a full disk may have no room for it."""
 
     def __enter__(self) -> Self:
-        """Make the folder if need be, and hold it.
+        """Make the folder if it does not exist, and lock it.
 
-        Raises `FolderError` if it cannot be written, or another process holds it.
+        Raises `FolderError` if it cannot be written, or another process holds the lock.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -69,19 +69,19 @@ class Folder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let go of the folder, and leave no pid of ours in it."""
+        """Release the lock, and delete this process's pid."""
         if self._holder() == os.getpid():
             with contextlib.suppress(OSError):
                 self.pid.unlink()
         os.close(self._held)
 
     def claim(self) -> None:
-        """The data are ours: take from everybody else what they may do here, leave our pid.
+        """Make the data private to this user, and write the pid: the data are this node's.
 
-        Raises `FolderError` if the pid cannot be left, and not for want of room.
+        Raises `FolderError` if the pid cannot be written, unless the disk is full.
         """
         for path in self._ours():
-            with contextlib.suppress(OSError):  # not there; or another user's, as volumes are
+            with contextlib.suppress(OSError):  # missing, or another user's, as volumes are
                 mode = path.stat().st_mode
                 if mode & 0o077 and (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                     path.chmod(stat.S_IMODE(mode) & ~0o077)
@@ -90,7 +90,7 @@ class Folder:
             self.life.prepare()
 
     def mark(self) -> None:
-        """Write the pid over another that was left; where there is no room leave none.
+        """Write the pid in the place of an old one; write none if the disk is full.
 
         Raises `FolderError`.
         """
@@ -109,7 +109,7 @@ class Folder:
                 self.pid.unlink()
 
     def _ours(self) -> Iterator[Path]:
-        """What a node keeps here, as far as others may look at it."""
+        """The paths that other users must not read or write."""
         yield from (self.path / name for name in _HERE)
         yield from self.path.glob(f"{self.log.name}*")
 

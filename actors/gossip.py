@@ -1,8 +1,8 @@
 """The gossip actor: SWIM over datagrams, and full exchanges over sockets of its own.
 
 Pings, acks and piggybacked updates are datagrams and may be lost.  A full exchange
-(push-pull, on join and now and then) wants an answer, so it goes from a link to the other
-node's *exchange* port.  A peer counts as linked once both ways are up.
+(push-pull, on join and every `exchange_period_s`) needs an answer, so it is sent over a link
+to the other node's *exchange* port.  A peer counts as linked once both ways are up.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from toystore.core.protocol.turn import Turn
 
 
 class RefusedError(Exception):
-    """The cluster will not have this node: its name or its member list is another."""
+    """The cluster refuses this node: its cluster name or its member list is different."""
 
 
 class GossipActor(Actor):
@@ -30,7 +30,7 @@ class GossipActor(Actor):
     turn: Turn[Swim]
 
     def open(self) -> None:
-        """The mailbox with the exchange port, the datagrams, and a link to every exchange port."""
+        """Open the mailbox with the exchange port, the datagrams, and the links to other nodes."""
         around = self.surroundings
         self._exchanges: dict[str, Link] = {}
         self._linked: set[str] = set()
@@ -40,7 +40,7 @@ class GossipActor(Actor):
         self.add_links()
 
     def link(self, to: Peer, *, watched: bool) -> Link:  # noqa: ARG002 - not by itself
-        """A link to an exchange port; the machine is told of both ways together (`serve`)."""
+        """A link to an exchange port; the machine receives the state of both ways (`serve`)."""
         link = self._exchanges[to.node] = super().link(to, watched=False)
         return link
 
@@ -49,14 +49,14 @@ class GossipActor(Actor):
         return self._linked
 
     def serve(self, inbox: list[Delivery], at: Now) -> None:
-        """First what changed about the links, then the messages."""
+        """Serve the changes of links first, then the messages."""
         super().serve(self._link_news() + inbox, at)
         refused = self.turn.machine.refused
         if refused is not None:
             raise RefusedError(refused)
 
     def deliver(self, to: Address, messages: list[Message]) -> list[Delivery]:
-        """Gossip to gossip: exchanges over links, all else as datagrams."""
+        """Send exchanges to other gossip actors over links, and other messages as datagrams."""
         if not isinstance(to, Peer) or to.actor != GOSSIP:
             return super().deliver(to, messages)
         news: list[Delivery] = []
@@ -71,7 +71,7 @@ class GossipActor(Actor):
         return news
 
     def _link_news(self) -> list[Delivery]:
-        """`LinkUp` and `LinkLost` for the peers whose two ways, taken together, have changed."""
+        """`LinkUp` for each peer with both ways newly up, `LinkLost` for each that lost one."""
         linked = {name for name in self.datagrams.linked if self._exchanges[name].up}
         if linked == self._linked:
             return []

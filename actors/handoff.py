@@ -1,4 +1,4 @@
-"""The hand-off actor: takes hints from its own storage and carries them to their owners'."""
+"""The hand-off actor: reads hints from its own storage and delivers them to their owners."""
 
 from __future__ import annotations
 

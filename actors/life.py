@@ -1,8 +1,8 @@
-"""How a node's lives end, kept in its folder for the next one to tell: ``DIR/NODE/life``.
+"""How each run of a node ends, stored in its folder for the next run: ``DIR/NODE/life``.
 
-One line of fixed width, written over in place, since a full disk has room for that, and
-synced, since the power may be cut.  While the node runs, the file's time of modification
-says when it was last there.
+The file has one line of fixed width.  It is overwritten in place, because a full disk has
+room for that, and synced, because the power may be cut.  While the node runs, the file's
+time of modification says when it last ran.
 
     new  ->  running  ->  clean stop | failed: why
 """
@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 BEAT_MS = 5000
-"""How often a node that runs says that it does."""
+"""How often a running node updates the file's time of modification."""
 BYTES = 512
 _NEW = "new"
 _RUNNING = "running"
@@ -24,33 +24,33 @@ FAILED = "failed: "
 
 
 _FLAGS = os.O_CLOEXEC | os.O_NONBLOCK
-"""Whatever stands in the file's place, it is not waited for."""
+"""Opening does not block, even if a pipe is in the file's place."""
 
 
 class Life:
-    """One life of a node; nothing that becomes of its file keeps the node from running."""
+    """One run of a node; an error of the file does not stop the node."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def prepare(self) -> None:
-        """Tell the first life of a new folder that there was none before it."""
+        """Write in a new folder that no run was before the first one."""
         if not self._path.exists():
             self._write(_NEW)
 
     def begin(self) -> str:
-        """The node runs from now on; returns how the life before ended, in plain words."""
+        """Record that the node runs; return how the run before ended, as text."""
         before = self._before()
         self._write(_RUNNING)
         return before
 
     def beat(self) -> None:
-        """The node still runs."""
+        """Record that the node still runs."""
         with contextlib.suppress(OSError):
             os.utime(self._path)
 
     def end(self, how: str) -> None:
-        """The node has stopped, or failed: `CLEAN`, or `FAILED` and why."""
+        """Record how the run ended: `CLEAN`, or `FAILED` and why."""
         self._write(how)
 
     def _before(self) -> str:
@@ -66,7 +66,7 @@ class Life:
         return text if known else f"not known: {self._path.name} is damaged"
 
     def _read(self) -> tuple[str, float]:
-        """What the file says, and when it was last touched.  Raises OSError."""
+        """The file's text, and its time of modification.  Raises OSError."""
         file = os.open(self._path, os.O_RDONLY | _FLAGS)
         try:
             return os.read(file, BYTES).decode(errors="replace").strip(), os.fstat(file).st_mtime
@@ -83,13 +83,13 @@ class Life:
             finally:
                 os.close(file)
         except OSError:
-            # What the file says is no longer so; a missing one says nothing.
+            # The file's text is no longer true; without a file there is no text.
             with contextlib.suppress(OSError):
                 self._path.unlink()
 
 
 def _told(seconds: float) -> str:
-    """A time of modification, which may be anything."""
+    """A time of modification as text; its value may be out of range."""
     try:
         return f"{datetime.fromtimestamp(int(seconds), UTC):%Y-%m-%dT%H:%M:%SZ}"
     except (ValueError, OverflowError, OSError):

@@ -3,11 +3,10 @@
     {"timestamp":"2024-05-01T12:00:00.000123Z","level":"warning","event":"member.suspect",
      "node":"n1","actor":"gossip","member":"n4","incarnation":2,"cause":"missed ping",...}
 
-structlog filters by level before anything is built and hands on what is left; a handler
-of the standard library's writes it under its lock, so that actors' threads may all log.
-Errors go to stderr as well, as one plain line each, for whoever watches the process.
-A log that cannot be written (the disk is full) is no reason for a node to stop
-(logfile.py).
+structlog filters by level before it builds a line.  A handler of the standard library writes
+the line under its lock, so that every actor's thread may log.  Errors also go to stderr, as
+one plain line each, for the process's parent.  A node does not stop if its log cannot be
+written (the disk is full, logfile.py).
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _LINES = logging.getLogger("toystore")
 _NAMES = ("debug", "info", "warning", "error", "critical")
 _LEVELS = {name: logging.getLevelNamesMapping()[name.upper()] for name in _NAMES}
 _WALL_US = "_wall_us"
-"""The field that says when it happened, if that was not just now."""
+"""The field with the time of the event, if it is not the time of logging."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LEVEL_OF = {name: _LEVELS[kind.level] for name, kind in EVENTS.items()}
 
@@ -48,12 +47,12 @@ def configure(
 ) -> None:
     """Log this process's events to ``path`` and, ``aloud``, its errors to stderr too.
 
-    Without a path there is no file: errors alone are told.  At ``rotate_bytes`` the file
-    is set aside; ``rotate_files`` (at least 1) of the old ones are kept.
+    Without a path there is no file: only errors are written.  At ``rotate_bytes`` the file
+    is renamed; ``rotate_files`` (at least 1) old files remain.
 
     Raises:
         ValueError: ``level`` is not debug, info, warning, error or critical.
-        OSError: the file cannot be opened, and not for want of room.
+        OSError: the file cannot be opened, for another reason than a full disk.
     """
     if level not in _LEVELS:
         raise ValueError(f"log level {level!r}; it is one of {', '.join(_NAMES)}")
@@ -91,27 +90,27 @@ def event(actor: str, name: str, /, **fields: Any) -> None:
 
 
 def write(events: Iterable[Event], actor: str, at: Now) -> None:
-    """Log what a machine noted at ``at``, which is the time that the lines show."""
+    """Log the events of a machine; the lines show the time ``at``."""
     for name, fields in events:
         event(actor, name, **{_WALL_US: at.wall_us}, **fields)
 
 
 def reopen(cause: str) -> None:
-    """Go on in the file that is at the path now: the one before may have been moved."""
+    """Write to the file that is at the path now: the file before may have been moved."""
     for handler in _LINES.handlers:
         if isinstance(handler, LogFile):
             handler.reopen(cause)
 
 
 def close() -> None:
-    """Close the file; what is logged from here on is dropped until `configure`."""
+    """Close the file; events logged before the next `configure` are discarded."""
     for handler in list(_LINES.handlers):
         _LINES.removeHandler(handler)
         handler.close()
 
 
 class _Line:
-    """The processor that ends structlog's chain: puts a line in order and renders it."""
+    """The last processor of structlog's chain: it orders the fields and renders the line."""
 
     def __init__(self, node: str) -> None:
         self._node = node
@@ -131,7 +130,7 @@ class _Line:
 
 
 def _timestamp(wall_us: int | None) -> str:
-    """A moment, or now, in UTC and ISO 8601."""
+    """A time, or now if None, in UTC and ISO 8601."""
     moment = datetime.now(UTC) if wall_us is None else _EPOCH + timedelta(microseconds=wall_us)
     return moment.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
@@ -140,17 +139,17 @@ def _render(line: Mapping[str, Any]) -> str:
     try:
         return orjson.dumps(line, default=_plain).decode()
     except TypeError:
-        # orjson knows neither integers over 64 bits nor lone surrogates; json does.
+        # orjson encodes neither integers over 64 bits nor lone surrogates; json does.
         return json.dumps(line, default=_plain)
 
 
 def _plain(value: Any) -> str:
-    """Bytes in hex, and whatever else JSON does not have as its ``repr``."""
+    """Bytes in hex, and other values that JSON does not have as their ``repr``."""
     return value.hex() if isinstance(value, bytes | bytearray | memoryview) else repr(value)
 
 
 class _Stderr(logging.StreamHandler[Any]):
-    """Errors as one plain line each; the traceback is left to the file."""
+    """Errors as one plain line each; only the file has the traceback."""
 
     def __init__(self) -> None:
         super().__init__(sys.stderr)
@@ -164,4 +163,4 @@ class _Stderr(logging.StreamHandler[Any]):
         return " ".join([head, event, *(f"{name}={value!r}" for name, value in line.items())])
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Nobody listens any more; the file has the line."""
+        """Ignore the error: stderr is closed, and the file has the line."""

@@ -1,12 +1,12 @@
-"""The log's file: whole lines, each in one write, whatever becomes of the file meanwhile.
+"""The log's file: whole lines, each in one write, even if the file is moved or deleted.
 
-    moved or deleted   another is begun where it was; somebody moved it to keep it
-    too long           it is set aside as PATH.1, PATH.1 as PATH.2, ...; the oldest goes
-    no room            the line is lost and counted; the first that is written again is
-                       followed by one that tells how many were lost
-    cannot be opened   lines go on to where they went before, if there is such a place
+    moved or deleted   a new file is opened at the path
+    too long           it is renamed to PATH.1, PATH.1 to PATH.2, ...; the oldest is deleted
+    no room            the line is lost and counted; after the next line that is written, a
+                       line reports how many were lost
+    cannot be opened   lines are written to the file before, if there was one
 
-Looking after the file costs one ``stat`` for each line.  It is its owner's alone to read.
+These checks cost one ``stat`` for each line.  Only the file's owner may read it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from toystore.engines import NO_ROOM
 
 MODE = 0o600
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
-"""Not blocking: a pipe or terminal that nobody reads must not hold the node up."""
+"""Not blocking: a pipe or terminal without a reader must not delay the node."""
 
 
 class LogFile(logging.Handler):
@@ -37,9 +37,9 @@ class LogFile(logging.Handler):
         tell_lost: Callable[[int], None],
         tell_reopened: Callable[[str], None],
     ) -> None:
-        """``tell_lost``: log that so many lines were; ``tell_reopened``: log why.
+        """``tell_lost``: log how many lines were lost; ``tell_reopened``: log the cause.
 
-        Raises OSError if the file cannot be opened, unless for want of room.
+        Raises OSError if the file cannot be opened, unless the disk is full.
         """
         super().__init__()
         self._path = path
@@ -56,7 +56,7 @@ class LogFile(logging.Handler):
                 raise
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a line and, if it is the first after some that were lost, one about those."""
+        """Write a line; if lines before it were lost, write a line about them, too."""
         line = f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
         if self._was_moved():
             self.reopen("moved away")
@@ -70,7 +70,7 @@ class LogFile(logging.Handler):
                 self._tell_lost(lost)
 
     def reopen(self, cause: str) -> None:
-        """Go on in whatever file is at the path now, and say why, if it can be opened."""
+        """Write to the file that is at the path now, and log why, if it can be opened."""
         with self.lock or contextlib.nullcontext(), contextlib.suppress(OSError):
             self._open()
             self._tell_reopened(cause)
@@ -84,9 +84,9 @@ class LogFile(logging.Handler):
             super().close()
 
     def _open(self) -> None:
-        """Open the file at the path, made if need be, in the place of the one before.
+        """Open the file at the path, or make it; it replaces the file before.
 
-        Raises OSError, and the one before stays.
+        Raises OSError; then the file before remains open.
         """
         file = os.open(self._path, _FLAGS, MODE)
         before, self._file = self._file, file
@@ -94,11 +94,11 @@ class LogFile(logging.Handler):
             os.close(before)
         now = os.fstat(file)
         if stat.S_ISREG(now.st_mode) and stat.S_IMODE(now.st_mode) != MODE:
-            with contextlib.suppress(OSError):  # of another user, who let us write there
+            with contextlib.suppress(OSError):  # another user's file, which this user may write
                 os.fchmod(file, MODE)
 
     def _was_moved(self) -> bool:
-        """Whether what is at the path, if anything, is not what is written to."""
+        """Whether the path has no file, or another one than the open file."""
         if self._file is None:
             return False
         try:
@@ -120,13 +120,13 @@ class LogFile(logging.Handler):
             raise OSError("no room for a whole line")
 
     def _length(self) -> int:
-        """Of a file; a terminal, a pipe and the like have none and are never set aside."""
+        """The length of a file in bytes; 0 for a terminal or a pipe, which is never renamed."""
         assert self._file is not None
         now = os.fstat(self._file)
         return now.st_size if stat.S_ISREG(now.st_mode) else 0
 
     def _rotate(self) -> None:
-        """Set the file aside and begin another; if that cannot be, go on in this one."""
+        """Rename the file and open a new one; if that fails, write to this one."""
         with contextlib.suppress(OSError):
             for number in range(self._rotate_files - 1, 0, -1):
                 with contextlib.suppress(FileNotFoundError):

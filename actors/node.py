@@ -1,14 +1,15 @@
 """One node: opens the disk, starts the four actors, watches over them, stops them.
 
-    start    storage first, since everyone asks something of it; gossip last, since it
-             tells the world that this node is there
+    start    storage first, because every actor asks it; gossip last, because it announces
+             this node to other nodes
     watch    signals, the parent's pipe and the actors' reports, all in one poll
-    stop     gossip says goodbye, the coordinator finishes what it holds, storage goes last
+    stop     gossip announces that the node leaves, the coordinator completes its requests,
+             storage ends last
 
 The order is that of `ROLES` (toystore/core/protocol/roles.py).
 
-An actor that gives up for good takes the node with it: exit code 1.  What goes wrong
-before the node runs is a `StartupError`: exit code 2 and one clear line.
+If an actor ends with an error, the node ends: exit code 1.  An error before the node runs is
+a `StartupError`: exit code 2 and one clear line.
 """
 
 from __future__ import annotations
@@ -46,12 +47,12 @@ from toystore.net.names import Resolver
 START_S = 30.0
 """How long an actor may take to open its sockets."""
 NAMES_S = 1.0
-"""How long a start waits for the names of the others' hosts."""
+"""How long a start waits for the addresses of the other nodes' hosts."""
 STOP_S = 5.0
 """How long an actor may take to stop."""
 SOCKETS_MAX = 16_384
 MARK_AGAIN_MS = 1000
-"""How soon a node whose folder had no room for its pid tries again to leave it there."""
+"""How soon a node whose folder had no room for its pid tries again to write it."""
 STDOUT = 1
 
 
@@ -60,14 +61,14 @@ class StartupError(Exception):
 
 
 class NodeFailedError(Exception):
-    """An actor gave up: the node cannot go on."""
+    """An actor ended with an error: the node cannot run on."""
 
 
 class Node:
     """A node from start to stop; `run` returns once it has stopped cleanly."""
 
     def __init__(self, config: ClusterConfig, name: str, folder: Folder) -> None:
-        """``folder``: this node's own, held by it."""
+        """``folder``: the node's folder, which it has locked."""
         self.config = config
         self.me = config.member(name)
         self.folder = folder
@@ -82,7 +83,7 @@ class Node:
 
         Raises:
             StartupError: before anything was served.
-            NodeFailedError: an actor gave up later.
+            NodeFailedError: an actor ended with an error later.
         """
         with WakeUp() as wake_up:
             try:
@@ -139,9 +140,9 @@ class Node:
                 raise StartupError(f"{actor.role} has not opened its sockets in {START_S:g} s")
 
     def _find_hosts(self, resolver: Resolver) -> None:
-        """Wait for the own host's name if it has one, and a moment for those of the others.
+        """Wait for this host's address, and for a limited time for those of other hosts.
 
-        Whoever is not found in time is connected to later.
+        A node whose host is not found in time is connected to later.
         """
         try:
             listening.hosts(self.me.bind, resolver)
@@ -154,13 +155,13 @@ class Node:
             resolver.wait(member.host, max(0.0, end - time.monotonic()))
 
     def _warn(self) -> None:
-        """Say so if another connection may take a port of this node while it is down."""
+        """Log a warning if another connection may take a port of this node while it is down."""
         warning = listening.ephemeral(self.me.ports.values())
         if warning is not None:
             log.event("node", "ports.ephemeral", warning=warning)
 
     def _where(self) -> str:
-        """Where to find this node and what it keeps, in one line."""
+        """The addresses of this node and the paths of its files, in one line."""
         me, folder = self.me, self.folder
         data = "in memory" if self.config.durability == "memory" else folder.data
         return (
@@ -175,7 +176,7 @@ class Node:
     def _watch(self, descriptors: list[int]) -> str:
         """Wait for a reason to stop: a signal, or the end of a watched descriptor.
 
-        Raises `NodeFailedError` if an actor gives up first.
+        Raises `NodeFailedError` if an actor ends with an error first.
         """
         for descriptor in descriptors:
             self.poller.register(descriptor, zmq.POLLIN)
@@ -195,7 +196,7 @@ class Node:
                 self.folder.mark()
 
     def _hear(self, control: zmq.Socket[bytes]) -> Report:
-        """Take in one report; a failure ends the node."""
+        """Receive one report; a failure ends the node."""
         report, _, text = control.recv_string().partition(" ")
         if report == Report.FAILED:
             role = next(role for role, other in self.controls.items() if other is control)
@@ -214,7 +215,7 @@ class Node:
     # --- stop ---------------------------------------------------------------------------
 
     def _stop(self, reason: str) -> None:
-        """Say goodbye, finish what is held, then stop one after the other."""
+        """Announce that the node leaves, complete requests, then stop one actor after another."""
         began = time.monotonic()
         log.event("node", "node.stopping", reason=reason)
         for role in STOP_ORDER:
@@ -227,10 +228,10 @@ class Node:
         log.event("node", "node.stopped", took_s=round(time.monotonic() - began, 3))
 
     def _end(self) -> None:
-        """Let go of every actor, however it ended, and of the context."""
+        """Release every actor, even one that failed, and the context."""
         for role, actor in self.actors.items():
             if actor.is_alive():
-                with contextlib.suppress(zmq.Again):  # it has closed its end: it is on its way
+                with contextlib.suppress(zmq.Again):  # the actor has closed its end: it is stopping
                     self.controls[role].send_string(Command.STOP, zmq.NOBLOCK)
                 actor.join(STOP_S)
         for control in self.controls.values():
@@ -248,11 +249,11 @@ def _tell_of_name(host: str, cause: str) -> None:
 def disk_of(config: ClusterConfig, name: str, folder: Path) -> Iterator[tuple[Engine, str]]:
     """The engine of a data folder that is this node's, and the id of its disk.
 
-    An empty folder becomes this node's.
+    An empty folder is initialised as this node's.
 
     Raises:
-        StartupError: it is another's, or cannot be used.
-        NodeFailedError: it could not be closed.
+        StartupError: the folder is another node's, or cannot be used.
+        NodeFailedError: the engine could not be closed.
     """
     try:
         engine = open_engine(
@@ -288,7 +289,7 @@ def _identify(config: ClusterConfig, name: str, engine: Engine) -> str:
 
 
 def say(line: str) -> None:
-    """Write a line to standard output, if anybody is there."""
+    """Write a line to standard output, unless it is closed."""
     with contextlib.suppress(OSError):
         os.write(STDOUT, f"{line}\n".encode())
 

@@ -1,8 +1,8 @@
 """The storage actor: group commit behind a mailbox.
 
-The mailbox is the node's peer port as well, so that a local and a remote coordinator differ
-only in the address they connect to.  Each drained batch is one transaction, and what the
-machine wrote leaves after its commit (`toystore/engines/group_commit.py`).
+The mailbox is also the node's peer port, so that a local and a remote coordinator differ only
+in the address that they connect to.  Each drained batch is one transaction, and the machine's
+messages are sent after its commit (`toystore/engines/group_commit.py`).
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from toystore.engines import Engine, GroupCommit
 
 
 class StorageActor(Actor):
-    """Feeds whole batches to the storage machine inside one transaction."""
+    """Passes each batch to the storage machine inside one transaction."""
 
     role = STORAGE
     turn: GroupCommit
 
     def __init__(self, surroundings: Surroundings, engine: Engine) -> None:
-        """``engine``: opened by the node; from here on only this thread touches it."""
+        """``engine``: opened by the node; from now on only this thread uses it."""
         super().__init__(surroundings)
         self.engine = engine
 
     def open(self) -> None:
-        """One mailbox with two endpoints: inproc, and the peer port."""
+        """Open one mailbox with two endpoints: inproc, and the peer port."""
         self.add_mailbox(*self.surroundings.own(self.surroundings.me.peer_port))
 
     def make_turn(self) -> GroupCommit:
@@ -38,23 +38,23 @@ class StorageActor(Actor):
         return GroupCommit(self.engine, Peer(self.me, STORAGE), self.make_machine, self)
 
     def make_machine(self, outbox: Outbox) -> Machine:
-        """A storage machine keeps nothing outside its store."""
+        """A storage machine; its whole state is in the engine."""
         around = self.surroundings
         return make_machine(STORAGE, around.blueprint, outbox, around.chance(), self.engine)
 
     def deliver(self, to: Address, messages: list[Message]) -> list[Delivery]:
-        """Storage only ever answers."""
+        """Send answers: storage sends nothing else."""
         return self.mailbox.send(to, messages)
 
     def patience_s(self) -> float | None:
-        """No wait while background messages are left over; else until something is due."""
+        """No wait while background messages are left; otherwise until the engine is due."""
         if self.turn.waiting:
             return 0.0
         due = self.engine.due_s()
         return None if due is None else due - time.monotonic()
 
     def serve(self, inbox: list[Delivery], at: Now) -> None:
-        """Commit a batch and answer; then do for the engine what is due."""
+        """Commit a batch and answer it; then do the engine's work that is due."""
         super().serve(inbox, at)
         due = self.engine.due_s()
         if due is not None and due <= at.monotonic:

@@ -28,30 +28,30 @@ from toystore.wire import Header
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Handed to every actor of one node."""
+    """The settings, addresses and context that every actor of one node gets."""
 
     config: ClusterConfig
     me: MemberConfig
     context: zmq.Context[Any]
     boot: str
-    """Random, new at each start: tells this life of the node from its last."""
+    """Random, new at each start: it distinguishes this run of the node from its last."""
     started_s: float = field(default_factory=time.monotonic)
-    """The monotonic second at which this life began."""
+    """The monotonic second at which this run began."""
     resolver: Resolver = field(default_factory=Resolver)
-    """Finds the names of hosts, for all actors; it makes none of them wait."""
+    """Finds the addresses of hosts for all actors; no actor waits for it."""
 
     def header(self, actor: str) -> Header:
-        """What an actor's frames say of their sender."""
+        """The header of an actor's frames: it names the sender."""
         return Header(Peer(self.me.name, actor), self.config.cluster, self.config.members_digest())
 
     def identity(self, actor: str) -> bytes:
-        """How an actor's DEALERs call themselves."""
+        """The ZeroMQ identity of an actor's DEALERs."""
         return f"{self.me.name}/{actor}/{self.boot}".encode()
 
     def own(self, port: int) -> tuple[str, ...]:
         """The ZeroMQ addresses to bind for one of this node's ports.
 
-        Raises `ListenError`; the name of a host is waited for, a while.
+        Waits a limited time for a host's address.  Raises `ListenError`.
         """
         hosts = listening.hosts(self.me.bind, self.resolver)
         return tuple(tcp(host, port) for host in hosts)
@@ -90,7 +90,7 @@ class Surroundings:
 
     @property
     def frame_bytes_max(self) -> int:
-        """Where frames are cut."""
+        """The size in bytes at which frames are closed."""
         return self.config.limits.frame_bytes_max
 
 
@@ -105,5 +105,5 @@ def tcp(host: str, port: int) -> str:
 
 
 def inproc(actor: str) -> str:
-    """Where an actor's mailbox is."""
+    """The inproc address of an actor's mailbox."""
     return f"inproc://{actor}"

@@ -1,4 +1,4 @@
-"""The door for clients.  Excess requests are refused unread; slow readers' replies are held."""
+"""The door for clients.  It refuses excess requests undecoded, and buffers unread replies."""
 
 from __future__ import annotations
 
@@ -20,19 +20,21 @@ from toystore.core.requests.admission import Admission
 from toystore.wire import FrameError, decode, request_numbers
 
 CLIENT_DRAIN_MAX = 10_000
-"""How many at the client port, most of which are turned away at once if they are so many."""
+"""How many frames the client port receives in a turn; most of that many are refused."""
 CLIENT_FRAMES_MAX = 32
 """High-water mark towards one client."""
 CLIENT_BACKLOG = 256
-"""And from it: what waits here is refused in time if need be, what waits before it is not."""
+"""High-water mark from one client.  Only requests that wait in this queue, not those that wait
+before it, can be refused in time."""
 HELD_BYTES_MAX = 4 * 1024 * 1024
-"""Replies held for one client beyond its high-water mark; one is held whatever its size."""
+"""Bytes of replies buffered for one client beyond its high-water mark.  One reply of any size
+is buffered."""
 HELD_OVERHEAD_BYTES = 256
-"""What Python needs to hold a reply, beside its bytes."""
+"""Bytes that Python needs to buffer a reply, beside the reply itself."""
 
 
 class ClientPort(Door):
-    """A ROUTER for strangers: nothing they call themselves is believed.
+    """A ROUTER for untrusted clients: it does not rely on what they send about themselves.
 
     The sender of a request is its whole envelope, every frame before the body, and the
     reply echoes it: a REQ's ``[identity, request id, empty]`` and a DEALER's
@@ -50,7 +52,7 @@ class ClientPort(Door):
         """``admission``: gives the `Admission` of the machine behind this door."""
         super().__init__("client", surroundings, COORDINATOR)
         self.turned_away = 0
-        """How many requests found no room, since this was last reset."""
+        """How many requests were refused for lack of room since the last reset."""
         self._admission = admission
         self.speaks_as = None
         self.socket = bound_router(
@@ -67,10 +69,10 @@ class ClientPort(Door):
         return (self.socket,)
 
     def drain(self) -> list[Delivery]:
-        """Requests; whoever sends anything else gets a `BAD_REQUEST`.
+        """Receive requests; answer any other frame with `BAD_REQUEST`.
 
-        Those for which there is no room are answered `OVERLOADED` here and now, unread:
-        while a node has too much to do, what it will not do must cost next to nothing.
+        Requests without room are answered `OVERLOADED` here, before they are decoded: while a
+        node is overloaded, a refusal must cost as little as possible.
         """
         inbox: list[Delivery] = []
         refused: dict[tuple[bytes, ...], list[int]] = {}
@@ -91,7 +93,7 @@ class ClientPort(Door):
         return inbox
 
     def _requests(self, body: bytes, caller: Caller) -> Iterator[Delivery]:
-        """What a frame asks for."""
+        """The requests in a frame."""
         try:
             frame = decode(body)
         except FrameError as error:
@@ -111,7 +113,7 @@ class ClientPort(Door):
                 yield message, caller
 
     def send(self, to: Address, messages: list[Message]) -> list[Delivery]:
-        """Answer a client, or hold the answer for a while if it reads slowly."""
+        """Answer a client, or buffer the answer if the client reads slowly."""
         assert isinstance(to, Caller)
         for body, carried in self.frames(messages):
             if to.envelope[0] in self._held or not self._post(to, body):
@@ -120,11 +122,11 @@ class ClientPort(Door):
 
     @property
     def holding(self) -> bool:
-        """Whether anything is held for a client that reads slowly."""
+        """Whether any reply is buffered for a client that reads slowly."""
         return bool(self._held)
 
     def retry(self) -> None:
-        """Send what was held, as far as it goes now."""
+        """Send the buffered replies that can be sent now."""
         for identity, queue in list(self._held.items()):
             while queue and self._post(*queue[0]):
                 self._held_bytes[identity] -= _weight(*queue.popleft())
@@ -132,16 +134,16 @@ class ClientPort(Door):
                 del self._held[identity], self._held_bytes[identity]
 
     def close(self) -> None:
-        """Give the last answers a moment to leave."""
+        """Close the socket; the last answers get a limited time to leave."""
         self.socket.linger = GOODBYE_MS
         super().close()
 
     def _post(self, caller: Caller, body: bytes) -> bool:
-        """True if it is sent, or its client is gone; False if it must wait."""
+        """True if the reply is sent, or its client has disconnected; False if it must wait."""
         return sent(self.socket, (*caller.envelope, body), gone=True)
 
     def _hold(self, caller: Caller, body: bytes, messages: int) -> None:
-        """Hold a reply until its client's pipe, which is its identity's, has room again."""
+        """Buffer a reply until the pipe of its client's identity has room again."""
         identity = caller.envelope[0]
         held = self._held_bytes.get(identity, 0)
         weight = held + _weight(caller, body)
@@ -156,5 +158,5 @@ class ClientPort(Door):
 
 
 def _weight(caller: Caller, body: bytes) -> int:
-    """What a held reply takes, in bytes."""
+    """The size of a buffered reply in bytes."""
     return sum(map(len, caller.envelope)) + len(body) + HELD_OVERHEAD_BYTES

@@ -1,4 +1,4 @@
-"""What every door that connects has beside that: its connections, and what becomes of them."""
+"""The part that every connecting door shares: its connections, and their state."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from toystore.net.connection import Connection, Monitor
 
 
 class ConnectingDoor(Door):
-    """A door whose socket connects to nodes, and connects again when that is due."""
+    """A door whose socket connects to nodes, and reconnects when that is due."""
 
     def __init__(self, port: str, surroundings: Surroundings, actor: str) -> None:
         super().__init__(port, surroundings, actor)
         self.connections: dict[str, Connection] = {}
-        """What this door connects to, each with the node that is there."""
+        """The connections of this door, each with its node."""
 
     def tend(self, now: float) -> None:
-        """Make and replace the connections that are due; log what is worth telling of them."""
+        """Make and replace the connections that are due; log their changes."""
         for node, connection in self.connections.items():
             connection.tend(now)
             self.tell(node, connection)
 
     def changes(self, monitor: Monitor) -> Iterator[tuple[str, bool]]:
-        """The nodes whose connection came up (True) or was lost since this was last asked."""
+        """The nodes whose connection came up (True) or was lost (False) since the last call."""
         for address, sign, descriptor in monitor.signs():
             for node, connection in self.connections.items():
                 if connection.address != address:
@@ -38,7 +38,7 @@ class ConnectingDoor(Door):
                     yield node, connection.up
 
     def tell(self, node: str, connection: Connection) -> None:
-        """Log what has become of a connection, if that is worth telling."""
+        """Log the change of a connection, if it is an event of the vocabulary."""
         cause = connection.news()
         if cause is not None:
             log.event(self.actor, "link.replaced", member=node, port=self.port, cause=cause)

@@ -1,13 +1,13 @@
-"""Datagrams over PUB/SUB: gossip's lossy, UDP-like way to everyone.
+"""Datagrams over PUB/SUB: gossip's lossy, UDP-like way to every node.
 
 The SUB is *bound*, like a UDP port: it is the inbox.  The XPUB *connects* to the inboxes
-of the others and publishes each datagram under its recipient's topic, ``n4`` and a NUL
-(subscriptions match prefixes: without it, n1 would get n10's).  Publishing never blocks:
-to a peer that is down or stopped it drops.  IMMEDIATE keeps nothing stale for a peer that
-comes back.
+of the other nodes and publishes each datagram under its receiver's topic, ``n4`` and a NUL
+(subscriptions match prefixes: without the NUL, n1 would get n10's).  Publishing never blocks:
+a datagram to a peer that is down or paused is dropped.  With IMMEDIATE, ZeroMQ queues nothing
+for a peer that is down.
 
-That a link is up is told by the peer's subscription, which arrives on the XPUB; that it
-is lost, by the socket's monitor, since no unsubscription comes from a killed peer.
+A link is up when the peer's subscription arrives on the XPUB.  It is lost when the socket's
+monitor reports that, because a killed peer sends no unsubscription.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ INBOX_FRAMES_MAX = 1000
 
 
 class Datagrams(ConnectingDoor):
-    """The pair of sockets, and who is reachable through them."""
+    """The pair of sockets, and the nodes that are reachable through them."""
 
     ACCEPTS = carried_by(Carrier.DATAGRAM, GOSSIP)
 
@@ -61,7 +61,7 @@ class Datagrams(ConnectingDoor):
         return (self.inbox, self.outlet, self.monitor.socket)
 
     def drain(self) -> list[Delivery]:
-        """Datagrams for this node; the links are brought up to date on the way."""
+        """Receive the datagrams for this node, and update the state of the links."""
         self._watch()
         inbox: list[Delivery] = []
         for parts in received(self.inbox):
@@ -76,7 +76,7 @@ class Datagrams(ConnectingDoor):
         return inbox
 
     def send(self, to: Address, messages: list[Message]) -> list[Delivery]:
-        """Publish under the recipient's topic; to a lost link, say so instead."""
+        """Publish under the receiver's topic; if the link is lost, return `SendFailed`."""
         assert isinstance(to, Peer)
         if to.node not in self.linked:
             return [(SendFailed(*to, message, False), to) for message in messages]
@@ -85,7 +85,7 @@ class Datagrams(ConnectingDoor):
         return []
 
     def close(self) -> None:
-        """Give a goodbye a moment to leave."""
+        """Close the sockets; the last datagrams get a limited time to leave."""
         self.monitor.close()
         self.outlet.linger = GOODBYE_MS
         super().close()
@@ -98,7 +98,7 @@ class Datagrams(ConnectingDoor):
                 self.reject(f"{type(message).__name__} is no datagram", sender)
 
     def _watch(self) -> None:
-        """Subscriptions say who is there, the monitor says who is gone."""
+        """Update the links: a subscription means up, an event of the monitor means lost."""
         for node, is_up in self.changes(self.monitor):
             if not is_up:
                 self.linked.discard(node)

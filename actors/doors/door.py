@@ -1,4 +1,4 @@
-"""What every door has: its sockets, a way in, a way out, and a memory for misfits."""
+"""The part that all doors share: sockets, receiving, sending, and rejected senders."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from toystore.wire import FRAME_BYTES_MAX, Frame, FrameError, Header, decode, en
 
 LOGGED_SENDERS_MAX = 256
 NAME_TOLD_MAX = 64
-"""How much of a stranger's name is told; no member's is longer."""
+"""How much of a foreign node's name is logged; no member's name is longer."""
 
 
 class Door:
-    """What every door has: its sockets, a way in, a way out, and a memory for misfits."""
+    """The part that all doors share: sockets, receiving, sending, and rejected senders."""
 
     def __init__(self, port: str, surroundings: Surroundings, actor: str) -> None:
         self.port = port
@@ -36,11 +36,11 @@ class Door:
         raise NotImplementedError
 
     def drain(self) -> list[Delivery]:
-        """Everything that waits, up to a bound, without blocking."""
+        """Receive what waits, up to a bound, without blocking."""
         raise NotImplementedError
 
     def send(self, to: Address, messages: list[Message]) -> list[Delivery]:
-        """Send without blocking; returns what the machine must hear about it."""
+        """Send without blocking; return the messages about it that the machine must receive."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -51,8 +51,8 @@ class Door:
     def frames(self, messages: list[Message]) -> Iterable[tuple[bytes, list[Message]]]:
         """The frames that carry ``messages``, each with those that it carries.
 
-        A message too large for any receiver, which no limits allow, is not among them, or
-        there is an error in its place.
+        A message too large for any receiver, which no limits allow, is left out, or an error
+        replaces it.
         """
         for body, carried in encode_bounded(
             messages, self.speaks_as, self.surroundings.frame_bytes_max
@@ -63,7 +63,7 @@ class Door:
                 yield encode([error], self.speaks_as), carried
 
     def _oversized(self, message: Message, size: int) -> Message | None:
-        """Log a message that cannot be sent, and say what its receiver is told instead."""
+        """Log a message that cannot be sent; return the error that replaces it, if any."""
         kind = type(message).__name__
         if kind not in self._logged:
             self._logged.add(kind)
@@ -71,7 +71,7 @@ class Door:
         return error_instead(message, f"the answer has {size} bytes; at most {FRAME_BYTES_MAX}")
 
     def opened(self, body: bytes, sender: object) -> Frame | None:
-        """Decode a frame; a misfit is logged, and None comes back."""
+        """Decode a frame; log a malformed or foreign one, and return None."""
         try:
             return decode(body)
         except FrameError as error:
@@ -79,7 +79,7 @@ class Door:
             return None
 
     def reject(self, reason: str, sender: object) -> None:
-        """Log the first misfit from each sender."""
+        """Log the first rejected frame of each sender."""
         if sender not in self._logged and len(self._logged) < LOGGED_SENDERS_MAX:
             self._logged.add(sender)
             log.event(
@@ -87,9 +87,9 @@ class Door:
             )
 
     def refusal(self, header: Header) -> str | None:
-        """Why a header does not belong here, or None.
+        """Why a header is foreign, or None.
 
-        Of what a stranger says no more is kept, logged and sent back than tells who it is.
+        Only as much of a foreign node's name is stored, logged and sent back as identifies it.
         """
         if header[1:] == self.header[1:]:
             return None

@@ -23,14 +23,14 @@ from toystore.wire import Frame, FrameError, VersionError, decode
 class Link(ConnectingDoor):
     """A DEALER to one mailbox or port of one node.
 
-    Its machine hears `LinkUp` and `LinkLost` (from the socket's monitor, TCP only) and
-    `SendFailed`: with the link down that means unreachable, with it up overloaded.
+    Its machine receives `LinkUp` and `LinkLost` (from the socket's monitor, TCP only) and
+    `SendFailed`: the node is unreachable if the link is down, and overloaded if it is up.
     """
 
     def __init__(
         self, surroundings: Surroundings, actor: str, to: Peer, address: str, *, watch: bool = True
     ) -> None:
-        """``watch``: whether the machine is told of this link (a second one to a node is not)."""
+        """``watch``: whether the machine receives this link's state (not of a second link)."""
         super().__init__(f"link to {to.node}/{to.actor}", surroundings, actor)
         self.to = to
         self.socket = surroundings.context.socket(zmq.DEALER)
@@ -49,7 +49,7 @@ class Link(ConnectingDoor):
 
     @property
     def up(self) -> bool:
-        """Whether the other end is there."""
+        """Whether the connection is up."""
         return self.monitor is None or self.connections[self.to.node].up
 
     def sockets(self) -> Iterable[zmq.Socket[bytes]]:
@@ -57,9 +57,9 @@ class Link(ConnectingDoor):
         return (self.socket,) if self.monitor is None else (self.socket, self.monitor.socket)
 
     def drain(self) -> list[Delivery]:
-        """Answers, and news of the link itself.
+        """Receive answers, and the changes of the link itself.
 
-        Whatever is said in another version of the protocol, it says that we do not belong there.
+        A frame in another version of the protocol means that this node is foreign there.
         """
         inbox: list[Delivery] = []
         for parts in received(self.socket):
@@ -74,34 +74,34 @@ class Link(ConnectingDoor):
         return inbox + self._news()
 
     def send(self, to: Address, messages: list[Message]) -> list[Delivery]:  # noqa: ARG002 - a link leads to one address
-        """Send, or tell the machine what could not be sent, and why."""
+        """Send; return a `SendFailed` for what could not be sent, with the reason."""
         news = [] if self.up else self._news()
         unsent: list[Message] = []
         for body, carried in self.frames(messages):
-            # Before its handshake is done, anybody could be there.
+            # Before the handshake, the other end may be any process.
             if unsent or not self.up or not sent(self.socket, (body,)):
                 unsent.extend(carried)
         if not unsent:
             return news
-        # A lost link and a full one fail alike; the monitor tells which it is, and may not
-        # have been heard yet.
+        # A lost link and a full one fail in the same way.  The monitor's event, which shows
+        # which it is, may not have been received yet.
         news += self._news()
         failed = (SendFailed(*self.to, message, self.up) for message in unsent)
         return news + [(message, self.to) for message in failed]
 
     def tend(self, now: float) -> None:
-        """Not while answers of a connection that is gone wait to be read."""
+        """Tend the connection, unless answers of a lost connection wait to be received."""
         if not self.socket.poll(0):
             super().tend(now)
 
     def close(self) -> None:
-        """The monitor goes before what it watches."""
+        """Close the monitor before the socket that it watches."""
         if self.monitor is not None:
             self.monitor.close()
         super().close()
 
     def _news(self) -> list[Delivery]:
-        """What has become of the link since this was last asked."""
+        """`LinkUp` and `LinkLost` since the last call."""
         changes = list(self.changes(self.monitor)) if self.monitor is not None else []
         if not self.watched:
             return []

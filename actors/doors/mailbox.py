@@ -1,4 +1,4 @@
-"""The door of an actor: other actors come to it, and answers go back by identity."""
+"""The door of an actor: other actors send to it, and answers go back by identity."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from toystore.wire import FrameError, VersionError, decode
 
 
 class Mailbox(Door):
-    """A ROUTER where actors come: inproc always, and a TCP port where peers come too."""
+    """A ROUTER for actors: always inproc, and a TCP port if other nodes send to it."""
 
     def __init__(self, surroundings: Surroundings, actor: str, *addresses: str) -> None:
         super().__init__(actor, surroundings, actor)
@@ -30,7 +30,7 @@ class Mailbox(Door):
         return (self.socket,)
 
     def drain(self) -> list[Delivery]:
-        """Messages from actors of this cluster; others are told `Refused`."""
+        """Receive messages from actors of this cluster; answer foreign nodes with `Refused`."""
         inbox: list[Delivery] = []
         for parts in received(self.socket):
             if len(parts) != 2:
@@ -61,7 +61,7 @@ class Mailbox(Door):
         return inbox
 
     def send(self, to: Address, messages: list[Message]) -> list[Delivery]:
-        """Answer an actor that has written before; what cannot leave is dropped."""
+        """Answer an actor that has sent before; drop what cannot be sent."""
         identity = self._routes.get(to) if isinstance(to, Peer) else None
         if identity is None:
             self.drop(len(messages))

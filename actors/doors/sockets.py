@@ -13,38 +13,38 @@ from toystore.net import listening
 from toystore.wire import FRAME_BYTES_MAX
 
 DRAIN_FRAMES_MAX = 1000
-"""How many frames are taken from one socket per turn."""
+"""How many frames are received from one socket per turn."""
 DRAIN_BYTES_MAX = 16 * 1024 * 1024
-"""How many bytes, likewise."""
+"""How many bytes are received from one socket per turn."""
 PEER_FRAMES_MAX = 256
 """High-water mark between actors."""
 SILENT_S_MAX = 3
-"""A host that TCP has not heard from for about this long is gone, and its link lost."""
+"""When TCP has received nothing from a host for about this long, its link is lost."""
 GOODBYE_MS = 200
-"""How long answers already given may take to leave when a port is closed."""
+"""How long sent answers may take to leave when a port is closed."""
 RECONNECT_MS = 100
 RECONNECT_MS_MAX = 200
 ENVELOPE_FRAMES_MAX = 8
 
-_MORE_FOLLOW = int(zmq.NOBLOCK | zmq.SNDMORE)  # To combine two enums costs more than to send.
+_MORE_FOLLOW = int(zmq.NOBLOCK | zmq.SNDMORE)  # combining two enums costs more than sending
 
 
 def received(
     socket: zmq.Socket[bytes], frames_max: int = DRAIN_FRAMES_MAX
 ) -> Iterator[list[bytes]]:
-    """What waits on a socket, a list of frames each, up to the bounds of one turn."""
+    """The messages that wait on a socket, each a list of frames, up to the bounds of a turn."""
     room = DRAIN_BYTES_MAX
     receive = socket.recv
-    routed = socket.type == zmq.ROUTER  # An identity leads, and something always follows it.
+    routed = socket.type == zmq.ROUTER  # the first frame is an identity; others follow
     try:
         for _ in range(frames_max):
             parts = [receive(zmq.NOBLOCK)] if routed else []
             more = True
             while more:
-                # A `Frame` knows if more follow; to ask the socket costs more than to receive.
+                # A `Frame` knows if more follow; asking the socket costs more than receiving.
                 frame = receive(zmq.NOBLOCK, copy=False)
                 more = frame.more
-                if len(parts) <= ENVELOPE_FRAMES_MAX:  # one too many is kept, to be rejected for
+                if len(parts) <= ENVELOPE_FRAMES_MAX:  # one more, so that it is rejected
                     parts.append(frame.bytes)
             yield parts
             room -= len(parts[-1])
@@ -55,7 +55,10 @@ def received(
 
 
 def sent(socket: zmq.Socket[bytes], parts: tuple[bytes, ...], *, gone: bool = False) -> bool:
-    """Send without blocking; False if it cannot leave now.  ``gone``: what to say of nobody."""
+    """Send without blocking; False if it cannot leave now.
+
+    ``gone``: the result if the peer is unknown.
+    """
     try:
         for part in itertools.islice(parts, len(parts) - 1):
             socket.send(part, _MORE_FOLLOW)
@@ -70,13 +73,13 @@ def sent(socket: zmq.Socket[bytes], parts: tuple[bytes, ...], *, gone: bool = Fa
 
 
 def tuned(socket: zmq.Socket[bytes], frames_max: int) -> None:
-    """The options that every socket of a node has."""
+    """Set the options that every socket of a node has."""
     socket.set_hwm(frames_max)
     socket.linger = 0
     socket.setsockopt(zmq.IMMEDIATE, 1)
     socket.setsockopt(zmq.MAXMSGSIZE, FRAME_BYTES_MAX)
-    # A host that is cut off is found by TCP itself.  ZMTP's heartbeats would find it too, but
-    # with them libzmq 4.3.5 aborts the process when a peer fills a queue and goes away.
+    # TCP itself detects a host that is unreachable.  ZMTP's heartbeats would, too, but with them
+    # libzmq 4.3.5 aborts the process when a peer fills a queue and disconnects.
     socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
     socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 1)
     socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 1)
@@ -95,7 +98,8 @@ def bound_router(
 ) -> zmq.Socket[bytes]:
     """A ROUTER bound to each address.  Raises `PortError`.
 
-    ``frames_max``, ``backlog``: high-water marks each way; without a backlog they are one.
+    ``frames_max``, ``backlog``: high-water marks for sending and receiving; without a backlog
+    ``frames_max`` is both.
     """
     socket: zmq.Socket[bytes] = surroundings.context.socket(zmq.ROUTER)
     tuned(socket, frames_max)
