@@ -1,1 +1,1 @@
-"""The simulator: whole clusters in one thread, on one seed, under every fault it knows."""
+"""The simulator: runs whole clusters in one thread, from one seed, with every kind of fault."""

@@ -1,9 +1,9 @@
 """One actor of a simulated node: its mailbox, its links and its machine's turns.
 
-This is the shell of a `Turn` without sockets and threads (compare ``actors/actor.py``): a
-mailbox that fills, turns in virtual time that serve it or a part of it, frames along links
-that may be down.  Frames are those of ``toystore/wire.py``, byte by byte.  A turn takes no
-time, but that of storage, which lasts until its commit (storage.py).
+This is the shell of a `Turn` without sockets and threads (compare ``actors/actor.py``): it has
+a mailbox, turns in virtual time that serve all or a part of the mailbox, and links that may be
+down.  Frames are those of ``toystore/wire.py``, byte by byte.  A turn takes no time, except
+that a turn of storage lasts until its commit (storage.py).
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from toystore.sim.node import SimNode
 
 OVERDUE_MAX = 10
-"""In so many turns in a row a machine may still have something due after all that was."""
+"""In how many turns in a row a machine may have a due deadline after `on_deadline`."""
 NEWS = (LinkUp, LinkLost, SendFailed, MembersChanged, Leave)
-"""What a machine hears from inside its node; over these none is made to fail."""
+"""Messages from inside the node; no planned failure occurs on these."""
 
 
 class PlannedError(Exception):
@@ -46,7 +46,7 @@ class PlannedError(Exception):
 
 
 class BrokenMachineError(Exception):
-    """A machine raised, or did what no machine may do; the text says which and what."""
+    """A machine raised, or did what no machine may do; the text names the machine and the cause."""
 
 
 class Letter(NamedTuple):
@@ -54,13 +54,13 @@ class Letter(NamedTuple):
 
     frame: bytes
     sender: Address | None
-    """None: it is in the frame's header."""
+    """None: the sender is in the frame's header."""
     link: Link | None
-    """The way back."""
+    """The link for the answer."""
 
 
 class Failing(NamedTuple):
-    """A machine that raises over the next message that another actor or a client has sent."""
+    """A machine that raises on the next message from another actor or a client."""
 
     machine: Machine
 
@@ -71,15 +71,15 @@ class Failing(NamedTuple):
         self.machine.receive(message, sender, now)
 
     def on_deadline(self, now: Now) -> None:
-        """As ever."""
+        """Call the wrapped machine."""
         self.machine.on_deadline(now)
 
     def next_deadline(self) -> float | None:
-        """As ever."""
+        """Call the wrapped machine."""
         return self.machine.next_deadline()
 
     def on_failure(self, now: Now) -> None:
-        """As ever."""
+        """Call the wrapped machine."""
         self.machine.on_failure(now)
 
 
@@ -97,7 +97,7 @@ class SimActor:
         self.inbox: deque[Letter | Delivery] = deque()
         self.links: dict[Peer, Link] = {}
         self.routes: dict[Peer, Link] = {}
-        """By whose connection an actor that wrote to this one is answered."""
+        """The connection on which each actor that has sent to this one is answered."""
         self.chance: random.Random = node.chance
         self.fails = False
         """Whether the machine is to raise; see `Failing`."""
@@ -121,7 +121,7 @@ class SimActor:
     # --- links --------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Connect to what this actor's row in `ROLES` has on other nodes."""
+        """Connect to the actors of other nodes in this actor's row of `ROLES`."""
         for other in self.node.cluster.scenario.names:
             if other != self.node.name:
                 for actor, watched in ROLE_OF[self.role].links:
@@ -141,20 +141,20 @@ class SimActor:
     # --- in -----------------------------------------------------------------------------
 
     def tell(self, message: Message, sender: Address) -> None:
-        """Something that the shell itself has to say."""
+        """Queue a message of the shell itself."""
         self.inbox.append((message, sender))
         self.wake(self._sluggishness())
 
     def receive(
         self, frame: bytes, sender: Address | None = None, link: Link | None = None
     ) -> None:
-        """A frame has come; ``sender`` of None is in its header, ``link`` leads an answer back."""
+        """Queue a frame; if ``sender`` is None, the header has it; ``link`` carries the answer."""
         self.node.world.note(self.node.name, f"{self.role} gets {len(frame)} bytes", frame)
         self.inbox.append(Letter(frame, sender, link))
         self.wake(self._sluggishness())
 
     def opened(self, item: Letter | Delivery) -> list[Delivery]:
-        """The messages of what lay in the mailbox."""
+        """The messages of an item in the mailbox."""
         if not isinstance(item, Letter):
             return [item]
         frame, sender = decode(item.frame), item.sender
@@ -172,7 +172,7 @@ class SimActor:
     # --- turns --------------------------------------------------------------------------
 
     def wake(self, in_s: float) -> None:
-        """Take a turn in a while, unless one is due before."""
+        """Take a turn in ``in_s``, unless one is due earlier."""
         at = self.node.world.now + in_s
         if self._wake_at is None or at < self._wake_at:
             self._wake_at = at
@@ -186,7 +186,7 @@ class SimActor:
             self.take_turn()
 
     def may_turn(self) -> bool:
-        """Whether nothing holds it up."""
+        """Whether the actor is not paused."""
         return not self.node.paused & {"", self.role}
 
     def take_turn(self) -> None:
@@ -198,7 +198,7 @@ class SimActor:
         self.wake_for_more()
 
     def serve(self, batch: list[Delivery], at: Now) -> None:
-        """Hand the machine what came and what is due, then log and send what it wrote."""
+        """Pass the messages to the machine and call it if due, then log and send what it wrote."""
         with self.made_to_fail():
             self.turn.serve(batch, at)
         self._count_overdue(at)
@@ -212,7 +212,7 @@ class SimActor:
         self.turn.machine = self.machine
 
     def wake_for_more(self) -> None:
-        """Come back for what is left, or for the machine's next deadline."""
+        """Wake for the messages that are left, or for the machine's next deadline."""
         if self.turn.unfinished:
             self.wake(0.0)
         if self.inbox:
@@ -223,7 +223,7 @@ class SimActor:
             self.wake(wait_s + self._sluggishness())
 
     def _share(self) -> int:
-        """How much of what waits this turn takes in."""
+        """How many of the waiting items this turn receives."""
         waiting = len(self.inbox)
         if waiting > 1 and self.chance.random() < self.node.network.rates.partial:
             return self.chance.randint(1, waiting)
@@ -235,7 +235,7 @@ class SimActor:
         return self.chance.uniform(0.00001, 0.0003)
 
     def _count_overdue(self, at: Now) -> None:
-        """A machine whose deadline stays in the past would have its actor turn without end."""
+        """End the run if the machine's deadline stays in the past: its actor would never wait."""
         due = self.turn.machine.next_deadline()
         self._overdue = self._overdue + 1 if due is not None and due <= at.monotonic else 0
         if self._overdue > OVERDUE_MAX:
@@ -243,18 +243,18 @@ class SimActor:
 
     @property
     def idle(self) -> bool:
-        """Whether it has taken in all that came, and a goodbye need not wait for anything."""
+        """Whether the mailbox is empty, and no open work is left that a clean stop waits for."""
         return not self.inbox
 
     # --- what a turn needs (`Shell`) ----------------------------------------------------
 
     def write(self, events: list[Event], _at: Now) -> None:
-        """Log what the machine noted, in the words that there are for it."""
+        """Log the events of the machine."""
         for event in events:
             self.node.cluster.log(self.node.name, self.role, event)
 
     def log_failure(self, error: Exception, over: Message | None, _restarts: int) -> None:
-        """Tell the trace of a planned failure; any other ends the run."""
+        """Write a planned failure to the trace; any other failure ends the run."""
         what = "a deadline" if over is None else type(over).__name__
         if not isinstance(error, PlannedError):
             text = f"{self.role} of {self.node.name} failed over {what}: {error!r}"
@@ -268,7 +268,7 @@ class SimActor:
         return {to.node for to, link in self.links.items() if link.up and to.actor in watched}
 
     def deliver(self, address: Address, messages: list[Message]) -> list[Delivery]:
-        """Send through the door that leads there; returns what the machine must hear of it."""
+        """Send to the address; return the messages about it that the machine must receive."""
         node = self.node
         if isinstance(address, Caller):
             self._answer(node.callers.get(address), messages, None)
@@ -289,14 +289,14 @@ class SimActor:
         return (frame for frame, _ in encode_bounded(messages, header, limit))
 
     def _send_local(self, to: Peer, messages: list[Message], header: Header) -> None:
-        """To another actor of this node, if there is a link; storage only answers."""
+        """Send to another actor of this node over a link; storage needs none for its answers."""
         if to.actor not in self._local and self.role != STORAGE:
             raise BrokenMachineError(f"{self.role} has no link to {to.actor} of its own node")
         for frame in self._frames(messages, header):
             self.node.actors[to.actor].receive(frame)
 
     def _link(self, to: Peer, messages: list[Message], header: Header) -> list[Delivery]:
-        """Along a link; what cannot leave is unreachable if it is down, and overloaded if not."""
+        """Send over a link; `SendFailed` means unreachable if it is down, otherwise overloaded."""
         link, cluster = self.links[to], self.node.cluster
         clogged = self.node.network.is_clogged(self.node.name, to.node) and link.full
         if not link.up or clogged:
@@ -307,13 +307,13 @@ class SimActor:
         return []
 
     def _answer(self, link: Link | None, messages: list[Message], header: Header | None) -> None:
-        """Back along the connection that the question came by; lost if there is none."""
+        """Answer on the connection that the message came on; lost if it is broken."""
         if link is not None:
             for frame in self._frames(messages, header):
                 link.answer(frame)
 
     def _gossip(self, to: Peer, messages: list[Message], header: Header) -> list[Delivery]:
-        """Exchanges and their answers by link, everything else as datagrams."""
+        """Send exchanges and their answers over links, other messages as datagrams."""
         news: list[Delivery] = []
         for way, some in by_way(messages):
             match way:
@@ -326,7 +326,7 @@ class SimActor:
         return news
 
     def _datagrams(self, to: Peer, messages: list[Message], header: Header) -> list[Delivery]:
-        """What may be lost; unless there is no link, which the machine hears of."""
+        """Send datagrams, which may be lost; return `SendFailed` if there is no link."""
         if not self.links[to].up:
             return [(SendFailed(*to, message, False), to) for message in messages]
         for frame in self._frames(messages, header):

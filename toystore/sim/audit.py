@@ -1,16 +1,16 @@
-"""What must hold of a cluster once every fault is over, as checks that look inside it.
+"""Checks of a cluster's inner state once every fault is over.
 
-`membership_agreed`  everybody has joined, and everybody calls everybody alive
-`hints_drained`      nobody keeps a hint any more, or a trace of one
-`copies_complete`    every owner has every acknowledged write, if no coordinator died over it
-`everything_in_its_place`  nobody has a record of a key that others own
-`replicas_equal`     after each key was read of all its owners, these hold the same bytes
-`lists_distinct`     every partition has N distinct owners, and nobody twice in its order
-`idle_is_quiet`      without requests there is nothing but gossip, and little of that
-`news_travels`       all call a dead node dead at about one time
+`membership_agreed`  every node has joined, and every node sees every node alive
+`hints_drained`      no node keeps a hint, or a remainder of one
+`copies_complete`    every owner stores every acknowledged write, unless its coordinator died
+`everything_in_its_place`  every record is stored by owners of its key only
+`replicas_equal`     after each key was read from all its owners, they store the same bytes
+`lists_distinct`     every partition has N distinct owners, and each node once in its order
+`idle_is_quiet`      without requests there is only gossip, and little of it
+`news_travels`       all nodes declare a dead node dead at about the same time
 
 Each returns violations, like the checks of histories (``toystore/check/promises.py``).
-Anti-entropy, when it comes, lets `replicas_equal` be asked without the reads before it.
+With anti-entropy, `replicas_equal` would not need the reads before it.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from toystore.core.storage.layout import HINT, QUEUE, RECORD, SETTLED, TOTAL, VO
 from toystore.sim.cluster import SimCluster
 
 HINTS = (HINT, QUEUE, TOTAL)
-"""The kinds of keys under which hints leave anything."""
+"""The kinds of keys that hints use."""
 NEWS_PERIODS_MAX = 6
-"""In so many probe periods everybody has heard of a death."""
+"""Within this many probe periods every node knows that a node is dead."""
 COUNTS_EARLY = 0.8
 """Hints are counted a random bit earlier or later than ``retry_s``; this is the earliest."""
 ROOMY_BYTES = 2**16
-"""Where so many bytes of hints are kept, those of an audit find room."""
+"""With this hint limit in bytes, the hints of an audit have room."""
 
 
 def membership_agreed(cluster: SimCluster) -> list[Violation]:
@@ -55,7 +55,7 @@ def membership_agreed(cluster: SimCluster) -> list[Violation]:
 
 
 def hints_drained(cluster: SimCluster) -> list[Violation]:
-    """No store has anything left of a hint."""
+    """No disk has a hint, or a remainder of one."""
     left = {
         node.name: kinds
         for node in cluster.nodes.values()
@@ -77,7 +77,7 @@ def is_well(cluster: SimCluster) -> bool:
 
 
 def is_called(cluster: SimCluster, name: str, status: MemberStatus) -> bool:
-    """Whether every other node says ``status`` of ``name``."""
+    """Whether every other node has ``name`` in ``status``."""
     told = (node.members for node in cluster.nodes.values() if node.name != name)
     return all(
         state.status == status
@@ -88,23 +88,23 @@ def is_called(cluster: SimCluster, name: str, status: MemberStatus) -> bool:
 
 
 def calls_all_dead(cluster: SimCluster, name: str) -> bool:
-    """Whether ``name`` calls every other node dead."""
+    """Whether ``name`` has declared every other node dead."""
     told = cluster.nodes[name].members
     others = [state for state in (told.members if told else ()) if state.name != name]
     return all(state.status == MemberStatus.DEAD for state in others)
 
 
 def can_lose_one(cluster: SimCluster) -> bool:
-    """Whether all can be read and written while one node is away and all else is well."""
+    """Whether all keys can be read and written while one node is unreachable."""
     scenario, quorum = cluster.scenario, max(cluster.scenario.r, cluster.scenario.w)
-    # What is written past a node that is away lingers: a few such writes must find room.
+    # Writes that an unreachable node misses stay open for longer: a few must have room.
     roomy = scenario.hint_bytes_max >= ROOMY_BYTES and scenario.requests_max > scenario.partitions
     voting = all(node.disk.get(VOTES) == YES for node in cluster.nodes.values())
     return scenario.nodes > quorum and voting and roomy
 
 
 def news_travels(cluster: SimCluster, name: str) -> list[Violation]:
-    """All others have called ``name`` dead within a few probe periods of each other."""
+    """All other nodes have declared ``name`` dead within a few probe periods of each other."""
     others = cluster.nodes.keys() - {name}
     at_s = {one: cluster.called_dead[one, name] for one in sorted(others)}
     late_s = NEWS_PERIODS_MAX * cluster.swim_settings.probe_period_s
@@ -114,10 +114,10 @@ def news_travels(cluster: SimCluster, name: str) -> list[Violation]:
 
 
 def copies_complete(cluster: SimCluster, rows: Iterable[Row]) -> list[Violation]:
-    """Every owner holds the last acknowledged write of each key, or a later one.
+    """Every owner stores the last acknowledged write of each key, or a later one.
 
-    Of two kinds an owner may lack one until it is read: a write that was invoked before some
-    node lost what it had, and one of those in `SimCluster.unkept`.
+    An owner may lack two kinds of writes until the key is read: writes that were invoked
+    before a node lost data, and writes in `SimCluster.unkept`.
     """
     lost_s = max((loss.at_s or 0.0 for loss in cluster.losses), default=0.0)
     last: dict[tuple[str, str], Row] = {}
@@ -146,7 +146,7 @@ def replicas_equal(cluster: SimCluster, keys: Iterable[tuple[str, str]]) -> list
 
 
 def everything_in_its_place(cluster: SimCluster) -> list[Violation]:
-    """Nobody holds a record of a key that others own."""
+    """No node stores a record of a key that it does not own."""
     found = []
     for node in cluster.nodes.values():
         strays = [
@@ -176,9 +176,9 @@ def idle_is_quiet(
 ) -> list[Violation]:
     """``said`` and ``logged`` in ``seconds`` without requests are what they should be.
 
-    Each node pings one other in a probe period, exchanges with one now and then, asks its
-    storage what it has kept of disks if it does not know, and has hints counted.  Each of
-    these is answered, and that is all.
+    Each node pings one other node per probe period, and exchanges with one per exchange
+    period.  It fetches known disks from its storage if it has none yet, and counts its hints.
+    Each of these messages is answered, and no other message is sent.
     """
     swim = cluster.swim_settings
     periods = {
@@ -201,30 +201,30 @@ def idle_is_quiet(
 
 
 def _digest(bucket: str, key: str) -> bytes:
-    """Where a key lies."""
+    """The digest of a key: its place on the ring."""
     return digest_of(bucket, key.encode())
 
 
 def _copies(cluster: SimCluster, bucket: str, key: str) -> dict[str, bytes | None]:
-    """What each owner of a key holds."""
+    """The record of a key on each of its owners."""
     digest = _digest(bucket, key)
     owners = _owners(cluster, bucket, digest)
     return {name: cluster.nodes[name].disk.get(RECORD + digest) for name in owners}
 
 
 def _owners(cluster: SimCluster, bucket: str, digest: bytes) -> tuple[str, ...]:
-    """The nodes that a key belongs to."""
+    """The nodes that own a key."""
     n = cluster.coordinator_settings.buckets[bucket].n
     return cluster.ring.order(cluster.ring.partition_of(digest))[:n]
 
 
 def _is_sound(copy: bytes | None) -> bool:
-    """Whether there is a copy that has not rotted."""
+    """Whether there is a copy that is not corrupt."""
     return copy is not None and _bucket(copy) is not None
 
 
 def _bucket(copy: bytes) -> str | None:
-    """The bucket of a record; None if that cannot be told any more."""
+    """The bucket of a record; None if the record is corrupt."""
     try:
         return unpack_record(copy).bucket
     except CorruptRecordError:
@@ -232,7 +232,7 @@ def _bucket(copy: bytes) -> str | None:
 
 
 def _told(copy: bytes | None) -> str:
-    """A copy in a few words."""
+    """A copy as text, for a violation."""
     if copy is None:
         return "nothing"
     try:

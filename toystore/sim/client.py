@@ -1,7 +1,7 @@
 """A simulated client: the real client's machine, on virtual links, with a real clock's faults.
 
-A client is one process that asks one thing after the other, as `ClientMachine` does it,
-with retries at other nodes, and keeps a row of the history for each.
+A client is one process that sends one request after another with a `ClientMachine`, which
+retries at other nodes.  It adds a row to the history for each request.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from toystore.sim.cluster import SimClock, SimCluster
 from toystore.sim.network import Link
 
 ATTEMPT_S = 0.5
-"""How long one node may be silent before another is asked."""
+"""How long one node may owe an answer before another is asked."""
 
 
 class Ask(NamedTuple):
-    """What a client shall do next."""
+    """The next request of a client."""
 
     operation: str
     bucket: str
@@ -47,14 +47,14 @@ class Ask(NamedTuple):
     """R or W; None means the bucket's."""
     timeout_s: float = 2.0
     with_context: bool = False
-    """Whether a write carries the context of what the client last saw of the key."""
+    """Whether a write carries the context that the client last received for the key."""
 
 
 class SimClient:
     """One client process."""
 
     def __init__(self, cluster: SimCluster, name: str, rows: list[Row]) -> None:
-        """``rows``: where its history goes."""
+        """``rows``: the history, to which it adds its rows."""
         self.name = name
         self.cluster = cluster
         self.busy = False
@@ -73,7 +73,7 @@ class SimClient:
         self._asked: tuple[Ask, float]
 
     def ask(self, ask: Ask, then: Callable[[Row], None]) -> None:
-        """Do one thing; ``then`` gets its row."""
+        """Send one request; ``then`` gets its row."""
         assert not self.busy
         self.busy = True
         self._then = then
@@ -109,7 +109,7 @@ class SimClient:
         return self.cluster.clocks[self.name].now().monotonic
 
     def _go_on(self) -> None:
-        """Send what can be sent, note what has ended, and set the alarm."""
+        """Send what can be sent, record the requests that have ended, and set the alarm."""
         now = self._now()
         due = self._machine.next_deadline()
         if due is not None and due <= now:
@@ -191,7 +191,7 @@ class SimClient:
 
 
 class _Get(GetRequest):
-    """A read that keeps what it was told: also of nothing found, on what that rests."""
+    """A get that stores its reply, even if nothing was found."""
 
     __slots__ = ("told",)
     told: GetReply
@@ -210,23 +210,23 @@ class _Clock:
         self._clock = HybridLogicalClock(self.minter)
 
     def mint(self) -> bytes:
-        """A stamp above all that were minted or merged."""
+        """A stamp above all stamps that were minted or merged."""
         return self._clock.mint(self._wall.now().wall_us)
 
     def merge(self, stamp: bytes) -> None:
-        """Never again mint at or below ``stamp``."""
+        """Mint only stamps above ``stamp`` from now on."""
         self._clock.merge(stamp)
 
 
 FASHION = 0.5
-"""How much of a load is for one key at a time."""
+"""Which fraction of a load is for one popular key at a time."""
 FASHION_S = 0.4
-"""For how long."""
+"""How long one key is popular."""
 OPERATIONS = (PUT,) * 9 + (GET,) * 9 + (DELETE,) * 2
 
 
 class Load:
-    """What the clients of a scenario do for as long as it lasts."""
+    """The requests of a scenario's clients, until its duration is over."""
 
     def __init__(self, cluster: SimCluster, rows: list[Row]) -> None:
         self._cluster = cluster
@@ -271,13 +271,13 @@ class Load:
         client.ask(ask, lambda _: self._pause(client, chance))
 
     def _key(self, chance: random.Random) -> int:
-        """Any key, or the one that everybody wants just now and nobody a while later."""
+        """Any key, or the popular key of this time."""
         keys = self._cluster.scenario.keys
         if chance.random() < FASHION:
             return int(self._cluster.world.now / FASHION_S) % keys
         return chance.randrange(keys)
 
     def _value(self) -> str:
-        """A value that nobody else has put."""
+        """A value that no other put has."""
         self._puts += 1
         return f"v{self._puts}".ljust(self._cluster.scenario.value_bytes, ".")

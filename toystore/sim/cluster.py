@@ -1,6 +1,6 @@
 """A simulated cluster: its nodes, clients, clocks and network, in one world.
 
-The faults in `faults/` act on it, `run.py` leads it from its start to its end, and
+The faults in `faults/` act on it, `run.py` runs it from its start to its end, and
 the checks of `audit.py` look into it once it has healed.
 """
 
@@ -30,15 +30,15 @@ from toystore.sim.scenario import CALM, Scenario
 from toystore.sim.world import BEGIN_S, Tell, World
 
 WALL_US = 1_700_000_000_000_000
-"""What right clocks say when a run begins."""
+"""What correct clocks show when a run begins."""
 AUDITOR = "auditor"
-"""The client that reads everything in the end."""
+"""The client that reads every key at the end."""
 NEWCOMER = "newcomer"
-"""The client that comes when a node has just gone away."""
+"""The client that starts when a node has just become unreachable."""
 
 
 class SimClock:
-    """A host's two clocks: one that only counts, and one on the wall, which may lie."""
+    """A host's two clocks: the monotonic clock, and the wall clock, which may be wrong."""
 
     def __init__(self, world: World, monotonic_offset_s: float) -> None:
         self._world = world
@@ -66,7 +66,7 @@ class SimClock:
 
 
 class SimCluster:
-    """Everything that a scenario needs, at rest; `start` starts the nodes."""
+    """The nodes, clients and network of a scenario; `start` starts the nodes."""
 
     def __init__(self, scenario: Scenario, tell: Tell | None = None) -> None:
         self.scenario = scenario
@@ -77,21 +77,21 @@ class SimCluster:
         self.ring = Ring(members, scenario.partitions, scenario.n)
         self.members_digest = members_digest(members, scenario.partitions, scenario.n)
         self.losses: list[Loss] = []
-        """When nodes have lost what they had acknowledged."""
+        """The times at which nodes lost what they had acknowledged."""
         self.wiped: set[str] = set()
-        """Those of them that have another disk, and have not been told so."""
+        """The nodes that have a new disk, and do not know it."""
         self.unkept: set[tuple[bytes, str]] = set()
-        """Digest and stamp, as hex, of the acknowledged writes that an owner may have missed and
-        nobody keeps for it: their coordinator ended before it had left the hints, or had no
-        room for the last one, or failed; or storage failed over the record.
+        """Digest and stamp, as hex, of acknowledged writes that an owner may have missed without a
+        hint: their coordinator ended or failed before it had sent the hints, or the last hint had
+        no room, or storage failed on the record.
         """
         self.said: Counter[str] = Counter()
         """How many messages of each type actors have received."""
         self.minters: dict[str, str] = {}
-        """Of every client's clock, as hex."""
+        """The minter of every client's clock, as hex."""
         self.logged: Counter[str] = Counter()
         self.called_dead: dict[tuple[str, str], float] = {}
-        """When a node last called another dead."""
+        """When a node last declared another dead."""
         offsets = self.world.chance("monotonic clocks")
         self.hosts = scenario.names + scenario.client_names
         self.clocks = {
@@ -125,7 +125,7 @@ class SimCluster:
         return {loss.node for loss in self.losses}
 
     def blueprint(self, node: str, started_s: float) -> Blueprint:
-        """What the machines of a node are made from."""
+        """The settings from which the machines of a node are made."""
         return Blueprint(
             node=node,
             cluster="sim",
@@ -149,7 +149,7 @@ class SimCluster:
     # --- what arrives -------------------------------------------------------------------
 
     def arrive(self, to: Peer, caller: Caller, link: Link, frame: bytes) -> None:
-        """A frame has come to a node's port; who called at a client port is named by it."""
+        """Pass a frame to a node's port; ``caller`` is its sender if that is a client port."""
         node = self.nodes[to.node]
         if to.actor == COORDINATOR:
             node.callers[caller] = link
@@ -158,7 +158,7 @@ class SimCluster:
             node.actors[to.actor].receive(frame, None, link)
 
     def datagram(self, to: Peer, frame: bytes) -> None:
-        """A datagram has come to a host, where there may be nobody."""
+        """Pass a datagram to a host, where no process may run."""
         node = self.nodes[to.node]
         if node.running:
             node.actors[to.actor].receive(frame)
@@ -166,7 +166,7 @@ class SimCluster:
     # --- what is logged -----------------------------------------------------------------
 
     def log(self, node: str, actor: str, event: Event) -> None:
-        """A machine has something to tell, in the words that there are for it."""
+        """Log an event of a machine, and check it against the vocabulary."""
         kind = EVENTS.get(event.name)
         if kind is None or set(kind.fields) != set(event.fields):
             raise BrokenMachineError(f"{actor} of {node} logged {event.name} {event.fields}")
@@ -182,7 +182,7 @@ class SimCluster:
                 self.wiped.discard(node)
 
     def _joins_unaware(self, node: str) -> None:
-        """Who joins alone, or through one that remembers nothing, does not know of its loss."""
+        """A node that joins alone, or through one without memory, does not know its loss."""
         if node in self.wiped:
             mine = [loss for loss in self.losses if loss.node == node]
             self.losses += [loss._replace(knowing=False) for loss in mine]
@@ -190,7 +190,7 @@ class SimCluster:
     # --- healing ------------------------------------------------------------------------
 
     def mend(self) -> None:
-        """End every fault that there may be, and let the network be calm."""
+        """End every fault, and let the network work without mishaps."""
         self.network.rates = CALM
         self.network.mend()
         for node in self.nodes.values():

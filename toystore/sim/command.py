@@ -23,10 +23,10 @@ from toystore.sim.swarm import draw, read_scenario
 
 BROKEN = 1
 SHOWN_MAX = 3
-"""So many violations of a run are shown."""
+"""How many violations of a run are shown."""
 TELL_EVERY_S = 5.0
 SEEDS = 2**31
-"""A search begins at one of so many seeds, unless it is told where."""
+"""A search without a first seed begins at a random seed below this."""
 
 
 @click.group()
@@ -169,7 +169,7 @@ def _summary(report: Report) -> dict[str, object]:
 
 
 def _show_smallest(seed: int, keep: Path) -> None:
-    """Make a failing seed small, tell of it, and say how to run both again."""
+    """Minimise a failing seed, report it, and print how to run both again."""
     smallest = minimise(run(draw(seed)))
     keep.mkdir(parents=True, exist_ok=True)
     file = keep / f"sim-{seed}.json"

@@ -1,8 +1,7 @@
 """The coordinator of a simulated node: an actor with a door for clients.
 
-Beside that it keeps account of what an audit must excuse (`SimCluster.unkept`): the
-acknowledged writes that end with their coordinator, and the last hints of which nobody
-hears whether they are kept.
+It also records what an audit must excuse (`SimCluster.unkept`): the acknowledged writes that
+are lost with their coordinator, and the last hints for which no coordinator receives an answer.
 """
 
 from __future__ import annotations
@@ -19,22 +18,22 @@ from toystore.wire import request_numbers
 
 
 class SimCoordinator(SimActor):
-    """The coordinator: clients for whom there is no room are turned away at the door."""
+    """The coordinator: it refuses requests without room before they are decoded."""
 
     @property
     def machine(self) -> Coordinator:
-        """The machine, of the kind that it is."""
+        """The coordinator machine."""
         machine = super().machine
         assert isinstance(machine, Coordinator)
         return machine
 
     def take_turn(self) -> None:
-        """Look how much room there is, as the real one does once in a turn."""
+        """Take a turn; ask once how much room there is, as the real coordinator does."""
         self._room = self.machine.admission.room(self.node.now())
         super().take_turn()
 
     def opened(self, item: Letter | Delivery) -> list[Delivery]:
-        """The requests of a frame, unless there is no room for them."""
+        """The requests of a frame; refuse them if there is no room."""
         deliveries = super().opened(item)
         if not (isinstance(item, Letter) and isinstance(item.sender, Caller)):
             return deliveries
@@ -46,13 +45,13 @@ class SimCoordinator(SimActor):
         return deliveries
 
     def deliver(self, address: Address, messages: list[Message]) -> list[Delivery]:
-        """Note the last hints that are left with others: nobody hears whether they are kept."""
+        """Send, and record the last hints that go to other nodes: no answer to them is received."""
         if address != Peer(self.node.name, STORAGE):
             self.node.cluster.unkept |= writes_in(m for m in messages if self.is_last_hint(m))
         return super().deliver(address, messages)
 
     def is_last_hint(self, message: Message) -> bool:
-        """Whether nobody waits for the answer to a message that leaves a hint."""
+        """Whether a message carries a hint, and no request waits for its answer."""
         return (
             type(message) is WriteReplica
             and message.hint_owner is not None
@@ -61,11 +60,11 @@ class SimCoordinator(SimActor):
 
     @property
     def idle(self) -> bool:
-        """Every request has its answer as well, and every write its copies."""
+        """Whether the actor is idle, and every request is complete."""
         return super().idle and self.machine.idle
 
     def unsettled(self) -> set[tuple[bytes, str]]:
-        """The acknowledged writes on the desk."""
+        """The writes that are acknowledged but not complete."""
         return {(write.place.digest, write.stamp.hex()) for write in self.machine.settling()}
 
 

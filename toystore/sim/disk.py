@@ -1,15 +1,15 @@
-"""A disk that tells the truth only as far as a real one would.
+"""A simulated disk: it loses what a real disk may lose.
 
-It is the memory engine with a memory of what is not safe yet.  A batch that was committed
-is *under way* until `end_commit`; then it is safe, or, with durability "async", waits
-*unsynced* for the next `sync`:
+It is the memory engine, and it records which batches are not safe yet.  A committed batch is
+*under way* until `end_commit`.  After that it is safe or, with durability "async", *unsynced*
+until the next `sync`:
 
                     begin ─ commit ── end_commit ── sync
     kill -9 keeps              either   yes          yes
     a power cut keeps          either   sync: yes    yes
                                         async: a prefix
 
-Besides it can be full, be out of map, and let what it holds rot.
+It can also be full, lack map space, and corrupt its records.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from toystore.engines.memory import MemoryEngine
 
 _Undo = list[tuple[bytes, bytes | None]]
 _RECORDS = (RECORD, HINT)
-"""The kinds of keys under which records lie: a node's own, and hints."""
+"""The kinds of keys of records: a node's own records, and hints."""
 GROWS_NOT = 0.2
-"""How often there is no room for a larger map."""
+"""The probability that there is no room for a larger map."""
 
 
 class SimDisk(MemoryEngine):
     """An `Engine` of one simulated node; it outlives the node's processes."""
 
     def __init__(self, chance: random.Random, *, syncs: bool, map_full_rate: float) -> None:
-        """``syncs``: durability "sync".  ``map_full_rate``: how likely a batch finds no map."""
+        """``syncs``: durability "sync".  ``map_full_rate``: how likely a batch has no map space."""
         super().__init__()
         self.full = False
         self._chance = chance
@@ -45,7 +45,7 @@ class SimDisk(MemoryEngine):
     # --- the engine ---------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Open a transaction; perhaps there is no room, or no map, after some writes."""
+        """Open a transaction; room or map space may be exhausted after some writes."""
         super().begin()
         short = self.full or (self._kinds and self._chance.random() < self.map_full_rate)
         self._writes_left = self._chance.randrange(4) if short else None
@@ -61,7 +61,7 @@ class SimDisk(MemoryEngine):
         return super().delete(key)
 
     def grow(self) -> int:
-        """The next batch has a larger map, if the disk has room for one."""
+        """Give the next batch a larger map, if the disk has room for one."""
         if self._chance.random() < GROWS_NOT:
             raise StoreFullError("the simulated disk has no room for a larger map")
         return 0
@@ -94,7 +94,7 @@ class SimDisk(MemoryEngine):
         """Whether anything waits for a sync."""
         return bool(self._unsynced)
 
-    # --- what can happen to it ----------------------------------------------------------
+    # --- faults -------------------------------------------------------------------------
 
     def crash(self, *, power: bool, after_commit: bool) -> bool:
         """The process died, or the power failed.
@@ -117,17 +117,17 @@ class SimDisk(MemoryEngine):
         return lost
 
     def wipe(self) -> None:
-        """Another, empty disk."""
+        """Replace the disk by an empty one."""
         self.close()
         self._under_way, self._unsynced = [], []
 
     def rot(self) -> bool:
-        """Flip a bit of a record that is held; whether there was one."""
+        """Flip a bit of a stored record; return whether there was one."""
         held = [(key, value) for key, value in self.scan(b"") if key[:1] in _RECORDS]
         if not held:
             return False
         key, value = self._chance.choice(held)
-        # No checksum covers the time before the record of a hint: it does not rot here.
+        # No checksum covers the time before the record of a hint: it is not corrupted here.
         at = self._chance.randrange(HINT_TIME_BYTES if key[:1] == HINT else 0, len(value))
         bit = 1 << self._chance.randrange(8)
         self._set(key, value[:at] + bytes([value[at] ^ bit]) + value[at + 1 :])

@@ -1,14 +1,14 @@
-"""Makes a scenario that breaks a promise smaller, for as long as it still breaks that promise.
+"""Makes a scenario that breaks a promise smaller, as long as it still breaks that promise.
 
-What is tried, again and again until nothing helps any more:
+These steps are repeated until none makes it smaller:
 
     fewer faults     halves of them, quarters, ... single ones (ddmin: Zeller & Hildebrandt,
                      *Simplifying and Isolating Failure-Inducing Input*, 2002)
     fewer mishaps    each rate to nothing
-    less of it all   a shorter run, fewer clients, one key less, no large values
+    smaller sizes    a shorter run, fewer clients, one key less, no large values
 
-A smaller scenario draws its chance from the same named streams, but is another run: it may
-break the promise in another way.  That is as good.
+A smaller scenario draws from the same named random streams, but is another run: it may break
+the promise in another way, which is accepted.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ class _Search:
         self._runs_left = runs_max
 
     def smallest(self) -> Report:
-        """Shrink until nothing helps."""
+        """Shrink until no step makes it smaller."""
         shrinks: tuple[Callable[[], bool], ...] = (self._faults, self._rates, self._sizes)
         while any(shrink() for shrink in shrinks) and self._runs_left > 0:
             pass
         return self._best
 
     def _try(self, scenario: Scenario) -> bool:
-        """Whether a smaller scenario will do; if so, it is the best so far."""
+        """Whether a smaller scenario still breaks the promise; if so, it is the best so far."""
         if self._runs_left <= 0:
             return False
         self._runs_left -= 1
@@ -72,7 +72,7 @@ class _Search:
         return helped
 
     def _rates(self) -> bool:
-        """Let each kind of mishap not occur."""
+        """Set the rate of each kind of mishap to zero."""
         helped = False
         for name in self._best.scenario.rates.occurring():
             scenario = self._best.scenario
@@ -81,7 +81,7 @@ class _Search:
         return helped
 
     def _sizes(self) -> bool:
-        """Shorten the run, and take clients and keys away."""
+        """Shorten the run, and remove clients and keys."""
         helped = False
         for change in smaller(self._best.scenario):
             helped |= self._try(dataclasses.replace(self._best.scenario, **change))
@@ -89,7 +89,7 @@ class _Search:
 
 
 def smaller(scenario: Scenario) -> Iterator[dict[str, Any]]:
-    """Ways to have less of something."""
+    """The changes that make one size of a scenario smaller."""
     last_s = max((fault.at_s + fault.for_s for fault in scenario.faults), default=0.0)
     if scenario.duration_s > last_s + 1.0:
         yield {"duration_s": last_s + 0.5}

@@ -1,15 +1,14 @@
 """The network between simulated hosts: links like TCP's, and datagrams.
 
 A `Link` is one connection, from one actor or client to one port of a node, and the answers
-that come back on it.  Frames on it arrive in order and late; when it breaks, what is in
-flight is lost, and it is made again a while later.  A datagram may be lost, doubled or
-overtaken.
+on it.  Frames on it arrive in order, after a delay.  When it breaks, the frames in flight are
+lost, and it is connected again later.  A datagram may be lost, doubled or overtaken.
 
-    split     nothing passes from one host to another.  What was sent on a link waits, as
-              TCP would send it again, until the split ends or the link breaks of it
+    split     no frame passes from one host to another.  Frames on a link wait, because TCP
+              would send them again, until the split ends or breaks the link
     clog      frames pass so slowly that a queue fills
-    wild      a link drops, doubles and reorders frames: worse than TCP, but a machine that
-              is careful does not mind.  Clients' links are never wild
+    wild      a link loses, doubles and reorders frames: worse than TCP, but a correct machine
+              tolerates it.  Clients' links are never wild
 """
 
 from __future__ import annotations
@@ -22,18 +21,18 @@ from toystore.sim.scenario import Rates
 from toystore.sim.world import World
 
 SPLIT_BREAKS_S = 3.0
-"""A link that a split has held up for so long is broken; see SILENT_S_MAX of the real ones."""
+"""A split that lasts this long breaks a link; see SILENT_S_MAX of the real sockets."""
 QUEUE_MAX = 8
-"""Frames that a clogged link takes before it is full."""
+"""How many frames a clogged link queues before it is full."""
 CLOG_S = 0.4
-"""What a clogged link needs for each frame."""
+"""How long a clogged link needs for each frame."""
 
 Arrive = Callable[[bytes], None]
 OnChange = Callable[[bool], None]
 
 
 class Network:
-    """Who can reach whom, and how long it takes."""
+    """Which hosts can reach each other, and how long frames take."""
 
     def __init__(self, world: World, rates: Rates) -> None:
         self.rates = rates
@@ -48,19 +47,19 @@ class Network:
     # --- hosts --------------------------------------------------------------------------
 
     def is_up(self, host: str) -> bool:
-        """Whether a node's process is there to be connected to."""
+        """Whether a node's process runs, so that clients and nodes can connect."""
         return host in self._up
 
     def host_up(self, host: str) -> None:
-        """A node's ports are open: whoever waits for it connects."""
+        """Open a node's ports: the links that wait for it connect."""
         self._up.add(host)
         for link in self._links.get(host, ()):
             link.connect_soon()
 
     def host_down(self, host: str, *, silently: bool = False) -> None:
-        """A process has ended: links to it break, links from it are gone.
+        """End a process: links to it break, links from it end.
 
-        Its system says so to the others, unless it is ``silently`` down itself, or split off.
+        Its system tells the peers, unless the system is ``silently`` down too, or split off.
         """
         self._up.discard(host)
         for links in self._links.values():
@@ -74,7 +73,7 @@ class Network:
     def link(
         self, source: str, to: str, on_change: OnChange, on_answer: Arrive, *, wild: bool
     ) -> Link:
-        """A link that is down, and comes up when it can."""
+        """A link that is down, and connects when it can."""
         link = Link(self, source, to, on_change, on_answer, wild=wild)
         self._links.setdefault(to, []).append(link)
         link.connect_soon()
@@ -87,7 +86,7 @@ class Network:
         return (source, to) not in self._split
 
     def is_clogged(self, source: str, to: str) -> bool:
-        """Whether frames creep."""
+        """Whether the way is clogged."""
         return (source, to) in self._clogged
 
     def latency_s(self) -> float:
@@ -110,7 +109,7 @@ class Network:
     # --- what is done to it -------------------------------------------------------------
 
     def split(self, source: str, to: str) -> None:
-        """From now on nothing gets from one to the other."""
+        """Stop all frames from one host to the other from now on."""
         self._split[source, to] += 1
         if self._split[source, to] == 1:
             for link in self._between(source, to):
@@ -125,7 +124,7 @@ class Network:
                 link.let_go()
 
     def clog(self, source: str, to: str) -> None:
-        """From now on frames creep."""
+        """Clog the way from now on."""
         self._clogged[source, to] += 1
 
     def unclog(self, source: str, to: str) -> None:
@@ -135,12 +134,12 @@ class Network:
             del self._clogged[source, to]
 
     def reset(self, source: str, to: str) -> None:
-        """Break every link between two hosts; they are made again at once."""
+        """Break every link between two hosts; they reconnect at once."""
         for link in self._between(source, to):
             link.break_()
 
     def mend(self) -> None:
-        """Nothing is split or clogged any more."""
+        """End all splits and clogs."""
         for source, to in sorted(self._split):
             self._split[source, to] = 1
             self.heal(source, to)
@@ -153,7 +152,7 @@ class Network:
 
 
 class Link:
-    """One connection, and its answers.  ``up`` is what its owner believes."""
+    """One connection, and its answers.  ``up`` is the state that its owner knows."""
 
     def __init__(
         self,
@@ -165,7 +164,7 @@ class Link:
         *,
         wild: bool,
     ) -> None:
-        """``on_change``: told when the link comes up (True) or is lost (False)."""
+        """``on_change``: called when the link comes up (True) or is lost (False)."""
         self.source = source
         self.to = to
         self.up = False
@@ -174,7 +173,7 @@ class Link:
         self._on_answer = on_answer
         self._wild = wild
         self._life = 0
-        """Which connection this is: whatever belongs to an earlier one is lost."""
+        """The number of this connection: frames of earlier connections are lost."""
         self._connected = False
         self._ended = False
         self._ways = (_Way(source, to), _Way(to, source))
@@ -183,7 +182,7 @@ class Link:
 
     @property
     def full(self) -> bool:
-        """Whether its queue takes nothing more."""
+        """Whether its queue is full."""
         return len(self._ways[0].queue) >= QUEUE_MAX
 
     def send(self, frame: bytes, arrive: Arrive) -> None:
@@ -212,7 +211,7 @@ class Link:
             network.world.at(at, partial(self._pass, way, self._life, way.queue[-1]))
 
     def _pass(self, way: _Way, life: int, arrival: Callable[[], None]) -> None:
-        """A frame has come as far as the split, or all the way."""
+        """Deliver a frame, or queue it if a split stops it."""
         if life != self._life or not self._connected:
             return
         if not self._network.passes(way.source, way.to):
@@ -224,7 +223,7 @@ class Link:
     # --- the connection -----------------------------------------------------------------
 
     def connect_soon(self) -> None:
-        """Try to connect, as a client that tries again every so often would come to it."""
+        """Try to connect after a short random time, as a client that retries would."""
         delay_s = self._network.chance.uniform(0.002, 0.2)
         self._network.world.after(delay_s, partial(self._connect, self._life))
 
@@ -236,11 +235,11 @@ class Link:
         if can and network.is_up(self.to):
             self._life += 1
             self._connected = True
-            self._tell(False)  # perhaps it had not heard yet that the last one was lost
+            self._tell(False)  # the owner may not know yet that the last one was lost
             self._tell(True)
 
     def break_(self, heard_in_s: float | None = None) -> None:
-        """The connection is gone, and its owner will hear of it; None: very soon."""
+        """Break the connection; its owner is told after ``heard_in_s``; None: very soon."""
         if not self._connected:
             return
         self._drop()
@@ -255,7 +254,7 @@ class Link:
             self.connect_soon()
 
     def end(self) -> None:
-        """Its owner's process has ended."""
+        """End the link: its owner's process has ended."""
         self._ended = True
         self._drop()
 
@@ -266,7 +265,7 @@ class Link:
             way.clear()
 
     def held_up(self) -> None:
-        """A split has begun; if it lasts, the connection breaks of it."""
+        """A split has begun; if it lasts, it breaks the connection."""
         if self._connected:
             breaks = partial(self._break_if_held_up, self._life)
             self._network.world.after(SPLIT_BREAKS_S, breaks)
@@ -279,7 +278,7 @@ class Link:
             self.break_()
 
     def let_go(self) -> None:
-        """A split has ended: what waited arrives, late; or the link is made again."""
+        """A split has ended: the waiting frames arrive late, or the link reconnects."""
         if not self._connected:
             self.connect_soon()
             return
@@ -307,12 +306,12 @@ class _Way:
         self.to = to
         self.busy_until = 0.0
         self.queue: deque[Callable[[], None]] = deque()
-        """What is on its way."""
+        """The frames in flight."""
         self.held: list[Callable[[], None]] = []
-        """What a split keeps from arriving."""
+        """The frames that a split has stopped."""
 
     def clear(self) -> None:
-        """All of it is lost."""
+        """Lose all frames."""
         self.busy_until = 0.0
         self.queue.clear()
         self.held.clear()

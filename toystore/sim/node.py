@@ -1,8 +1,7 @@
-"""A simulated node: its clock, its disk, the machines of a real one, and its life and deaths.
+"""A simulated node: its clock, its disk, the machines of a real node, and its runs.
 
-A process ends by a clean stop, by a kill that strikes at once or at a commit, or with its
-host; what its disk has kept then is the disk's affair (disk.py).  How machines take their
-turns is in actor.py.
+A process ends by a clean stop, by a kill at once or at a commit, or with its host.  disk.py
+decides what its disk stores after that; actor.py takes the turns of the machines.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from toystore.sim.cluster import SimCluster
 
 LOOK_S = 0.01
-"""How often it is looked at whether an actor that stops is idle."""
+"""How often the node checks whether an actor that stops is idle."""
 
 
 class SimNode:
@@ -49,32 +48,32 @@ class SimNode:
             role: Header(Peer(name, role), "sim", cluster.members_digest) for role in ACTORS
         }
         self.commit_s = 0.0
-        """What a commit takes at least."""
+        """The shortest time of a commit."""
         self.actors: dict[str, SimActor] = {}
         self.callers: dict[Caller, Link] = {}
         self.boots = 0
         self.started_s = 0.0
         self.machines = 0
-        """How many there have been."""
+        """How many machines the node has made."""
         self.crash_at: str = ""
-        """What the process is to die over; see `kill`."""
+        """The event at which the process dies; see `kill`."""
         self.chance = self.world.chance(f"{name}")
         self.disk = self._empty_disk()
         self.paused: set[str] = set()
         self._stopping = False
         self._starts_again = False
-        """Somebody has started it while it was stopping."""
+        """Whether it was started while it was stopping."""
 
-    # --- its life -----------------------------------------------------------------------
+    # --- its runs -----------------------------------------------------------------------
 
     @property
     def running(self) -> bool:
-        """Whether there is a process."""
+        """Whether the process runs."""
         return bool(self.actors)
 
     @property
     def members(self) -> MembersChanged | None:
-        """What gossip has told the coordinator last."""
+        """The last one that the coordinator received from gossip."""
         return self.actors[COORDINATOR].turn.members if self.running else None
 
     def now(self) -> Now:
@@ -87,7 +86,7 @@ class SimNode:
             self._starts_again = self._stopping
             return
         if self.disk.full:
-            self.world.after(1.0, self.start)  # whoever restarts it will try again
+            self.world.after(1.0, self.start)  # the supervisor tries again
             return
         self.boots += 1
         self.started_s = self.now().monotonic
@@ -112,14 +111,14 @@ class SimNode:
             actor.wake(0.0)
 
     def stop(self) -> None:
-        """Say goodbye, finish what is held, end."""
+        """Announce that the node leaves, complete its requests, end."""
         if self.running and not self._stopping:
             self.world.note(self.name, "stops")
             self._stopping = True
             self._say_goodbye([role.name for role in STOP_ORDER if role.leaves])
 
     def _say_goodbye(self, leaving: list[str]) -> None:
-        """Have one actor leave after the other; then storage commits what it has been sent."""
+        """Let the actors leave one after another; then storage commits what it has received."""
         if not leaving:
             self._when_idle(self.actors[STORAGE], self._stopped)
             return
@@ -128,7 +127,7 @@ class SimNode:
         self._when_idle(self.actors[role], partial(self._say_goodbye, rest))
 
     def _when_idle(self, actor: SimActor, then: Callable[[], None], waited_s: float = 0.0) -> None:
-        """Go on once an actor is idle or has had its time, unless the process has ended."""
+        """Call ``then`` once an actor is idle or its time is over, unless the process has ended."""
         if self.actors.get(actor.role) is not actor:
             return
         if actor.idle or waited_s >= GOODBYE_S:
@@ -144,19 +143,19 @@ class SimNode:
             self.start()
 
     def kill(self, how: str) -> None:
-        """Kill -9: "at once", or at the next commit ("before commit", "after commit"), or over
-        the next hints that it is brought ("at delivery")."""
+        """Kill -9: "at once", or at the next commit ("before commit", "after commit"), or when the
+        next hints are delivered to it ("at delivery")."""
         if how == "at once":
             self._end(after_commit=self.chance.random() < 0.5)
         elif self.running:
             self.crash_at = how
 
     def power_cut(self, *, after_commit: bool) -> None:
-        """The host is off; what was not synced may be lost."""
+        """Switch the host off; data that was not synced may be lost."""
         self._end(after_commit=after_commit, power=True)
 
     def crash(self) -> None:
-        """What the process was to be killed over has come."""
+        """End the process: the event at which it dies has come."""
         self._end(after_commit=self.crash_at == "after commit")
 
     def _end(self, *, after_commit: bool, power: bool = False) -> None:
@@ -179,34 +178,34 @@ class SimNode:
         return coordinator.unsettled() | storage.unsettled()
 
     def lose_disk(self) -> None:
-        """The next start finds nothing; who remembers the disk that was there will tell it."""
+        """Empty the disk; a node that knows the old disk reports that at the next start."""
         if not self.running:
             self.disk.wipe()
             self.loses(knowing=True)
             self.cluster.wiped.add(self.name)
 
     def rot(self) -> None:
-        """One record is not what it was."""
+        """Corrupt one record."""
         if self.disk.rot():
             self.loses(knowing=True)
 
     def loses(self, *, knowing: bool) -> None:
-        """Something that was acknowledged is gone from its disk, and it may be ``knowing`` that."""
+        """Record that its disk lost acknowledged data; ``knowing``: the node can detect that."""
         self.cluster.losses.append(Loss(self.name, self.world.now, knowing))
 
     def pause(self, role: str) -> None:
-        """Stop one actor, or with "" the process."""
+        """Pause one actor, or with "" the process."""
         if self.running:
             self.paused.add(role)
 
     def resume(self, role: str) -> None:
-        """Let them go on."""
+        """Resume one actor, or with "" the process."""
         if role in self.paused:
             self.paused.discard(role)
             for actor in self.actors.values():
                 actor.wake(0.0)
 
-    # --- what it is made of -------------------------------------------------------------
+    # --- its parts ----------------------------------------------------------------------
 
     def _empty_disk(self) -> SimDisk:
         scenario = self.cluster.scenario

@@ -5,13 +5,13 @@
     reading    an auditor reads every key, of R owners and then of as many as it can; after that
                replicas must be equal
     writing    it overwrites or deletes every key, and writes new ones; replicas must be equal
-    idleness   nobody asks anything, and there must be quiet
-    absence    one node is killed, paused, cut off or stopped; all others must call it dead, or
-               gone, and serve what they are asked meanwhile; it returns, and all is well
-    reading    once more
+    idleness   no client sends a request, and the nodes may send little
+    absence    one node is killed, paused, split off or stopped; all other nodes must declare it
+               dead, or left, and serve requests in the meantime; it returns, and all stabilises
+    reading    as above
 
-The whole history is held to the promises.  A phase that does not end well is the last one,
-and what a machine must never do, such as raise, ends the run at once.
+The whole history is checked against the promises.  The run ends after a phase that fails.  It
+ends at once if a machine does what it must never do, such as raise.
 """
 
 from __future__ import annotations
@@ -34,41 +34,41 @@ from toystore.sim.scenario import Fault, Scenario
 from toystore.sim.world import BEGIN_S, Tell
 
 MACHINES = "machines_never_fail"
-"""The promise that whatever raises has broken."""
+"""The promise that a machine breaks when it raises."""
 HEALS_S = 60.0
-"""In this time a cluster must have healed, and in fact does in a few seconds."""
+"""How long a cluster may take to heal; it usually takes a few seconds."""
 LOOK_S = 0.1
 AUDIT_S = 60.0
 CONNECTS_S = 1.0
-"""The auditor has found the nodes within this time."""
+"""How long the auditor may take to find the nodes."""
 SETTLES_S = 2.0
-"""A read that was answered repairs what is stale within this time."""
+"""How long the repairs of an answered read may take."""
 IDLE_S = 5.0
 LAST_FAULTS = (("kill", "at once"), ("pause", ""), ("split", "both ways"), ("leave", ""))
-"""What befalls one node in the end, while all is calm otherwise."""
+"""The fault that one node meets at the end, while there is no other fault."""
 TIMEOUT_MAX_S = 2.0
 LATE_S = 0.05
-"""How late a client may be told, when its own alarm is a little late."""
+"""How late a client's answer may be, because its own alarm may be late."""
 
 
 @dataclass
 class Report:
-    """What came of a run."""
+    """The result of a run."""
 
     scenario: Scenario
     violations: list[Violation] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     digest: str = ""
-    """Of the trace: the same for the same scenario, always."""
+    """The digest of the trace: the same scenario always has the same one."""
     seconds: float = 0.0
-    """How much virtual time went by."""
+    """How much virtual time has passed."""
     messages: int = 0
     faults: int = 0
-    """How many faults struck."""
+    """How many faults there were."""
 
     @property
     def promises(self) -> set[str]:
-        """The names of those that were broken."""
+        """The names of the broken promises."""
         return {violation.promise for violation in self.violations}
 
 
@@ -99,7 +99,7 @@ class _Run:
         self._auditor = SimClient(cluster, AUDITOR, report.rows)
 
     def through(self) -> None:
-        """All of it, or up to the first phase that does not end well."""
+        """Run all phases, or up to the first that fails."""
         for phase in (
             self._trouble,
             self._healing,
@@ -176,7 +176,7 @@ class _Run:
         self._report.violations += audit.lists_distinct(cluster.ring, scenario.n, scenario.names)
 
     def _keys(self) -> list[tuple[str, str]]:
-        """Bucket and key of all that anybody has asked for."""
+        """Bucket and key of all requests."""
         return sorted({row.place for row in self._report.rows})
 
     def _absence(self) -> None:
@@ -207,14 +207,14 @@ class _Run:
         self._report.violations += audit.copies_complete(cluster, self._report.rows)
 
     def _serve_newcomer(self) -> None:
-        """A client who knows nothing of what has been puts and gets keys of all partitions."""
+        """Let a new client put and get keys of all partitions."""
         keys = [f"new{at}" for at in range(self._cluster.scenario.partitions)]
         puts = [Ask(PUT, "default", key, "new") for key in keys]
         gets = [Ask(GET, "default", key) for key in keys]
         self._ask(SimClient(self._cluster, NEWCOMER, self._report.rows), puts + gets)
 
     def _ask(self, client: SimClient, asks: list[Ask]) -> None:
-        """Have a client ask one after the other."""
+        """Let a client send one request after another."""
         left = asks[::-1]
 
         def go_on(_: Row | None = None) -> None:
@@ -235,7 +235,7 @@ class _Run:
         self._report.violations += audit.hints_drained(cluster)
 
     def _judge(self) -> None:
-        """Hold the whole history to the promises."""
+        """Check the whole history against the promises."""
         rows, losses = self._report.rows, self._cluster.losses
         found = self._report.violations
         for check in promises.ALWAYS:
@@ -253,7 +253,7 @@ class _Run:
 
 
 def _look_now_and_then(cluster: SimCluster, holds: Callable[[], bool]) -> bool:
-    """Let time pass until something holds; it is not looked at in every single step."""
+    """Let time pass until ``holds`` is true, which is checked at intervals."""
     end = cluster.world.now + HEALS_S
     while not holds():
         if cluster.world.now >= end:

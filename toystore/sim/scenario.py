@@ -1,7 +1,7 @@
-"""A scenario: a cluster, a load, and all that will happen to them.
+"""A scenario: a cluster, its load and its faults.
 
-It is plain data, and can be written down and read again: so a fault can be taken out of one,
-to see whether the rest still does harm (minimise.py).  swarm.py draws one from a seed.
+It is plain data, and can be written and read again.  So minimise.py can remove a fault and test
+whether the rest still breaks a promise.  swarm.py draws a scenario from a seed.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ Durability = Literal["sync", "async"]
 
 
 class Fault(NamedTuple):
-    """Something that happens to some nodes or clients, and for how long."""
+    """A fault of some nodes or clients, its time and its duration."""
 
     kind: str
     at_s: float
-    """After the run's beginning."""
+    """Seconds after the run's beginning."""
     for_s: float
     on: tuple[str, ...]
-    """Whom it strikes."""
+    """The nodes or clients that it strikes."""
     amount: float = 0.0
     how: str = ""
 
@@ -32,35 +32,35 @@ class Fault(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """How often the usual mishaps occur, from 0 to 1 each."""
+    """The rate of each kind of mishap, from 0 to 1."""
 
     delay: float = 0.0
-    """That a frame or datagram takes up to ``delay_s`` instead of a millisecond."""
+    """A frame or datagram takes up to ``delay_s`` instead of a millisecond."""
     delay_s: float = 0.1
     loss: float = 0.0
-    """That a datagram is lost."""
+    """A datagram is lost."""
     double: float = 0.0
-    """That a datagram comes twice."""
+    """A datagram arrives twice."""
     wild: float = 0.0
-    """That a frame between nodes is lost, comes twice or is overtaken."""
+    """A frame between nodes is lost, arrives twice or is overtaken."""
     sluggish: float = 0.0
-    """That an actor comes to its turn only up to 0.1 s late."""
+    """An actor takes its turn up to 0.1 s late."""
     partial: float = 0.0
-    """That a turn takes in only a part of what waits."""
+    """A turn receives only a part of what waits."""
     slow_commit: float = 0.0
-    """That a commit takes up to 0.1 s."""
+    """A commit takes up to 0.1 s."""
     map_full: float = 0.0
-    """That a batch finds no map to grow into."""
+    """A batch has no map space."""
 
     def occurring(self) -> dict[str, float]:
-        """Those mishaps that do occur, with their rates."""
+        """The mishaps with a rate above 0, by name."""
         rates = self._asdict()
         del rates["delay_s"]
         return {name: rate for name, rate in rates.items() if rate}
 
 
 CALM = Rates()
-"""Nothing of all that."""
+"""No mishaps."""
 
 
 Count = Annotated[int, Field(ge=1)]
@@ -71,7 +71,7 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 @dataclass(frozen=True)
 class Scenario:
-    """What a run is made of."""
+    """The cluster, the load and the faults of a run."""
 
     seed: int
     nodes: Hosts
@@ -84,7 +84,7 @@ class Scenario:
     """How many of the nodes are seeds."""
     probe_period_s: Seconds
     exchange_periods: Count
-    """After so many probe periods a node exchanges everything with another."""
+    """After how many probe periods a node does a full exchange with another."""
     hint_bytes_max: Count
     requests_max: Count
     frame_bytes_max: Count
@@ -93,14 +93,14 @@ class Scenario:
     """How often hints are counted."""
     clients: Hosts
     keys: Count
-    """With few there are races; with many the last write of most is long before the end, and
-    no later one hides that it was lost."""
+    """Few keys cause races.  With many, most keys are last written long before the end, so that no
+    later write hides a loss."""
     own_quorums: float
     """How often a client names R or W itself."""
     think_s: Seconds
-    """Each client's pause between two operations, on the average."""
+    """The mean pause of a client between two operations."""
     beat_s: float
-    """Clients begin what they do at a multiple of this, all at once; 0: whenever they like."""
+    """All clients begin operations at multiples of this time; 0: at any time."""
     value_bytes: int
     duration_s: Seconds
     """How long the load and the faults last."""
@@ -109,14 +109,14 @@ class Scenario:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The nodes'."""
+        """The names of the nodes."""
         return tuple(f"n{number}" for number in range(1, self.nodes + 1))
 
     @property
     def client_names(self) -> tuple[str, ...]:
-        """The clients'."""
+        """The names of the clients."""
         return tuple(f"c{number}" for number in range(1, self.clients + 1))
 
     def to_json(self) -> str:
-        """As text that `read_scenario` reads (swarm.py)."""
+        """The scenario as text that `read_scenario` reads (swarm.py)."""
         return TypeAdapter(Scenario).dump_json(self).decode()

@@ -1,4 +1,4 @@
-"""Runs many seeds, on all processors, and tells of those that break a promise."""
+"""Runs many seeds, on all processors, and reports those that break a promise."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from toystore.sim.run import run
 from toystore.sim.swarm import draw
 
 BATCH = 64
-"""So many seeds are handed out at a time."""
+"""How many seeds a process gets at a time."""
 
 
 @dataclass
 class Tally:
-    """What a search has seen so far."""
+    """The counts of a search so far."""
 
     seeds: int = 0
     operations: int = 0
@@ -51,7 +51,7 @@ class Tally:
 
 @dataclass
 class Outcome:
-    """What came of one seed, without what is large."""
+    """The result of one seed, without its large parts."""
 
     seed: int
     violations: list[str]
@@ -64,7 +64,7 @@ class Outcome:
 def search(
     first: int, count: int | None, jobs: int | None = None
 ) -> Iterator[tuple[Outcome, Tally]]:
-    """Run ``count`` seeds from ``first`` on, or without end, and yield what comes of each.
+    """Run ``count`` seeds from ``first`` on, or without end, and yield the outcome of each.
 
     ``jobs``: how many run at once; None means one for each processor.
     """

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SYNC_S = 0.1
 """How long a committed batch waits for its sync, with durability "async"."""
 PAUSED_S = 0.01
-"""How soon a commit that ends in a pause is looked at again."""
+"""How soon a commit that ends in a pause is checked again."""
 
 
 class SimStorage(SimActor):
@@ -37,7 +37,7 @@ class SimStorage(SimActor):
         super().__init__(node, role)
         self._busy = False
         self._batch: list[Delivery] = []
-        """What is on its way to the disk."""
+        """The messages whose commit has not ended."""
 
     def make_turn(self) -> GroupCommit:
         """Each turn is a transaction."""
@@ -46,7 +46,7 @@ class SimStorage(SimActor):
 
     @property
     def idle(self) -> bool:
-        """Whether everything that came is on the disk."""
+        """Whether everything that was received is on the disk."""
         return super().idle and not (self._busy or self.turn.waiting)
 
     def unsettled(self) -> set[tuple[bytes, str]]:
@@ -63,7 +63,7 @@ class SimStorage(SimActor):
         return writes_in(m for m, by in deliveries if by == sender and own.is_last_hint(m))
 
     def may_turn(self) -> bool:
-        """Not before the last commit has come to its end."""
+        """Whether the last commit has ended, and no other reason forbids a turn."""
         return not self._busy and super().may_turn()
 
     def serve(self, batch: list[Delivery], at: Now) -> None:
@@ -85,7 +85,7 @@ class SimStorage(SimActor):
         node.world.after(self._commit_s(), self._committed)
 
     def _note_refusals(self) -> None:
-        """A last hint for which there is no room is kept nowhere."""
+        """Record the last hints that were refused for lack of room: no node keeps them."""
         own = Peer(self.node.name, COORDINATOR)
         replies = (m for m in self.turn.outbox.sends.get(own, ()) if type(m) is WriteReplicaReply)
         refused = {reply.request for reply in replies if reply.status == ReplicaStatus.REFUSED}
@@ -114,7 +114,7 @@ class SimStorage(SimActor):
             self.node.disk.sync()
 
     def wake_for_more(self) -> None:
-        """Background messages may be left over."""
+        """Wake for the background messages that are left, too."""
         if not self._busy:
             super().wake_for_more()
             if self.turn.waiting:
@@ -128,6 +128,6 @@ class SimStorage(SimActor):
         return max(usual_s, self.node.commit_s)
 
     def log_failure(self, error: Exception, over: Message | None, restarts: int) -> None:
-        """Nobody else is shown the message: it might break them as well (sloppy_quorum.py)."""
+        """Log it; no other node gets the message, which may fail there too (sloppy_quorum.py)."""
         super().log_failure(error, over, restarts)
         self.node.cluster.unkept |= writes_in([over] if over else [])

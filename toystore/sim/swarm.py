@@ -1,7 +1,7 @@
 """Swarm testing (Groce et al., ISSTA 2012): one scenario from each seed.
 
-Each seed turns most kinds of trouble off and the others up, because a run with a little of
-everything seldom gets far enough into anything.
+Each seed turns most kinds of faults off and makes the others frequent, because a run with a few
+faults of every kind rarely gets far into any one problem.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from toystore.sim.faults import KINDS
 from toystore.sim.scenario import Durability, Fault, Rates, Scenario
 
 DURABILITIES: tuple[Durability, ...] = ("sync", "sync", "sync", "async")
-"""Drawn from; most clusters are to wait for their disks."""
+"""The choices, by weight: most clusters wait for their disks."""
 
 
 def draw(seed: int) -> Scenario:
@@ -55,7 +55,7 @@ def draw(seed: int) -> Scenario:
 
 
 def _quorums(n: int) -> list[tuple[int, int]]:
-    """Mostly those that overlap, the majorities first of all."""
+    """The choices of R and W, by weight: mostly quorums that overlap, majorities most of all."""
     every = [(r, w) for r in range(1, n + 1) for w in range(1, n + 1)]
     overlapping = [pair for pair in every if sum(pair) > n]
     majority = (n // 2 + 1, n // 2 + 1)
@@ -93,7 +93,7 @@ def read_scenario(text: str) -> Scenario:
     """The scenario that `Scenario.to_json` wrote.
 
     Raises:
-        ValueError: it is no scenario.
+        ValueError: the text is not a scenario.
     """
     try:
         scenario = TypeAdapter(Scenario).validate_json(text)

@@ -1,12 +1,12 @@
 """Virtual time and chance: what makes a run repeatable.
 
-Everything that will happen stands in one queue, ordered by its time and, at one time, by
-when it was put there.  Time jumps from one entry to the next.  Whatever is left to chance
-is drawn from streams that are named: a fault that is taken out of a scenario leaves the
-delays of the network as they were, as far as it can.
+All future actions are in one queue, ordered by their time; actions of the same time are ordered
+by when they were queued.  Time jumps from one action to the next.  Every random choice is drawn
+from a named stream: if a fault is removed from a scenario, the delays of the network stay as
+they were where possible.
 
-All that matters is noted in a trace, of which a digest is kept: two runs of one scenario
-have the same digest, in any process.
+All relevant steps are written to a trace, which has a digest: two runs of one scenario have
+the same digest, in any process.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 
 BEGIN_S = 1000.0
-"""When a world begins."""
+"""The time at which a world begins."""
 DIGEST_BYTES = 16
 
 Tell = Callable[[str], None]
-"""Where the lines of a trace go."""
+"""Receives the lines of a trace."""
 
 
 class World:
-    """A clock, a queue of what will happen, and chance."""
+    """A clock, a queue of future actions, and chance."""
 
     def __init__(self, seed: int, tell: Tell | None = None) -> None:
-        """``tell``: what to do with every line of the trace, if anything."""
+        """``tell``: called with each line of the trace, unless it is None."""
         self.now = BEGIN_S
         self._seed = seed
         self._tell = tell
@@ -37,20 +37,20 @@ class World:
         self._digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
 
     def chance(self, name: str) -> random.Random:
-        """A stream of chance of its own."""
+        """A separate random stream."""
         return random.Random(f"{self._seed}/{name}")
 
     def at(self, when_s: float, action: Callable[[], None]) -> None:
-        """Have something happen at a time, or now if that is past."""
+        """Queue an action for a time, or for now if that is past."""
         self._queued += 1
         heappush(self._queue, (max(when_s, self.now), self._queued, action))
 
     def after(self, delay_s: float, action: Callable[[], None]) -> None:
-        """Have something happen in a while."""
+        """Queue an action for ``delay_s`` from now."""
         self.at(self.now + delay_s, action)
 
     def run_until(self, condition: Callable[[], bool], limit_s: float) -> bool:
-        """Let time pass until ``condition`` holds or the limit is reached; whether it holds."""
+        """Let time pass until ``condition`` is true or the limit is reached; whether it is true."""
         end = self.now + limit_s
         while not condition():
             if not self._queue or self._queue[0][0] > end:
@@ -67,12 +67,12 @@ class World:
     # --- the trace ----------------------------------------------------------------------
 
     def note(self, who: str, what: str, data: bytes = b"") -> None:
-        """Add to the trace; ``data`` counts for the digest, but is not told."""
+        """Add a line to the trace; ``data`` is part of the digest, but not of the line."""
         self._digest.update(f"{self.now!r} {who} {what} ".encode())
         self._digest.update(data)
         if self._tell is not None:
             self._tell(f"{self.now - BEGIN_S:10.6f}  {who:<16} {what}")
 
     def digest(self) -> str:
-        """Of all that was noted so far, as hex."""
+        """The digest of the trace so far, as hex."""
         return self._digest.hexdigest()

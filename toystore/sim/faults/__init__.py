@@ -1,12 +1,12 @@
 """The faults that a simulated cluster can meet, each with how it is drawn, begun and ended.
 
 To add one, write a class with those three methods and put it into `KINDS`.  Faults of
-several kinds may strike a node at once; of two that do the same to it, the first to end
-ends both.  In the end of a run everything is mended, whatever was under way.
+several kinds may strike a node at once.  If two do the same to it, the first to end ends
+both.  At the end of a run every fault is ended.
 
-Some faults lose what a node had acknowledged: another disk, a rotten record, a power cut
-without waiting for the disk.  W nodes have an acknowledged write, so fewer than W may lose
-something; all such faults of a scenario strike the same W-1 nodes.
+Some faults lose what a node had acknowledged: a new disk, a corrupt record, a power cut
+without waiting for the disk.  W nodes store an acknowledged write, so fewer than W may lose
+data; all such faults of a scenario strike the same W-1 nodes.
 """
 
 from __future__ import annotations

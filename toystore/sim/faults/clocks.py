@@ -11,10 +11,10 @@ from toystore.sim.scenario import Fault, Scenario
 
 
 class ClockJump:
-    """Somebody sets the wall clock of a node or a client."""
+    """The wall clock of a node or a client is set to a wrong time."""
 
     def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
-        """Any host; seconds to an hour, ahead or back."""
+        """Any host; a second to an hour, ahead or back."""
         on = (chance.choice(scenario.names + scenario.client_names),)
         by_s = chance.choice((0.5, 5.0, 15.0, 3600.0)) * chance.choice((1, -1))
         return [timed("clock jump", scenario, chance, on, amount=by_s)]
@@ -39,11 +39,11 @@ class ClockDrift:
         return [timed("clock drift", scenario, chance, on, amount=chance.uniform(-0.1, 0.1))]
 
     def begin(self, cluster: SimCluster, fault: Fault) -> None:
-        """Bend it."""
+        """Change its rate."""
         for name in fault.on:
             cluster.clocks[name].drift(fault.amount)
 
     def end(self, cluster: SimCluster, fault: Fault) -> None:
-        """It runs true again, from where it is."""
+        """Let it run at the correct rate again, from its present time."""
         for name in fault.on:
             cluster.clocks[name].drift(-fault.amount)

@@ -1,4 +1,4 @@
-"""Faults of disks: slow, full, rotten."""
+"""Faults of disks: slow, full, corrupt."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ class SlowDisk:
         return [timed("slow disk", scenario, chance, on, amount=chance.uniform(0.05, 1.0))]
 
     def begin(self, cluster: SimCluster, fault: Fault) -> None:
-        """From the next commit on."""
+        """Slow down the next commits."""
         for name in fault.on:
             cluster.nodes[name].commit_s = fault.amount
 
     def end(self, cluster: SimCluster, fault: Fault) -> None:
-        """As fast as before."""
+        """Make commits as fast as before."""
         for name in fault.on:
             cluster.nodes[name].commit_s = 0.0
 
 
 class FullDisk:
-    """A disk has no room for anything more, and perhaps looks for some slowly."""
+    """A disk has no room, and its commits may be slow."""
 
     def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
         """Any node."""
@@ -54,7 +54,7 @@ class Rot:
     """Bits of records flip on a disk."""
 
     def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
-        """One of those that may lose something, several records."""
+        """Several records of a node that may lose data."""
         names = may_lose(scenario)
         if not names:
             return []
@@ -68,4 +68,4 @@ class Rot:
                 cluster.nodes[name].rot()
 
     def end(self, cluster: SimCluster, fault: Fault) -> None:
-        """Nobody flips them back."""
+        """Do nothing: the bits stay flipped."""

@@ -1,4 +1,4 @@
-"""What each kind of fault offers, and what the kinds share."""
+"""The interface of a kind of fault, and functions that the kinds share."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class Kind(Protocol):
     """One kind of fault."""
 
     def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
-        """One such fault; none if the scenario has no use for it."""
+        """One or more faults of this kind; none if it does not fit the scenario."""
 
     def begin(self, cluster: SimCluster, fault: Fault) -> None:
-        """Let it happen."""
+        """Begin the fault."""
 
     def end(self, cluster: SimCluster, fault: Fault) -> None:
-        """Let it be over."""
+        """End the fault."""
 
 
 def may_lose(scenario: Scenario) -> tuple[str, ...]:
@@ -40,7 +40,7 @@ def timed(
     how: str = "",
     for_s: float | None = None,
 ) -> Fault:
-    """A fault at some time of the run, of some length that fits into it."""
+    """A fault at a random time of the run, with a random duration that fits into it."""
     at_s = chance.uniform(0.0, scenario.duration_s * 0.9)
     if for_s is None:
         for_s = min(chance.choice((0.3, 2.0, 8.0)) * chance.random(), scenario.duration_s - at_s)

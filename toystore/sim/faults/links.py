@@ -1,4 +1,4 @@
-"""Faults of the network: splits, and links that creep or break."""
+"""Faults of the network: splits, and links that are slow or break."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from toystore.sim.scenario import Fault, Scenario
 
 
 class Split:
-    """Some hosts, clients among them, are cut off from the others, both ways or one way."""
+    """Some hosts, nodes or clients, cannot reach the others, both ways or one way."""
 
     def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
         """Any part of all hosts."""
@@ -21,17 +21,17 @@ class Split:
         return [timed("split", scenario, chance, on, how=how)]
 
     def begin(self, cluster: SimCluster, fault: Fault) -> None:
-        """Cut."""
+        """Begin the split."""
         for source, to in self._pairs(fault, cluster.hosts):
             cluster.network.split(source, to)
 
     def end(self, cluster: SimCluster, fault: Fault) -> None:
-        """Mend."""
+        """End the split."""
         for source, to in self._pairs(fault, cluster.hosts):
             cluster.network.heal(source, to)
 
     def _pairs(self, fault: Fault, hosts: Sequence[str]) -> list[tuple[str, str]]:
-        """Every way that is cut."""
+        """Every pair of hosts (from, to) that is split."""
         others = [host for host in hosts if host not in fault.on]
         out = [(one, other) for one in fault.on for other in others]
         into = [(other, one) for one, other in out]
@@ -41,14 +41,14 @@ class Split:
 
 
 class Cut(Split):
-    """Two nodes cannot reach each other, and all others can: a partial split.
+    """Two nodes cannot reach each other, but reach all others: a partial split.
 
-    One then has hints left for the other, which their holder can deliver at once; if that
-    one's disk is slow, others come while they are delivered.
+    A node then leaves hints for the other, and their holder can deliver them at once.  If the
+    owner's disk is slow, new hints arrive during the delivery.
     """
 
     def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
-        """Any pair of nodes, and now and then the disk of one."""
+        """Any pair of nodes, and sometimes the disk of one."""
         if scenario.nodes == 1:
             return []
         cut = timed("cut", scenario, chance, tuple(chance.sample(scenario.names, 2)))
@@ -62,10 +62,10 @@ class Cut(Split):
 
 
 class Flap(Split):
-    """A node is cut off from all others again and again, each time shortly."""
+    """A node is split off from all others repeatedly, each time for a short time."""
 
     def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
-        """Any node, some times in a row."""
+        """Any node, several times in a row."""
         name = chance.choice(scenario.names)
         at_s = chance.uniform(0.0, scenario.duration_s * 0.7)
         faults = []
@@ -77,7 +77,7 @@ class Flap(Split):
 
 
 class Clog:
-    """Frames from one node to another creep, and queues fill."""
+    """Frames from one node to another are slow, and queues fill."""
 
     def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
         """Any pair of nodes."""
@@ -97,7 +97,7 @@ class Clog:
 
 
 class Reset:
-    """All connections between two hosts break, and are made again."""
+    """All connections between two hosts break, and reconnect."""
 
     def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
         """Any host and any other node."""
@@ -114,4 +114,4 @@ class Reset:
         cluster.network.reset(source, to)
 
     def end(self, cluster: SimCluster, fault: Fault) -> None:
-        """They have begun to connect again by themselves."""
+        """Do nothing: the links reconnect by themselves."""

@@ -1,4 +1,4 @@
-"""Faults of processes: they die, lose power or their disk, leave, stand still, or fail."""
+"""Faults of processes: they die, lose power or their disk, leave, pause, or fail."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Kill:
     """A process is killed (-9), or its host loses power, and started again.
 
     It dies at once, or at its next commit: before it, or after it and before any answer
-    has left.
+    is sent.
     """
 
     def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
-        """One node; or now and then all of them."""
+        """One node; or sometimes all nodes."""
         how = chance.choice(("at once", "before commit", "after commit"))
         everyone = chance.random() < 0.1
         on = scenario.names if everyone else (chance.choice(scenario.names),)
@@ -38,7 +38,7 @@ class Kill:
 
 
 class Relapse(Kill):
-    """A node dies, and dies again over the first hints that it is brought when it is back."""
+    """A node dies, restarts, and dies again when the first hints are delivered to it."""
 
     def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
         """Any node."""
@@ -48,10 +48,10 @@ class Relapse(Kill):
 
 
 class PowerCut(Kill):
-    """A host loses its power, and what was not synced; a batch under way is kept or lost."""
+    """A host loses its power and its unsynced data; a batch under way is stored or lost."""
 
     def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
-        """Any node that waits for its disk; otherwise one that may lose something."""
+        """Any node if nodes wait for their disks; otherwise one that may lose data."""
         names = scenario.names if scenario.durability == "sync" else may_lose(scenario)
         if not names:
             return []
@@ -59,7 +59,7 @@ class PowerCut(Kill):
         return [timed("power cut", scenario, chance, (chance.choice(names),), how=how)]
 
     def begin(self, cluster: SimCluster, fault: Fault) -> None:
-        """Cut it."""
+        """Cut the power."""
         for name in fault.on:
             cluster.nodes[name].power_cut(after_commit=fault.how == "after commit")
 
@@ -68,7 +68,7 @@ class LostDisk(Kill):
     """A node dies and comes back with an empty disk."""
 
     def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
-        """One of those that may lose something."""
+        """A node that may lose data."""
         names = may_lose(scenario)
         return [timed("lost disk", scenario, chance, (chance.choice(names),))] if names else []
 
@@ -80,7 +80,7 @@ class LostDisk(Kill):
 
 
 class Leave(Kill):
-    """A node is stopped cleanly, says goodbye, and returns."""
+    """A node is stopped cleanly, announces that it leaves, and returns."""
 
     def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
         """Any node."""
@@ -93,29 +93,29 @@ class Leave(Kill):
 
 
 class Pause:
-    """A process stands still, as by SIGSTOP, or one of its actors does, as in a slow call."""
+    """A process is paused, as by SIGSTOP, or one of its actors is, as in a slow call."""
 
     def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
-        """Any node; the whole of it, or one actor."""
+        """Any node; its process, or one actor."""
         role = chance.choice(("", "", *ACTORS))
         on = (chance.choice(scenario.names),)
         return [timed("pause", scenario, chance, on, how=role)]
 
     def begin(self, cluster: SimCluster, fault: Fault) -> None:
-        """Stop the clockwork."""
+        """Pause it."""
         for name in fault.on:
             cluster.nodes[name].pause(fault.how)
 
     def end(self, cluster: SimCluster, fault: Fault) -> None:
-        """Let it go on, with everything that has come meanwhile."""
+        """Resume it, with all messages that have arrived in the meantime."""
         for name in fault.on:
             cluster.nodes[name].resume(fault.how)
 
 
 class Failure:
-    """A machine raises over a message, as a bug would make it; once.
+    """A machine raises on one message, as a bug would make it.
 
-    A fresh machine takes its place, which knows the members and the links.
+    A new machine replaces it, and knows the members and the links.
     """
 
     def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
@@ -124,11 +124,11 @@ class Failure:
         return [timed("failure", scenario, chance, on, how=chance.choice(ACTORS))]
 
     def begin(self, cluster: SimCluster, fault: Fault) -> None:
-        """The next message will be one too many."""
+        """Let the machine raise on its next message."""
         self._set(cluster, fault, True)
 
     def end(self, cluster: SimCluster, fault: Fault) -> None:
-        """It can take any again."""
+        """Let the machine process every message again."""
         self._set(cluster, fault, False)
 
     def _set(self, cluster: SimCluster, fault: Fault, fails: bool) -> None:
