@@ -12,7 +12,8 @@ context.  Its parts:
      |         simulated actors use it, too (toystore/core/protocol/turn.py)
      '- doors  encode messages to frames on sockets, and decode them (doors/)
 
-Each role is a subclass.  It makes the machine and opens what is not in its row of `ROLES`.
+Each role is a subclass.  It opens what is not in its row of `ROLES`
+(toystore/core/protocol/roles.py).
 A machine that fails is replaced behind the same sockets, because a bound inproc ROUTER that
 is closed is dead to its peers.  If that happens too often, the exception ends the actor.
 
@@ -65,7 +66,7 @@ class Report(StrEnum):
 
 
 class Actor(threading.Thread):
-    """A thread, its doors and its turns.  Subclasses add doors and make the machine."""
+    """A thread, its doors and its turns; see the module's docstring."""
 
     role: str
     turn: Turn[Any]

@@ -17,7 +17,7 @@ GOODBYE_S = 2.0
 
 
 class LinkTo(NamedTuple):
-    """A link from one actor of a node to the same actor on every other node."""
+    """A link from an actor to the actor of this name on each other node."""
 
     actor: str
     watched: bool = True
