@@ -135,6 +135,15 @@ def test_a_refutation_comes_after_the_doubt_and_before_it_is_believed():
     assert bounds == {("n4", "n1"): 4.0, ("n1", "n4"): 1.0}
 
 
+def test_a_node_is_seen_alive_after_it_began_to_join_and_before_it_had():
+    bounds = learn(
+        sees(10.2, "n1", "n4", "alive", "joined"),
+        line(10.5, "n4", "member.joined", members=2, took_s=0.4, cause="n1"),
+    )
+
+    assert bounds == {("n1", "n4"): 0.1, ("n4", "n1"): 0.3}
+
+
 def test_a_process_starts_after_the_runner_began_it_and_stops_before_the_runner_sees_it():
     process = {"member": "n1", "pid": 7}
 

@@ -10,6 +10,7 @@ nodes and each direction:
     X: a member refuted              the member: its refutation
     X: its refutation, told by Y     Y: the doubt
     X: joined through Y              Y: X is alive
+    X: Y is alive, it has joined     Y: it began to join, ``took_s`` before it had
     X: its process has started       the runner: it starts the process
     the runner: the process ended    X: it has stopped
 
@@ -84,6 +85,8 @@ class Hearsay:
             self._hear(entry, teller, *_at_least(status, member, incarnation))
         elif cause in ("refuted", "joined") and incarnation:
             self._hear(entry, member, ("refuted", member, incarnation))
+        elif cause == "joined":
+            self._hear(entry, member, ("began", member, None))
 
     def _refuted(self, entry: Entry) -> None:
         """The cause is like "dead, told by n1", about the incarnation before."""
@@ -94,7 +97,9 @@ class Hearsay:
             self._hear(entry, teller, *_at_least(status, entry.node, incarnation - 1))
 
     def _joined(self, entry: Entry) -> None:
-        """The node that let it join has logged it as alive."""
+        """The node that let it join has logged it as alive; ``took_s`` ago it had said nothing."""
+        began_at = entry.at - (entry.number("took_s") or 0.0)
+        self._say(entry._replace(at=began_at), ("began", entry.node, None))
         self._hear(entry, entry.text("cause"), ("alive", entry.node, 0.0))
 
     def _started(self, entry: Entry) -> None:
