@@ -10,7 +10,7 @@ import zmq
 
 from tests.harness.waiting import wait_until
 from toystore import AsyncClient, Found, Overloaded, ToystoreError, Written
-from toystore.client import asynchronous, sockets
+from toystore.client import async_shell, sockets
 from toystore.core.protocol.messages.client import ErrorReply
 from toystore.core.protocol.messages.codes import Code
 
@@ -47,7 +47,7 @@ def test_a_connection_made_while_the_socket_is_asked_is_not_missed(fake, monkeyp
             return 0
         return sockets.ready_for(socket)
 
-    monkeypatch.setattr(asynchronous, "ready_for", ready_for)
+    monkeypatch.setattr(async_shell, "ready_for", ready_for)
 
     async def main() -> Written:
         async with AsyncClient(fake.endpoint, timeout=60) as store:

@@ -12,7 +12,7 @@ import pytest
 import zmq
 
 from toystore import AsyncClient, Client, ToystoreError
-from toystore.client import asynchronous, blocking, machine, sockets
+from toystore.client import async_shell, blocking_shell, machine, sockets
 
 
 class OddError(Exception):
@@ -30,10 +30,10 @@ def is_out_of_memory(*_: object, **__: object) -> None:
 @pytest.mark.parametrize(
     ("where", "what"),
     [
-        (asynchronous, "Line"),
-        (asynchronous, "ready_for"),
-        (asynchronous, "drain"),
-        (asynchronous, "offer"),
+        (async_shell, "Line"),
+        (async_shell, "ready_for"),
+        (async_shell, "drain"),
+        (async_shell, "offer"),
         (machine, "decode"),
         (machine, "encode"),
     ],
@@ -60,7 +60,7 @@ def test_a_callback_that_fails_ends_what_is_awaited(fake, monkeypatch, where, wh
 def test_a_blocking_client_raises_no_error_of_its_sockets(fake, monkeypatch, what, call):
     with Client(fake.endpoint, timeout=60) as store:
         with monkeypatch.context() as patch:
-            patch.setattr(blocking, what, is_out_of_memory)
+            patch.setattr(blocking_shell, what, is_out_of_memory)
             if what != "drain":
                 with pytest.raises(ToystoreError, match="memory") as raised:
                     getattr(store, call)(["key"] if call == "get_many" else "key")

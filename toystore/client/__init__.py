@@ -2,11 +2,12 @@
 
 The path of a call:
 
-    blocking.py, asynchronous.py   the shells: sockets, waiting, threads or event loop
+    blocking.py, asynchronous.py   `Client` and `AsyncClient`, which applications call
+    call.py                        checks the arguments
+    request.py                     makes the message, reads the reply
          |  a Request                            ^  its outcome
          v                                       |
-    call.py      checks the arguments
-    request.py   makes the message, reads the reply
+    blocking_shell.py, async_shell.py   sockets, waiting, threads or event loop
     machine.py   attempts, retries, clocks, errors; no I/O and no clock of its own
                  (backlog.py: which request is next; endpoints.py: which endpoint is asked)
 
