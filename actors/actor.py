@@ -42,6 +42,7 @@ from toystore.core.protocol.machine import Event, Machine, Now, Outbox
 from toystore.core.protocol.messages import Delivery, Message
 from toystore.core.protocol.messages.local import Leave, SendFailed
 from toystore.core.protocol.roles import ROLE_OF, local_links
+from toystore.core.protocol.routes import ROUTE_OF
 from toystore.core.protocol.turn import Turn
 from toystore.net.connection import Connection
 
@@ -156,12 +157,22 @@ class Actor(threading.Thread):
     # --- the `Shell` of the turns -------------------------------------------------------
 
     def deliver(self, to: Address, messages: list[Message]) -> list[Delivery]:
-        """Send through the right door; return the messages about it for the machine."""
+        """Send through the right door; return the messages about it for the machine.
+
+        A reply to an actor without a link goes back by the mailbox, as its question came.
+        """
         door = self._outlets.get(to)
-        if door is None:
-            assert isinstance(to, Peer)
-            return [(SendFailed(*to, message, False), to) for message in messages]
-        return door.send(to, messages)
+        if door is not None:
+            return door.send(to, messages)
+        assert isinstance(to, Peer)
+        replies = [message for message in messages if ROUTE_OF[type(message)].is_reply]
+        if replies:
+            self.mailbox.send(to, replies)
+        return [
+            (SendFailed(*to, message, False), to)
+            for message in messages
+            if not ROUTE_OF[type(message)].is_reply
+        ]
 
     def write(self, events: list[Event], at: Now) -> None:
         """Log the events of the machine; they happened at ``at``."""

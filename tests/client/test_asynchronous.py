@@ -122,7 +122,7 @@ def test_closing_ends_what_is_awaited(fake):
     fake.script = lambda message: HOLD
 
     async def main() -> list:
-        store = AsyncClient(fake.endpoint, timeout=60)
+        store = AsyncClient(fake.endpoint, timeout=60, attempt_timeout=20)
         tasks = [asyncio.create_task(store.put(str(key), "value")) for key in range(3)]
         await when(lambda: len(fake.seen) == 3)
         await store.close()
@@ -180,7 +180,7 @@ def test_overload_reaches_the_callers_it_concerns(fake):
 
 
 def test_a_client_moves_on_when_its_event_loop_is_gone(fake):
-    store = AsyncClient(fake.endpoint, timeout=60)
+    store = AsyncClient(fake.endpoint, timeout=60, attempt_timeout=20)
 
     async def main() -> object:
         return await store.get("key")
@@ -191,7 +191,7 @@ def test_a_client_moves_on_when_its_event_loop_is_gone(fake):
 
 
 def test_a_client_belongs_to_one_event_loop(fake):
-    store = AsyncClient(fake.endpoint, timeout=60)
+    store = AsyncClient(fake.endpoint, timeout=60, attempt_timeout=20)
     with asyncio.Runner() as first, asyncio.Runner() as second:
         first.run(store.get("key"))
         with pytest.raises(ToystoreError, match="event loop"):
@@ -200,7 +200,7 @@ def test_a_client_belongs_to_one_event_loop(fake):
 
 
 def test_a_forked_child_talks_through_sockets_of_its_own(fake):
-    store = AsyncClient(fake.endpoint, timeout=60)
+    store = AsyncClient(fake.endpoint, timeout=60, attempt_timeout=20)
     ours, theirs = FORK.Pipe()
     with asyncio.Runner() as runner:
         runner.run(store.put("key", "value"))

@@ -289,7 +289,7 @@ def test_an_error_is_raised_at_once_and_not_tried_elsewhere(
 def test_a_node_that_is_full_or_cut_off_is_spared_for_one_other(connect, make_fake, code, kind):
     first, second, third = make_fake(), make_fake(), make_fake()
     first.script = second.script = error(code)
-    store = connect(first, second, third)
+    store = connect(first, second, third, timeout=60, attempt_timeout=20)
 
     with pytest.raises(kind):
         store.put("key", "value")

@@ -10,7 +10,6 @@ from shell_scene import OtherActor, Puppet, Supervised, config, surroundings
 
 from actors.actor import Actor, Command
 from actors.doors.link import Link
-from actors.doors.mailbox import Mailbox
 from actors.surroundings import Surroundings, inproc, tcp
 from tests.harness.logs import logged
 from tests.harness.sockets import bound
@@ -49,7 +48,7 @@ class Stage(Actor):
         self.is_idle = True
 
     def open(self) -> None:
-        self.add(Mailbox(self.surroundings, self.role, inproc(self.role)), NEIGHBOUR)
+        self.add_mailbox()
         n2 = self.surroundings.config.member("n2")
         self.link = Link(self.surroundings, self.role, N2, tcp(n2.host, n2.peer_port))
         self.add(self.link, N2)

@@ -27,7 +27,7 @@ from toystore.core.protocol.messages.local import (
     SendFailed,
 )
 from toystore.core.protocol.roles import ROLE_OF, local_links
-from toystore.core.protocol.routes import Way, by_way, taken_by
+from toystore.core.protocol.routes import ROUTE_OF, Way, by_way, taken_by
 from toystore.core.protocol.turn import Turn
 from toystore.sim.network import Link
 from toystore.wire import Header, decode, encode_bounded
@@ -289,8 +289,9 @@ class SimActor:
         return (frame for frame, _ in encode_bounded(messages, header, limit))
 
     def _send_local(self, to: Peer, messages: list[Message], header: Header) -> None:
-        """Send to another actor of this node over a link; storage needs none for its answers."""
-        if to.actor not in self._local and self.role != STORAGE:
+        """Send to another actor of this node over a link; replies need none."""
+        asks = not all(ROUTE_OF[type(message)].is_reply for message in messages)
+        if asks and to.actor not in self._local:
             raise BrokenMachineError(f"{self.role} has no link to {to.actor} of its own node")
         for frame in self._frames(messages, header):
             self.node.actors[to.actor].receive(frame)

@@ -5,8 +5,9 @@
     admit      decides on one request that has been decoded
 
 A coordinator admits a valid request (validation.py) while its node serves (serving.py) and
-there is room.  There is room while fewer than ``requests_max`` requests are open, the desk is
-not full (desk.py), and, for requests of clients, no queue is standing (queue_limit.py).
+there is room.  There is room while fewer than ``requests_max`` requests are unanswered, the desk
+is not full (desk.py), and, for requests of clients, the queue limit is not reached
+(queue_limit.py).
 """
 
 from __future__ import annotations

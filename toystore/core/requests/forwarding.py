@@ -1,8 +1,9 @@
 """A write for a key that this node does not own: forwarded to an owner, which coordinates it.
 
 An owner coordinates a put (Dynamo, section 4.5), because its own vote needs no message over
-the network.  A write is stamped before it is forwarded, and forwarded once.  So each
-coordinator runs the same write, and two coordinators may run it, even at the same time.
+the network.  A write is stamped before it is forwarded, and a coordinator that receives a
+forwarded write does not forward it again.  So all of them run the same write, and it does
+no harm if two run it at the same time.
 These nodes are tried:
 
     the reachable owners, in order  ─▶  this node itself  ─▶  the owners that are doubted
