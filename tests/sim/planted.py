@@ -314,7 +314,7 @@ def a_clock_forgets_what_it_was_shown(patch: Patch) -> None:
 
 def a_client_forgets_its_earlier_attempts(patch: Patch) -> None:
     def faulty(message: Any, self: WriteRequest, now: float) -> Any:
-        self.silent = False
+        self.indefinite = False
         return message(self, now)
 
     for kind in WriteRequest.__subclasses__():
