@@ -23,6 +23,8 @@ class Backlog:
     """All requests of one client that wait for room, by id."""
 
     def __init__(self) -> None:
+        self.count = 0
+        """How many requests wait."""
         self._singles: dict[int, Request[Any]] = {}
         self._batches: deque[Batch] = deque()
         self._singles_due = _NEVER
@@ -30,6 +32,7 @@ class Backlog:
 
     def add(self, request: Request[Any]) -> None:
         """Put a request at the end of its queue."""
+        self.count += 1
         batch = request.batch
         if batch is None:
             self._singles[request.id] = request
@@ -41,6 +44,7 @@ class Backlog:
 
     def remove(self, request: Request[Any]) -> None:
         """Take a request out of its queue."""
+        self.count -= 1
         batch = request.batch
         if batch is None:
             del self._singles[request.id]
@@ -52,7 +56,7 @@ class Backlog:
     def take(self, fits: Callable[[Request[Any]], bool]) -> Request[Any] | None:
         """Take out the next request, or None.  One of many must ``fit``."""
         for request in self._singles.values():
-            del self._singles[request.id]
+            self.remove(request)
             return request
         if not self._batches:
             return None

@@ -218,18 +218,22 @@ class ClientMachine:
     # --- the stages of a request ----------------------------------------------------------
 
     def _enter(self, request: Request[Any], now: float) -> None:
-        """Put a request at the end of the backlog, and admit what has room."""
+        """Admit a request if there is room and none waits; else it waits in the backlog."""
         self._last_id += 1
         request.id = self._last_id
-        self._backlog.add(request)
-        self._fill(now)
+        has_room = len(self._open) < self._in_flight_max
+        if has_room and not self._backlog.count and self._fits(request):
+            self._admit(request, now)
+        else:
+            self._backlog.add(request)
+            self._fill(now)
 
     def _fill(self, now: float) -> None:
         """Admit requests from the backlog while there is room."""
         if self._filling:  # A request may end as soon as it is admitted, and call this again.
             return
         self._filling = True
-        while len(self._open) < self._in_flight_max:
+        while self._backlog.count and len(self._open) < self._in_flight_max:
             request = self._backlog.take(self._fits)
             if request is None:
                 break
@@ -237,8 +241,8 @@ class ClientMachine:
         self._filling = False
 
     def _fits(self, request: Request[Any]) -> bool:
-        """Whether a request of a call about many keys may be sent now."""
-        return self._window.fits(self._cost(request))
+        """Whether a request may be sent now, if it is of a call about many keys."""
+        return request.batch is None or self._window.fits(self._cost(request))
 
     def _cost(self, request: Request[Any]) -> int:
         """About how many bytes it and its reply will take."""
@@ -456,7 +460,8 @@ class ClientMachine:
         del self._open[request.id]
         if request.batch is not None:
             self._window.leave(request.cost)
-        self._fill(now)
+        if self._backlog.count:
+            self._fill(now)
 
     def _leave_queue(self, request: Request[Any]) -> None:
         """Remove the request from the queue of its endpoint, if it waits there."""
