@@ -33,7 +33,7 @@ class TellingClient(AsyncClient):
         """What the cluster says of a key."""
         terms = self._calls.terms(None, None, None, None)
         request = _GetAll(terms, time.monotonic(), key.encode())
-        await self._ask(request)
+        await self._shell.ask(request)
         return request.told
 
     async def write(self, key: str, value: str | None) -> Told:
