@@ -167,6 +167,39 @@ def test_a_fallback_s_not_found_counts_when_the_last_owner_is_silent() -> None:
     assert scene.sole_answer() == GetReply(request, (), b"", 1, 1)
 
 
+def test_a_silent_fallback_s_not_found_counts_when_it_comes() -> None:
+    scene = Scene(4)
+    scene.unlink("n2")
+    request = scene.get()
+    scene.says("n1", NOT_FOUND)
+    scene.wait(SILENCE_S)
+    assert scene.answers == []
+
+    scene.says("n4", NOT_FOUND)
+
+    assert scene.sole_answer() == GetReply(request, (), b"", 1, 1)
+    assert scene.machine.idle
+
+
+@pytest.mark.parametrize("overloaded", [False, True])
+def test_a_silent_fallback_s_not_found_counts_though_the_next_does_not_vote(
+    overloaded: bool,
+) -> None:
+    scene = Scene(5)
+    scene.unlink("n2")
+    request = scene.get()
+    scene.says("n1", NOT_FOUND)
+    scene.wait(SILENCE_S)
+    if overloaded:
+        scene.unsent("n5", overloaded=True)
+    else:
+        scene.says("n5", INTERNAL)
+
+    scene.says("n4", NOT_FOUND)
+
+    assert scene.sole_answer() == GetReply(request, (), b"", 1, 1)
+
+
 @pytest.mark.parametrize("status", [NO_VOTE, REFUSED])
 def test_an_owner_without_a_vote_is_replaced_by_a_fallback(status: int) -> None:
     scene = Scene(r=3)

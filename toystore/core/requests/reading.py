@@ -77,7 +77,7 @@ class Read(SloppyQuorum):
         if status == _NO_VOTE:
             self.do_without(node, now)
             return
-        if is_owner or record is not None:
+        if is_owner or record is not None or not self._awaits_an_owner():
             self.vote(slot, node)
         elif self.slots[slot] == OPEN:
             self.slots[slot] = DEFERRED

@@ -25,6 +25,8 @@ A node that was replaced may answer after all:
     CLOSED --the owner says yes--> OWNER
     CLOSED --a fallback says yes--> FALLBACK
 
+A fallback that has nothing says yes as soon as no owner is awaited.
+
 An input that has no arrow from the present state changes nothing.  Replies are frequent, so
 the quorum assigns the states itself; tests compare what it assigns with `TRANSITIONS`.
 """
