@@ -157,15 +157,26 @@ class Chaos:
 
     def forward_reply(self, message: Any) -> Any:
         newest = stamp_at(self.scene.seconds - 99)
-        return self.chance.choice(
+        owners = self.owners(message.key)
+        reply = self.chance.choice(
             [
-                WriteReply(message.request, message.stamp, 2, 0),
+                WriteReply(message.request, message.stamp, len(owners), 0),
                 SupersededReply(message.request, newest),
                 ErrorReply(message.request, Code.UNAVAILABLE, "no", True),
                 ErrorReply(message.request, Code.NOT_SERVING, "no", True),
                 ErrorReply(message.request, Code.OVERLOADED, "no", False),
             ]
         )
+        if type(reply) is WriteReply:
+            # The other coordinator has stored it with each owner, whatever is done here.
+            self.yes[message.stamp].update((owner, owner) for owner in owners)
+            self.hinted[message.stamp].update(owners)
+        return reply
+
+    def owners(self, key: bytes) -> tuple[str, ...]:
+        digest = digest_of("default", key)
+        n = self.asked[self.request_of[digest]]["n"]
+        return self.ring.order(self.ring.partition_of(digest))[:n]
 
     def lose(self) -> None:
         if self.open:
@@ -235,9 +246,7 @@ class Chaos:
         """Of every write acknowledged here, each owner has a copy or a hint."""
         for request, reply in self.answered.items():
             if type(reply) is WriteReply and reply.stamp in self.yes:
-                asked = self.asked[request]
-                digest = digest_of("default", asked["key"])
-                owners = self.ring.order(self.ring.partition_of(digest))[: asked["n"]]
+                owners = self.owners(self.asked[request]["key"])
                 assert set(owners) - self.hinted[reply.stamp] <= {"n1"}, (request, reply)
 
 
