@@ -39,7 +39,6 @@ from toystore.core.protocol.messages.hints import (
     TakeHintsReply,
 )
 from toystore.core.protocol.messages.local import (
-    Leave,
     LinkLost,
     LinkUp,
     SendFailed,
@@ -467,15 +466,3 @@ def test_aged_hints_are_reported_once_per_owner_and_hour(node: Node) -> None:
     assert node.events() == [
         Event("hint.aged", {"owner": "n2", "hints": 3, "bytes": 300, "age_s": 7200.0})
     ]
-
-
-def test_leave_ends_it_all(node: Node) -> None:
-    request = node.delivering(hint("a")).request
-    node.events()
-    node.receive(Leave())
-    assert node.names() == ["handoff.paused"]
-    assert node.machine.next_deadline() is None
-    node.receive(DeliverHintsReply(request, (OK,)), Peer("n2", STORAGE))
-    node.receive(CountHintsReply((("n2", 1, 100, START_US),)))
-    node.machine.on_deadline(node.now)
-    assert node.out.sends == {}

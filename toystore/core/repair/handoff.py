@@ -35,7 +35,6 @@ from toystore.core.protocol.messages.hints import (
     TakeHintsReply,
 )
 from toystore.core.protocol.messages.local import (
-    Leave,
     LinkLost,
     LinkUp,
     MembersChanged,
@@ -60,7 +59,6 @@ class Handoff:
         self._out = outbox
         self._chance = chance
         self._storage = Peer(node, STORAGE)
-        self._left = False
         self._alive = {node}
         self._linked = {node}
         self._deliveries: dict[str, Delivery] = {}
@@ -73,9 +71,7 @@ class Handoff:
         self._request = chance.getrandbits(62)
 
     def receive(self, message: Message, sender: Address, now: Now) -> None:
-        """Take in one message; after `Leave` there is nothing more to do."""
-        if self._left:
-            return
+        """Take in one message."""
         match message:
             case CountHintsReply():
                 self._counted(message, now)
@@ -93,13 +89,11 @@ class Handoff:
                 self._link_lost(message.node, now)
             case SendFailed():
                 self._send_failed(message, now)
-            case Leave():
-                self._leave(now)
 
     def on_deadline(self, now: Now) -> None:
         """End the deliveries whose answer is overdue, and count the hints again."""
         due = self.next_deadline()
-        if due is None or due > now.monotonic:
+        if due > now.monotonic:
             return
         # The first count is due at 0.0, and is never late.
         if due and now.monotonic - due > self._settings.stall_s:
@@ -110,10 +104,8 @@ class Handoff:
         if self._count_at <= now.monotonic:
             self._count(now)
 
-    def next_deadline(self) -> float | None:
-        """When the next count or the first answer is due; None once this node has left."""
-        if self._left:
-            return None
+    def next_deadline(self) -> float:
+        """When the next count or the first answer is due."""
         return min([self._count_at, *(one.deadline for one in self._deliveries.values())])
 
     def on_failure(self, now: Now) -> None:
@@ -321,9 +313,3 @@ class Handoff:
             return
         self._warned_at[owner] = now.monotonic
         self._out.log("hint.aged", owner=owner, hints=hints, bytes=size, age_s=round(age_s, 3))
-
-    def _leave(self, now: Now) -> None:
-        """The hints stay on disk; the next start of this node continues with them."""
-        for owner in list(self._deliveries):
-            self._fail(owner, "this node is stopping", now)
-        self._left = True
