@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from toystore.core.protocol.address import GOSSIP, STORAGE, Address, Caller, Peer
+from toystore.core.protocol.address import Address, Caller, Peer
 from toystore.core.protocol.machine import Event, Machine, Now, Outbox
 from toystore.core.protocol.messages import Delivery, Message
 from toystore.core.protocol.messages.local import (
@@ -27,7 +27,7 @@ from toystore.core.protocol.messages.local import (
     SendFailed,
 )
 from toystore.core.protocol.roles import ROLE_OF, local_links
-from toystore.core.protocol.routes import ROUTE_OF, Way, by_way, taken_by
+from toystore.core.protocol.routes import ROUTE_OF, taken_by
 from toystore.core.protocol.turn import Turn
 from toystore.sim.network import Link
 from toystore.wire import Header, decode, encode_bounded
@@ -268,7 +268,10 @@ class SimActor:
         return {to.node for to, link in self.links.items() if link.up and to.actor in watched}
 
     def deliver(self, address: Address, messages: list[Message]) -> list[Delivery]:
-        """Send to the address; return the messages about it that the machine must receive."""
+        """Send to the address; return the messages about it that the machine must receive.
+
+        A reply goes back on the connection of its question.
+        """
         node = self.node
         if isinstance(address, Caller):
             self._answer(node.callers.get(address), messages, None)
@@ -277,14 +280,25 @@ class SimActor:
         if address.node == node.name:
             self._send_local(address, messages, header)
             return []
-        if self.role == STORAGE:
-            self._answer(self.routes.get(address), messages, header)
-            return []
-        if self.role == GOSSIP:
-            return self._gossip(address, messages, header)
-        return self._link(address, messages, header)
+        replies = [message for message in messages if ROUTE_OF[type(message)].is_reply]
+        if replies:
+            self._answer(self.routes.get(address), replies, header)
+        asks = [message for message in messages if not ROUTE_OF[type(message)].is_reply]
+        return self.ask(address, asks, header) if asks else []
 
-    def _frames(self, messages: list[Message], header: Header | None) -> Iterable[bytes]:
+    def ask(self, to: Peer, messages: list[Message], header: Header) -> list[Delivery]:
+        """Send over a link; `SendFailed` means unreachable if it is down, otherwise overloaded."""
+        link, cluster = self.links[to], self.node.cluster
+        clogged = self.node.network.is_clogged(self.node.name, to.node) and link.full
+        if not link.up or clogged:
+            return [(SendFailed(*to, message, link.up), to) for message in messages]
+        caller = Caller((f"{self.node.name}/{self.role}/{self.node.boots}".encode(),))
+        for frame in self.frames(messages, header):
+            link.send(frame, partial(cluster.arrive, to, caller, link))
+        return []
+
+    def frames(self, messages: list[Message], header: Header | None) -> Iterable[bytes]:
+        """The frames that carry the messages."""
         limit = self.node.cluster.scenario.frame_bytes_max
         return (frame for frame, _ in encode_bounded(messages, header, limit))
 
@@ -293,44 +307,11 @@ class SimActor:
         asks = not all(ROUTE_OF[type(message)].is_reply for message in messages)
         if asks and to.actor not in self._local:
             raise BrokenMachineError(f"{self.role} has no link to {to.actor} of its own node")
-        for frame in self._frames(messages, header):
+        for frame in self.frames(messages, header):
             self.node.actors[to.actor].receive(frame)
-
-    def _link(self, to: Peer, messages: list[Message], header: Header) -> list[Delivery]:
-        """Send over a link; `SendFailed` means unreachable if it is down, otherwise overloaded."""
-        link, cluster = self.links[to], self.node.cluster
-        clogged = self.node.network.is_clogged(self.node.name, to.node) and link.full
-        if not link.up or clogged:
-            return [(SendFailed(*to, message, link.up), to) for message in messages]
-        caller = Caller((f"{self.node.name}/{self.role}/{self.node.boots}".encode(),))
-        for frame in self._frames(messages, header):
-            link.send(frame, partial(cluster.arrive, to, caller, link))
-        return []
 
     def _answer(self, link: Link | None, messages: list[Message], header: Header | None) -> None:
         """Answer on the connection that the message came on; lost if it is broken."""
         if link is not None:
-            for frame in self._frames(messages, header):
+            for frame in self.frames(messages, header):
                 link.answer(frame)
-
-    def _gossip(self, to: Peer, messages: list[Message], header: Header) -> list[Delivery]:
-        """Send exchanges and their answers over links, other messages as datagrams."""
-        news: list[Delivery] = []
-        for way, some in by_way(messages):
-            match way:
-                case Way.ASK:
-                    news += self._link(to, some, header)
-                case Way.ANSWER:
-                    self._answer(self.routes.get(to), some, header)
-                case Way.DATAGRAM:
-                    news += self._datagrams(to, some, header)
-        return news
-
-    def _datagrams(self, to: Peer, messages: list[Message], header: Header) -> list[Delivery]:
-        """Send datagrams, which may be lost; return `SendFailed` if there is no link."""
-        if not self.links[to].up:
-            return [(SendFailed(*to, message, False), to) for message in messages]
-        for frame in self._frames(messages, header):
-            arrive = partial(self.node.cluster.datagram, to, frame)
-            self.node.network.datagram(self.node.name, to.node, arrive)
-        return []

@@ -14,6 +14,7 @@ from toystore.check.promises import Loss
 from toystore.core.assembly import make_machine
 from toystore.core.protocol.address import (
     COORDINATOR,
+    GOSSIP,
     STORAGE,
     Caller,
     Peer,
@@ -25,6 +26,7 @@ from toystore.core.storage.disk_identity import identify_disk
 from toystore.sim.actor import SimActor
 from toystore.sim.coordinator import SimCoordinator
 from toystore.sim.disk import SimDisk
+from toystore.sim.gossip import SimGossip
 from toystore.sim.network import Link
 from toystore.sim.storage import SimStorage
 from toystore.wire import Header
@@ -216,7 +218,11 @@ class SimNode:
         )
 
     def _actor(self, role: str) -> SimActor:
-        kinds: dict[str, type[SimActor]] = {STORAGE: SimStorage, COORDINATOR: SimCoordinator}
+        kinds: dict[str, type[SimActor]] = {
+            STORAGE: SimStorage,
+            COORDINATOR: SimCoordinator,
+            GOSSIP: SimGossip,
+        }
         return kinds.get(role, SimActor)(self, role)
 
     def make_machine(self, role: str, outbox: Outbox) -> Machine:
