@@ -236,6 +236,17 @@ def test_a_suspect_is_asked_and_not_waited_for() -> None:
     assert scene.writes() == DOUBTING_N3
 
 
+def test_a_suspect_is_called_silent_only_if_its_link_is_up() -> None:
+    scene = Scene()
+
+    scene.unlink("n2")
+    scene.gossip({"n2": SUSPECT})
+    assert "link.silent" not in scene.events
+    scene.gossip({"n3": SUSPECT})
+
+    assert scene.events.count("link.silent") == 1
+
+
 def test_a_suspect_that_was_heard_just_now_is_not_doubted() -> None:
     scene = Scene()
     scene.put()

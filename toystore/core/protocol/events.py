@@ -91,7 +91,7 @@ EVENTS: dict[str, EventKind] = {
     "link.silent": EventKind(
         "warning",
         ("member", "actors"),
-        "Actors of a member send no answers, or it is suspected; requests no longer wait for them.",
+        "Actors of a linked member do not answer, or it is suspected; requests no longer wait.",
     ),
     "link.replaced": EventKind(
         "warning",

@@ -62,9 +62,13 @@ class Nodes:
             self.trust_all()
 
     def suspect(self, node: str, now: Now) -> None:
-        """Gossip suspects ``node``: other nodes receive no answer of it."""
-        since_s = now.monotonic - self._replica_timeout_s
-        self.doubt([self.storages[node], self.coordinators[node]], since_s, now)
+        """Gossip suspects ``node``: other nodes receive no answer of it.
+
+        If it cannot be reached, it is not asked, so there is nothing to doubt.
+        """
+        if node in self.reachable:
+            since_s = now.monotonic - self._replica_timeout_s
+            self.doubt([self.storages[node], self.coordinators[node]], since_s, now)
 
     def trust(self, node: str) -> None:
         """Gossip calls ``node`` alive."""
