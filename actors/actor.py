@@ -77,7 +77,8 @@ class Actor(threading.Thread):
         self.surroundings = surroundings
         self.me = surroundings.me.name
         self.poller = zmq.Poller()
-        self._doors: dict[zmq.Socket[bytes], Door] = {}
+        self._doors: dict[zmq.Socket[bytes] | int, Door] = {}
+        """The doors, by their sockets and other file descriptors that are polled."""
         self._outlets: dict[Address, Door] = {}
         self._connections: list[tuple[Connection, ConnectingDoor]] = []
         self._running = True
@@ -205,6 +206,11 @@ class Actor(threading.Thread):
             self._outlets[outlet] = door
         if isinstance(door, ConnectingDoor):
             self._connections += [(one, door) for one in door.connections.values()]
+
+    def wake_by(self, descriptor: int, door: Door) -> None:
+        """Take a turn, and drain the door, also when this file descriptor is readable."""
+        self._doors[descriptor] = door
+        self.poller.register(descriptor, zmq.POLLIN)
 
     def _tend(self, at: Now) -> None:
         """Make and replace the connections of the doors that are due."""

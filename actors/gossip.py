@@ -2,10 +2,14 @@
 
 Pings, acks and piggybacked updates are datagrams and may be lost.  A full exchange
 (push-pull, on join and every `exchange_period_s`) needs an answer, so it is sent over a link
-to the other node's *exchange* port.  A peer counts as linked once both ways are up.
+to the other node's *exchange* port.  A peer counts as linked once both ways are up.  When one is
+lost, the machine soon learns whether the peer's process is gone while its host is up: then the
+gossip port refuses connections (`LinkRefused`).
 """
 
 from __future__ import annotations
+
+import time
 
 from actors.actor import Actor
 from actors.doors.datagrams import Datagrams
@@ -14,7 +18,7 @@ from toystore.core.membership.swim import Swim
 from toystore.core.protocol.address import GOSSIP, Address, Peer
 from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages import Delivery, Message
-from toystore.core.protocol.messages.local import LinkLost, LinkUp
+from toystore.core.protocol.messages.local import LinkLost, LinkRefused, LinkUp
 from toystore.core.protocol.routes import Way, by_way
 from toystore.core.protocol.turn import Turn
 
@@ -37,6 +41,7 @@ class GossipActor(Actor):
         self.add_mailbox(*around.own(around.me.exchange_port))
         self.datagrams = Datagrams(around)
         self.add(self.datagrams)
+        self.wake_by(self.datagrams.refusals.fileno(), self.datagrams)
         self.add_links()
 
     def link(self, to: Peer, *, watched: bool) -> Link:  # noqa: ARG002 - not by itself
@@ -50,10 +55,16 @@ class GossipActor(Actor):
 
     def serve(self, inbox: list[Delivery], at: Now) -> None:
         """Serve the changes of links first, then the messages."""
-        super().serve(self._link_news() + inbox, at)
+        news = self._link_news(at.monotonic) + self._refusals(at.monotonic)
+        super().serve(news + inbox, at)
         refused = self.turn.machine.refused
         if refused is not None:
             raise RefusedError(refused)
+
+    def patience_s(self) -> float | None:
+        """Until a port is asked again, or is no longer waited for."""
+        due = self.datagrams.refusals.due
+        return None if due is None else due - time.monotonic()
 
     def deliver(self, to: Address, messages: list[Message]) -> list[Delivery]:
         """Send exchanges to other gossip actors over links, and other messages as datagrams."""
@@ -70,13 +81,22 @@ class GossipActor(Actor):
                     news += self.datagrams.send(to, some)
         return news
 
-    def _link_news(self) -> list[Delivery]:
+    def _link_news(self, now: float) -> list[Delivery]:
         """`LinkUp` for each peer with both ways newly up, `LinkLost` for each that lost one."""
         linked = {name for name in self.datagrams.linked if self._exchanges[name].up}
         if linked == self._linked:
             return []
         up, lost = linked - self._linked, self._linked - linked
         self._linked = linked
+        for name in up:
+            self.datagrams.refusals.forget(name)
+        for name in lost:
+            self.datagrams.ask_if_refused(name, now)
         return [(LinkUp(name), Peer(name, GOSSIP)) for name in sorted(up)] + [
             (LinkLost(name), Peer(name, GOSSIP)) for name in sorted(lost)
         ]
+
+    def _refusals(self, now: float) -> list[Delivery]:
+        """`LinkRefused` for each lost peer whose port has refused a connection."""
+        refused = self.datagrams.refusals.refused(now)
+        return [(LinkRefused(name), Peer(name, GOSSIP)) for name in refused]

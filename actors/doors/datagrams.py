@@ -7,7 +7,8 @@ a datagram to a peer that is down or paused is dropped.  With IMMEDIATE, ZeroMQ 
 for a peer that is down.
 
 A link is up when the peer's subscription arrives on the XPUB.  It is lost when the socket's
-monitor reports that, because a killed peer sends no unsubscription.
+monitor reports that, because a killed peer sends no unsubscription.  Then the peer's port may
+be asked whether it refuses connections.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from toystore.core.protocol.messages.local import SendFailed
 from toystore.core.protocol.routes import Carrier, carried_by
 from toystore.net.connection import Connection, Monitor
 from toystore.net.endpoint import Endpoint
+from toystore.net.refusal import Refusals
 
 EVERYONE = b"*\0"
 INBOX_FRAMES_MAX = 1000
@@ -49,6 +51,8 @@ class Datagrams(ConnectingDoor):
         self.outlet = surroundings.context.socket(zmq.XPUB)
         tuned(self.outlet, INBOX_FRAMES_MAX)
         self.monitor = Monitor(self.outlet)
+        self.refusals = Refusals()
+        """Finds out which lost peers have no process."""
         now = time.monotonic()
         for other in surroundings.others():
             endpoint = Endpoint(other.host, other.gossip_port)
@@ -84,8 +88,15 @@ class Datagrams(ConnectingDoor):
             self.outlet.send(topic(to.node) + body, zmq.NOBLOCK)
         return []
 
+    def ask_if_refused(self, node: str, now: float) -> None:
+        """Find out whether the port of a lost peer refuses connections."""
+        connection = self.connections[node]
+        if connection.host is not None:
+            self.refusals.ask(node, connection.endpoint._replace(host=connection.host), now)
+
     def close(self) -> None:
         """Close the sockets; the last datagrams get a limited time to leave."""
+        self.refusals.close()
         self.monitor.close()
         self.outlet.linger = GOODBYE_MS
         super().close()

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import selectors
+
 import pytest
 import zmq
 from shell_scene import OtherActor, Puppet, Supervised, config, surroundings
 
 from actors.doors.datagrams import topic
 from actors.gossip import GossipActor
-from actors.surroundings import inproc, tcp
+from actors.surroundings import Surroundings, inproc, tcp
 from tests.harness.logs import logged
 from tests.harness.sockets import bound, connected
 from tests.harness.waiting import wait_until
 from toystore.core.protocol.address import COORDINATOR, GOSSIP, STORAGE, Peer
 from toystore.core.protocol.messages.disk import StorageStatusReply
 from toystore.core.protocol.messages.gossip import CompareSettings, Exchange, ExchangeReply, Ping
-from toystore.core.protocol.messages.local import LinkLost, LinkUp, SendFailed
+from toystore.core.protocol.messages.local import LinkLost, LinkRefused, LinkUp, SendFailed
+from toystore.net.endpoint import Endpoint
+from toystore.net.names import Found, Resolver
+from toystore.net.refusal import Answer, Attempt
 from toystore.wire import decode, encode
 
 N2 = Peer("n2", GOSSIP)
@@ -77,6 +82,10 @@ def gossip(around):
         yield stage.actor
     for socket in near:
         socket.close()
+
+
+def refusals(gossip):
+    return [m for m in gossip.puppet.messages if type(m) is LinkRefused]
 
 
 def news(gossip):
@@ -151,6 +160,67 @@ def both_again(gossip, n2):
     n2.open_gossip()
     n2.open_exchange()
     n2.until(lambda: len(news(gossip)) >= 3)
+
+
+def test_a_peer_whose_process_ends_is_lost_and_then_refused_once(gossip, n2):
+    both_open(gossip, n2)
+
+    n2.inbox.close()
+    n2.mailbox.close()
+    n2.until(lambda: refusals(gossip))
+    both_again(gossip, n2)
+
+    kinds = [type(message) for message in gossip.puppet.messages]
+    assert kinds == [LinkUp, LinkLost, LinkRefused, LinkUp]
+    assert refusals(gossip) == [LinkRefused("n2")]
+
+
+def test_a_peer_that_loses_a_link_and_lives_is_not_refused(gossip, n2):
+    both_open(gossip, n2)
+
+    n2.mailbox.close()
+    n2.until(lambda: len(news(gossip)) == 2)
+    n2.until(lambda: gossip.datagrams.refusals.due is None)  # it was asked twice
+    n2.open_exchange()
+    n2.until(lambda: len(news(gossip)) == 3)
+
+    assert refusals(gossip) == []
+
+
+class Book(Resolver):
+    def find(self, host):
+        return Found(("127.0.0.3", "127.0.0.1")) if host == "n2.example" else super().find(host)
+
+
+def test_of_a_name_with_several_addresses_the_one_that_was_linked_is_asked(context, log_path):
+    settings = config("n1", "n2")
+    n2 = FakeNode(surroundings(settings, "n1", context))
+    named = [m.model_copy(update={"host": "n2.example"}) for m in settings.members[1:]]
+    settings = settings.model_copy(update={"members": [*settings.members[:1], *named]})
+    around = Surroundings(settings, settings.member("n1"), context, "boot0001", resolver=Book())
+    elsewhere = bound(context, zmq.SUB, n2.gossip.replace("127.0.0.1", "127.0.0.3"))
+    with Supervised(Stage(around)) as stage:
+        elsewhere.close()
+        both_open(stage.actor, n2)
+
+        n2.inbox.close()
+        n2.until(lambda: refusals(stage.actor))
+
+    assert refusals(stage.actor) == [LinkRefused("n2")]
+
+
+def test_a_node_whose_port_is_asked_logs_nothing(gossip, around, log_path):
+    port = Endpoint(around.me.host, around.me.gossip_port)
+    with selectors.DefaultSelector() as selector:
+        attempt = Attempt(port, selector, 0.0)
+        wait_until(lambda: attempt.look(0.0) is Answer.ACCEPTED)
+        attempt.close()
+
+    asker = OtherActor(around, Peer("n1", STORAGE), inproc(GOSSIP))
+    asker.send(Exchange(7, ()))  # a turn of the actor after that
+    wait_until(lambda: Exchange(7, ()) in gossip.puppet.messages)
+
+    assert logged(log_path) == []
 
 
 def test_the_news_of_a_link_comes_before_what_came_over_it(gossip, n2, around):

@@ -5,6 +5,7 @@
     listening.py    what a node binds for its own host
     watch.py        decides when a connection is replaced; no I/O
     connection.py   a connecting socket that is kept connected, by endpoint, names and watch
+    refusal.py      finds out whether a port refuses connections
 
 A connecting socket of libzmq 4.3.5 does not always reconnect.  After a frame over
 MAXMSGSIZE, or a peer with another protocol, its session ends permanently and without an

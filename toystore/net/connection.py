@@ -37,7 +37,8 @@ _SIGNS = {
 }
 """While no process listens on the port, none of them occurs: a peer that is down costs little."""
 
-_RESET_AT_CLOSE = struct.pack("ii", 1, 0)
+RESET_AT_CLOSE = struct.pack("ii", 1, 0)
+"""A value of SO_LINGER: no end is left in TIME_WAIT."""
 
 _Socket = zmq.Socket[bytes]
 _numbers = itertools.count()
@@ -183,7 +184,7 @@ def reaches_itself(descriptor: int) -> bool:
     try:
         itself: bool = connection.getsockname() == connection.getpeername()
         if itself:
-            connection.setsockopt(tcp.SOL_SOCKET, tcp.SO_LINGER, _RESET_AT_CLOSE)
+            connection.setsockopt(tcp.SOL_SOCKET, tcp.SO_LINGER, RESET_AT_CLOSE)
         return itself
     except OSError:
         return False

@@ -59,6 +59,7 @@ from toystore.core.protocol.messages.hints import (
 from toystore.core.protocol.messages.local import (
     Leave,
     LinkLost,
+    LinkRefused,
     LinkUp,
     MembersChanged,
     SendFailed,
@@ -115,6 +116,7 @@ Message = (
     | MembersChanged
     | LinkUp
     | LinkLost
+    | LinkRefused
     | Leave
     | SendFailed
 )

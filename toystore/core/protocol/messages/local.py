@@ -26,6 +26,15 @@ class LinkLost(NamedTuple):
     node: str
 
 
+class LinkRefused(NamedTuple):
+    """A connection to the node's port was refused: no process listens there, but its host is up.
+
+    Made by a shell for its own gossip, after `LinkLost`.
+    """
+
+    node: str
+
+
 class Leave(NamedTuple):
     """Say goodbye (to gossip), or finish what you hold and take no more (to the coordinator).
 
