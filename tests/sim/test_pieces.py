@@ -1,6 +1,7 @@
 """The simulator's own pieces: what the network, the disk and the clocks do, and do not."""
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -20,7 +21,7 @@ from toystore.sim.cluster import AUDITOR, SimClock, SimCluster
 from toystore.sim.disk import SimDisk
 from toystore.sim.faults import KINDS, may_lose
 from toystore.sim.minimise import smaller
-from toystore.sim.network import QUEUE_MAX, SPLIT_BREAKS_S, Network
+from toystore.sim.network import AGAIN_S, QUEUE_MAX, SPLIT_BREAKS_S, Network
 from toystore.sim.scenario import CALM, Rates
 from toystore.sim.swarm import draw, read_scenario
 from toystore.sim.world import World
@@ -165,6 +166,37 @@ def test_of_a_host_that_falls_silent_nobody_hears_at_once(cause):
     assert wire.link.up
     wire.world.run(SPLIT_BREAKS_S * 0.2)
     assert not wire.link.up
+
+
+def lost(wire: Wire, by: Callable[[Network], None]) -> list[str]:
+    """What the owner of the link learns after ``by``, in two breaks of a split."""
+    told: list[str] = []
+    wire.link.on_refused = lambda: told.append("refused")
+    by(wire.network)
+    wire.world.run(2 * SPLIT_BREAKS_S)
+    return told
+
+
+def test_a_host_whose_process_has_ended_refuses_once_and_others_do_not():
+    def split_off(network: Network) -> None:
+        network.split("b", "a")
+        network.host_down("b")
+
+    assert lost(Wire(), lambda network: network.host_down("b")) == ["refused"]
+    assert lost(Wire(), lambda network: network.host_down("b", silently=True)) == []
+    assert lost(Wire(), lambda network: network.reset("a", "b")) == []
+    assert lost(Wire(), split_off) == []
+
+
+def test_a_host_that_did_not_refuse_is_asked_again():
+    wire = Wire()
+
+    def split_off_for_a_time(network: Network) -> None:
+        network.split("b", "a")
+        network.host_down("b")
+        wire.world.after(SPLIT_BREAKS_S + AGAIN_S / 2, lambda: network.heal("b", "a"))
+
+    assert lost(wire, split_off_for_a_time) == ["refused"]
 
 
 def test_who_finds_a_silent_host_back_hears_that_the_link_was_lost():

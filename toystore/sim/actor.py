@@ -16,12 +16,13 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from toystore.core.protocol.address import Address, Caller, Peer
+from toystore.core.protocol.address import GOSSIP, Address, Caller, Peer
 from toystore.core.protocol.machine import Event, Machine, Now, Outbox
 from toystore.core.protocol.messages import Delivery, Message
 from toystore.core.protocol.messages.local import (
     Leave,
     LinkLost,
+    LinkRefused,
     LinkUp,
     MembersChanged,
     SendFailed,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 OVERDUE_MAX = 10
 """In how many turns in a row a machine may have a due deadline after `on_deadline`."""
-NEWS = (LinkUp, LinkLost, SendFailed, MembersChanged, Leave)
+NEWS = (LinkUp, LinkLost, LinkRefused, SendFailed, MembersChanged, Leave)
 """Messages from inside the node; no planned failure occurs on these."""
 
 
@@ -132,10 +133,15 @@ class SimActor:
             if watched:
                 self.tell(LinkUp(to.node) if up else LinkLost(to.node), to)
 
+        def on_refused() -> None:
+            self.tell(LinkRefused(to.node), to)
+
         def on_answer(frame: bytes) -> None:
             self.receive(frame, to)
 
         link = self.node.network.link(self.node.name, to.node, on_change, on_answer, wild=True)
+        if self.role == GOSSIP:
+            link.on_refused = on_refused
         self.links[to] = link
 
     # --- in -----------------------------------------------------------------------------

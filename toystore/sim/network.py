@@ -24,6 +24,9 @@ SPLIT_BREAKS_S = 3.0
 """A split that lasts this long breaks a link; see SILENT_S_MAX of the real sockets."""
 QUEUE_MAX = 8
 """How many frames a clogged link queues before it is full."""
+AGAIN_S = 1.0
+"""A lost host that did not refuse a connection is asked again after this time; see AGAIN_S of
+toystore/net/refusal.py."""
 CLOG_S = 0.4
 """How long a clogged link needs for each frame."""
 
@@ -43,6 +46,8 @@ class Network:
         self._split: Counter[tuple[str, str]] = Counter()
         self._clogged: Counter[tuple[str, str]] = Counter()
         self._up: set[str] = set()
+        self._dark: set[str] = set()
+        """The hosts that went down silently, and have not come up since."""
 
     # --- hosts --------------------------------------------------------------------------
 
@@ -53,6 +58,7 @@ class Network:
     def host_up(self, host: str) -> None:
         """Open a node's ports: the links that wait for it connect."""
         self._up.add(host)
+        self._dark.discard(host)
         for link in self._links.get(host, ()):
             link.connect_soon()
 
@@ -62,6 +68,8 @@ class Network:
         Its system tells the peers, unless the system is ``silently`` down too, or split off.
         """
         self._up.discard(host)
+        if silently:
+            self._dark.add(host)
         for links in self._links.values():
             for link in [link for link in links if link.source == host]:
                 link.end()
@@ -78,6 +86,11 @@ class Network:
         self._links.setdefault(to, []).append(link)
         link.connect_soon()
         return link
+
+    def refuses(self, source: str, to: str) -> bool:
+        """Whether a connection is refused: no process runs there, but its host is up."""
+        ended = to not in self._up and to not in self._dark
+        return ended and self.passes(source, to) and self.passes(to, source)
 
     # --- what passes --------------------------------------------------------------------
 
@@ -168,6 +181,8 @@ class Link:
         self.source = source
         self.to = to
         self.up = False
+        self.on_refused: Callable[[], None] | None = None
+        """Called after a loss if the host then refuses a connection; None: it is not asked."""
         self._network = network
         self._on_change = on_change
         self._on_answer = on_answer
@@ -252,6 +267,23 @@ class Link:
         if life == self._life and not self._ended:
             self._tell(False)
             self.connect_soon()
+            self._ask_if_refused(life, 0.0, AGAIN_S)
+
+    def _ask_if_refused(self, life: int, wait_s: float, *more_s: float) -> None:
+        """Ask the host in ``wait_s`` whether it refuses a connection, and if not, ask again."""
+        on_refused = self.on_refused
+        if on_refused is None:
+            return
+
+        def ask() -> None:
+            if life != self._life or self._ended:
+                return
+            if self._network.refuses(self.source, self.to):
+                on_refused()
+            elif more_s:
+                self._ask_if_refused(life, *more_s)
+
+        self._network.world.after(wait_s + self._network.latency_s(), ask)
 
     def end(self) -> None:
         """End the link: its owner's process has ended."""
