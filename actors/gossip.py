@@ -10,7 +10,9 @@ gossip port refuses connections (`LinkRefused`).
 from __future__ import annotations
 
 import time
+from typing import NamedTuple
 
+from actors import log
 from actors.actor import Actor
 from actors.doors.datagrams import Datagrams
 from actors.doors.link import Link
@@ -22,9 +24,20 @@ from toystore.core.protocol.messages.local import LinkLost, LinkRefused, LinkUp
 from toystore.core.protocol.routes import Way, by_way
 from toystore.core.protocol.turn import Turn
 
+COUNT_S = 5.0
+"""How often the number of sent datagrams is logged, at debug level."""
+
 
 class RefusedError(Exception):
     """The cluster refuses this node: its cluster name or its member list is different."""
+
+
+class Counted(NamedTuple):
+    """What had been sent at a time."""
+
+    at: float
+    datagrams: int
+    bytes: int
 
 
 class GossipActor(Actor):
@@ -42,6 +55,7 @@ class GossipActor(Actor):
         self.datagrams = Datagrams(around)
         self.add(self.datagrams)
         self.wake_by(self.datagrams.refusals.fileno(), self.datagrams)
+        self._counted = Counted(time.monotonic(), 0, 0)
         self.add_links()
 
     def link(self, to: Peer, *, watched: bool) -> Link:  # noqa: ARG002 - not by itself
@@ -60,6 +74,21 @@ class GossipActor(Actor):
         refused = self.turn.machine.refused
         if refused is not None:
             raise RefusedError(refused)
+
+    def after_turn(self) -> None:
+        """Log every `COUNT_S` how many datagrams were sent."""
+        last, now = self._counted, time.monotonic()
+        if now < last.at + COUNT_S:
+            return
+        datagrams, size = self.datagrams.sent_frames, self.datagrams.sent_bytes
+        self._counted = Counted(now, datagrams, size)
+        log.event(
+            self.role,
+            "gossip.sent",
+            datagrams=datagrams - last.datagrams,
+            bytes=size - last.bytes,
+            over_s=round(now - last.at, 3),
+        )
 
     def patience_s(self) -> float | None:
         """Until a port is asked again, or is no longer waited for."""

@@ -42,6 +42,8 @@ class Datagrams(ConnectingDoor):
         super().__init__("gossip", surroundings, GOSSIP)
         me = surroundings.me
         self.linked: set[str] = set()
+        self.sent_frames = self.sent_bytes = 0
+        """What was published, since the node started."""
         self.inbox = surroundings.context.socket(zmq.SUB)
         tuned(self.inbox, INBOX_FRAMES_MAX)
         self.inbox.subscribe(topic(me.name))
@@ -85,7 +87,10 @@ class Datagrams(ConnectingDoor):
         if to.node not in self.linked:
             return [(SendFailed(*to, message, False), to) for message in messages]
         for body, _ in self.frames(messages):
-            self.outlet.send(topic(to.node) + body, zmq.NOBLOCK)
+            datagram = topic(to.node) + body
+            self.outlet.send(datagram, zmq.NOBLOCK)
+            self.sent_frames += 1
+            self.sent_bytes += len(datagram)
         return []
 
     def ask_if_refused(self, node: str, now: float) -> None:

@@ -85,6 +85,11 @@ EVENTS: dict[str, EventKind] = {
         ("member", "setting", "here", "there"),
         "A member has another value for a setting that should be the same on all nodes.",
     ),
+    "gossip.sent": EventKind(
+        "debug",
+        ("datagrams", "bytes", "over_s"),
+        "How many datagrams this node has sent in the last `over_s` seconds.",
+    ),
     # links
     "link.up": EventKind("debug", ("member",), "The link to a member is up."),
     "link.lost": EventKind("info", ("member",), "The link to a member is down."),
