@@ -11,10 +11,10 @@ CONFIG ?= configs/ten_nodes.yaml
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench overload sim torture clean
+.PHONY: help run test check bench overload detection sim torture clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(INSTALLED)  ## start ten nodes on this machine (CONFIG=configs/three_nodes.yaml: others)
 	@$(PY) run_cluster.py $(CONFIG)
@@ -33,6 +33,9 @@ bench: $(INSTALLED)  ## measure three nodes and, where it is at hand, the transp
 
 overload: $(INSTALLED)  ## offer three nodes 1, 2 and 5 times what they can carry
 	@$(PY) benchmarks/overload.py
+
+detection: $(INSTALLED)  ## kill ten nodes in turn, then keep the machine busy (ARGS="kills": only one)
+	@$(PY) benchmarks/detection.py $(ARGS)
 
 sim: $(INSTALLED)  ## simulate: find the planted faults, then fresh seeds until stopped
 	@$(PY) -m tests.sim.plant

@@ -1,4 +1,4 @@
-"""Three nodes for a benchmark, on ports of their own; gone again afterwards."""
+"""Nodes for a benchmark, on ports of their own; gone again afterwards."""
 
 from __future__ import annotations
 
@@ -23,10 +23,17 @@ async def three_nodes(cluster: str, **more: Any) -> AsyncIterator[LocalCluster]:
 
     ``cluster`` is its name; ``more`` goes into the YAML file as it is.
     """
-    guard, base_port = reserve_ports(len(NAMES))
-    with guard, tempfile.TemporaryDirectory(prefix=f"toystore-{cluster}-") as folder:
+    described = {"cluster": cluster, "members": list(NAMES)}
+    async with nodes_of(described | more) as running:
+        yield running
+
+
+@contextlib.asynccontextmanager
+async def nodes_of(described: dict[str, Any]) -> AsyncIterator[LocalCluster]:
+    """The nodes of a configuration that gives no ports; wait for `LocalCluster.ready`."""
+    guard, base_port = reserve_ports(len(described["members"]))
+    with guard, tempfile.TemporaryDirectory(prefix="toystore-benchmark-") as folder:
         path = Path(folder) / "cluster.yaml"
-        described = {"cluster": cluster, "base_port": base_port, "members": list(NAMES)}
-        path.write_text(yaml.safe_dump(described | more))
+        path.write_text(yaml.safe_dump(described | {"base_port": base_port}))
         async with LocalCluster(load(path), path, Path(folder), print) as running:
             yield running
