@@ -36,6 +36,8 @@ try:
     from toystore.config import ClusterConfig, ConfigError, load
     from toystore.localcluster import preflight
     from toystore.localcluster.cluster import LocalCluster
+    from toystore.localcluster.faults import Faults
+    from toystore.localcluster.links import Links, LinksError
     from toystore.localcluster.load import Load, report
     from toystore.localcluster.preflight import StartError
     from toystore.localcluster.scenario import Played, play
@@ -95,7 +97,7 @@ def start(output: streams.Output) -> int:
                 preflight.remove(config, folder)
             open_log(folder / "run.jsonl", config)
             return asyncio.run(run(config, options.config, folder, options.duration, output))
-    except (ConfigError, StartError) as error:
+    except (ConfigError, StartError, LinksError) as error:
         streams.complain(str(error))
         return NOT_STARTED
     finally:
@@ -154,22 +156,35 @@ async def run(
         nodes=nodes,
     )
     try:
-        async with cluster:
-            took_s = await unless(stop, cluster.ready())
-            if took_s is not None:
-                log_event("run.ready", took_s=round(took_s, 3))
-                screen.tell(f"ready: {nodes}/{nodes} nodes in {took_s:.1f} s")
-                if duration_s is not None:
-                    loop.call_later(duration_s, stop.because, "the duration is over")
-                await attend(cluster, screen, stop)
-            log_event("run.stopping", reason=stop.reason)
-    except StartError as error:
+        with contextlib.ExitStack() as stack:
+            faults = prepare_faults(cluster, config_path, stack)
+            async with cluster:
+                took_s = await unless(stop, cluster.ready())
+                if took_s is not None:
+                    log_event("run.ready", took_s=round(took_s, 3))
+                    screen.tell(f"ready: {nodes}/{nodes} nodes in {took_s:.1f} s")
+                    if duration_s is not None:
+                        loop.call_later(duration_s, stop.because, "the duration is over")
+                    await attend(cluster, screen, stop, faults)
+                log_event("run.stopping", reason=stop.reason)
+    except (StartError, LinksError) as error:
         log_event("run.failed", error=str(error))
         raise
     log_event("run.stopped", died=sorted(cluster.died))
     screen.tell("stopped")
     listening.cancel()
     return NODE_DIED if cluster.died else CLEAN
+
+
+def prepare_faults(
+    cluster: LocalCluster, config_path: Path, stack: contextlib.ExitStack
+) -> Faults | None:
+    """If the scenario acts on links, have them lead through a proxy, until ``stack`` ends."""
+    if not any(step.on_links for step in cluster.config.scenario):
+        return None
+    links = stack.enter_context(Links(cluster.config, config_path))
+    cluster.config_paths = links.write_configs(cluster.folder / "links")
+    return Faults(links)
 
 
 async def look_for_readers(output: streams.Output) -> None:
@@ -179,13 +194,15 @@ async def look_for_readers(output: streams.Output) -> None:
         await asyncio.sleep(OUTPUT_CHECK_S)
 
 
-async def attend(cluster: LocalCluster, screen: Screen, stop: asyncio.Event) -> None:
+async def attend(
+    cluster: LocalCluster, screen: Screen, stop: asyncio.Event, faults: Faults | None
+) -> None:
     """Watch a cluster until it is time to stop, and play its scenario if it has one."""
     config = cluster.config
     watching = asyncio.create_task(cluster.watch())
     with screen.showing(cluster):
         if config.scenario or config.load:
-            lines = await demonstrate(cluster, screen, stop)
+            lines = await demonstrate(cluster, screen, stop, faults)
         else:
             lines = []
             await unless(stop, cluster.deserted())
@@ -196,7 +213,9 @@ async def attend(cluster: LocalCluster, screen: Screen, stop: asyncio.Event) -> 
         screen.tell(line)
 
 
-async def demonstrate(cluster: LocalCluster, screen: Screen, stop: asyncio.Event) -> list[str]:
+async def demonstrate(
+    cluster: LocalCluster, screen: Screen, stop: asyncio.Event, faults: Faults | None
+) -> list[str]:
     """Play the scenario under load; returns the lines of the summary."""
     config = cluster.config
     began = time.monotonic()
@@ -208,7 +227,7 @@ async def demonstrate(cluster: LocalCluster, screen: Screen, stop: asyncio.Event
         load = Load(config.load, endpoints, random.Random())
         requests = asyncio.create_task(load.run())
     if config.scenario:
-        await unless(stop, play(config.scenario, cluster, screen.tell, played))
+        await unless(stop, play(config.scenario, cluster, screen.tell, played, faults))
         await unless(stop, asyncio.sleep(AFTERWARDS_S))
     else:
         await unless(stop, cluster.deserted())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.harness.network import FAIR, HOLE, Weather
+from tests.harness.network import CLEAR, HOLE, Impairment
 
 from .checks import behind, broken
 from .workload import Workload, at_work
@@ -28,7 +28,7 @@ def test_after_a_split_both_sides_writes_are_everywhere(share_cluster):
         cluster.until(lambda: split_is_seen(cluster), "each side believes the other dead")
         on_few.go_on(A_WHILE)
         on_many.go_on(A_WHILE)
-        cluster.network.everywhere(FAIR)
+        cluster.network.everywhere(CLEAR)
         on_many.go_on(A_WHILE)
     cluster.until_ready()
     cluster.until_drained()
@@ -50,9 +50,9 @@ def test_a_node_that_is_heard_and_hears_nothing_costs_no_request(share_cluster):
 
     with at_work(work) as load:
         load.go_on(A_WHILE)
-        cluster.network.change(HOLE, [(name, "n4") for name in ("n1", "n2", "n3", "n5")])
+        cluster.network.impair(HOLE, [(name, "n4") for name in ("n1", "n2", "n3", "n5")])
         load.go_on(2 * A_WHILE)
-        cluster.network.everywhere(FAIR)
+        cluster.network.everywhere(CLEAR)
         load.go_on(A_WHILE)
     cluster.until_ready()
     cluster.until_drained()
@@ -66,10 +66,10 @@ def test_on_slow_and_lossy_ways_requests_are_slow_and_nothing_is_lost(share_clus
     cluster = share_cluster(5, proxied=True)
     work = load_on(cluster, name="slow", timeout_s=15.0)
 
-    cluster.network.everywhere(Weather(latency_s=0.01, jitter_s=0.02, loss=0.002))
+    cluster.network.everywhere(Impairment(delay_s=0.01, jitter_s=0.02, loss=0.002))
     with at_work(work) as load:
         load.go_on(3 * A_WHILE)
-    cluster.network.everywhere(FAIR)
+    cluster.network.everywhere(CLEAR)
     cluster.until_ready()
     cluster.until_drained()
 

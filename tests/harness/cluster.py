@@ -26,7 +26,7 @@ from toystore.localcluster.node import Node, State
 
 from .configs import QUICK, write_config
 from .logs import logged
-from .network import FAIR, Network
+from .network import CLEAR, Network
 from .waiting import PATIENCE_S
 
 POLL_S = 0.05
@@ -80,8 +80,7 @@ class Cluster:
         try:
             if self._proxied:
                 self.network.__enter__()
-                for name in self.names:
-                    self.set_fault(name, config=str(self.network.config_for(name)))
+                self.local.config_paths = self.network.write_configs(self.data / "links")
             self._runner.run(self.local.__aenter__())
             self.until_ready()
         except BaseException:
@@ -141,7 +140,7 @@ class Cluster:
     def mend(self) -> None:
         """Have every node run again and nothing left to deliver, whatever was done before."""
         if self._proxied:
-            self.network.everywhere(FAIR)
+            self.network.everywhere(CLEAR)
         self.resume(*self.names)
         running = {node.name for node in self.running()}
         self.start(*(name for name in self.names if name not in running))

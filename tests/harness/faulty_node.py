@@ -2,8 +2,7 @@
 
 They are in the file ``DIR/NODE.faults``, a JSON object; without one the node is as any:
 
-    config         the path of a configuration to use instead, in which the ways to the
-                   other members lead through a proxy (network.py)
+    config         the path of a configuration to use instead
     clock_s        the wall clock is so many seconds off, as by an operator who sets the date
     commit_s       each commit takes so many seconds longer: a slow disk
     files          so many file descriptors, and no more (RLIMIT_NOFILE)

@@ -19,7 +19,7 @@ from typing import Any
 from tests.cluster.checks import last_acknowledged
 from tests.cluster.replicas import copies
 from tests.cluster.workload import LaggingClock
-from tests.harness.network import HOLE, Weather
+from tests.harness.network import HOLE, Impairment
 from tests.harness.small_disk import fill
 from toystore import AsyncClient, Overloaded, ToystoreError, Unavailable
 from toystore.client.clock import process_clock
@@ -201,11 +201,11 @@ def one_way(stage: Stage) -> None:
         others = [name for name in cluster.names if name not in (deaf, mute)]
         with stage.load(cluster) as work:
             time.sleep(3)
-            stage.weather("deaf", HOLE, _ways([*others, mute], [deaf]))
+            stage.impair("deaf", HOLE, _ways([*others, mute], [deaf]))
             time.sleep(8)
             stage.heal_network()
             time.sleep(3)
-            stage.weather("mute", HOLE, _ways([mute], [*others, deaf]))
+            stage.impair("mute", HOLE, _ways([mute], [*others, deaf]))
             time.sleep(8)
             stage.heal_network()
             time.sleep(2)
@@ -220,10 +220,10 @@ def bad_network(stage: Stage) -> None:
         killed = stage.chance.choice(cluster.names)
         ways = _ways(cluster.names, cluster.names)
         with stage.load(cluster, timeout_s=5.0) as work:
-            slow = Weather(latency_s=0.01, jitter_s=0.03, bytes_per_s=1e6)
-            stage.weather("slow ways", slow, ways)
+            slow = Impairment(delay_s=0.01, jitter_s=0.03, bytes_per_s=1e6)
+            stage.impair("slow ways", slow, ways)
             time.sleep(8)
-            stage.weather("lossy ways", replace(slow, loss=0.002), ways)
+            stage.impair("lossy ways", replace(slow, loss=0.002), ways)
             time.sleep(5)
             stage.kill(killed)
             time.sleep(5)
@@ -394,10 +394,10 @@ def everything(stage: Stage) -> None:
                     case 3:
                         stage.split(chance.choice(list(SPLITS)), some)
                     case 4:
-                        stage.weather("one-way split", HOLE, _ways(some, rest))
+                        stage.impair("one-way split", HOLE, _ways(some, rest))
                     case 5:
-                        slow = Weather(latency_s=0.02, jitter_s=0.05, loss=0.001)
-                        stage.weather("bad ways", slow, _ways(cluster.names, cluster.names))
+                        slow = Impairment(delay_s=0.02, jitter_s=0.05, loss=0.001)
+                        stage.impair("bad ways", slow, _ways(cluster.names, cluster.names))
                     case 6:
                         stage.heal_network()
                     case _:

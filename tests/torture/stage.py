@@ -15,7 +15,7 @@ from typing import Any
 from tests.cluster.checks import PROMISES, Death, behind, broken, last_acknowledged, why_behind
 from tests.cluster.workload import Workload, at_work
 from tests.harness.cluster import Cluster
-from tests.harness.network import CUT, FAIR, HOLE, Weather
+from tests.harness.network import CLEAR, CUT, HOLE, Impairment
 from tests.harness.small_disk import small_disk
 from toystore.check.history import OK, Row, write_rows
 from toystore.check.promises import Violation
@@ -141,9 +141,9 @@ class Stage:
         self._cluster.until_ready()
         self.say(f"{', '.join(names)} serving again in {time.monotonic() - began:.1f} s")
 
-    def weather(self, what: str, weather: Weather, ways: Sequence[tuple[str, str]]) -> None:
+    def impair(self, what: str, impairment: Impairment, ways: Sequence[tuple[str, str]]) -> None:
         """From now on these ways are like this."""
-        self._cluster.network.change(weather, ways)
+        self._cluster.network.impair(impairment, ways)
         self.note(what, ", ".join(f"{a}>{b}" for a, b in ways))
 
     def split(self, how: str, side: Sequence[str]) -> None:
@@ -152,8 +152,8 @@ class Stage:
         self.note(how, ", ".join(side))
 
     def heal_network(self) -> None:
-        """All ways are fair again."""
-        self._cluster.network.everywhere(FAIR)
+        """Nothing impairs any way any more."""
+        self._cluster.network.everywhere(CLEAR)
         self.note("heal", "network")
 
     def note(self, what: str, whom: str) -> None:

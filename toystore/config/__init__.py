@@ -10,6 +10,7 @@ a `ConfigError` that lists every error in the file:
     plain_yaml.py    YAML as plain values; a value that is not what it looks like is an error
     short_forms.py   short forms in full; names and ports that two members claim
     sections.py      the mappings of the file; values.py has the types of their values
+    steps.py         the steps of a scenario
     cluster.py       the whole file, and the rules between sections
     faults.py        the texts of the errors that pydantic finds
     loading.py       these steps in turn; the errors of all of them are reported together
@@ -23,7 +24,8 @@ from __future__ import annotations
 from toystore.config.cluster import SECTIONS, ClusterConfig, keys_of
 from toystore.config.errors import ConfigError
 from toystore.config.loading import load, parse
-from toystore.config.sections import LOAD_KEY, PORTS, LoadConfig, MemberConfig, Step
+from toystore.config.sections import LOAD_KEY, PORTS, LoadConfig, MemberConfig
+from toystore.config.steps import Step
 
 __all__ = [
     "LOAD_KEY",

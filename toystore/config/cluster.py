@@ -19,10 +19,10 @@ from toystore.config.sections import (
     MemberConfig,
     RequestsSection,
     Section,
-    Step,
     SwimSection,
     read_as,
 )
+from toystore.config.steps import Step
 from toystore.config.values import NAME_MAX, Host, KnownMember, Name, Port, list_names
 from toystore.core.data.record import HEADER_BYTES
 from toystore.core.protocol.settings import (

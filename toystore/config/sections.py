@@ -1,10 +1,10 @@
-"""The mappings in the file: members, log, scenario, load, buckets, and each machine's numbers."""
+"""The mappings in the file: members, log, load, buckets, and each machine's numbers."""
 
 from __future__ import annotations
 
 import dataclasses
 import typing
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -16,11 +16,10 @@ from pydantic import (
     ValidationInfo,
     create_model,
     field_validator,
-    model_validator,
 )
 from pydantic_core import CoreSchema, core_schema
 
-from toystore.config.values import Bind, Host, KnownMember, Name, Port, Seconds
+from toystore.config.values import Bind, Host, Name, Port, Seconds
 from toystore.core.protocol.settings import (
     BucketSettings,
     CoordinatorSettings,
@@ -66,28 +65,6 @@ class LogConfig(Section):
     level: Literal["debug", "info", "warning", "error", "critical"] = "info"
     rotate_bytes: PositiveInt = 16 * 1024 * 1024
     rotate_files: PositiveInt = 4
-
-
-class Step(Section):
-    """One step of a scenario: at some seconds after ready, do this to that node."""
-
-    at: Annotated[float, Field(ge=0)]
-    do: Literal["kill", "restart", "pause", "resume", "stop"]
-    node: KnownMember
-    for_s: Seconds | None = Field(None, alias="for")
-    """How long a pause lasts; other steps must not have it."""
-
-    @model_validator(mode="after")
-    def _only_pauses_last(self) -> Self:
-        if (self.do == "pause") != (self.for_s is not None):
-            wanted = "needs" if self.do == "pause" else "takes no"
-            raise ValueError(f"'{self.do}' {wanted} 'for', the seconds that a pause lasts")
-        return self
-
-    @property
-    def ends_at(self) -> float:
-        """Seconds after ready at which the step is over."""
-        return self.at + (self.for_s or 0.0)
 
 
 LOAD_KEY = "load:{}"

@@ -60,7 +60,10 @@ class LocalCluster:
         """``tell`` is called with a line for each event, ``log`` before each signal is sent."""
         self.config = config
         self.log = log
-        self.config_path = config_path.resolve()
+        self.config_paths = dict.fromkeys(
+            (member.name for member in config.members), config_path.resolve()
+        )
+        """The configuration that each node is started with."""
         self.folder = folder.resolve()
         self.nodes = {
             member.name: Node(member, self.folder / member.name) for member in config.members
@@ -88,7 +91,13 @@ class LocalCluster:
 
     def start(self, name: str) -> None:
         """Start a node that has no process."""
-        arguments = (str(self.config_path), name, "--data-dir", str(self.folder), "--stop-on-eof")
+        arguments = (
+            str(self.config_paths[name]),
+            name,
+            "--data-dir",
+            str(self.folder),
+            "--stop-on-eof",
+        )
         pid = self.nodes[name].start([*self._command, *arguments])
         self.log("process.started", member=name, pid=pid)
 

@@ -1,14 +1,16 @@
-"""The timed failures of the YAML file, done to the nodes one after the other."""
+"""The timed failures of the YAML file, done to the nodes and their links one after the other."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from toystore.config import Step
 from toystore.localcluster.cluster import LocalCluster, Tell
+from toystore.localcluster.faults import Faults, blocks
+from toystore.localcluster.links import LinksError
 
 
 class Played(NamedTuple):
@@ -19,14 +21,20 @@ class Played(NamedTuple):
     """UTC, as the logs have it."""
 
     def __str__(self) -> str:
-        step = self.step
-        return f"{step.do} {step.node}" + (f" for {step.for_s:g} s" if step.for_s else "")
+        return words(self.step)
 
 
 async def play(
-    steps: Iterable[Step], cluster: LocalCluster, tell: Tell, played: list[Played]
+    steps: Iterable[Step],
+    cluster: LocalCluster,
+    tell: Tell,
+    played: list[Played],
+    faults: Faults | None = None,
 ) -> None:
-    """Do the steps, each at its second from now, and append each to ``played``."""
+    """Do the steps, each at its second from now, and append each to ``played``.
+
+    ``faults`` is needed if a step acts on links.
+    """
     began = asyncio.get_running_loop().time()
     async with asyncio.TaskGroup() as group:
         for step in sorted(steps, key=lambda step: step.at):
@@ -36,11 +44,16 @@ async def play(
                 "scenario.step", at_s=step.at, do=step.do, member=step.node, for_s=step.for_s
             )
             tell(f"scenario at {step.at:g} s: {played[-1]}")
-            group.create_task(_take(step, cluster, began))
+            if step.on_links:
+                assert faults is not None, "run_cluster.py makes links if a step needs them"
+                group.create_task(_disturb(step, cluster, tell, faults, began))
+            else:
+                group.create_task(_take(step, cluster, began))
 
 
 async def _take(step: Step, cluster: LocalCluster, began: float) -> None:
-    """Do one step, to its end."""
+    """Do one step to a process, to its end."""
+    assert step.node is not None
     match step.do:
         case "kill":
             cluster.kill(step.node)
@@ -56,6 +69,74 @@ async def _take(step: Step, cluster: LocalCluster, began: float) -> None:
             cluster.resume(step.node)
 
 
+async def _disturb(
+    step: Step, cluster: LocalCluster, tell: Tell, faults: Faults, began: float
+) -> None:
+    """Do one step to links, to its end."""
+    links = [
+        {"from": list(block.senders), "to": list(block.receivers)}
+        for block in blocks(step, faults.names)
+    ]
+    kind = "cut" if step.do == "split" else step.do
+    cluster.log(
+        "link.fault",
+        kind=kind,
+        links=links,
+        share=step.share,
+        delay_s=step.delay_s,
+        jitter_s=step.jitter_s,
+        reset=step.reset,
+        for_s=step.for_s,
+    )
+    try:
+        await asyncio.to_thread(faults.begin, step)
+        if step.for_s is not None:
+            await _until(began + step.ends_at)
+            await asyncio.to_thread(faults.end, step)
+            cluster.log("link.restored", kind=kind, links=links)
+    except LinksError as error:
+        tell(str(error))
+
+
 async def _until(moment: float) -> None:
     """Sleep until the loop's clock shows ``moment``."""
     await asyncio.sleep(max(0.0, moment - asyncio.get_running_loop().time()))
+
+
+# --- words ------------------------------------------------------------------------------
+
+
+def words(step: Step) -> str:
+    """A step in words: ``delay n4 ↔ all: 150 ms, jitter 50 ms, for 10 s``."""
+    if not step.on_links:
+        return f"{step.do} {step.node}{_duration(step)}"
+    return f"{step.do} {_places(step)}{_figures(step)}{_duration(step)}"
+
+
+def _duration(step: Step) -> str:
+    return f" for {step.for_s:g} s" if step.for_s else ""
+
+
+def _places(step: Step) -> str:
+    """The links of a step."""
+    if step.groups:
+        return f"{' | '.join(map(_names, step.groups))}{' | the others' * (len(step.groups) == 1)}"
+    if step.between:
+        return " ↔ ".join(dict.fromkeys(step.between))
+    if step.node:
+        return f"{step.node} ↔ all"
+    return f"{_names(step.from_ or ('all',))} → {_names(step.to or ('all',))}"
+
+
+def _figures(step: Step) -> str:
+    """How much a step delays or loses."""
+    if step.share is not None:
+        return f": {step.share:.0%}"
+    if step.delay_s is not None:
+        jitter = f" + 0 to {step.jitter_s * 1000:g} ms" if step.jitter_s else ""
+        return f": {step.delay_s * 1000:g} ms{jitter}"
+    return ", with resets," if step.reset else ""
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(names)

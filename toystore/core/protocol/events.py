@@ -198,6 +198,12 @@ EVENTS: dict[str, EventKind] = {
     "scenario.step": EventKind(
         "info", ("at_s", "do", "member", "for_s"), "A step of the scenario is executed."
     ),
+    "link.fault": EventKind(
+        "info",
+        ("kind", "links", "share", "delay_s", "jitter_s", "reset", "for_s"),
+        "The scenario impairs links: `loss`, `delay`, `cut`, `reset`. `links`: which ones.",
+    ),
+    "link.restored": EventKind("info", ("kind", "links"), "A fault of links has ended."),
     "process.started": EventKind("info", ("member", "pid"), "The process of a node was started."),
     "process.signalled": EventKind(
         "info", ("member", "pid", "signal"), "A signal was sent to the process of a node."
