@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ import yaml
 
 from toystore.config import SECTIONS, ClusterConfig, ConfigError, keys_of, load, parse
 from toystore.core.protocol.settings import (
+    LAN,
+    LOCAL,
+    WAN,
     BucketSettings,
     CoordinatorSettings,
     HandoffSettings,
@@ -46,6 +50,45 @@ def test_every_configuration_in_the_repository_is_sound(path):
     assert config.members[0].client_port == 7400
 
 
+@pytest.mark.parametrize(
+    ("swim", "expected"),
+    [
+        ({}, LAN),
+        ({"profile": "lan"}, LAN),
+        ({"profile": "local"}, LOCAL),
+        ({"profile": "wan"}, WAN),
+        ({"profile": "wan", "stall_s": 2}, replace(WAN, stall_s=2.0)),
+        (
+            {"local_health_max": 0, "suspicion_max_mult": 1},
+            replace(LAN, local_health_max=0, suspicion_max_mult=1.0),
+        ),
+    ],
+)
+def test_a_profile_gives_the_settings_that_the_file_does_not(swim, expected):
+    assert three(swim=swim).swim_settings() == expected
+
+
+@pytest.mark.parametrize(
+    ("swim", "fault"),
+    [
+        ({"profile": "moon"}, "swim.profile: 'moon' given; should be 'local', 'lan' or 'wan'"),
+        ({"profile": ["lan"]}, "swim.profile: ['lan'] given; should be 'local', 'lan' or 'wan'"),
+        (
+            {"suspicion_max_mult": 0.5},
+            "swim: suspicion_max_mult is 0.5; should be 1 at least: "
+            "a suspicion lasts up to so many times its shortest time",
+        ),
+        (
+            {"local_health_max": -1},
+            "swim.local_health_max: -1 given; should be greater than or equal to 0",
+        ),
+    ],
+)
+def test_a_wrong_profile_or_factor_is_named(swim, fault):
+    raw = {"cluster": "carts", "members": ["n1", "n2", "n3"], "swim": swim}
+    assert fault in faults_of(raw)
+
+
 def test_the_local_swim_profile_of_ten_nodes():
     config = load(ROOT / "configs" / "ten_nodes.yaml")
 
@@ -53,7 +96,7 @@ def test_the_local_swim_profile_of_ten_nodes():
 
     assert len(config.members) == 10
     assert config.buckets["default"] == BucketSettings(3, 2, 2)
-    assert (swim.probe_period_s, swim.probe_timeout_s, swim.suspicion_mult) == (0.5, 0.2, 3)
+    assert swim == LOCAL
 
 
 def test_a_short_file_means_the_defaults_of_the_core():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from toystore.core.membership.members import MemberList
 from toystore.core.membership.swim import Swim
 from toystore.core.protocol.address import GOSSIP, Peer
 from toystore.core.protocol.machine import Now, Outbox
@@ -16,7 +17,7 @@ from toystore.core.protocol.settings import SwimSettings
 def swim(node, members, settings=None, outbox=None, seeds=None):
     return Swim(
         node=node,
-        members=members,
+        members=MemberList(members),
         seeds=seeds or [members[0]],
         settings=settings or SwimSettings(),
         shared={"swim.probe_period_s": 1.0, "durability": "sync"},

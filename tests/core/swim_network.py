@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from toystore.core.membership.members import MemberList
 from toystore.core.membership.swim import Swim
 from toystore.core.protocol.address import COORDINATOR, GOSSIP, STORAGE, Peer
 from toystore.core.protocol.events import EVENTS
@@ -67,7 +68,9 @@ class Host:
         self.outbox = outbox
         self.paused = False
         self.waiting: list[tuple[Any, Peer]] = []
-        self.news: MembersChanged | None = None
+        self.joined = False
+        self.table: dict[str, MemberState] = {}
+        """What the node's other actors were sent."""
         self.announcements = 0
 
 
@@ -100,6 +103,8 @@ class Network:
         self.updates_sent: Counter[tuple[str, MemberState]] = Counter()
         self.traffic: list[tuple[float, str, str, Any]] = []
         self._side: dict[str, int] = defaultdict(int)
+        self._lost: set[tuple[str, str]] = set()
+        """From whom to whom the link is lost, as the first one knows."""
         self._linked_at: dict[tuple[str, str], float] = {}
         self._flight: list[tuple[float, int, str, Any, Peer]] = []
         self._number = 0
@@ -112,7 +117,7 @@ class Network:
             outbox = Outbox()
             machine = Swim(
                 node=name,
-                members=self.names,
+                members=MemberList(self.names),
                 seeds=self.seeds,
                 settings=self.settings,
                 shared=self.shared.get(name, {}),
@@ -120,6 +125,7 @@ class Network:
                 chance=random.Random(self.chance.random()),
             )
             self.hosts[name] = Host(machine, outbox)
+            self._lost = {way for way in self._lost if way[0] != name}
             for other in self.hosts:
                 late_s = self.chance.uniform(0, linked_in_s) if linked_in_s else 0.0
                 self._link(name, other, LinkUp, late_s)
@@ -178,18 +184,14 @@ class Network:
     # --- what is seen ---
 
     def status(self, seer: str, member: str) -> int | None:
-        news = self.hosts[seer].news
-        states = {state.name: state for state in news.members} if news else {}
-        return int(states[member].status) if member in states else None
+        table = self.hosts[seer].table
+        return int(table[member].status) if member in table else None
 
     def state(self, seer: str, member: str) -> MemberState:
-        news = self.hosts[seer].news
-        assert news is not None
-        return next(state for state in news.members if state.name == member)
+        return self.hosts[seer].table[member]
 
     def joined(self, name: str) -> bool:
-        news = self.hosts[name].news
-        return news is not None and news.joined
+        return self.hosts[name].joined
 
     def all_see(self, member: str, status: int) -> bool:
         return all(
@@ -246,6 +248,10 @@ class Network:
 
     def _receive(self, name: str, message: Any, sender: Peer) -> None:
         host = self.hosts[name]
+        if isinstance(message, LinkLost):
+            self._lost.add((name, message.node))
+        elif isinstance(message, LinkUp):
+            self._lost.discard((name, message.node))
         host.machine.receive(message, sender, self._clock())
         self._flush(name, host)
 
@@ -282,7 +288,8 @@ class Network:
                 disk.confirmed = True
             case MembersChanged():
                 if actor == COORDINATOR:
-                    host.news = message
+                    host.joined = message.joined
+                    host.table.update((state.name, state) for state in message.members)
                     host.announcements += 1
             case _:
                 raise AssertionError(f"{message} to {actor}")
@@ -290,7 +297,8 @@ class Network:
     def _send(self, sender: str, to: str, message: Any) -> None:
         self.traffic.append((self.now, sender, to, message))
         reliable = isinstance(message, Exchange | ExchangeReply | CompareSettings)
-        if not reliable and self._linked_at.get((sender, to), 0.0) > self.now:
+        linked_at = self._linked_at.get((sender, to), 0.0)
+        if not reliable and (linked_at > self.now or (sender, to) in self._lost):
             failed = SendFailed(to, GOSSIP, message, False)
             self._put(self.now, sender, failed, Peer(to, GOSSIP))
             return

@@ -12,7 +12,7 @@ from toystore.core.protocol.messages.client import ErrorReply, Get, Put, WriteRe
 from toystore.core.protocol.messages.codes import Code, ReplicaStatus
 from toystore.core.protocol.messages.gossip import CompareSettings, Exchange, ExchangeReply, Ping
 from toystore.core.protocol.messages.hints import DeliverHints
-from toystore.core.protocol.messages.local import Leave, LinkLost, SendFailed
+from toystore.core.protocol.messages.local import Leave, LinkLost, LinkRefused, SendFailed
 from toystore.core.protocol.roles import ACTORS
 from toystore.core.protocol.routes import ANYONE, CLIENT, WIRE, Way, by_way, taken_by
 
@@ -38,8 +38,12 @@ def test_no_tag_and_no_type_stands_twice_in_the_table():
     assert len({route.type for route in WIRE}) == len(WIRE)
 
 
-def test_every_message_but_send_failed_has_a_row_in_the_table():
-    assert {route.type for route in WIRE} == set(get_args(Message)) - {SendFailed, Leave}
+LOCAL = {SendFailed, LinkRefused, Leave}
+"""What a shell makes for its own machine."""
+
+
+def test_every_message_that_is_sent_has_a_row_in_the_table():
+    assert {route.type for route in WIRE} == set(get_args(Message)) - LOCAL
 
 
 def test_every_message_goes_to_an_actor_to_clients_or_to_anyone():

@@ -94,7 +94,7 @@ def test_a_node_waits_for_its_seed():
     net.start("n2", "n3")
     net.run(10)
     assert not net.joined("n2")
-    assert net.hosts["n2"].news is not None
+    assert net.hosts["n2"].table
     net.start("n1")
     assert net.run_until(net.converged, 5) < 1
 
@@ -171,7 +171,7 @@ def test_a_crash_without_a_lost_link_is_noticed_in_time_and_known_to_all(count, 
     assert {e.fields["cause"][:4] for e in net.events("member.dead")} <= {"susp", "told"}
 
 
-def test_a_lost_link_is_a_suspicion_after_two_probe_timeouts():
+def test_a_link_that_all_have_lost_is_a_suspicion_at_once():
     net = converged_network(5)
     net.run(5)
     crashed_at = net.now
@@ -179,9 +179,11 @@ def test_a_lost_link_is_a_suspicion_after_two_probe_timeouts():
     net.run_until(lambda: net.all_see("n2", SUSPECT), 5)
     first = net.events("member.suspect", member="n2")[0]
     assert first.fields["cause"] == "lost link"
-    assert first.at - crashed_at == pytest.approx(2 * 0.3, abs=0.01)
+    assert first.at - crashed_at < 0.03  # a few times the network's 5 ms
+    assert net.all_see("n2", SUSPECT)
     net.run_until(lambda: net.all_see("n2", DEAD), 10)
-    assert net.all_see("n2", DEAD)
+    assert net.now - crashed_at < 3.1
+    assert not net.events("health.changed")
 
 
 def test_an_indirect_ping_saves_a_member_whose_link_to_one_node_is_cut():
@@ -236,11 +238,9 @@ def test_a_suspected_member_refutes_and_is_alive_to_all_again(status):
     net.run_until(lambda: net.events("member.refuted"), 10)
     [refuted] = net.events("member.refuted")
     assert (refuted.node, refuted.fields["incarnation"]) == ("n3", 1)
-    net.run_until(net.converged, 20)
-    assert net.converged()
-    assert {net.state(seer, "n3") for seer in net.names} == {
-        MemberState("n3", ALIVE, 1, "disk-of-n3")
-    }
+    refuted = {MemberState("n3", ALIVE, 1, "disk-of-n3")}
+    net.run_until(lambda: {net.state(seer, "n3") for seer in net.names} == refuted, 20)
+    assert {net.state(seer, "n3") for seer in net.names} == refuted
     [again] = [e for e in net.events("member.alive", incarnation=1) if e.node == "n2"]
     assert (again.fields["took_s"] is None) == (status == LEFT)
 
@@ -327,7 +327,7 @@ def test_a_restarted_node_begins_at_incarnation_0_and_rises_above_its_earlier_ru
     assert net.converged()
     seen = {net.state(seer, "n3") for seer in net.names}
     assert len(seen) == 1
-    assert (seen.pop().incarnation > 0) == (down_s > 1)
+    assert seen.pop().incarnation > 0
 
 
 def test_a_restarted_seed_is_alive_again():

@@ -4,7 +4,7 @@ import pytest
 from lone_swim import Alone, swim
 from swim_network import ALIVE, DEAD, SUSPECT
 
-from toystore.core.membership.members import INCARNATION_MAX, Members
+from toystore.core.membership.members import INCARNATION_MAX, MemberList, Members
 from toystore.core.protocol.address import GOSSIP, STORAGE, Peer
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages.disk import LoadDisksReply
@@ -75,7 +75,9 @@ def test_a_lost_link_is_probed_once_however_often_it_is_reported():
     alone = Alone()
     alone.receive(LinkLost("n3"))
     alone.receive(LinkLost("n3"))
-    assert [to for to, _ in alone.take(Ping)] == ["n3"]
+    [(to, ping), again] = alone.take(Ping)
+    assert to == "n3"
+    assert again == ("n3", ping)
 
 
 def test_a_ping_that_could_not_be_sent_has_others_asked_at_once():
@@ -108,7 +110,7 @@ def test_a_link_to_a_suspected_dead_or_unknown_member_is_used_for_an_exchange(st
     alone = Alone()
     if status is None:
         alone = Alone(others=0)
-        alone.machine._members = Members(["n1", "n3"])
+        alone.machine._members = Members(MemberList(["n1", "n3"]))
         alone.machine._members.put(MemberState("n1", ALIVE, 0, "d1"))
     else:
         alone.receive(Gossip((MemberState("n3", status, 0, ""),)), "n2")

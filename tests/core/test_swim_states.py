@@ -14,7 +14,14 @@ from toystore.core.protocol.address import GOSSIP, STORAGE, Peer
 from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages.codes import MemberStatus
 from toystore.core.protocol.messages.disk import LoadDisksReply
-from toystore.core.protocol.messages.gossip import Ack, ExchangeReply, Gossip, MemberState, Ping
+from toystore.core.protocol.messages.gossip import (
+    Ack,
+    ExchangeReply,
+    Gossip,
+    MemberState,
+    Nack,
+    Ping,
+)
 from toystore.core.protocol.messages.local import Leave, LinkLost, SendFailed
 
 
@@ -124,6 +131,10 @@ class Probed:
                 alone.pass_to(alone.at + 0.301)
             case ProbeInput.UNSENT:
                 alone.receive(SendFailed("n3", GOSSIP, Ping(sequence, ()), False))
+            case ProbeInput.HOPELESS:
+                self.probe.unsent = True
+                for name in sorted(self.probe.asked) or ["n2"]:
+                    alone.receive(Nack(sequence, "n3", ()), name)
             case ProbeInput.ACK:
                 alone.receive(Ack(sequence, "n3", ()), "n3")
             case ProbeInput.VOID:
@@ -154,8 +165,8 @@ def test_timers_that_are_due_together_are_served_in_the_order_of_their_names():
     timers.stop(Timer.ASK_SEED)
 
     assert timers.due(4.9) == []
-    assert timers.due(5.0) == [Timer.FETCH_DISKS, Timer.SAVE_DISKS]
-    assert sorted(timers.deadlines()) == [5.0, 5.0, 5.1]
+    assert timers.due(5.0) == [Timer.FETCH_DISKS, Timer.SAVE_DISKS, Timer.ANNOUNCE]
+    assert sorted(timers.deadlines()) == [5.0, 5.0, 5.0, 5.1]
 
 
 def test_there_is_a_step_for_each_timer():

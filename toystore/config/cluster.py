@@ -124,12 +124,17 @@ class ClusterConfig(Section):
 
     @field_validator("swim")
     @classmethod
-    def _leaves_time_to_ask_others(cls, value: SwimSettings) -> SwimSettings:
+    def _leaves_time_to_ask_and_refute(cls, value: SwimSettings) -> SwimSettings:
         if value.probe_timeout_s >= value.probe_period_s:
             raise ValueError(
                 f"probe_timeout_s is {value.probe_timeout_s} and probe_period_s "
                 f"{value.probe_period_s}; the timeout should be the shorter, "
                 "to leave others time to ping"
+            )
+        if value.suspicion_max_mult < 1:
+            raise ValueError(
+                f"suspicion_max_mult is {value.suspicion_max_mult}; should be 1 at least: "
+                "a suspicion lasts up to so many times its shortest time"
             )
         return value
 

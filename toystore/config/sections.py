@@ -12,15 +12,18 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetPydanticSchema,
+    NonNegativeInt,
     PositiveInt,
     ValidationInfo,
     create_model,
     field_validator,
+    model_validator,
 )
 from pydantic_core import CoreSchema, core_schema
 
 from toystore.config.values import Bind, Host, Name, Port, Seconds
 from toystore.core.protocol.settings import (
+    PROFILES,
     BucketSettings,
     CoordinatorSettings,
     HandoffSettings,
@@ -109,18 +112,39 @@ class BucketConfig(Section):
 _NUMBERS = {int: PositiveInt, float: Seconds}
 
 
-def _numbers_of(settings: type[Any], *, without: tuple[str, ...] = ()) -> type[Section]:
-    """A section with the numbers of a dataclass, each above zero, and the dataclass's defaults."""
+def _numbers_of(
+    settings: type[Any], *, without: tuple[str, ...] = (), base: type[Section] = Section
+) -> type[Section]:
+    """A section with the numbers of a dataclass, each above zero, and the dataclass's defaults.
+
+    ``base``: has the other keys of the section, and those numbers that may be zero.
+    """
     types = typing.get_type_hints(settings)
     numbers: dict[str, Any] = {
         field.name: (_NUMBERS[types[field.name]], field.default)
         for field in dataclasses.fields(settings)
-        if types[field.name] in _NUMBERS and field.name not in without
+        if types[field.name] in _NUMBERS and field.name not in (*without, *base.model_fields)
     }
-    return create_model(settings.__name__, __base__=Section, **numbers)
+    return create_model(settings.__name__, __base__=base, **numbers)
 
 
-SwimSection = _numbers_of(SwimSettings)
+class _SwimBase(Section):
+    """What the section ``swim`` has beside its numbers."""
+
+    profile: Literal["local", "lan", "wan"] = "lan"
+    local_health_max: NonNegativeInt = SwimSettings().local_health_max
+
+    @model_validator(mode="before")
+    @classmethod
+    def _follow_profile(cls, given: Any) -> Any:
+        """What is not given is as the profile has it."""
+        if not isinstance(given, dict):
+            return given
+        profile = PROFILES.get(str(given.get("profile", "lan")))
+        return given if profile is None else dataclasses.asdict(profile) | given
+
+
+SwimSection = _numbers_of(SwimSettings, base=_SwimBase)
 LimitsSection = _numbers_of(LimitSettings)
 # A stall delays the whole process, so swim.stall_s is for every machine.
 RequestsSection = _numbers_of(CoordinatorSettings, without=("stall_s",))
@@ -132,7 +156,8 @@ def read_as(section: type[Section]) -> GetPydanticSchema:
 
     def schema(settings: type[Any], handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(
-            lambda read: settings(**read.model_dump()), handler.generate_schema(section)
+            lambda read: settings(**read.model_dump(exclude={"profile"})),
+            handler.generate_schema(section),
         )
 
     return GetPydanticSchema(schema)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from toystore.core.membership.agreement import Setting
+from toystore.core.membership.members import MemberList
 from toystore.core.membership.swim import Swim
 from toystore.core.protocol import address
 from toystore.core.protocol.machine import Machine, Outbox
@@ -73,7 +74,7 @@ def make_machine(
         case address.GOSSIP:
             return Swim(
                 node=plan.node,
-                members=tuple(plan.members),
+                members=MemberList(plan.members),
                 seeds=plan.seeds,
                 settings=plan.swim,
                 shared=plan.shared,

@@ -65,12 +65,15 @@ def hints_drained(cluster: SimCluster) -> list[Violation]:
 
 
 def is_well(cluster: SimCluster) -> bool:
-    """Whether everybody is connected, agreed and idle, no hint is left, and disks are settled."""
+    """Whether every node is connected, agreed, idle and trusts itself, no hint is left, and the
+    disks are settled.
+    """
     actors = [actor for node in cluster.nodes.values() for actor in node.actors.values()]
     return (
         all(link.up for actor in actors for link in actor.links.values())
         and not membership_agreed(cluster)
         and all(getattr(actor.machine, "idle", True) for actor in actors)
+        and all(getattr(actor.machine, "trusts_itself", True) for actor in actors)
         and not hints_drained(cluster)
         and all(node.disk.get(SETTLED) for node in cluster.nodes.values())
     )

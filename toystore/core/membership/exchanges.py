@@ -1,8 +1,9 @@
 """Exchanges: two members compare all they know (push-pull anti-entropy of the member table).
 
-A node exchanges with a seed to join, with a random member every ``exchange_period_s``, and
-with a suspected, dead or unknown member when its link comes up.  The random member may be
-dead, or may never have sent a message: so the two halves of a split find each other again.
+A node exchanges with a seed to join, with a random member periodically, and with a
+suspected, dead or unknown member when its link comes up.  The random member may be dead, or
+may never have sent a message: so the two halves of a split find each other again.  One
+exchange between the halves is enough, because each side spreads what it learns.
 """
 
 from __future__ import annotations
@@ -12,8 +13,21 @@ import random
 from toystore.core.membership.disks import Disks
 from toystore.core.membership.members import Members
 from toystore.core.membership.peers import Peers
+from toystore.core.membership.random_order import in_random_order
 from toystore.core.protocol.messages.codes import MemberStatus
 from toystore.core.protocol.messages.gossip import Exchange, ExchangeReply, MemberState
+
+EXCHANGE_MEMBERS = 64
+"""In larger groups each node exchanges less often, because each exchange is larger."""
+
+
+def exchange_period_s(base_s: float, members: int) -> float:
+    """How often a node exchanges with a random member: ``base_s`` * max(1, N / 64) seconds.
+
+    So what a node sends for exchanges in an hour does not grow with the group, and a group of
+    any size has at least 64 exchanges in ``base_s``.
+    """
+    return base_s * max(1.0, members / EXCHANGE_MEMBERS)
 
 
 class Exchanges:
@@ -39,9 +53,10 @@ class Exchanges:
 
     def start_with_any(self) -> None:
         """Exchange with a random member that has not left."""
-        others = self._members.not_left(self._node)
-        if others:
-            self.start(self._chance.choice(others))
+        for name in in_random_order(self._members.names, self._chance):
+            if name != self._node and not self._members.has_left(name):
+                self.start(name)
+                return
 
     def answer(self, request: int, name: str, about_it: tuple[MemberState, ...]) -> None:
         """Send a member all this node knows.

@@ -17,7 +17,8 @@ result does not depend on the order in which updates arrive, or on how often.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import overload
 
 from toystore.core.membership.updates import Updates
 from toystore.core.protocol.messages.codes import MemberStatus
@@ -25,6 +26,9 @@ from toystore.core.protocol.messages.gossip import MemberState
 
 INCARNATION_MAX = 2**48
 """No member refutes this often: a higher number is not accepted."""
+
+ACCUSERS_MAX = 4
+"""A suspicion with this many accusers is certain enough: more of them change nothing."""
 
 LIVING = (MemberStatus.ALIVE, MemberStatus.SUSPECT)
 
@@ -40,35 +44,74 @@ def merge(known: MemberState, received: MemberState) -> MemberState:
     The disk is that of the higher incarnation; a known one fills an unknown one.  Two
     disks at one incarnation come from two runs of the member: the known one stays, so
     that the member sees it and moves to a higher incarnation (see `OwnState`).
+
+    The same suspicion has the accusers of both, up to `ACCUSERS_MAX`.
     """
     winner = received if beats(received, known) else known
     if received.incarnation > known.incarnation:
         disk = received.disk or known.disk
     else:
         disk = known.disk or received.disk
-    return winner if winner.disk == disk else winner._replace(disk=disk)
+    accusers = winner.accusers
+    if received[1:3] == known[1:3] and received.accusers != known.accusers:
+        both = dict.fromkeys(known.accusers + received.accusers)
+        accusers = tuple(both)[:ACCUSERS_MAX]
+    if (winner.disk, winner.accusers) == (disk, accusers):
+        return winner
+    return winner._replace(disk=disk, accusers=accusers)
+
+
+class MemberList(Sequence[str]):
+    """The listed names; each has a number.  It never changes, so many machines can share one."""
+
+    __slots__ = ("_names", "_numbers")
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = tuple(dict.fromkeys(names))
+        self._numbers = {name: number for number, name in enumerate(self._names)}
+
+    def number(self, name: str) -> int | None:
+        """The place of a name in the list; None if it is not on it."""
+        return self._numbers.get(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._numbers
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, at: int | slice) -> str | tuple[str, ...]:
+        return self._names[at]
 
 
 class Members:
     """The rows of the listed members; each change of a row is queued as an update."""
 
-    __slots__ = ("_names", "_states", "_updates", "changed", "living_count")
+    __slots__ = ("_changed", "_rows", "_updates", "living_count", "names")
 
-    def __init__(self, names: Iterable[str]) -> None:
-        """``names``: the member list; a name that is not on it is never accepted."""
-        self.changed = False
-        """Whether this node's other actors have yet to be informed of the table."""
-        self.living_count = 0
+    def __init__(self, names: MemberList, known: Sequence[MemberState | None] = ()) -> None:
+        """``names``: a name that is not on the list is never accepted.
+
+        ``known``: rows that are known from the beginning, in the order of the list.
+        """
+        self.names = names
+        self._rows = list(known) or [None] * len(names)
+        self.living_count = sum(row is not None and row.status in LIVING for row in self._rows)
         """SWIM's N: how many members are alive or suspected, this node included."""
-        self._names = dict.fromkeys(names)
-        self._states: dict[str, MemberState] = {}
+        self._changed = {row.name: None for row in known if row is not None}
         self._updates = Updates()
 
     def put(self, state: MemberState) -> None:
         """Set what is known of a member, and queue it as an update."""
-        self.changed = True
+        number = self.names.number(state.name)
+        assert number is not None
         self.living_count += (state.status in LIVING) - self.is_living(state.name)
-        self._states[state.name] = state
+        self._rows[number] = state
+        self._changed[state.name] = None
         self._updates.add(state.name)
 
     def spread(self, name: str) -> None:
@@ -77,48 +120,68 @@ class Members:
 
     def updates(self, updates_max: int, sends_max: int) -> tuple[MemberState, ...]:
         """The updates for one message, at most ``updates_max``; see `Updates`."""
-        chosen = self._updates.take(updates_max, sends_max)
-        return tuple([self._states[name] for name in chosen])
+        return self._rows_of(self._updates.take(updates_max, sends_max))
+
+    def take_changes(self) -> tuple[MemberState, ...]:
+        """The rows that have changed since the last call."""
+        if not self._changed:
+            return ()
+        changed, self._changed = self._changed, {}
+        return self._rows_of(changed)
 
     def accepts(self, state: MemberState) -> bool:
         """Whether this can be the state of a listed member at all."""
         return (
-            state.name in self._names
+            state.name in self.names
             and MemberStatus.ALIVE <= state.status <= MemberStatus.LEFT
             and 0 <= state.incarnation <= INCARNATION_MAX
+            and (not state.accusers or self._can_accuse(state))
         )
 
     def listed(self, name: str) -> bool:
         """Whether ``name`` is on the member list."""
-        return name in self._names
+        return name in self.names
 
     def get(self, name: str) -> MemberState | None:
         """What is known of a member; None if nothing is."""
-        return self._states.get(name)
+        number = self.names.number(name)
+        return None if number is None else self._rows[number]
+
+    def touch_all(self) -> None:
+        """Every row counts as changed."""
+        self._changed = {row.name: None for row in self._rows if row is not None}
 
     def states(self, but: str = "") -> tuple[MemberState, ...]:
         """Everything that is known, except of ``but``."""
-        return tuple(state for name, state in self._states.items() if name != but)
+        return tuple([row for row in self._rows if row is not None and row.name != but])
 
     def is_alive(self, name: str) -> bool:
         """Whether the member is alive and not even suspected."""
-        state = self._states.get(name)
+        state = self.get(name)
         return state is not None and state.status == MemberStatus.ALIVE
+
+    def is_suspect(self, name: str) -> bool:
+        """Whether the member is suspected."""
+        state = self.get(name)
+        return state is not None and state.status == MemberStatus.SUSPECT
 
     def is_living(self, name: str) -> bool:
         """Whether the member is alive or suspect: neither dead, nor left, nor unknown."""
-        state = self._states.get(name)
+        state = self.get(name)
         return state is not None and state.status in LIVING
 
-    def alive(self, *but: str) -> list[str]:
-        """The members that are alive, except those named."""
-        return [name for name in self._states if self.is_alive(name) and name not in but]
+    def has_left(self, name: str) -> bool:
+        """Whether the member has announced that it leaves."""
+        state = self.get(name)
+        return state is not None and state.status == MemberStatus.LEFT
 
-    def living(self, *but: str) -> list[str]:
-        """The members that are alive or suspect, except those named."""
-        return [name for name in self._states if self.is_living(name) and name not in but]
+    def _rows_of(self, names: Iterable[str]) -> tuple[MemberState, ...]:
+        return tuple([row for row in map(self.get, names) if row is not None])
 
-    def not_left(self, *but: str) -> list[str]:
-        """Listed members that have not left, known or unknown, except those named."""
-        left = {name for name, s in self._states.items() if s.status == MemberStatus.LEFT}
-        return [name for name in self._names if name not in left and name not in but]
+    def _can_accuse(self, state: MemberState) -> bool:
+        """Whether a suspicion has listed accusers, and not too many; no other row has any."""
+        return (
+            state.status == MemberStatus.SUSPECT
+            and len(state.accusers) <= ACCUSERS_MAX
+            and all(name in self.names for name in state.accusers)
+        )

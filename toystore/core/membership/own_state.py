@@ -7,6 +7,7 @@ of it, and rises above the incarnation that it had in an earlier run (SWIM secti
 from __future__ import annotations
 
 from toystore.core.membership.disks import Disks
+from toystore.core.membership.local_health import LocalHealth
 from toystore.core.membership.members import Members
 from toystore.core.membership.peers import Peers
 from toystore.core.protocol.machine import Outbox
@@ -18,7 +19,7 @@ from toystore.core.protocol.settings import SwimSettings
 class OwnState:
     """Puts this node's row into the table, and keeps it true."""
 
-    __slots__ = ("_disks", "_members", "_node", "_outbox", "_peers", "_settings")
+    __slots__ = ("_disks", "_health", "_members", "_node", "_outbox", "_peers", "_settings")
 
     def __init__(
         self,
@@ -27,6 +28,7 @@ class OwnState:
         members: Members,
         disks: Disks,
         peers: Peers,
+        health: LocalHealth,
         settings: SwimSettings,
         outbox: Outbox,
     ) -> None:
@@ -34,12 +36,15 @@ class OwnState:
         self._members = members
         self._disks = disks
         self._peers = peers
+        self._health = health
         self._settings = settings
         self._outbox = outbox
 
     def appear(self, disk: str) -> None:
         """This node is alive, and runs on ``disk``."""
-        self._members.put(MemberState(self._node, MemberStatus.ALIVE, 0, disk))
+        own = MemberState(self._node, MemberStatus.ALIVE, 0, disk)
+        if self._members.get(self._node) != own:
+            self._members.put(own)
 
     def leave(self) -> None:
         """This node has left: log it, and announce it to many members at once."""
@@ -79,6 +84,7 @@ class OwnState:
     def _refute(self, own: MemberState, cause: str, sender: str) -> None:
         """Send at once, to the sender first, that this node is alive."""
         self._members.put(own)
+        self._health.worsen(1, f"suspected, told by {sender}")
         self._outbox.log("member.refuted", incarnation=own.incarnation, cause=cause)
         others = self._peers.some(self._settings.indirect_probes, but=sender)
         self._peers.send_updates(sender, *others)

@@ -10,14 +10,24 @@ of the messages are lost.
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from itertools import islice
 
 from toystore.core.membership.members import Members
+from toystore.core.membership.random_order import in_random_order
 from toystore.core.membership.updates import sends_max
 from toystore.core.protocol.address import GOSSIP, Peer
 from toystore.core.protocol.machine import Outbox
 from toystore.core.protocol.messages import Message
 from toystore.core.protocol.messages.codes import MemberStatus
-from toystore.core.protocol.messages.gossip import Ack, Gossip, MemberState, Ping, PingReq
+from toystore.core.protocol.messages.gossip import (
+    Ack,
+    Gossip,
+    MemberState,
+    Nack,
+    Ping,
+    PingReq,
+)
 from toystore.core.protocol.settings import SwimSettings
 
 LINKING_S = 1.0
@@ -65,6 +75,10 @@ class Peers:
         """Answer a ping or a ping-req of a member: ``target`` is there."""
         self.send(name, Ack(sequence, target, self.updates_for(name)))
 
+    def nack(self, name: str, sequence: int, target: str) -> None:
+        """Answer a ping-req: ``target`` has not acked.  With it goes what is known of it."""
+        self.send(name, Nack(sequence, target, self.updates_for(name, target)))
+
     def send_updates(self, *names: str) -> None:
         """Send each of these members the updates for it, without waiting for a ping."""
         for name in names:
@@ -74,23 +88,34 @@ class Peers:
         """Send many members at once that this node has left: no later message will carry it."""
         self.send_updates(*self.some(2 * self._settings.indirect_probes + self._sends_max()))
 
-    def updates_for(self, name: str) -> tuple[MemberState, ...]:
-        """The updates on a message: if the receiver is not alive, its own row; then the queue.
+    def updates_for(self, *about: str) -> tuple[MemberState, ...]:
+        """The updates on a message: the rows of those it is ``about`` if not alive; then the queue.
 
-        A node that has left sends only that.
+        It is about its receiver, so that this can refute.  A node that has left sends only
+        that it has.
         """
         own = self._members.get(self._node)
         if own is not None and own.status == MemberStatus.LEFT:
             return (own,)
-        known = self._members.get(name)
-        first = () if known is None or known.status == MemberStatus.ALIVE else (known,)
+        first = tuple(
+            [
+                row
+                for row in map(self._members.get, about)
+                if row is not None and row.status != MemberStatus.ALIVE
+            ]
+        )
         updates_max = self._settings.updates_per_message_max - len(first)
         return first + self._members.updates(updates_max, self._sends_max())
 
+    def others(self, but: str = "") -> Iterator[str]:
+        """The other members that are alive, in random order, never ``but``."""
+        for name in in_random_order(self._members.names, self._chance):
+            if name not in (self._node, but) and self._members.is_alive(name):
+                yield name
+
     def some(self, count: int, but: str = "") -> list[str]:
         """At most ``count`` random members that are alive, never ``but``."""
-        others = self._members.alive(self._node, but)
-        return self._chance.sample(others, min(count, len(others)))
+        return list(islice(self.others(but), count))
 
     def _sends_max(self) -> int:
         return sends_max(self._settings.retransmit_mult, self._members.living_count)

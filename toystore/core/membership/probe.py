@@ -2,6 +2,7 @@
 
     DIRECT --timeout--> INDIRECT --timeout--> FAILED
     DIRECT --ping not sent--> INDIRECT
+    INDIRECT --no way left--> FAILED
     DIRECT --ack--> ACKED
     INDIRECT --ack--> ACKED
     DIRECT --void--> CANCELLED
@@ -12,7 +13,8 @@ An input that has no arrow from the present state changes nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
@@ -23,7 +25,7 @@ class ProbeState(Enum):
     DIRECT = "this node has pinged the member"
     INDIRECT = "K other members were asked to ping it, too"
     ACKED = "it is there"
-    FAILED = "there was no ack in time: it is suspected"
+    FAILED = "there was no ack in time, or none can come: it is suspected"
     CANCELLED = "what came of the probe would prove nothing"
 
 
@@ -32,6 +34,8 @@ class ProbeInput(Enum):
 
     TIMEOUT = "timeout"
     UNSENT = "ping not sent"
+    HOPELESS = "no way left"
+    """This node has no link to the member, and all that were asked have sent a nack."""
     ACK = "ack"
     VOID = "void"
     """This process was stalled, or the member has refuted or come back in the meantime."""
@@ -43,6 +47,7 @@ TRANSITIONS: Final = {
     (ProbeState.DIRECT, ProbeInput.ACK): ProbeState.ACKED,
     (ProbeState.DIRECT, ProbeInput.VOID): ProbeState.CANCELLED,
     (ProbeState.INDIRECT, ProbeInput.TIMEOUT): ProbeState.FAILED,
+    (ProbeState.INDIRECT, ProbeInput.HOPELESS): ProbeState.FAILED,
     (ProbeState.INDIRECT, ProbeInput.ACK): ProbeState.ACKED,
     (ProbeState.INDIRECT, ProbeInput.VOID): ProbeState.CANCELLED,
 }
@@ -57,10 +62,16 @@ class Probe:
     cause: str
     """Why it is suspected if the probe fails."""
     started: float
-    due: float
-    """When the present state times out."""
     ends: float
-    """The probe does not fail before, however early other members were asked."""
+    """The probe does not time out before, however early other members were asked."""
+    others: Iterator[str]
+    """The members that can still be asked to ping it."""
+    unsent: bool = False
+    """Whether this node has no link to the member."""
+    asked: set[str] = field(default_factory=set)
+    """The members that were asked to ping it, and could be."""
+    silent: set[str] = field(default_factory=set)
+    """Those of them that have not sent a nack."""
     state: ProbeState = ProbeState.DIRECT
 
     def move(self, given: ProbeInput) -> bool:

@@ -1,21 +1,30 @@
 """SWIM's failure detector: probes the members, suspects them and declares them dead.
 
-After sections 3.1, 4.2 and 4.3 of the paper (see `swim.py`).  One member is pinged in each
-probe period, round-robin over a shuffled list.  With no ack after ``probe_timeout_s``, K
-other members are asked to ping it (they *relay* the ack); with none by the end of the
-period it is suspected, and a member that is suspected for too long is dead:
+After sections 3.1, 4.2 and 4.3 of the paper (see `swim.py`), and after Dadgar, Phillips and
+Currey, *Lifeguard: Local Health Awareness for More Accurate Failure Detection* (2017).  One
+member is pinged in each probe period, round-robin over the list in random order.  With no ack
+after ``probe_timeout_s``, K other members are asked to ping it (they *relay* the ack, or send
+a *nack*); with no ack by the end of the period it is suspected, and a member that is
+suspected for too long is dead:
 
     tick          probe_timeout_s         probe_period_s
      | ping ------> | ping-req to K -------> | suspect --suspicion_s--> dead
      '--- an ack ends the probe -------------'    '- a refutation ends it -'
 
-A lost link starts such a probe at once, and a quicker one.  If a ping cannot be sent, the
-other members are asked at once.
+A lost link starts such a probe at once.  The ping cannot be sent, so the other members are
+asked at once; those whose own link to the member is lost send a nack at once.  When all have
+sent one no way to the member is left, and it is suspected without waiting.
 
     FailureDetector  which member is probed, and when
      |- Probe        the states of one probe                     (probe.py)
+     |- LocalHealth  how far this node trusts its own evidence   (local_health.py)
      |- Suspicions   until when a suspected member can refute    (suspicion.py)
-     '- Relay        acks that this node owes to other members   (relaying.py)
+     '- Relay        acks and nacks that this node owes          (relaying.py)
+
+A suspicion that no other member confirms lasts long, and each member probes each other only
+once in N periods.  So a healthy member that learns of a suspicion may probe the suspect in its
+next period, out of turn.  About 2K members do so, in a group of any size; each sends one ping
+in a period, as ever.  (Lifeguard waits until their turn comes.)
 
 The links of a member that has just come (back) are still to be made, in both directions:
 what cannot be sent for want of one is sent when it comes up, and for `LINKING_S` the member
@@ -23,24 +32,26 @@ is not suspected.  If its link is lost again it is treated like any other.
 
 The detector only sets the status of members.  `Swim` merges that into the member table,
 as it does with what the other members send, and lets the detector `follow` every change.
-
-Lifeguard's local health would lengthen the times in `_probe` and `_ask_others`.
 """
 
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Iterator
 from typing import Protocol
 
+from toystore.core.membership.deadlines import Deadlines
+from toystore.core.membership.local_health import LocalHealth
 from toystore.core.membership.members import LIVING, Members
 from toystore.core.membership.peers import LINKING_S, Peers
 from toystore.core.membership.probe import Probe, ProbeInput, ProbeState
+from toystore.core.membership.random_order import in_random_order
 from toystore.core.membership.relaying import Relay
-from toystore.core.membership.suspicion import Suspicions
+from toystore.core.membership.suspicion import CONFIRMATIONS, Suspicions
 from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages.codes import MemberStatus
-from toystore.core.protocol.messages.gossip import Ack, MemberState, Ping, PingReq
+from toystore.core.protocol.messages.gossip import Ack, MemberState, Nack, Ping, PingReq
 from toystore.core.protocol.messages.local import SendFailed
 from toystore.core.protocol.settings import SwimSettings
 
@@ -63,6 +74,7 @@ class FailureDetector:
         node: str,
         members: Members,
         peers: Peers,
+        health: LocalHealth,
         settings: SwimSettings,
         chance: random.Random,
         set_status: SetStatus,
@@ -70,19 +82,26 @@ class FailureDetector:
         self._node = node
         self._members = members
         self._peers = peers
+        self._health = health
         self._settings = settings
         self._chance = chance
         self._set_status = set_status
 
-        self._relay = Relay(node, members, peers, settings)
-        self._suspicions = Suspicions(members, settings)
+        self._round: Iterator[str] = iter(())
+        """The members that are still to be probed in this round."""
+        self._to_confirm: deque[str] = deque()
+        """Members that others suspect, and that are probed before."""
         self._next_tick: float | None = None
-        self._round: list[str] = []
-        """The members that are still to be probed in this round, the next one last."""
+        """When the next probe period begins; None until this node has joined."""
         self._probes: dict[str, Probe] = {}
-        """Those that have not ended, by target."""
+        self._due: Deadlines[str] = Deadlines()
+        """When the present state of each probe times out."""
+        self._suspicions = Suspicions(members, settings)
+        self._relay = Relay(node, members, peers, settings)
         self._linking: dict[str, float] = {}
-        """The members that have just come (back), and until when they are not suspected."""
+        """Until when the links of a member that came (back) may still be missing."""
+        self._refused: set[str] = set()
+        """The members whose link is lost, and whose port refuses a new one."""
 
     # --- time ---------------------------------------------------------------------------
 
@@ -93,20 +112,18 @@ class FailureDetector:
         """
         self._next_tick = now.monotonic + self._chance.uniform(0, self._settings.probe_period_s)
 
-    def deadlines(self) -> Iterator[float]:
-        """When something is due, in monotonic seconds."""
-        if self._next_tick is not None:
-            yield self._next_tick
-        yield from self._suspicions.deadlines()
-        for probe in self._probes.values():
-            yield probe.due
+    def deadlines(self) -> list[float]:
+        """When something is due, in monotonic seconds: the first of each kind."""
+        firsts = (self._next_tick, self._suspicions.first(), self._due.first(), self._relay.first())
+        return [at for at in firsts if at is not None]
 
     def on_deadline(self, now: Now) -> None:
-        """Serve overdue probes, then overdue suspicions, then begin a probe period."""
-        for probe in [p for p in self._probes.values() if p.due <= now.monotonic]:
-            self._on_timeout(probe, now)
-        for name in self._suspicions.overdue(now.monotonic):
+        """Serve overdue probes, then overdue suspicions and nacks, then begin a probe period."""
+        for name in self._due.take_due(now.monotonic):
+            self._on_timeout(self._probes[name], now)
+        for name in self._suspicions.take_overdue(now.monotonic):
             self._set_status(name, MemberStatus.DEAD, "suspicion timed out", now)
+        self._relay.on_deadline(now)
         if self._next_tick is not None and self._next_tick <= now.monotonic:
             self._tick(now)
 
@@ -123,22 +140,25 @@ class FailureDetector:
 
     def _tick(self, now: Now) -> None:
         """A probe period begins: ping the next member of the round."""
-        self._next_tick = self._period_end(now)
+        self._next_tick = now.monotonic + self._health.scaled(self._settings.probe_period_s)
         self._relay.expire(now)
         self._linking = {n: until for n, until in self._linking.items() if until > now.monotonic}
         target = self._next_target()
         if target is not None and target not in self._probes:
-            self._probe(target, "missed ping", now, self._period_end(now))
+            self._probe(target, "missed ping", now, self._next_tick)
 
     def _next_target(self) -> str | None:
-        """Round-robin over a shuffled list: none is left out longer than 2N-1 periods."""
-        while self._round:
-            target = self._round.pop()
-            if self._members.is_living(target):
-                return target
-        self._round = self._members.living(self._node)
-        self._chance.shuffle(self._round)
-        return self._round.pop() if self._round else None
+        """Round-robin in random order: no member is left out longer than 2N-1 periods."""
+        while self._to_confirm:
+            name = self._to_confirm.popleft()
+            if self._members.is_suspect(name) and self._is_unaccused(name):
+                return name
+        for _ in range(2):
+            for name in self._round:
+                if name != self._node and self._members.is_living(name):
+                    return name
+            self._round = in_random_order(self._members.names, self._chance)
+        return None
 
     def _probe(self, target: str, cause: str, now: Now, ends: float) -> None:
         """Ping ``target``, which is suspected for ``cause`` unless an ack comes."""
@@ -147,10 +167,11 @@ class FailureDetector:
             self._peers.next_sequence(),
             cause,
             started=now.monotonic,
-            due=now.monotonic + self._settings.probe_timeout_s,
             ends=max(ends, self._linking.get(target, 0.0)),
+            others=self._peers.others(but=target),
         )
         self._probes[target] = probe
+        self._due.set(target, now.monotonic + self._timeout_s())
         self._peers.ping(target, probe.sequence)
 
     def _on_timeout(self, probe: Probe, now: Now) -> None:
@@ -159,53 +180,109 @@ class FailureDetector:
         if probe.state is ProbeState.INDIRECT:
             self._ask_others(probe, now)
             return
-        del self._probes[probe.target]
-        took_s = now.monotonic - probe.started
-        self._set_status(probe.target, MemberStatus.SUSPECT, probe.cause, now, took_s)
-        self._peers.send_updates(probe.target)
+        missed = len(probe.silent) if probe.asked else 1
+        self._health.worsen(missed, f"{probe.target} did not ack")
+        self._suspect(probe, now)
 
     def _ask_others(self, probe: Probe, now: Now) -> None:
         """Have K others ping the target; they are always given ``probe_timeout_s``."""
-        probe.due = max(probe.ends, now.monotonic + self._settings.probe_timeout_s)
-        for name in self._peers.some(self._settings.indirect_probes, but=probe.target):
+        self._due.set(probe.target, max(probe.ends, now.monotonic + self._timeout_s()))
+        for _ in range(self._settings.indirect_probes):
+            self._ask_another(probe)
+
+    def _ask_another(self, probe: Probe) -> None:
+        """Have one more member ping the target, if there is one that was not asked."""
+        name = next(probe.others, None)
+        if name is not None:
+            probe.asked.add(name)
+            probe.silent.add(name)
             self._peers.ping_req(name, probe.sequence, probe.target)
+
+    def _give_up_if_hopeless(self, probe: Probe, now: Now) -> None:
+        """Suspect the target at once if no way to it is left, and others know that, too.
+
+        If no other member can be asked, its host must say so: it refuses a new connection.
+        """
+        witnessed = probe.asked or probe.target in self._refused
+        if not probe.unsent or probe.silent or not witnessed or self._is_linking(probe.target, now):
+            return
+        if probe.move(ProbeInput.HOPELESS):
+            self._suspect(probe, now)
+
+    def _suspect(self, probe: Probe, now: Now) -> None:
+        """A probe has failed: suspect its target, and send that to it and to K others."""
+        target = probe.target
+        del self._probes[target]
+        self._due.stop(target)
+        took_s = now.monotonic - probe.started
+        self._set_status(target, MemberStatus.SUSPECT, probe.cause, now, took_s)
+        others = self._peers.some(self._settings.indirect_probes, but=target)
+        self._peers.send_updates(target, *others)
 
     def _end(self, target: str, given: ProbeInput) -> None:
         """End the probe of a member, if there is one."""
         probe = self._probes.pop(target, None)
         if probe is not None:
+            self._due.stop(target)
             probe.move(given)
+
+    def _timeout_s(self) -> float:
+        return self._health.scaled(self._settings.probe_timeout_s)
 
     # --- messages -----------------------------------------------------------------------
 
-    def receive(self, message: Ping | PingReq | Ack, peer: str, now: Now) -> None:
-        """A member pings this node, asks it to ping another, or acks."""
+    def receive(self, message: Ping | PingReq | Ack | Nack, peer: str, now: Now) -> None:
+        """A member pings this node, asks it to ping another, or answers."""
         match message:
             case Ping(sequence):
                 self._relay.on_ping(sequence, peer)
             case PingReq(sequence, target):
                 self._relay.on_ping_req(sequence, target, peer, now)
             case Ack(sequence, target):
-                if self._is_probed(target, sequence):
+                if self._awaited(target, sequence) is not None:
                     self._end(target, ProbeInput.ACK)
+                    self._health.improve()
                 self._relay.on_ack(sequence, target)
+            case Nack(sequence, target):
+                probe = self._awaited(target, sequence)
+                if probe is not None:
+                    probe.silent.discard(peer)
+                    self._give_up_if_hopeless(probe, now)
 
-    def _is_probed(self, target: str, sequence: int) -> bool:
-        """Whether the ping with this number is that of a probe that has not ended."""
+    def _awaited(self, target: str, sequence: int) -> Probe | None:
+        """The probe of ``target`` whose ping has this number; None if it has ended."""
         probe = self._probes.get(target)
-        return probe is not None and probe.sequence == sequence
+        return probe if probe is not None and probe.sequence == sequence else None
 
     # --- links --------------------------------------------------------------------------
 
     def on_link_lost(self, name: str, now: Now) -> None:
-        """Probe at once, unless a probe has begun."""
-        if self._linking.pop(name, 0.0) > now.monotonic:
+        """Probe at once; if that is under way or another's ping is, ping again at once.
+
+        A ping that was sent before may have been lost with the link; one that cannot be sent
+        now need not be waited for.  Nor need a member that was asked to ping another.
+        """
+        if self._is_linking(name, now):
             self._end(name, ProbeInput.VOID)  # Its time includes that for making the link.
-        if self._members.is_alive(name) and name not in self._probes:
+            del self._linking[name]
+        if name in self._probes:
+            self._probes[name].cause = "lost link"
+            self._peers.ping(name, self._probes[name].sequence)
+        elif self._is_unaccused(name):
             self._probe(name, "lost link", now, now.monotonic)
+        self._relay.ping_again(name)
+        for probe in [probe for probe in self._probes.values() if name in probe.silent]:
+            self._replace(name, probe, now)
+
+    def on_link_refused(self, name: str, now: Now) -> None:
+        """No process listens at a member's port, though its host is there."""
+        self._refused.add(name)
+        if name in self._probes:
+            self._give_up_if_hopeless(self._probes[name], now)
 
     def on_link_up(self, name: str, now: Now) -> None:
         """Send a member what could not be sent before, if it is still waited for."""
+        self._refused.discard(name)
         self._relay.ping_again(name)
         if name in self._probes:
             self._peers.ping(name, self._probes[name].sequence)
@@ -217,31 +294,62 @@ class FailureDetector:
             return
         match failed.message:
             case Ping(sequence):
-                if self._is_probed(failed.node, sequence):
-                    probe = self._probes[failed.node]
-                    if probe.move(ProbeInput.UNSENT):
-                        self._ask_others(probe, now)
+                probe = self._awaited(failed.node, sequence)
+                if probe is not None:
+                    self._on_unsent(probe, now)
+                elif not self._is_linking(failed.node, now):
+                    self._relay.on_ping_unsent(sequence)
+            case PingReq(sequence, target):
+                probe = self._awaited(target, sequence)
+                if probe is not None:
+                    self._replace(failed.node, probe, now)
             case Ack(sequence, target):
                 self._relay.on_ack_unsent(sequence, target, failed.node, now)
+
+    def _on_unsent(self, probe: Probe, now: Now) -> None:
+        """This node has no link to the member that it probes."""
+        probe.unsent = True
+        if probe.move(ProbeInput.UNSENT):
+            self._ask_others(probe, now)
+        self._give_up_if_hopeless(probe, now)
+
+    def _replace(self, name: str, probe: Probe, now: Now) -> None:
+        """A member that was asked cannot be reached: ask another."""
+        probe.asked.discard(name)
+        probe.silent.discard(name)
+        self._ask_another(probe)
+        self._give_up_if_hopeless(probe, now)
+
+    def _is_linking(self, name: str, now: Now) -> bool:
+        """Whether the links of a member that has come (back) may still be missing."""
+        return self._linking.get(name, 0.0) > now.monotonic
+
+    def _is_unaccused(self, name: str) -> bool:
+        """Whether this node has yet to suspect a living member by its own evidence."""
+        state = self._members.get(name)
+        return state is not None and state.status in LIVING and self._node not in state.accusers
 
     # --- the member table ---------------------------------------------------------------
 
     def follow(self, before: MemberState | None, state: MemberState, now: Now) -> None:
-        """A member's row has changed: time its suspicion, probe it if it is new.
-
-        A new member takes a random place in the present round (SWIM section 4.3).
-        """
+        """A member's row has changed: time its suspicion."""
         name = state.name
-        if state.status == MemberStatus.ALIVE and (before is None or before.status != state.status):
+        same_status = before is not None and before.status == state.status
+        if state.status == MemberStatus.ALIVE and not same_status:
             self._linking[name] = now.monotonic + LINKING_S
             self._end(name, ProbeInput.VOID)  # It began before the member came or refuted.
         if state.status != MemberStatus.SUSPECT:
             self._suspicions.stop(name)
-        elif before is None or before._replace(disk=state.disk) != state:
-            self._suspicions.start(name, now.monotonic)
-        came = state.status in LIVING and (before is None or before.status not in LIVING)
-        if came and name not in self._round:
-            self._round.insert(self._chance.randrange(len(self._round) + 1), name)
+        elif before is None or before[1:3] != state[1:3]:
+            self._suspicions.start(state, now.monotonic)
+            if self._confirms(state):
+                self._to_confirm.append(name)
+        elif before.accusers != state.accusers:
+            self._suspicions.confirm(state)
 
-    def _period_end(self, now: Now) -> float:
-        return now.monotonic + self._settings.probe_period_s
+    def _confirms(self, suspect: MemberState) -> bool:
+        """Whether this node is one of those that probe a suspect of others out of turn."""
+        if self._health.score or self._node in suspect.accusers:
+            return False
+        others = self._members.living_count - 2
+        return self._chance.random() * others < 2 * CONFIRMATIONS

@@ -1,55 +1,92 @@
-"""Suspicions: until when each suspected member can refute (SWIM section 4.2).
+"""Suspicions: until when each suspected member can refute (SWIM section 4.2, Lifeguard IV-B).
 
-Lifeguard's suspicion timeout, which shrinks with each independent confirmation, is a
-change of this file.
+One member that suspects another may itself be slow.  So the time is long at first, and each
+further *accuser*, which suspects the member by its own evidence, shortens it:
+
+    min = suspicion_mult * max(1, log10(N)) * probe_period_s
+    max = suspicion_max_mult * min
+    timeout = max(min, max - (max - min) * log(C + 1) / log(K + 1))
+
+C is the number of confirmations: the accusers after the first one.  K is how many shorten the
+time to ``min``.  With ``suspicion_max_mult`` 1 this is SWIM's fixed timeout.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
-from toystore.core.membership.members import Members
+from toystore.core.membership.deadlines import Deadlines
+from toystore.core.membership.members import ACCUSERS_MAX, Members
+from toystore.core.protocol.messages.gossip import MemberState
 from toystore.core.protocol.settings import SwimSettings
+
+CONFIRMATIONS = ACCUSERS_MAX - 1
+"""Lifeguard's K, in a group with that many members that can accuse another."""
 
 
 class Suspicions:
     """The suspected members, and when each is declared dead, in monotonic seconds."""
 
-    __slots__ = ("_due", "_members", "_settings")
+    __slots__ = ("_due", "_members", "_settings", "_since")
 
     def __init__(self, members: Members, settings: SwimSettings) -> None:
         self._members = members
         self._settings = settings
-        self._due: dict[str, float] = {}
+        self._since: dict[str, float] = {}
+        """Since when each is suspected; stalls of this process do not count."""
+        self._due: Deadlines[str] = Deadlines()
 
-    def start(self, name: str, now: float) -> None:
+    def start(self, suspect: MemberState, now: float) -> None:
         """A member is suspected, from now on or in a higher incarnation than before."""
-        self._due[name] = now + self._timeout_s()
+        self._since[suspect.name] = now
+        self._time(suspect)
+
+    def confirm(self, suspect: MemberState) -> None:
+        """A suspicion has more accusers than before."""
+        self._time(suspect)
 
     def stop(self, name: str) -> None:
         """A member is not suspected, or not any more."""
-        self._due.pop(name, None)
+        if self._since.pop(name, None) is not None:
+            self._due.stop(name)
 
     def extend(self, more_s: float) -> None:
         """Give each suspected member ``more_s`` seconds more."""
-        for name in self._due:
-            self._due[name] += more_s
+        self._since = {name: since + more_s for name, since in self._since.items()}
+        self._due.extend(more_s)
 
-    def overdue(self, now: float) -> list[str]:
-        """The members that have not refuted in time."""
-        return [name for name, due in self._due.items() if due <= now]
+    def take_overdue(self, now: float) -> list[str]:
+        """The members that have not refuted in time; they are suspicions no longer."""
+        overdue = self._due.take_due(now)
+        for name in overdue:
+            del self._since[name]
+        return overdue
 
-    def deadlines(self) -> Iterable[float]:
-        """When each suspicion ends."""
-        return self._due.values()
+    def first(self) -> float | None:
+        """When the first suspicion ends; None if no member is suspected."""
+        return self._due.first()
 
-    def _timeout_s(self) -> float:
-        settings = self._settings
-        living = self._members.living_count
-        return suspicion_s(settings.suspicion_mult, living, settings.probe_period_s)
+    def _time(self, suspect: MemberState) -> None:
+        settings, living = self._settings, self._members.living_count
+        min_s = suspicion_min_s(settings.suspicion_mult, living, settings.probe_period_s)
+        # Neither this node nor the suspect can confirm what this node knows.
+        needed = min(CONFIRMATIONS, living - 2)
+        given = len(suspect.accusers) - 1 if suspect.accusers else needed
+        timeout_s = suspicion_s(min_s, settings.suspicion_max_mult * min_s, given, needed)
+        self._due.set(suspect.name, self._since[suspect.name] + timeout_s)
 
 
-def suspicion_s(suspicion_mult: float, members: int, probe_period_s: float) -> float:
-    """How long a suspected member can refute before it is dead, in seconds (SWIM section 4.2)."""
+def suspicion_min_s(suspicion_mult: float, members: int, probe_period_s: float) -> float:
+    """SWIM's suspicion timeout in seconds: how long a suspect can refute at least."""
     return suspicion_mult * max(1.0, math.log10(max(1, members))) * probe_period_s
+
+
+def suspicion_s(min_s: float, max_s: float, given: int, needed: int) -> float:
+    """How long a member can refute that ``given`` of ``needed`` members confirm to be silent.
+
+    In seconds, from ``max_s`` down to ``min_s`` (Lifeguard IV-B).
+    """
+    if given >= needed:
+        return min_s
+    share = math.log(given + 1) / math.log(needed + 1)
+    return max(min_s, max_s - (max_s - min_s) * share)

@@ -14,6 +14,7 @@ member table:
      |- Exchanges        compares the whole table with a member    (exchanges.py)
      |- Peers            sends; updates are attached               (peers.py)
      |- Disks            which disk each member had                (disks.py)
+     |- Flapping         members that come and go                  (flapping.py)
      '- Agreement        whether all are configured alike          (agreement.py)
 
 It learns which members are alive from its failure detector, and from the updates on the
@@ -23,8 +24,8 @@ served very late) suspects no member for it.
 
 Beyond the paper, so that a refutation comes in time even if 10% of the messages are lost: a
 member is sent its suspicion, and answers the sender directly; each message to a member that
-is not alive begins with its state; and a node that receives a suspicion which was refuted
-spreads the refutation again.
+is not alive begins with its state (Lifeguard's buddy system); and a node that receives a
+suspicion which was refuted spreads the refutation again.
 """
 
 from __future__ import annotations
@@ -34,10 +35,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from toystore.core.membership.agreement import Agreement, Setting
 from toystore.core.membership.disks import Disks
-from toystore.core.membership.exchanges import Exchanges
+from toystore.core.membership.exchanges import Exchanges, exchange_period_s
+from toystore.core.membership.flapping import FLAPS, FLAPS_WITHIN_S, Flapping
 from toystore.core.membership.joining import Joining
 from toystore.core.membership.lifecycle import Input, Lifecycle, State
-from toystore.core.membership.members import Members, beats, merge
+from toystore.core.membership.local_health import LocalHealth
+from toystore.core.membership.members import MemberList, Members, beats, merge
 from toystore.core.membership.own_state import OwnState
 from toystore.core.membership.peers import Peers
 from toystore.core.membership.probing import FailureDetector
@@ -54,6 +57,7 @@ from toystore.core.protocol.messages.gossip import (
     ExchangeReply,
     Gossip,
     MemberState,
+    Nack,
     Ping,
     PingReq,
     Refused,
@@ -61,6 +65,7 @@ from toystore.core.protocol.messages.gossip import (
 from toystore.core.protocol.messages.local import (
     Leave,
     LinkLost,
+    LinkRefused,
     LinkUp,
     MembersChanged,
     SendFailed,
@@ -83,14 +88,17 @@ class Swim:
         self,
         *,
         node: str,
-        members: Sequence[str],
+        members: MemberList,
         seeds: Sequence[str],
         settings: SwimSettings,
         shared: Mapping[str, Setting],
         outbox: Outbox,
         chance: random.Random,
+        known: Sequence[MemberState | None] = (),
     ) -> None:
         """``members``: every listed name, this node's included; no other is accepted.
+
+        ``known``: the rows that it starts with, in the order of ``members``.
 
         ``shared``: the settings that should be the same on all nodes, by name.
 
@@ -107,12 +115,21 @@ class Swim:
 
         self._lifecycle = Lifecycle()
         self._timers = Timers()
-        self._members = table = Members(members)
+        self._members = table = Members(members, known)
+        self._announced_joined = False
+        """Whether this node's other actors were sent that it has joined."""
         self._disks = disks = Disks(node, outbox)
         self._agreement = Agreement(shared, outbox)
         self._peers = peers = Peers(node, table, settings, outbox, chance)
+        self._health = health = LocalHealth(settings.local_health_max, outbox)
         self._own = OwnState(
-            node=node, members=table, disks=disks, peers=peers, settings=settings, outbox=outbox
+            node=node,
+            members=table,
+            disks=disks,
+            peers=peers,
+            health=health,
+            settings=settings,
+            outbox=outbox,
         )
         self._exchanges = Exchanges(
             node=node, members=table, disks=disks, peers=peers, chance=chance
@@ -132,6 +149,7 @@ class Swim:
             node=node,
             members=table,
             peers=peers,
+            health=health,
             settings=settings,
             chance=chance,
             set_status=self._set_status,
@@ -141,12 +159,14 @@ class Swim:
             Timer.ASK_SEED: self._joining.ask_seed,
             Timer.EXCHANGE: self._exchange,
             Timer.SAVE_DISKS: self._save_disks,
+            Timer.ANNOUNCE: self._announce_all,
         }
         self._links: set[str] = set()
         self._refusals: dict[str, str] = {}
         """The last reason that was logged, by the member that refused this node."""
         self._suspected_at: dict[str, float] = {}
         """Since when each suspected or dead member has been suspected."""
+        self._flapping = Flapping()
 
     # --- the machine --------------------------------------------------------------------
 
@@ -160,6 +180,10 @@ class Swim:
                 self._on_link_up(node, now)
             case LinkLost(node):
                 self._on_link_lost(node, now)
+            case LinkRefused(node):
+                self._detector.on_link_refused(node, now)
+            case SendFailed(message=MembersChanged()):
+                self._timers.set(Timer.ANNOUNCE, now.monotonic + self._settings.join_retry_s)
             case SendFailed():
                 self._detector.on_send_failed(message, now)
             case Leave():
@@ -189,17 +213,21 @@ class Swim:
             return None
         return min((*self._timers.deadlines(), *self._detector.deadlines()), default=None)
 
+    @property
+    def trusts_itself(self) -> bool:
+        """Whether this node finds itself healthy (`LocalHealth`)."""
+        return self._health.score == 0
+
     def on_failure(self, now: Now) -> None:
         """No caller waits for an answer: SWIM allows for lost messages."""
 
     def _announce_changes(self) -> None:
-        """Send the other actors of this node the table, if this turn has changed it."""
-        if not self._members.changed:
-            return
-        self._members.changed = False
-        news = MembersChanged(self._lifecycle.has_joined, self._members.states())
-        for actor in TOLD_OF_MEMBERS:
-            self._outbox.send(Peer(self._node, actor), news)
+        """Send the other actors of this node the rows that this turn has changed."""
+        changed, joined = self._members.take_changes(), self._lifecycle.has_joined
+        if changed or joined != self._announced_joined:
+            self._announced_joined = joined
+            for actor in TOLD_OF_MEMBERS:
+                self._outbox.send(Peer(self._node, actor), MembersChanged(joined, changed))
 
     # --- joining and leaving ------------------------------------------------------------
 
@@ -214,7 +242,6 @@ class Swim:
 
     def _on_joined(self, cause: str, now: Now) -> None:
         """This node is a member now, through the member ``cause``; probing begins."""
-        self._members.changed = True  # `MembersChanged.joined` is another.
         self._outbox.log(
             "member.joined",
             members=len(self._members.states()),
@@ -223,7 +250,7 @@ class Swim:
         )
         self._disks.accept()
         self._detector.start(now)
-        first_s = self._chance.uniform(0, self._settings.exchange_period_s)
+        first_s = self._chance.uniform(0, self._exchange_period_s())
         self._timers.set(Timer.EXCHANGE, now.monotonic + first_s)
         self._save_disks(now)
         for name in sorted(self._links):
@@ -240,11 +267,19 @@ class Swim:
 
     def _exchange(self, now: Now) -> None:
         self._exchanges.start_with_any()
-        self._timers.set(Timer.EXCHANGE, now.monotonic + self._settings.exchange_period_s)
+        self._timers.set(Timer.EXCHANGE, now.monotonic + self._exchange_period_s())
+
+    def _exchange_period_s(self) -> float:
+        return exchange_period_s(self._settings.exchange_period_s, self._members.living_count)
 
     def _save_disks(self, now: Now) -> None:
         self._disks.fetch_if_unsaved()
         self._timers.set(Timer.SAVE_DISKS, now.monotonic + self._settings.join_retry_s)
+
+    def _announce_all(self, _now: Now) -> None:
+        """An actor of this node could not be sent what has changed: announce every row."""
+        self._timers.stop(Timer.ANNOUNCE)
+        self._members.touch_all()
 
     # --- messages of other members ------------------------------------------------------
 
@@ -261,7 +296,7 @@ class Swim:
         match message:
             case Gossip(updates):
                 self._learn_all(updates, peer, now)
-            case Ping() | PingReq() | Ack():
+            case Ping() | PingReq() | Ack() | Nack():
                 self._learn_all(message.updates, peer, now)
                 self._detector.receive(message, peer, now)
             case Exchange(request, members):
@@ -324,7 +359,7 @@ class Swim:
                 continue
             if state.name == self._node:
                 self._own.learn(state, sender)
-            else:
+            elif state != self._members.get(state.name):
                 self._learn(state, self._cause(state, sender), now)
 
     def _cause(self, state: MemberState, sender: str) -> str:
@@ -339,7 +374,8 @@ class Swim:
         """Suspect a member or declare it dead, in its known incarnation."""
         known = self._members.get(name)
         if known is not None:
-            self._learn(known._replace(status=status), cause, now, took_s)
+            accusers = (self._node,) if status == MemberStatus.SUSPECT else ()
+            self._learn(known._replace(status=status, accusers=accusers), cause, now, took_s)
 
     def _learn(
         self, received: MemberState, cause: str, now: Now, took_s: float | None = None
@@ -357,6 +393,10 @@ class Swim:
         not_alive = state.status != MemberStatus.ALIVE
         if known is None or known.status != state.status or (not_alive and beats(state, known)):
             self._log(state, cause, now, took_s)
+        elif state.accusers != known.accusers:
+            self._log_confirmed(state, cause)
+        if known is not None and known.status == MemberStatus.DEAD:
+            self._log_if_flapping(state, now)
 
     def _log(self, state: MemberState, cause: str, now: Now, took_s: float | None) -> None:
         """Log a change of status, and for how long the member was suspected before.
@@ -378,3 +418,22 @@ class Swim:
             cause=cause,
             took_s=None if took_s is None else round(took_s, 3),
         )
+
+    def _log_confirmed(self, state: MemberState, cause: str) -> None:
+        """Log that a suspicion has more accusers, so that it times out earlier."""
+        self._outbox.log(
+            "suspicion.confirmed",
+            member=state.name,
+            incarnation=state.incarnation,
+            accusers=list(state.accusers),
+            cause=cause,
+        )
+
+    def _log_if_flapping(self, state: MemberState, now: Now) -> None:
+        """Log a member that was dead and is alive, if that happens again and again."""
+        if state.status == MemberStatus.ALIVE and self._flapping.on_return(
+            state.name, now.monotonic
+        ):
+            self._outbox.log(
+                "member.flapping", member=state.name, times=FLAPS, within_s=FLAPS_WITHIN_S
+            )

@@ -70,6 +70,21 @@ EVENTS: dict[str, EventKind] = {
     "member.left": EventKind(
         "info", ("member", "incarnation", "cause", "took_s"), "A member has left the cluster."
     ),
+    "member.flapping": EventKind(
+        "warning",
+        ("member", "times", "within_s"),
+        "A member was declared dead and came back `times` times within `within_s` seconds.",
+    ),
+    "suspicion.confirmed": EventKind(
+        "info",
+        ("member", "incarnation", "accusers", "cause"),
+        "More members suspect a member by their own evidence; it has less time to refute.",
+    ),
+    "health.changed": EventKind(
+        "info",
+        ("score", "before", "cause"),
+        "How far this node distrusts itself: it probes and waits 1 + `score` times as long.",
+    ),
     "member.refuted": EventKind(
         "warning",
         ("incarnation", "cause"),

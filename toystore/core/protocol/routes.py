@@ -110,7 +110,7 @@ WIRE: tuple[Route, ...] = (
     Route(58, local.LinkUp, ANYONE),
     Route(59, local.LinkLost, ANYONE),
     Route(60, gossip.CompareSettings, GOSSIP),
-    Route(61, local.LinkRefused, GOSSIP),
+    Route(61, gossip.Nack, GOSSIP, Carrier.DATAGRAM),
 )
 
 ROUTE_OF: dict[type[Any], Route] = {route.type: route for route in WIRE}

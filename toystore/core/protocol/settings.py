@@ -12,7 +12,7 @@ other; no limit can be set above them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 KEY_BYTES_CAP = 2**16 - 1
 """A record stores the length of its key in two bytes."""
@@ -33,18 +33,43 @@ class SwimSettings:
     """After this long without an ack, other members are asked to ping, until the period ends."""
     indirect_probes: int = 3
     """K: how many other members are asked (SWIM section 3.1)."""
+    local_health_max: int = 8
+    """The worst score of a node that finds itself slow: its probe_period_s and probe_timeout_s
+    are 1 + score times as long (Lifeguard IV-A).  0: no score is kept."""
     suspicion_mult: float = 3.0
-    """A suspect is dead after suspicion_mult * max(1, log10(N)) * probe_period_s."""
+    """A suspect is dead after suspicion_mult * max(1, log10(N)) * probe_period_s at least."""
+    suspicion_max_mult: float = 6.0
+    """It is dead after this many times as long at most: the time shrinks with each member that
+    confirms the suspicion (Lifeguard IV-B).  1: the time is fixed."""
     retransmit_mult: float = 3.0
     """Lambda: an update is piggybacked ceil(retransmit_mult * ln(N + 1)) times at most."""
     updates_per_message_max: int = 16
     """How many updates are piggybacked on one datagram."""
     exchange_period_s: float = 10.0
-    """How often the full member list is exchanged with one random member."""
+    """The full member list is exchanged with one random member each
+    exchange_period_s * max(1, N / 64)."""
     join_retry_s: float = 0.5
     """How long to wait for a seed before the next is asked."""
     stall_s: float = 1.0
     """A deadline served this late means that this process was stalled: it suspects no member."""
+
+
+LAN = SwimSettings()
+LOCAL = replace(LAN, probe_period_s=0.5, probe_timeout_s=0.2, suspicion_mult=2.5)
+"""All nodes on one machine, where a ping takes a fraction of a millisecond."""
+WAN = replace(
+    LAN,
+    probe_period_s=5.0,
+    probe_timeout_s=3.0,
+    retransmit_mult=4.0,
+    exchange_period_s=60.0,
+    join_retry_s=2.0,
+    stall_s=5.0,
+)
+"""Nodes far from each other: pings take long, and more of them are lost."""
+
+PROFILES = {"local": LOCAL, "lan": LAN, "wan": WAN}
+"""The settings of SWIM by the name of the network that they suit."""
 
 
 @dataclass(frozen=True, slots=True)

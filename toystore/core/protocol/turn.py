@@ -24,6 +24,7 @@ from toystore.core.protocol.address import Address, Peer
 from toystore.core.protocol.failures import internal_reply
 from toystore.core.protocol.machine import Event, Machine, Now, Outbox
 from toystore.core.protocol.messages import Delivery, Message
+from toystore.core.protocol.messages.gossip import MemberState
 from toystore.core.protocol.messages.local import Leave, LinkUp, MembersChanged
 
 FLUSH_ROUNDS_MAX = 8
@@ -64,8 +65,10 @@ class Turn(Generic[M]):
         """``make_machine``: makes a machine in its first state."""
         self.outbox = Outbox()
         self.machine = make_machine(self.outbox)
-        self.members: MembersChanged | None = None
-        """The last one that this machine received from gossip."""
+        self._joined: bool | None = None
+        """What gossip last sent of this node; None before that."""
+        self._members: dict[str, MemberState] = {}
+        """What gossip last sent of each member."""
         self._leave: Leave | None = None
         self._me = me
         self._make_machine = make_machine
@@ -118,6 +121,13 @@ class Turn(Generic[M]):
             self._write(at)
 
     @property
+    def members(self) -> MembersChanged | None:
+        """All that this actor has received from gossip, in one message; None if nothing."""
+        if self._joined is None:
+            return None
+        return MembersChanged(self._joined, tuple(self._members.values()))
+
+    @property
     def unfinished(self) -> bool:
         """Whether the last flush ended early, so that the next turn is due at once."""
         return bool(self.outbox.sends)
@@ -164,7 +174,8 @@ class Turn(Generic[M]):
 
     def _remember(self, message: Message) -> None:
         if type(message) is MembersChanged:
-            self.members = message
+            self._joined = message.joined
+            self._members.update((state.name, state) for state in message.members)
         elif type(message) is Leave:
             self._leave = message
 

@@ -42,6 +42,7 @@ from toystore.core.protocol.messages.gossip import (
     Exchange,
     ExchangeReply,
     Gossip,
+    Nack,
     Ping,
     PingReq,
     Refused,
@@ -108,6 +109,7 @@ Message = (
     | Ping
     | PingReq
     | Ack
+    | Nack
     | Gossip
     | Exchange
     | ExchangeReply

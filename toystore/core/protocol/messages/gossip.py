@@ -13,6 +13,9 @@ class MemberState(NamedTuple):
     incarnation: int
     disk: str
     """The id of the disk it runs on (32 hex digits), or "" while not known."""
+    accusers: tuple[str, ...] = ()
+    """The members that suspect it by their own evidence; of a suspicion only.  A suspicion without
+    any was made of the verdict of a whole group."""
 
 
 class Ping(NamedTuple):
@@ -32,6 +35,14 @@ class PingReq(NamedTuple):
 
 class Ack(NamedTuple):
     """SWIM 3.1: ``target`` is there (for a plain ping, that is me)."""
+
+    sequence: int
+    target: str
+    updates: tuple[MemberState, ...]
+
+
+class Nack(NamedTuple):
+    """Lifeguard section IV-A: I have pinged ``target`` for you, and it has not acked."""
 
     sequence: int
     target: str

@@ -8,7 +8,10 @@ from toystore.core.protocol.messages.gossip import MemberState
 
 
 class MembersChanged(NamedTuple):
-    """Gossip tells its node's other actors what it now knows; ``joined`` once it is one of us."""
+    """Gossip sends its node's other actors the rows that have changed; the others are as before.
+
+    ``joined``: whether this node has joined the cluster.
+    """
 
     joined: bool
     members: tuple[MemberState, ...]
@@ -29,7 +32,7 @@ class LinkLost(NamedTuple):
 class LinkRefused(NamedTuple):
     """A connection to the node's port was refused: no process listens there, but its host is up.
 
-    Made by a shell for its own gossip, after `LinkLost`.
+    Made by a shell for its own gossip, after `LinkLost`; never on the wire.
     """
 
     node: str

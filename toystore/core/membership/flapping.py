@@ -1,0 +1,29 @@
+"""Members that are declared dead and come back several times in a short time."""
+
+from __future__ import annotations
+
+from collections import deque
+
+FLAPS = 3
+"""So many returns make a member one that flaps."""
+FLAPS_WITHIN_S = 60.0
+
+
+class Flapping:
+    """When each member has come back from the dead, in monotonic seconds."""
+
+    __slots__ = ("_returns",)
+
+    def __init__(self) -> None:
+        self._returns: dict[str, deque[float]] = {}
+
+    def on_return(self, name: str, now: float) -> bool:
+        """A dead member is alive; returns whether it flaps: once for each `FLAPS` returns."""
+        returns = self._returns.setdefault(name, deque())
+        returns.append(now)
+        while returns[0] < now - FLAPS_WITHIN_S:
+            returns.popleft()
+        if len(returns) < FLAPS:
+            return False
+        returns.clear()
+        return True
