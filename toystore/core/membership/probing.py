@@ -24,7 +24,7 @@ sent one no way to the member is left, and it is suspected without waiting.
 A suspicion that no other member confirms lasts long, and each member probes each other only
 once in N periods.  So a healthy member that learns of a suspicion may probe the suspect in its
 next period, out of turn.  About 2K members do so, in a group of any size; each sends one ping
-in a period, as ever.  (Lifeguard waits until their turn comes.)
+in a period, as ever.  (Lifeguard waits for its turn.)
 
 The links of a member that has just come (back) are still to be made, in both directions:
 what cannot be sent for want of one is sent when it comes up, and for `LINKING_S` the member
