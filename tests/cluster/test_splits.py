@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.harness.network import CLEAR, HOLE, Impairment
+from tests.harness.network import CLEAR, CUT, HOLE, Impairment
 
 from .checks import behind, broken
 from .workload import Workload, at_work
@@ -37,6 +37,18 @@ def test_after_a_split_both_sides_writes_are_everywhere(share_cluster):
         assert not behind(cluster.config, work.rows)[1]
         assert not broken(work)
         assert any(row.fallbacks for row in work.rows if row.writes)
+
+
+def test_two_halves_whose_connections_are_reset_find_each_other_by_themselves(share_cluster):
+    cluster = share_cluster(5, proxied=True)
+
+    cluster.network.split(CUT, ["n1", "n2"])
+    cluster.until(lambda: split_is_seen(cluster), "each side believes the other dead")
+    cluster.network.everywhere(CLEAR)
+
+    cluster.until_ready()
+    alive = dict.fromkeys(cluster.names, "alive")
+    assert all(cluster.members(name) == alive for name in cluster.names)
 
 
 def split_is_seen(cluster):

@@ -4,6 +4,8 @@ They are in the file ``DIR/NODE.faults``, a JSON object; without one the node is
 
     config         the path of a configuration to use instead
     clock_s        the wall clock is so many seconds off, as by an operator who sets the date
+    clock_pipe     each number that is written to this named pipe is seconds by which the
+                   wall clock jumps
     commit_s       each commit takes so many seconds longer: a slow disk
     files          so many file descriptors, and no more (RLIMIT_NOFILE)
     data_bytes     so much private memory, and no more (RLIMIT_DATA); what is mapped from
@@ -21,6 +23,7 @@ import resource
 import runpy
 import socket
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -46,6 +49,16 @@ def shift_clock(by_s: float) -> None:
     by_ns = int(by_s * 1e9)
     time.time = lambda: true_s() + by_s
     time.time_ns = lambda: true_ns() + by_ns
+
+
+def jump_at(pipe: str) -> None:
+    """The wall clock jumps by each number that is written to a named pipe."""
+
+    def jump() -> None:
+        while True:
+            shift_clock(float(Path(pipe).read_text()))
+
+    threading.Thread(target=jump, daemon=True).start()
 
 
 def silent_names(for_s: float) -> None:
@@ -86,6 +99,7 @@ def speak(version: int) -> None:
 
 FAULTS = {
     "clock_s": shift_clock,
+    "clock_pipe": jump_at,
     "commit_s": slow_commits,
     "silent_names": silent_names,
     "files": limit_files,
