@@ -87,3 +87,21 @@ def shifted(lines: Iterable[str], ahead_s: Mapping[str, float]) -> list[str]:
         entry["timestamp"] = moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         found.append(json.dumps(entry) + "\n")
     return found
+
+
+def disturbs(seconds: float, kind: str, *blocks: str, **figures: object) -> str:
+    """The runner impairs links: blocks such as ``n1 n2 > n3``."""
+    usual = {"share": None, "delay_s": None, "jitter_s": None, "reset": False, "for_s": 5.0}
+    fields = usual | figures | {"kind": kind, "links": list(map(_block, blocks))}
+    return line(seconds, "run_cluster", "link.fault", **fields)
+
+
+def restores(seconds: float, kind: str, *blocks: str) -> str:
+    """The runner restores links."""
+    links = list(map(_block, blocks))
+    return line(seconds, "run_cluster", "link.restored", kind=kind, links=links)
+
+
+def _block(text: str) -> dict[str, list[str]]:
+    senders, _, receivers = text.partition(" > ")
+    return {"from": senders.split(), "to": receivers.split()}

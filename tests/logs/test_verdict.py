@@ -261,7 +261,7 @@ def test_each_side_of_a_split_accuses_the_other_and_the_smaller_was_cut_off(tmp_
     report = told(
         tmp_path,
         *(started(0, name) for name in few + many),
-        line(4, "run_cluster", "scenario.step", at_s=4, do="cut", member="n2", for_s=16),
+        line(4, "run_cluster", "scenario.step", at_s=4, do="unplug", member="n2", for_s=16),
         *(sees(5, by, of, "suspect", "missed ping") for by, of in pairs),
         *(sees(6, by, of, "dead", "suspicion timed out") for by, of in pairs),
         # As soon as they hear of each other, each hears what the other side believes.
@@ -275,7 +275,7 @@ def test_each_side_of_a_split_accuses_the_other_and_the_smaller_was_cut_off(tmp_
         ("n2", "split"),
     ]
     assert {each.sides for each in report.failures} == {(few, many)}
-    assert {each.how for each in report.failures} == {"scenario: cut n2"}
+    assert {each.how for each in report.failures} == {"scenario: unplug n2"}
     assert not report.false
 
 
@@ -383,13 +383,13 @@ def test_hints_are_counted_for_the_failure_that_they_were_kept_in(tmp_path):
 def test_steps_of_a_scenario_that_are_not_known_stand_beside_false_accusations(tmp_path):
     report = told(
         tmp_path,
-        line(4, "run_cluster", "scenario.step", at_s=4, do="loss", member="n3", for_s=5.0),
+        line(4, "run_cluster", "scenario.step", at_s=4, do="flood", member="n3", for_s=5.0),
         sees(5, "n1", "n3", "suspect", "nack from n2"),
         sees(5.2, "n1", "n3", "alive", "refuted", 1),
     )
 
     (false,) = report.false
-    assert (false.cause, false.note) == ("nack from n2", "scenario: loss n3")
+    assert (false.cause, false.note) == ("nack from n2", "scenario: flood n3")
 
 
 def test_the_runners_end_is_no_failure_of_anybody(tmp_path):

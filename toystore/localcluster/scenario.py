@@ -72,7 +72,7 @@ async def _take(step: Step, cluster: LocalCluster, began: float) -> None:
 async def _disturb(
     step: Step, cluster: LocalCluster, tell: Tell, faults: Faults, began: float
 ) -> None:
-    """Do one step to links, to its end."""
+    """Do one step to links, to its end.  Its log is earlier than its effects, at both ends."""
     links = [
         {"from": list(block.senders), "to": list(block.receivers)}
         for block in blocks(step, faults.names)
@@ -92,8 +92,8 @@ async def _disturb(
         await asyncio.to_thread(faults.begin, step)
         if step.for_s is not None:
             await _until(began + step.ends_at)
-            await asyncio.to_thread(faults.end, step)
             cluster.log("link.restored", kind=kind, links=links)
+            await asyncio.to_thread(faults.end, step)
     except LinksError as error:
         tell(str(error))
 

@@ -11,8 +11,10 @@ from math import inf, isfinite
 
 from toystore.logs.casebook import Casebook
 from toystore.logs.clocks import Clocks
-from toystore.logs.episode import OWN_LOG, SHUTDOWN, Absence, Episode
-from toystore.logs.failure import PAUSE, STOP
+from toystore.logs.entry import RUNNER
+from toystore.logs.episode import OWN_LOG, SHUTDOWN, Absence, Accusation, Episode, teller_in
+from toystore.logs.failure import PAUSE, SPLIT, STOP
+from toystore.logs.links import HEALING_S
 
 BACK_S = 1.0
 """How long a return may be unknown to an observer, from when both nodes were back."""
@@ -57,6 +59,23 @@ class Away:
             knew = seen_at is not None and absence.until - margin_s <= seen_at
             if not knew and at <= self._attentive(by, absence.until) + BACK_S + margin_s:
                 return absence
+        return None
+
+    def cut_off(self, said: Accusation, at: float) -> Absence | None:
+        """The split that is the cause of an accusation or of its death at ``at``; None if none is.
+
+        After a split a node accuses with cause until it sees the member alive.  It may also learn
+        what was believed on the other side, of any member.
+        """
+        links, margin_s = self._book.links, self.margin_s(said.by, said.member)
+        if found := links.split_between(said.by, said.member, at + margin_s):
+            until, _ = found
+            knew = said.seen_alive_at is not None and said.seen_alive_at >= until
+            if at <= until + BACK_S + margin_s or (not knew and at <= until + HEALING_S):
+                return Absence(SPLIT, at, RUNNER, "links cut", until)
+        healed_at = links.healed_at(at + margin_s)
+        if healed_at is not None and teller_in(said.cause) and at <= healed_at + HEALING_S:
+            return Absence(SPLIT, at, RUNNER, "links cut", healed_at)
         return None
 
     def attended(self, observer: str, since: float, until: float) -> bool:

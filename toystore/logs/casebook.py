@@ -32,6 +32,8 @@ from toystore.logs.episode import (
     Seen,
     first_sign,
 )
+from toystore.logs.failure import SPLIT
+from toystore.logs.links import Links
 
 SIGNS_S = 10.0
 """Signs (a lost link, a hint) without a doubt within this time are not part of what follows."""
@@ -51,8 +53,11 @@ REFUTATIONS_MAX = 100
 """The number that is kept for each episode."""
 
 _SIGNAL_KINDS = {"SIGKILL": "crash", "SIGTERM": "stop", "SIGSTOP": "pause"}
-_OWN_STEPS = ("kill", "stop", "restart", "pause", "resume")
-"""Steps of a scenario that the process.* events describe better."""
+_OWN_STEPS = (
+    *("kill", "stop", "restart", "pause", "resume"),
+    *("loss", "delay", "cut", "reset", "split"),
+)
+"""Steps of a scenario that the process.* and link.* events describe better."""
 SEEN_BY_EVENT = {
     "link.lost": LINK_LOST,
     "link.silent": SILENT,
@@ -92,7 +97,9 @@ class Casebook:
         self.cluster = ""
         """The cluster's name, from the runner's log."""
         self.steps: deque[Entry] = deque(maxlen=REMEMBERED)
-        """The steps of a scenario that do not start, stop or pause a node."""
+        """The steps of a scenario that no other event describes."""
+        self.links = Links()
+        """What the runner did to links."""
         self._open: dict[str, Episode] = {}
         self._lingering: list[Episode] = []
         """Episodes that have ended and wait for their hints."""
@@ -118,6 +125,7 @@ class Casebook:
             "run.started": self._run_started,
             "run.stopping": self._run_stopping,
             "scenario.step": self._step,
+            **dict.fromkeys(("link.fault", "link.restored"), self._link),
             "process.signalled": self._signalled,
             "process.died": self._died,
             **dict.fromkeys(SEEN_BY_EVENT, self._noticed),
@@ -232,6 +240,7 @@ class Casebook:
 
     def _run_started(self, entry: Entry) -> None:
         self._stopping = False
+        self.links.end_all(entry.at)
         self.cluster = entry.text("cluster") or PurePath(entry.text("config")).stem
 
     def _run_stopping(self, _: Entry) -> None:
@@ -240,6 +249,22 @@ class Casebook:
     def _step(self, entry: Entry) -> None:
         if entry.text("do") not in _OWN_STEPS:
             self.steps.append(entry)
+
+    def _link(self, entry: Entry) -> None:
+        """Links change: members may be cut off by a split, or back after it."""
+        before = self.links.split
+        self.links.learn(entry, self.members)
+        split = self.links.split
+        if split == before:
+            return
+        for episode in self._open.values():
+            if episode.absent is not None and episode.absent.kind == SPLIT:
+                self._back(episode, entry.at)
+        for member in (name for side in split.sides[1:] for name in side) if split else ():
+            episode = self._episode(member, entry.at, gone=True)
+            if episode.absent is None:
+                episode.last_sign_at = entry.at
+                episode.absences.append(Absence(SPLIT, entry.at, RUNNER, self.links.how))
 
     def _signalled(self, entry: Entry) -> None:
         signal = entry.text("signal")

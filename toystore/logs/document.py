@@ -14,6 +14,7 @@ from typing import Any
 from toystore.logs.clocks import Clocks
 from toystore.logs.episode import ALIVE, DEAD, LEFT, LINK_LOST, SILENT, SUSPECT, Seen
 from toystore.logs.failure import Failure, FalseAccusation, Sight, in_order_of
+from toystore.logs.links import LinkFault
 from toystore.logs.report import Report
 from toystore.logs.steps import Step
 from toystore.logs.story import head, tell
@@ -57,6 +58,9 @@ def _head(report: Report) -> dict[str, Any]:
         "lines_lost": report.lines_lost,
         "links_lost": report.links_lost,
         "clocks": of_clocks(report.clocks),
+        "link_faults": [
+            of_link_fault(each) for each in report.book.links.faults if report.wanted.link(each)
+        ],
     }
 
 
@@ -73,6 +77,20 @@ def of_clocks(clocks: Clocks) -> dict[str, Any]:
             }
             for each in sorted(clocks.offsets, key=lambda each: in_order_of(each.node))
         ],
+    }
+
+
+def of_link_fault(fault: LinkFault) -> dict[str, Any]:
+    """What the runner did to links."""
+    return {
+        "at": _time(fault.at),
+        "until": _time(fault.until),
+        "kind": fault.kind,
+        "links": [{"from": block.senders, "to": block.receivers} for block in fault.blocks],
+        "share": fault.share,
+        "delay_s": fault.delay_s,
+        "jitter_s": fault.jitter_s,
+        "reset": fault.resets,
     }
 
 

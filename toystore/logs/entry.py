@@ -25,6 +25,7 @@ TOLD = frozenset(
         *("member.refuted", "link.lost", "link.silent", "log.lost", "disk.replaced"),
         *("hint.stored", "handoff.started", "handoff.finished", "handoff.paused"),
         *("run.started", "run.stopping", "scenario.step", "process.started"),
+        *("link.fault", "link.restored", "run.stopped"),
         *("process.signalled", "process.ended", "process.died"),
     )
 )

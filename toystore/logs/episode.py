@@ -70,7 +70,7 @@ class Absence:
     """A time in which the member could not answer, from its own log or the runner's."""
 
     kind: str
-    """crash, stop or pause; shutdown if the whole cluster was stopped."""
+    """crash, stop, pause or split; shutdown if the whole cluster was stopped."""
     since: float
     known_from: str
     """The log that it is from: `OWN_LOG` or `RUNNER`."""

@@ -21,6 +21,7 @@ from toystore.logs.entry import Entry
 from toystore.logs.episode import LINK_LOST, Episode
 from toystore.logs.failure import Failure, FalseAccusation, in_order
 from toystore.logs.hearsay import Hearsay
+from toystore.logs.links import LinkFault
 from toystore.logs.spool import Spool
 from toystore.logs.verdict import Judge
 
@@ -70,6 +71,11 @@ class Wanted(NamedTuple):
         """Whether a false accusation is selected."""
         recent = self.since is None or accusation.at >= self.since
         return recent and self.node in (None, accusation.by, accusation.member)
+
+    def link(self, fault: LinkFault) -> bool:
+        """Whether a fault of links is selected."""
+        over = self.since is not None and fault.until is not None and fault.until < self.since
+        return not over and (self.node is None or self.node in fault.members)
 
 
 EVERYTHING = Wanted()

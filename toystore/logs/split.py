@@ -11,31 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from math import inf
-from typing import NamedTuple
 
 from toystore.logs.casebook import Casebook
 from toystore.logs.episode import Accusation, teller_in
-from toystore.logs.failure import in_order, in_order_of
-
-
-class Split(NamedTuple):
-    """The sides of a split, the largest first."""
-
-    sides: tuple[tuple[str, ...], ...]
-
-    @property
-    def main(self) -> tuple[str, ...]:
-        """The largest side; the others are cut off from it."""
-        return self.sides[0]
-
-    def side_of(self, member: str) -> tuple[str, ...]:
-        """The side of a member."""
-        return next(side for side in self.sides if member in side)
-
-    def sides_from(self, member: str) -> tuple[tuple[str, ...], ...]:
-        """All sides, the member's own first."""
-        own = self.side_of(member)
-        return own, *(side for side in self.sides if side != own)
+from toystore.logs.failure import in_order
+from toystore.logs.links import Split, make_split
 
 
 def find_split(member: str, accusations: list[Accusation], book: Casebook) -> Split | None:
@@ -49,8 +29,7 @@ def find_split(member: str, accusations: list[Accusation], book: Casebook) -> Sp
         first_at[pair] = min(each.at, first_at.get(pair, inf))
     contact_at = min((_contact_at(each, first_at) for each in meanwhile), default=inf)
     said = {(each.by, each.member) for each in meanwhile if each.at < contact_at}
-    sides = _sides(said, {member, *book.members})
-    split = Split(tuple(sorted(sides, key=lambda side: (-len(side), in_order_of(side[0])))))
+    split = make_split(_sides(said, {member, *book.members}))
     own = {*split.side_of(member)}
     accusers = {each.by for each in accusations} - own
     answered = {of for by, of in said if by in own} & accusers

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from toystore.logs.casebook import SEEN_BY_EVENT, Casebook
 from toystore.logs.entry import RUNNER, Entry
 from toystore.logs.episode import DEAD, LEFT, LINK_LOST, SHUTDOWN, SUSPECT, Episode, first_sign
+from toystore.logs.links import words
 from toystore.logs.story import span, time
 
 _SEES = {
@@ -16,6 +17,9 @@ _SEES = {
     DEAD: "{node} gives it up as dead: {cause}",
     LEFT: "{node} heard its goodbye",
 }
+
+LINKS = "links"
+"""Stands for the member in a step that concerns links."""
 
 
 class Step(NamedTuple):
@@ -37,6 +41,9 @@ def steps(entry: Entry, book: Casebook) -> Iterator[Step]:
 
     Of the same events at many nodes, only the first and the last are steps.
     """
+    if entry.event in ("link.fault", "link.restored"):
+        yield Step(entry.at, LINKS, None, _links(entry, book))
+        return
     episode = book.open_episode(entry.about)
     if episode is not None and episode.absent and episode.absent.kind == SHUTDOWN:
         return
@@ -44,6 +51,15 @@ def steps(entry: Entry, book: Casebook) -> Iterator[Step]:
     for what in _told(entry, episode, book):
         after_s = None if since is None else max(0.0, entry.at - since)
         yield Step(entry.at, entry.about, after_s, what)
+
+
+def _links(entry: Entry, book: Casebook) -> str:
+    """What the runner has just done to links, or to which it has put an end."""
+    faults = book.links.faults
+    if entry.event == "link.fault":
+        return words(faults[-1], book.members)
+    ended = [fault for fault in faults if fault.until == entry.at]
+    return "; ".join(f"{words(fault, book.members)}: over" for fault in ended)
 
 
 def _began(episode: Episode) -> float | None:
@@ -96,7 +112,7 @@ def _of_itself(entry: Entry) -> Iterator[str]:
             yield f"{RUNNER} sends it {entry.text('signal')}"
         case "process.died":
             yield f"its process died: {entry.text('signal') or entry.fields.get('exit_code')}"
-        case "scenario.step":
+        case "scenario.step" if entry.about != RUNNER:
             yield f"scenario: {entry.text('do')} {entry.about}"
         case "node.started":
             yield f"is started; before: {entry.text('before')}"

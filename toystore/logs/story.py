@@ -21,6 +21,7 @@ from toystore.logs.failure import (
     Sight,
     in_order,
 )
+from toystore.logs.links import LinkFault, words
 from toystore.logs.report import Report, Wanted
 
 WIDTH = 80
@@ -47,6 +48,11 @@ _INDENT = " " * len(_LABEL.format(""))
 def story(report: Report) -> Iterator[str]:
     """The whole report."""
     yield from head(report)
+    if faults := [fault for fault in report.book.links.faults if report.wanted.link(fault)]:
+        yield ""
+        yield "done to links (run_cluster's record):"
+        for fault in faults:
+            yield from _link_fault(fault, report.members)
     for number, failure in enumerate(report.failures, 1):
         yield ""
         yield from tell(failure, number)
@@ -146,6 +152,13 @@ def _notes(report: Report) -> Iterator[str]:
         if count:
             yield f"{_count(count, f'{what} line')} skipped"
     yield from report.tally.unreadable
+
+
+def _link_fault(fault: LinkFault, members: list[str]) -> list[str]:
+    """What the runner did to links."""
+    lasted = ", to the end" if fault.until is None else f", for {span(fault.until - fault.at)}"
+    text = words(fault, members) + (lasted if fault.until != fault.at else "")
+    return _wrapped(f"    {time(fault.at)}  {text}", _INDENT)
 
 
 # --- one failure ------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """Decides what an episode was: a failure, false accusations, or nothing.
 
 The logs of the runner and of the member itself show when it was away: it was killed, stopped,
-paused, stalled or started again.  Accusations in these times have a cause (away.py).  If there is
-no such absence:
+paused, stalled, cut off or started again.  Accusations in these times have a cause (away.py).  If
+there is no such absence:
 
     the member accused its accusers         a split
     it logged lines while it was accused,
@@ -31,6 +31,7 @@ from toystore.logs.episode import (
     Episode,
     Seen,
     first_sign,
+    teller_in,
 )
 from toystore.logs.failure import (
     CRASH,
@@ -43,7 +44,8 @@ from toystore.logs.failure import (
     FalseAccusation,
     in_order,
 )
-from toystore.logs.split import Split, find_split
+from toystore.logs.links import Split, note
+from toystore.logs.split import find_split
 
 AFTERWARDS_S = 10.0
 """Accusations up to this long after a step of a scenario may be its effect."""
@@ -85,7 +87,8 @@ class Judge:
         weighed = [self._weigh(each) for each in episode.accusations]
         false = list(self._false(weighed))
         if absence := episode.absences[0] if episode.absences else self._new_stall(weighed):
-            return Verdict(self._failure(episode, absence, weighed), false)
+            split = self._book.links.split_since(absence.since) if absence.kind == SPLIT else None
+            return Verdict(self._failure(episode, absence, weighed, split), false)
         rest = [each for each in weighed if each.suspicion is None and each.death is None]
         return self._without_a_word(episode, rest, false) if rest else Verdict(None, false)
 
@@ -94,7 +97,8 @@ class Judge:
     ) -> Verdict:
         """Decide without a known absence; ``rest``: the accusations without a cause."""
         said = [each.said for each in rest]
-        if split := find_split(episode.member, said, self._book):
+        watched = self._book.nodes[episode.member].watched  # then a split would be on record
+        if not watched and (split := find_split(episode.member, said, self._book)):
             if episode.member in split.main:
                 return NOTHING  # The smaller sides are reported.
             said = [each for each in said if each.by not in split.side_of(episode.member)]
@@ -110,7 +114,9 @@ class Judge:
         """Find the causes of an accusation."""
 
         def cause(at: float) -> Absence | None:
-            return self._away.cause(said.by, said.member, at, said.seen_alive_at)
+            return self._away.cause(
+                said.by, said.member, at, said.seen_alive_at
+            ) or self._away.cut_off(said, at)
 
         return _Weighed(said, cause(said.at), cause(said.dead.at) if said.dead else None)
 
@@ -137,7 +143,25 @@ class Judge:
         """What may explain a false accusation."""
         if self._away.has_just_been(said.by, said.at):
             return WAS_AWAY
+        origin = self._origin(said)
+        pairs = [(said.by, said.member), (origin, said.member)]
+        if fault := self._book.links.fault_between(pairs, said.at):
+            return note(fault, self._book.members)
         return self._step({said.by, said.member}, said.at)
+
+    def _origin(self, said: Accusation) -> str:
+        """The node whose own evidence an accusation rests on, as far as it is known."""
+        node, cause, seen = said.by, said.cause, {said.by}
+        while (teller := teller_in(cause)) and teller not in seen:
+            seen.add(teller)
+            node = teller
+            told = [
+                each.cause
+                for each in self._book.nodes[teller].accused
+                if each.member == said.member and each.at <= said.at
+            ]
+            cause = told[-1] if told else ""
+        return node
 
     def _step(self, concerned: Collection[str], moment: float) -> str:
         """The step of a scenario that concerned one of these nodes at this time."""
