@@ -15,6 +15,8 @@ import click
 from toystore.check import promises
 from toystore.check.history import HistoryError, read_rows
 from toystore.check.promises import Loss
+from toystore.sim.membership.command import swim
+from toystore.sim.membership.papers.command import papers
 from toystore.sim.minimise import minimise
 from toystore.sim.run import Report, run
 from toystore.sim.scenario import Scenario
@@ -32,6 +34,10 @@ SEEDS = 2**31
 @click.group()
 def sim() -> None:
     """Simulate clusters with faults, in virtual time, from a seed."""
+
+
+sim.add_command(swim)
+sim.add_command(papers)
 
 
 @sim.command("run")
