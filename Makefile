@@ -8,6 +8,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 CONFIG ?= configs/ten_nodes.yaml
+PARALLEL := -n auto --maxprocesses 4 --dist worksteal
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -20,7 +21,7 @@ run: $(INSTALLED)  ## start ten nodes on this machine (CONFIG=configs/three_node
 	@$(PY) run_cluster.py $(CONFIG)
 
 test: $(INSTALLED)  ## run the tests (PYTEST_ARGS=...: passed on to pytest)
-	@$(PY) -m pytest $(PYTEST_ARGS)
+	@$(PY) -m pytest $(PARALLEL) $(PYTEST_ARGS)
 
 check: $(INSTALLED)  ## lint, formatting, types and import contracts
 	@$(PY) -m ruff check .
