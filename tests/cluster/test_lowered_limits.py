@@ -64,7 +64,8 @@ def test_what_was_stored_under_higher_limits_is_served_repaired_and_handed_off_u
     write_one_copy(cluster, "torn", value)
 
     lower(cluster, "n1", "n2", "n3")
-    with cluster.client("n4") as store, pytest.raises(BadRequest, match="at most 1048576") as told:
+    patient = cluster.client("n4", attempt_timeout=30)
+    with patient as store, pytest.raises(BadRequest, match="at most 1048576") as told:
         store.put(forwarded, bytes(15 * MB))
     lower(cluster, "n4")
     cluster.until_drained()
