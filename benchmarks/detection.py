@@ -4,6 +4,9 @@
     kills     each node in turn is killed with SIGKILL, and started again once all others have
               declared it dead.  Before that: the datagrams and the processor time of idle nodes
     busy      four processes keep the processors busy and clients the store; no node fails
+    resets    the connections of random pairs of nodes are reset; no node fails
+    healing   how long until all nodes see all nodes alive again: after one was paused, after
+              the halves were separated, and after all were killed and started at once
 
 Each starts the nodes of ``--config`` on free ports and reads their logs, whose clock is that of
 this program.  Figures depend on what else the machine does, so its load is printed beside them.
@@ -20,6 +23,7 @@ import contextlib
 import json
 import multiprocessing
 import os
+import random
 import statistics
 import sys
 import time
@@ -29,9 +33,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from nodes import nodes_of
+from nodes import linked_nodes_of, nodes_of
 
 from toystore.localcluster.cluster import LocalCluster
+from toystore.localcluster.ways import Impairment
 
 PATIENCE_S = 60.0
 LOOK_S = 0.25
@@ -187,6 +192,65 @@ async def under_load(cluster: LocalCluster, seconds: float) -> Row:
     return {key: figures[key] for key in ("ops_per_s", "failed", "p50_ms", "p99_ms")}
 
 
+# --- links that break -------------------------------------------------------------------
+
+
+async def resets(options: argparse.Namespace) -> Row:
+    """Reset the connections of random pairs; which living nodes are suspected?"""
+    async with linked_nodes_of(read(options.config)) as (cluster, links):
+        await cluster.ready()
+        began = time.time()
+        for _ in range(options.resets):
+            one, other = random.sample(list(cluster.nodes), 2)
+            links.reset([(one, other), (other, one)])
+            await asyncio.sleep(random.uniform(0.3, 1.5))
+        await cluster.ready()
+        logged = entries(cluster, cluster.nodes, since=began)
+        lost = sum(entry.event == "link.lost" for entry in logged)
+        return {"resets": options.resets, "links_lost": lost} | accusations(cluster, began)
+
+
+# --- healing ----------------------------------------------------------------------------
+
+
+async def healing(options: argparse.Namespace) -> Row:
+    """How long until all nodes agree again after a pause, a split, and a restart of all."""
+    async with linked_nodes_of(read(options.config)) as (cluster, links):
+        names = list(cluster.nodes)
+        half = names[: len(names) // 2]
+        ways = [(a, b) for a in names for b in names if (a in half) != (b in half)]
+        await cluster.ready()
+
+        cluster.pause(names[0])
+        await asyncio.sleep(options.away_s)
+        cluster.resume(names[0])
+        after_pause_s = await agreed_s(cluster)
+
+        links.impair(Impairment(hole=True), ways)
+        await asyncio.sleep(options.away_s)
+        links.impair(Impairment(), ways)
+        after_split_s = await agreed_s(cluster)
+
+        for name in names:
+            cluster.kill(name)
+        await asyncio.gather(*map(cluster.restart, names))
+        after_restart_s = await agreed_s(cluster)
+    return {
+        "away_s": options.away_s,
+        "agreed_after_pause_s": after_pause_s,
+        "agreed_after_split_s": after_split_s,
+        "agreed_after_restart_s": after_restart_s,
+        "load": round(os.getloadavg()[0], 1),
+    }
+
+
+async def agreed_s(cluster: LocalCluster) -> float:
+    """Wait until every node sees every node alive; the seconds that it took."""
+    for node in cluster.nodes.values():
+        node.status = {}
+    return round(await cluster.ready(), 2)
+
+
 # --- logs -------------------------------------------------------------------------------
 
 
@@ -200,7 +264,7 @@ def accusations(cluster: LocalCluster, since: float) -> Row:
             suspected.setdefault(key, f"{entry.node}: {entry.fields['cause']}")
         elif entry.event == "member.dead":
             dead.add(entry.fields["member"])
-        elif entry.event == "member.alive" and entry.fields["cause"] == "refuted":
+        elif entry.event == "member.alive":
             longest_s = max(longest_s, entry.fields["took_s"] or 0.0)
     return {
         "suspected": len(suspected),
@@ -254,7 +318,7 @@ def show(name: str, result: Row) -> None:
             print(f"  {key:<22} {value}")
 
 
-MEASURES = {"kills": kills, "busy": busy}
+MEASURES = {"kills": kills, "busy": busy, "resets": resets, "healing": healing}
 
 
 def main() -> None:
@@ -265,6 +329,8 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=10, help="how many nodes are killed")
     parser.add_argument("--idle-s", type=float, default=20.0, help="how long nodes are idle")
     parser.add_argument("--seconds", type=float, default=120.0, help="how long busy is")
+    parser.add_argument("--resets", type=int, default=20, help="how many pairs are reset")
+    parser.add_argument("--away-s", type=float, default=10.0, help="how long pause and split last")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     unknown = set(options.measure) - MEASURES.keys()
