@@ -35,7 +35,7 @@ bench: $(INSTALLED)  ## measure three nodes and, where it is at hand, the transp
 overload: $(INSTALLED)  ## offer three nodes 1, 2 and 5 times what they can carry
 	@$(PY) benchmarks/overload.py
 
-detection: $(INSTALLED)  ## measure failure detection: kills, busy, resets, healing (ARGS="kills": one)
+detection: $(INSTALLED)  ## measure failure detection: idle, kills, busy, resets, healing (ARGS="kills": one)
 	@$(PY) benchmarks/detection.py $(ARGS)
 
 sim: $(INSTALLED)  ## simulate: find the planted faults, then fresh seeds until stopped

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """How soon do real nodes detect a failure, and do they ever suspect a living node?
 
+    idle      the datagrams that a node sends in a probe period, and its processor time
     kills     each node in turn is killed with SIGKILL, and started again once all others have
-              declared it dead.  Before that: the datagrams and the processor time of idle nodes
+              declared it dead
     busy      four processes keep the processors busy and clients the store; no node fails
     resets    the connections of random pairs of nodes are reset; no node fails
     healing   how long until all nodes see all nodes alive again: after one was paused, after
@@ -58,15 +59,47 @@ class Entry(NamedTuple):
     fields: Row
 
 
+# --- idle nodes -------------------------------------------------------------------------
+
+
+async def idle(options: argparse.Namespace) -> Row:
+    """The datagrams and the processor time of nodes that have nothing to do."""
+    described = read(options.config) | {"log": {"level": "debug"}}
+    async with nodes_of(described) as cluster:
+        await cluster.ready()
+        began, before = time.time(), cpu_s(cluster)
+        await asyncio.sleep(options.idle_s)
+        used = [now_s - before[name] for name, now_s in cpu_s(cluster).items()]
+        period_s = cluster.config.swim_settings().probe_period_s
+        sent = [
+            entry.fields["datagrams"] / entry.fields["over_s"] * period_s
+            for entry in entries(cluster, cluster.nodes, since=began)
+            if entry.event == "gossip.sent" and entry.at - entry.fields["over_s"] > began
+        ]
+    return {
+        "datagrams_per_period": round(statistics.mean(sent), 3),
+        "cpu_percent": round(100 * statistics.mean(used) / options.idle_s, 2),
+        "load": round(os.getloadavg()[0], 1),
+    }
+
+
+def cpu_s(cluster: LocalCluster) -> dict[str, float]:
+    """The processor time that each node has used."""
+    times = {}
+    for node in cluster.nodes.values():
+        assert node.process is not None
+        fields = Path(f"/proc/{node.process.pid}/stat").read_text().rpartition(")")[2].split()
+        times[node.name] = (int(fields[11]) + int(fields[12])) * CLOCK_TICK_S
+    return times
+
+
 # --- ten kills --------------------------------------------------------------------------
 
 
 async def kills(options: argparse.Namespace) -> Row:
     """Kill each node once; the times until all others suspect it and declare it dead."""
-    described = read(options.config) | {"log": {"level": "debug"}}
-    async with nodes_of(described) as cluster:
+    async with nodes_of(read(options.config)) as cluster:
         await cluster.ready()
-        idle = await idleness(cluster, options.idle_s)
         rows = []
         for name in list(cluster.nodes)[: options.kills]:
             rows.append(await killed(cluster, name))
@@ -77,7 +110,6 @@ async def kills(options: argparse.Namespace) -> Row:
         "suspect_median_ms": round(statistics.median(suspected), 1),
         "suspect_worst_ms": max(suspected),
         "dead_worst_ms": max(row["dead_worst_ms"] for row in rows),
-        **idle,
     }
 
 
@@ -108,34 +140,6 @@ async def killed(cluster: LocalCluster, name: str) -> Row:
         "dead_worst_ms": max(dead.values()),
         "load": round(load, 1),
     }
-
-
-async def idleness(cluster: LocalCluster, seconds: float) -> Row:
-    """The datagrams and the processor time of nodes that have nothing to do."""
-    began, before = time.time(), cpu_s(cluster)
-    await asyncio.sleep(seconds)
-    used = {name: now_s - before[name] for name, now_s in cpu_s(cluster).items()}
-    period_s = cluster.config.swim_settings().probe_period_s
-    sent = [
-        entry.fields["datagrams"] / entry.fields["over_s"] * period_s
-        for entry in entries(cluster, cluster.nodes, since=began)
-        if entry.event == "gossip.sent" and entry.at - entry.fields["over_s"] > began
-    ]
-    return {
-        "datagrams_per_period": round(statistics.mean(sent), 3) if sent else None,
-        "idle_cpu_percent": round(100 * statistics.mean(used.values()) / seconds, 2),
-        "idle_load": round(os.getloadavg()[0], 1),
-    }
-
-
-def cpu_s(cluster: LocalCluster) -> dict[str, float]:
-    """The processor time that each node has used."""
-    times = {}
-    for node in cluster.nodes.values():
-        assert node.process is not None
-        fields = Path(f"/proc/{node.process.pid}/stat").read_text().rpartition(")")[2].split()
-        times[node.name] = (int(fields[11]) + int(fields[12])) * CLOCK_TICK_S
-    return times
 
 
 # --- a busy machine ---------------------------------------------------------------------
@@ -318,7 +322,7 @@ def show(name: str, result: Row) -> None:
             print(f"  {key:<22} {value}")
 
 
-MEASURES = {"kills": kills, "busy": busy, "resets": resets, "healing": healing}
+MEASURES = {"idle": idle, "kills": kills, "busy": busy, "resets": resets, "healing": healing}
 
 
 def main() -> None:
