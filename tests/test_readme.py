@@ -14,7 +14,7 @@ import pytest
 
 import actors
 import toystore
-from tests.harness.configs import client_endpoint, write_config
+from tests.harness.configs import UNHURRIED, client_endpoint, write_config
 from tests.harness.programs import ClusterRun
 from toystore.check import promises
 from toystore.config import load
@@ -66,7 +66,7 @@ def test_the_simulated_run_is_the_one_that_is_shown():
 def endpoint(tmp_path_factory):
     """Where n1 of a cluster listens that `run_cluster.py` has started."""
     folder = tmp_path_factory.mktemp("readme")
-    guard, config = write_config(folder, 3, cluster="readme")
+    guard, config = write_config(folder, 3, cluster="readme", swim=UNHURRIED)
     with guard, ClusterRun(config, folder / "data") as run:
         run.until_ready()
         yield client_endpoint(config)

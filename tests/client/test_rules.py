@@ -631,7 +631,7 @@ def test_one_keys_error_does_not_spoil_the_rest(connect, fake):
 
 
 def test_many_share_frames_within_bounds(connect, fake):
-    store = connect(fake, timeout=60)
+    store = connect(fake, timeout=60, attempt_timeout=60)
 
     store.put_many({f"key{number}": "value" for number in range(3000)})
     small = list(fake.frames)
