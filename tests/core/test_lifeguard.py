@@ -57,6 +57,16 @@ def until(alone, name, *, answered=False, limit_s=60.0):
     return alone.at - began
 
 
+def pass_answered(alone, seconds):
+    """Let time pass; each ping of this node is answered."""
+    end = alone.at + seconds
+    while alone.machine.next_deadline() <= end:
+        alone.next()
+        for to, ping in alone.take(Ping):
+            alone.receive(Ack(ping.sequence, to, ()), to)
+    alone.at = end
+
+
 # --- the suspicion timeout ----------------------------------------------------------------
 
 
@@ -104,6 +114,17 @@ def test_each_confirmation_is_logged_once_and_spread():
     [(_, ack)] = alone.take(Ack)
     assert suspicion("n2", "n4")[:3] == ack.updates[0][:3]
     assert ack.updates[0].accusers == ("n2", "n4")
+
+
+def test_a_suspicion_that_is_confirmed_after_its_shorter_time_ends_at_once_and_is_no_stall():
+    alone = Alone(others=9)
+    alone.receive(Gossip((suspicion("n2"),)), "n2")
+    pass_answered(alone, 10.0)
+    alone.receive(Gossip((suspicion("n2", "n4", "n5", "n6"),)), "n4")
+    assert alone.machine.next_deadline() == alone.at
+    alone.pass_to(alone.at)
+    assert events_of(alone, "actor.stalled") == []
+    assert not alone.machine._members.is_living("n3")
 
 
 def test_a_suspicion_of_a_higher_incarnation_has_its_own_accusers():

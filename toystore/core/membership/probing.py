@@ -345,7 +345,7 @@ class FailureDetector:
             if self._confirms(state):
                 self._to_confirm.append(name)
         elif before.accusers != state.accusers:
-            self._suspicions.confirm(state)
+            self._suspicions.confirm(state, now.monotonic)
 
     def _confirms(self, suspect: MemberState) -> bool:
         """Whether this node is one of those that probe a suspect of others out of turn."""

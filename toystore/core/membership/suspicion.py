@@ -39,11 +39,11 @@ class Suspicions:
     def start(self, suspect: MemberState, now: float) -> None:
         """A member is suspected, from now on or in a higher incarnation than before."""
         self._since[suspect.name] = now
-        self._time(suspect)
+        self._time(suspect, now)
 
-    def confirm(self, suspect: MemberState) -> None:
+    def confirm(self, suspect: MemberState, now: float) -> None:
         """A suspicion has more accusers than before."""
-        self._time(suspect)
+        self._time(suspect, now)
 
     def stop(self, name: str) -> None:
         """A member is not suspected, or not any more."""
@@ -66,14 +66,15 @@ class Suspicions:
         """When the first suspicion ends; None if no member is suspected."""
         return self._due.first()
 
-    def _time(self, suspect: MemberState) -> None:
+    def _time(self, suspect: MemberState, now: float) -> None:
         settings, living = self._settings, self._members.living_count
         min_s = suspicion_min_s(settings.suspicion_mult, living, settings.probe_period_s)
         # Neither this node nor the suspect can confirm what this node knows.
         needed = min(CONFIRMATIONS, living - 2)
         given = len(suspect.accusers) - 1 if suspect.accusers else needed
         timeout_s = suspicion_s(min_s, settings.suspicion_max_mult * min_s, given, needed)
-        self._due.set(suspect.name, self._since[suspect.name] + timeout_s)
+        # A shorter time may have passed already.  A deadline in the past would look like a stall.
+        self._due.set(suspect.name, max(now, self._since[suspect.name] + timeout_s))
 
 
 def suspicion_min_s(suspicion_mult: float, members: int, probe_period_s: float) -> float:
