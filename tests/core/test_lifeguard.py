@@ -375,6 +375,27 @@ def test_a_member_that_one_other_still_reaches_is_not_suspected():
     assert not events_of(alone, "member.suspect")
 
 
+def test_a_member_whose_link_comes_up_again_is_given_time_to_ack():
+    alone, ping, asked = unlinked()
+    alone.receive(LinkUp("n3"))
+    for name in asked:
+        alone.receive(Nack(ping.sequence, "n3", ()), name)
+    assert not events_of(alone, "member.suspect")
+    alone.receive(Ack(ping.sequence, "n3", ()), "n3")
+    alone.pass_to(alone.at + 1.0)
+    assert not events_of(alone, "member.suspect")
+
+
+def test_a_member_whose_link_comes_up_and_is_lost_once_more_is_suspected_at_once():
+    alone, ping, asked = unlinked()
+    alone.receive(LinkUp("n3"))
+    for name in asked:
+        alone.receive(Nack(ping.sequence, "n3", ()), name)
+    alone.receive(LinkLost("n3"))
+    alone.receive(SendFailed("n3", GOSSIP, ping, False))
+    assert len(events_of(alone, "member.suspect")) == 1
+
+
 def test_a_member_that_was_asked_and_cannot_be_reached_is_replaced():
     alone, ping, asked = unlinked(others=6)
     gone = asked[0]

@@ -285,6 +285,7 @@ class FailureDetector:
         self._refused.discard(name)
         self._relay.ping_again(name)
         if name in self._probes:
+            self._probes[name].unsent = False
             self._peers.ping(name, self._probes[name].sequence)
         self._relay.ack_again(name, now)
 
