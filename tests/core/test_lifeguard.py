@@ -91,7 +91,7 @@ def test_the_shortest_time_grows_with_the_logarithm_of_the_group():
         (["n2", "n4"], 10.5),
         (["n2", "n4", "n5"], 6.11),
         (["n2", "n4", "n5", "n6"], 3.0),
-        ([], 3.0),
+        ([], 18.0),
     ],
 )
 def test_a_suspect_is_dead_the_earlier_the_more_members_accuse_it(accusers, expected_s):

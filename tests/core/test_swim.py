@@ -315,6 +315,19 @@ def test_both_sides_of_a_split_declare_each_other_dead_and_find_each_other_again
     assert net.converged()
 
 
+def test_after_a_split_heals_no_living_member_is_declared_dead():
+    net = converged_network(24, seed=2, links=False)
+    net.split(*net.names[:12])
+    net.run(45)
+    for one, other in product(net.names[:12], net.names[12:]):
+        assert net.status(one, other) == net.status(other, one) == DEAD
+    net.log.clear()
+    net.heal()
+    net.run(30)
+    assert net.converged()
+    assert not net.events("member.dead")
+
+
 @pytest.mark.parametrize("down_s", [0.05, 2, 20])
 def test_a_restarted_node_begins_at_incarnation_0_and_rises_above_its_earlier_run(down_s):
     net = converged_network(5)

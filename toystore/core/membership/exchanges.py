@@ -82,7 +82,9 @@ class Exchanges:
     def reprieved(self, state: MemberState) -> MemberState:
         """A received row of a dead member, as one of a suspected member, which may refute.
 
-        The row of this node is not changed: it refutes what is wrong in it.
+        No member accuses it yet, so it has the longest time: after a split each half receives
+        such rows of its own living members.  The row of this node is not changed: it refutes
+        what is wrong in it.
         """
         if state.status == MemberStatus.DEAD and state.name != self._node:
             return state._replace(status=MemberStatus.SUSPECT)

@@ -7,8 +7,8 @@ further *accuser*, which suspects the member by its own evidence, shortens it:
     max = suspicion_max_mult * min
     timeout = max(min, max - (max - min) * log(C + 1) / log(K + 1))
 
-C is the number of confirmations: the accusers after the first one.  K is how many shorten the
-time to ``min``.  With ``suspicion_max_mult`` 1 this is SWIM's fixed timeout.
+C is the number of confirmations: the accusers after the first one; 0 if there is none.  K is how
+many shorten the time to ``min``.  With ``suspicion_max_mult`` 1 this is SWIM's fixed timeout.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Suspicions:
         min_s = suspicion_min_s(settings.suspicion_mult, living, settings.probe_period_s)
         # Neither this node nor the suspect can confirm what this node knows.
         needed = min(CONFIRMATIONS, living - 2)
-        given = len(suspect.accusers) - 1 if suspect.accusers else needed
+        given = max(0, len(suspect.accusers) - 1)
         timeout_s = suspicion_s(min_s, settings.suspicion_max_mult * min_s, given, needed)
         # A shorter time may have passed already.  A deadline in the past would look like a stall.
         self._due.set(suspect.name, max(now, self._since[suspect.name] + timeout_s))

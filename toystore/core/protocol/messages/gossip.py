@@ -14,8 +14,8 @@ class MemberState(NamedTuple):
     disk: str
     """The id of the disk it runs on (32 hex digits), or "" while not known."""
     accusers: tuple[str, ...] = ()
-    """The members that suspect it by their own evidence; of a suspicion only.  A suspicion without
-    any was made of the verdict of a whole group."""
+    """The members that suspect it by their own evidence; of a suspicion only.  A suspicion has none
+    if it was made of a row that says dead (`Exchanges.reprieved`)."""
 
 
 class Ping(NamedTuple):
