@@ -98,6 +98,8 @@ class Casebook:
         """The cluster's name, from the runner's log."""
         self.steps: deque[Entry] = deque(maxlen=REMEMBERED)
         """The steps of a scenario that no other event describes."""
+        self.flapping: dict[str, list[Seen]] = {}
+        """By member: which nodes logged that it flaps, and when; the first time of each."""
         self.links = Links()
         """What the runner did to links."""
         self._open: dict[str, Episode] = {}
@@ -116,6 +118,7 @@ class Casebook:
             "actor.stalled": self._stalled,
             "member.joined": self._joined,
             "member.alive": self._alive,
+            "member.flapping": self._flaps,
             "member.refuted": self._refuted,
             "disk.replaced": self._disk_replaced,
             "hint.stored": self._hint_stored,
@@ -273,7 +276,14 @@ class Casebook:
             if episode is not None and episode.absent and episode.absent.kind == "pause":
                 self._back(episode, entry.at)
         elif signal in _SIGNAL_KINDS:
+            self._note_again(entry.about, entry.at, signal)
             self._gone(entry, entry.about, _SIGNAL_KINDS[signal], signal)
+
+    def _note_again(self, member: str, at: float, signal: str) -> None:
+        """A new process that is killed before it has joined makes no new absence."""
+        episode = self._open.get(member)
+        if signal == "SIGKILL" and episode and episode.absent and episode.absent.kind == "crash":
+            episode.absent.again.append(at)
 
     def _died(self, entry: Entry) -> None:
         """Other nodes may notice the death a moment before the runner."""
@@ -337,6 +347,11 @@ class Casebook:
         episode.alive_at[entry.node] = entry.at
         if entry.node in episode.doubting:
             episode.see(entry.node, ALIVE, entry.at, entry.text("cause"))
+
+    def _flaps(self, entry: Entry) -> None:
+        named = self.flapping.setdefault(entry.about, [])
+        if all(seen.cause != entry.node for seen in named):
+            named.append(Seen(entry.at, entry.node))
 
     def _episode(
         self,

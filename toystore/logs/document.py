@@ -58,6 +58,10 @@ def _head(report: Report) -> dict[str, Any]:
         "lines_lost": report.lines_lost,
         "links_lost": report.links_lost,
         "clocks": of_clocks(report.clocks),
+        "flapping": [
+            {"member": name, "at": _time(named[0].at), "named_by": [seen.cause for seen in named]}
+            for name, named in report.book.flapping.items()
+        ],
         "link_faults": [
             of_link_fault(each) for each in report.book.links.faults if report.wanted.link(each)
         ],
@@ -113,6 +117,7 @@ def of_failure(failure: Failure) -> dict[str, Any]:
         "own_evidence": sum(not sight.teller for sight in knowledge),
         "never_knew": failure.unaware,
         "all_knew_after_s": _after(failure.all_knew_at, since),
+        "killed_again_after_s": [_after(at, since) for at in failure.again],
         "back_at": _time(failure.back_at),
         "away_s": _after(failure.back_at, since),
         "refuted_after_s": _after(failure.refuted[0].at, since) if failure.refuted else None,

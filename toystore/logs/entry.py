@@ -22,10 +22,17 @@ TOLD = frozenset(
     (
         *("node.started", "node.stopping", "node.stopped", "node.failed", "actor.stalled"),
         *("member.joined", "member.alive", "member.suspect", "member.dead", "member.left"),
-        *("member.refuted", "link.lost", "link.silent", "log.lost", "disk.replaced"),
+        *(
+            "member.flapping",
+            "member.refuted",
+            "link.lost",
+            "link.silent",
+            "log.lost",
+            "disk.replaced",
+        ),
         *("hint.stored", "handoff.started", "handoff.finished", "handoff.paused"),
         *("run.started", "run.stopping", "scenario.step", "process.started"),
-        *("link.fault", "link.restored", "run.stopped"),
+        *("link.fault", "link.restored"),
         *("process.signalled", "process.ended", "process.died"),
     )
 )

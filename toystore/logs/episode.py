@@ -77,6 +77,8 @@ class Absence:
     how: str
     until: float | None = None
     """When the member was back; None: it is not."""
+    again: list[float] = field(default_factory=list)
+    """When a new process of it was killed before it had joined."""
 
 
 @dataclass(slots=True)

@@ -54,6 +54,8 @@ class Failure:
     seen: dict[str, dict[str, Seen]]
     """By observer and kind: what it saw first."""
     held: list[Held] = field(default_factory=list)
+    again: list[float] = field(default_factory=list)
+    """When a new process of it was killed before it had joined."""
     restart: Restart | None = None
     refuted: list[Seen] = field(default_factory=list)
     sides: tuple[tuple[str, ...], ...] = ()

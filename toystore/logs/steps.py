@@ -71,6 +71,10 @@ def _told(entry: Entry, episode: Episode | None, book: Casebook) -> Iterator[str
         yield from _seen(entry, episode)
     elif entry.event == "member.alive" and episode is not None and episode.is_serious:
         yield from _alive(entry, episode)
+    elif entry.event == "member.flapping":
+        named = book.flapping[entry.about]
+        if named[-1].cause == entry.node and len(named) == 1:
+            yield f"{entry.node} logs that it flaps"
     elif entry.event == "hint.stored" and episode is not None and len(episode.held) == 1:
         yield f"{entry.node} keeps the first hint for it"
     elif entry.event == "handoff.finished" and episode is not None:

@@ -144,6 +144,9 @@ def _notes(report: Report) -> Iterator[str]:
     for name, times in report.failed.most_common(CLOCKS_MAX):
         if times >= OFTEN:
             yield f"{name} failed {times} times"
+    for name, named in report.book.flapping.items():
+        observers = _names(in_order(seen.cause for seen in named))
+        yield f"{name} flaps, as logged by {observers}, first at {time(named[0].at)}"
     if report.links_lost:
         yield f"{_count(report.links_lost, 'link')} lost without anybody being suspected"
     if report.lines_lost:
@@ -185,6 +188,9 @@ def _rows(failure: Failure) -> Iterator[tuple[str, str]]:
         yield "cause", what
     if failure.sides:
         yield "sides", " | ".join(_names(side) for side in failure.sides)
+    if failure.again:
+        times = ", ".join(_after(failure, at) for at in failure.again)
+        yield "killed again", f"{times}, before it had joined"
     yield from _firsts(failure)
     yield _who_knew(failure)
     yield from _spread(failure)

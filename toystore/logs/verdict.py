@@ -236,6 +236,7 @@ class Judge:
             ),
             seen=seen,
             held=list(episode.held.values()),
+            again=absence.again,
             restart=restart,
             refuted=episode.refutations,
             sides=split.sides_from(episode.member) if split else (),
