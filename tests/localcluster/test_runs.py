@@ -153,6 +153,40 @@ def test_a_scenario_under_load_ends_by_itself_with_a_summary(config_path, tmp_pa
     assert starts == ["first start", "killed or crashed"]
 
 
+@pytest.mark.cluster
+def test_a_split_of_a_scenario_is_told_from_the_moment_of_the_cut_with_its_sides(
+    config_path, tmp_path
+):
+    change_config(
+        config_path,
+        scenario=[{"at": 0.5, "do": "split", "groups": ["n3"], "for": 3}],
+        load={"ops_per_s": 50, "keys": 20},
+    )
+
+    with ClusterRun(config_path, tmp_path / "data") as run:
+        code = run.end()
+
+    told = "\n".join(run.lines)
+    assert code == 0
+    assert re.search(r"^scenario at 0.5 s: split n3 \| the others for 3 s$", told, re.M), told
+    assert re.search(r"^read back \d+ keys: no acknowledged write is missing$", told, re.M), told
+    assert re.search(
+        r"^ +[\d:.]+  n1, n2 ↔ n3: cut, for 3\.\d\d s$|n3 ↔ all: cut, for 3", told, re.M
+    )
+    assert re.search(r"^#1  n3  WAS CUT OFF [\d:.]+ +back after 3\.\d\d s", told, re.M), told
+    assert re.search(r"^ +sides +n3 \| n1, n2$", told, re.M), told
+    [begun], [ended] = run.logged("link.fault"), run.logged("link.restored")
+    assert (
+        begun["links"]
+        == ended["links"]
+        == [
+            {"from": ["n3"], "to": ["n1", "n2"]},
+            {"from": ["n1", "n2"], "to": ["n3"]},
+        ]
+    )
+    assert not [line for line in run.lines if "WENT SILENT" in line or "CRASHED" in line]
+
+
 def what_was_done(line: dict) -> str:
     words = (line["event"], *(line.get(field) for field in ("member", "do", "signal")))
     return " ".join(filter(None, words))

@@ -12,7 +12,7 @@ import pytest
 from toystore.logs.page import page
 from toystore.logs.report import investigate
 
-from .scene import RECORDED, line, sees, told
+from .scene import RECORDED, disturbs, line, restores, sees, started, told
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
@@ -25,7 +25,8 @@ const ticks = () => [...document.querySelectorAll("text.tick")].map(each => each
 const outcome = {
   lanes: all("rect.lane"), failures: all("rect.failure"), out: all(".hint.out"),
   home: all(".hint.home"), suspect: all("rect.suspect"), dead: all("rect.dead"),
-  framed: all("rect.false"), head: document.getElementById("head").textContent,
+  framed: all("rect.false"), links: all("rect.link"),
+  head: document.getElementById("head").textContent,
   title: document.title, whole: ticks(), dark: matchMedia("(prefers-color-scheme: dark)").matches,
   ground: getComputedStyle(document.body).backgroundColor,
 };
@@ -37,7 +38,7 @@ press("+"); press("ArrowRight");
 outcome.nearer = ticks();
 press("0");
 outcome.back = ticks();
-const failure = document.querySelector("rect.failure, rect.false");
+const failure = document.querySelector("rect.failure, rect.false, rect.link");
 failure.dispatchEvent(new PointerEvent("pointermove", {bubbles: true, clientX: 300, clientY: 200}));
 outcome.tip = document.getElementById("tip").textContent;
 failure.focus();
@@ -118,6 +119,22 @@ def test_the_page_shows_what_was_without_cause_and_takes_odd_names_for_words(tmp
     )
 
     assert (outcome["failures"], outcome["framed"], outcome["lanes"]) == (0, 1, 2)
+
+
+@needs_browser
+def test_the_page_has_a_lane_for_what_was_done_to_links(tmp_path):
+    outcome = driven(
+        tmp_path,
+        told(
+            tmp_path,
+            started(0, "n1"),
+            started(0, "n2"),
+            disturbs(5, "delay", "n1 > n2", delay_s=0.3),
+            restores(7, "delay", "n1 > n2"),
+        ),
+    )
+
+    assert (outcome["lanes"], outcome["links"], outcome["failures"]) == (3, 1, 0)
 
 
 @needs_browser

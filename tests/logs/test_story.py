@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 
 from toystore.core.protocol.events import EVENTS
+from toystore.localcluster.node import ROOT
 from toystore.logs.document import document
 from toystore.logs.entry import TOLD as EVENTS_TOLD
 from toystore.logs.report import investigate
@@ -19,6 +20,7 @@ SHIFTS = (
     {"n1": 0.4, "n2": -0.7, "n3": 6.0, "n4": -3.1, "n5": 1.9},
     dict.fromkeys(("n1", "n2", "n3", "n4", "n5"), 4.0),
 )
+SCENARIOS = sorted((ROOT / "configs" / "scenarios").glob("*.yaml"))
 NEARLY_S = 0.02
 """The recorded logs tell the difference of clocks within so much."""
 
@@ -37,6 +39,7 @@ TOLD = {
     "demo.json": partial(in_json, "demo"),
     "split.txt": partial(in_words, "split"),
     "split.json": partial(in_json, "split"),
+    **{f"{path.stem}.txt": partial(in_words, path.stem) for path in SCENARIOS},
 }
 
 

@@ -2,6 +2,8 @@
 
 import pytest
 
+from toystore.logs.story import story
+
 from .scene import joined, line, loses_link, sees, signal, started, told
 
 KILLED = (signal(5, "n3", "SIGKILL"),)
@@ -402,3 +404,46 @@ def test_the_runners_end_is_no_failure_of_anybody(tmp_path):
     )
 
     assert len(report.failures) == 0
+
+
+def test_a_new_process_that_is_killed_before_it_has_joined_is_told_in_the_same_failure(tmp_path):
+    report = told(
+        tmp_path,
+        *KILLED,
+        signal(7, "n3", "SIGKILL"),
+        started(9, "n3", "killed or crashed"),
+        joined(9.5, "n3"),
+    )
+
+    (failure,) = report.failures
+    assert [at - failure.at for at in failure.again] == pytest.approx([2.0])
+    assert "    killed again  +2.00 s, before it had joined" in list(story(report))
+
+
+def test_a_member_that_flaps_is_named_with_the_nodes_that_logged_it(tmp_path):
+    flapping = {"member": "n3", "times": 3, "within_s": 60.0}
+    report = told(
+        tmp_path,
+        *KILLED,
+        *BACK,
+        *(line(9 + at, "n1", "member.flapping", **flapping) for at in range(2)),
+        line(9.1, "n2", "member.flapping", **flapping),
+    )
+
+    text = " ".join("\n".join(story(report)).split())
+    assert "besides: n3 flaps, as logged by n1, n2, first at 12:00:09.000" in text
+
+
+def test_a_node_that_finds_itself_slow_is_named_with_its_worst_health(tmp_path):
+    report = told(
+        tmp_path,
+        started(0, "n1"),
+        *(
+            line(at, "n1", "health.changed", score=score, before=0, cause="n2 did not ack")
+            for at, score in enumerate((1, 3, 2), start=1)
+        ),
+        line(5, "n2", "health.changed", score=1, before=0, cause="n3 did not ack"),
+    )
+
+    lines = list(story(report))
+    assert "besides: slow by their own account, with the worst health score: n1 (3)" in lines

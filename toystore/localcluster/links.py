@@ -75,6 +75,11 @@ class Links:
         self._process.wait()
         self._process.stdout.close()
 
+    @property
+    def pid(self) -> int:
+        """The process of the proxy."""
+        return self._process.pid
+
     def write_configs(self, folder: Path) -> dict[str, Path]:
         """Write a configuration for each node, as ``FOLDER/NODE.yaml``; returns the paths."""
         folder.mkdir(exist_ok=True)

@@ -25,7 +25,6 @@ from toystore.logs.episode import (
     SILENT,
     SUSPECT,
     Absence,
-    Accusation,
     Episode,
     Held,
     Restart,
@@ -34,6 +33,7 @@ from toystore.logs.episode import (
 )
 from toystore.logs.failure import SPLIT
 from toystore.logs.links import Links
+from toystore.logs.node import REMEMBERED, Node
 
 SIGNS_S = 10.0
 """Signs (a lost link, a hint) without a doubt within this time are not part of what follows."""
@@ -45,10 +45,6 @@ NOTICED_S = 0.3
 """A runner notices the death of a process at most this long after other nodes."""
 LINGERING_MAX = 1000
 """The number of episodes that wait for their hints."""
-REMEMBERED = 32
-"""The number of absences, and of stalls, that are kept for each node."""
-ACCUSED_MAX = 512
-"""The number of accusations that are kept for each accuser."""
 REFUTATIONS_MAX = 100
 """The number that is kept for each episode."""
 
@@ -65,27 +61,6 @@ SEEN_BY_EVENT = {
     "member.dead": DEAD,
     "member.left": LEFT,
 }
-
-
-class Node:
-    """What is known about a node, apart from its episodes."""
-
-    def __init__(self) -> None:
-        self.last_at: float | None = None
-        """The time of its last line; None: it has no log."""
-        self.previous_at: float | None = None
-        """The time of the line before."""
-        self.up = False
-        """Whether it runs now."""
-        self.watched = False
-        """Whether a runner logs what happens to its process."""
-        self.joined: Seen | None = None
-        """When it last joined, and through which node."""
-        self.stalls: deque[tuple[float, float]] = deque(maxlen=REMEMBERED)
-        """The times in which it was stalled, from its own log."""
-        self.absences: deque[Absence] = deque(maxlen=REMEMBERED)
-        self.accused: deque[Accusation] = deque(maxlen=ACCUSED_MAX)
-        """Its own accusations of others."""
 
 
 class Casebook:
@@ -116,6 +91,7 @@ class Casebook:
             "node.stopping": self._node_stopping,
             "node.failed": self._node_failed,
             "actor.stalled": self._stalled,
+            "health.changed": self._health,
             "member.joined": self._joined,
             "member.alive": self._alive,
             "member.flapping": self._flaps,
@@ -229,6 +205,10 @@ class Casebook:
             began = min(began, stalls.pop()[0])
         stalls.append((began, entry.at))
 
+    def _health(self, entry: Entry) -> None:
+        node = self.nodes[entry.node]
+        node.health_worst = max(node.health_worst, entry.count("score"))
+
     def _refuted(self, entry: Entry) -> None:
         episode = self._open.get(entry.node)
         if episode is not None and len(episode.refutations) < REFUTATIONS_MAX:
@@ -256,7 +236,8 @@ class Casebook:
     def _link(self, entry: Entry) -> None:
         """Links change: members may be cut off by a split, or back after it."""
         before = self.links.split
-        self.links.learn(entry, self.members)
+        watched = [name for name, node in self.nodes.items() if node.watched]
+        self.links.learn(entry, {*self.members, *watched})
         split = self.links.split
         if split == before:
             return

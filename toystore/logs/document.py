@@ -58,6 +58,9 @@ def _head(report: Report) -> dict[str, Any]:
         "lines_lost": report.lines_lost,
         "links_lost": report.links_lost,
         "clocks": of_clocks(report.clocks),
+        "health": [
+            {"node": name, "worst": report.book.nodes[name].health_worst} for name in report.members
+        ],
         "flapping": [
             {"member": name, "at": _time(named[0].at), "named_by": [seen.cause for seen in named]}
             for name, named in report.book.flapping.items()

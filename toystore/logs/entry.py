@@ -22,17 +22,10 @@ TOLD = frozenset(
     (
         *("node.started", "node.stopping", "node.stopped", "node.failed", "actor.stalled"),
         *("member.joined", "member.alive", "member.suspect", "member.dead", "member.left"),
-        *(
-            "member.flapping",
-            "member.refuted",
-            "link.lost",
-            "link.silent",
-            "log.lost",
-            "disk.replaced",
-        ),
+        *("member.flapping", "member.refuted", "health.changed", "log.lost", "disk.replaced"),
+        *("link.lost", "link.silent", "link.fault", "link.restored"),
         *("hint.stored", "handoff.started", "handoff.finished", "handoff.paused"),
         *("run.started", "run.stopping", "scenario.step", "process.started"),
-        *("link.fault", "link.restored"),
         *("process.signalled", "process.ended", "process.died"),
     )
 )

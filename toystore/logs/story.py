@@ -9,7 +9,7 @@ from math import isfinite
 
 from toystore.logs.clocks import Clocks, Offset
 from toystore.logs.entry import RUNNER
-from toystore.logs.episode import LINK_LOST, OWN_LOG, SILENT, Restart
+from toystore.logs.episode import ALIVE, LINK_LOST, OWN_LOG, SILENT, Restart
 from toystore.logs.failure import (
     CRASH,
     PAUSE,
@@ -32,6 +32,8 @@ CLOCKS_MAX = 8
 CONTRADICTION_S = 0.05
 """Smaller contradictions are normal for clocks that NTP adjusts."""
 NAMES_MAX = 12
+UNHEALTHY = 2
+"""A member whose health score reached this is listed; 1 is normal after one missed ack."""
 OFTEN = 3
 """A member that failed this often is listed."""
 _WORDS = {
@@ -147,6 +149,8 @@ def _notes(report: Report) -> Iterator[str]:
     for name, named in report.book.flapping.items():
         observers = _names(in_order(seen.cause for seen in named))
         yield f"{name} flaps, as logged by {observers}, first at {time(named[0].at)}"
+    if unhealthy := list(_unhealthy(report)):
+        yield f"slow by their own account, with the worst health score: {_names(unhealthy)}"
     if report.links_lost:
         yield f"{_count(report.links_lost, 'link')} lost without anybody being suspected"
     if report.lines_lost:
@@ -162,6 +166,14 @@ def _link_fault(fault: LinkFault, members: list[str]) -> list[str]:
     lasted = ", to the end" if fault.until is None else f", for {span(fault.until - fault.at)}"
     text = words(fault, members) + (lasted if fault.until != fault.at else "")
     return _wrapped(f"    {time(fault.at)}  {text}", _INDENT)
+
+
+def _unhealthy(report: Report) -> Iterator[str]:
+    """The members that found themselves slow, the slowest first."""
+    worst = {name: report.book.nodes[name].health_worst for name in report.members}
+    for name in sorted(worst, key=worst.__getitem__, reverse=True):
+        if worst[name] >= UNHEALTHY:
+            yield f"{name} ({worst[name]})"
 
 
 # --- one failure ------------------------------------------------------------------------
@@ -292,6 +304,12 @@ def _aftermath(failure: Failure) -> Iterator[tuple[str, str]]:
         yield "requests", f"waited for it on {nodes}, until {_after(failure, silent[-1].at)}"
     if failure.held:
         yield "writes", _writes(failure)
+    if failure.kind == SPLIT and failure.back_at is not None and failure.sights(ALIVE):
+        last = max(failure.sights(ALIVE))
+        yield (
+            "healed",
+            f"all saw it alive {span(last.at - failure.back_at)} after, last {last.node}",
+        )
     if failure.refuted:
         refuted = failure.refuted[0]
         yield "refuted", f"{_after(failure, refuted.at):<9} it was called {refuted.cause}"
