@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -72,9 +73,14 @@ def all_lines(folder: Path) -> list[str]:
     """Every line of every log in a folder."""
     return [
         each
-        for path in sorted(folder.rglob("*.jsonl"))
-        for each in path.read_text().splitlines(keepends=True)
+        for path in sorted(folder.rglob("*.jsonl*"))
+        for each in _text(path).splitlines(keepends=True)
     ]
+
+
+def _text(path: Path) -> str:
+    data = path.read_bytes()
+    return (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
 
 
 def shifted(lines: Iterable[str], ahead_s: Mapping[str, float]) -> list[str]:

@@ -21,7 +21,7 @@ FAILURE = {
     *("member", "kind", "at", "known_from", "how", "first_sign", "first", "suspected_by"),
     *("first_dead", "dead_at", "observers", "own_evidence", "never_knew", "all_knew_after_s"),
     *("killed_again_after_s", "back_at", "away_s", "refuted_after_s", "restart", "hints"),
-    *("sides", "seen"),
+    *("sides", "in_turn", "seen"),
 }
 ACCUSATION = {"by", "member", "at", "cause", "refuted_after_s", "dead_after_s", "note"}
 

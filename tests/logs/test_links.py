@@ -50,6 +50,7 @@ def test_a_node_whose_links_are_cut_is_cut_off_from_that_moment_and_nobody_accus
     assert failure.back_at - failure.at == pytest.approx(5)
     assert failure.noticed[0].at - failure.at == pytest.approx(0.5)
     assert failure.unaware == []
+    assert [(each.member, each.dead is not None) for each in failure.in_turn] == [("n3", True)]
     assert false(report) == []
 
 

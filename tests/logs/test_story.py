@@ -54,7 +54,13 @@ def test_every_line_of_a_story_fits_a_terminal():
 
 
 @pytest.mark.parametrize("ahead_s", SHIFTS)
-@pytest.mark.parametrize(("name", "runner"), [("demo", True), ("demo", False), ("split", False)])
+@pytest.mark.parametrize(
+    ("name", "runner"),
+    [
+        *(("demo", True), ("demo", False), ("split", False)),
+        *(("split_and_heal", True), ("one_way_link", True)),
+    ],
+)
 def test_clocks_that_are_off_by_seconds_do_not_change_the_story(tmp_path, name, runner, ahead_s):
     lines = [each for each in all_lines(RECORDED / name) if runner or "run_cluster" not in each]
     true = document_of(write(tmp_path / "true", lines))

@@ -127,6 +127,14 @@ def of_failure(failure: Failure) -> dict[str, Any]:
         "restart": _restart(failure),
         "hints": _hints(failure),
         "sides": failure.sides or None,
+        "in_turn": [
+            {
+                "member": each.member,
+                "after_s": _after(each.at, since),
+                "dead_after_s": _after(each.dead and each.dead.at, since),
+            }
+            for each in failure.in_turn
+        ],
         "seen": [{"node": node, **_seen(seen, since)} for node, seen in failure.seen.items()],
     }
 

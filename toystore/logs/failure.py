@@ -12,6 +12,7 @@ from toystore.logs.episode import (
     LEFT,
     LINK_LOST,
     SUSPECT,
+    Accusation,
     Held,
     Restart,
     Seen,
@@ -60,6 +61,8 @@ class Failure:
     refuted: list[Seen] = field(default_factory=list)
     sides: tuple[tuple[str, ...], ...] = ()
     """The sides of a split, the member's own first."""
+    in_turn: list[Accusation] = field(default_factory=list)
+    """What it called the members of the other sides."""
 
     def sights(self, *kinds: str) -> list[Sight]:
         """What each observer first saw of these kinds, by time."""

@@ -206,6 +206,8 @@ def _rows(failure: Failure) -> Iterator[tuple[str, str]]:
     yield from _firsts(failure)
     yield _who_knew(failure)
     yield from _spread(failure)
+    if failure.in_turn:
+        yield "in turn", _in_turn(failure)
     yield from _aftermath(failure)
 
 
@@ -315,6 +317,15 @@ def _aftermath(failure: Failure) -> Iterator[tuple[str, str]]:
         yield "refuted", f"{_after(failure, refuted.at):<9} it was called {refuted.cause}"
     if failure.restart is not None:
         yield "restart", _restart(failure.restart, failure)
+
+
+def _in_turn(failure: Failure) -> str:
+    """What a member that was cut off called the others."""
+    dead = [each for each in failure.in_turn if each.dead is not None]
+    said = dead or failure.in_turn
+    names = _names(in_order({each.member for each in said}))
+    first = min(each.dead.at if each.dead else each.at for each in said)
+    return f"{_after(failure, first):<9} it called {names} {'dead' if dead else 'suspect'}"
 
 
 def _writes(failure: Failure) -> str:

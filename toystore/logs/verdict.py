@@ -240,6 +240,11 @@ class Judge:
             restart=restart,
             refuted=episode.refutations,
             sides=split.sides_from(episode.member) if split else (),
+            in_turn=[
+                each
+                for each in self._book.nodes[episode.member].accused
+                if split and each.member not in own_side and since <= each.at <= (end or inf)
+            ],
         )
 
 
