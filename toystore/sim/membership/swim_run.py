@@ -131,15 +131,22 @@ def _crash_table(run: Run, crashes: Iterable[dict[str, Any]]) -> str:
         )
         for crash in crashes
     ]
-    first = ("seconds after", "first", "first", "all", "first", "all", "know at")
-    second = ("the crash of", "ping", "suspects", "suspect", "dead", "dead", "the end")
-    return table(first, [second, *rows])
+    heading = (
+        "seconds after\nthe crash of",
+        "first\nping",
+        "first\nsuspects",
+        "all\nsuspect",
+        "first\ndead",
+        "all\ndead",
+        "know at\nthe end",
+    )
+    return table(heading, rows)
 
 
 def _load_table(load: dict[str, float]) -> str:
     rows: list[Sequence[Cell]] = [
         ("datagrams", load["datagrams"], load["messages"], load["bytes"]),
-        ("exchanges", None, load["exchange_messages"], load["exchange_bytes"]),
+        ("exchanges", load["exchange_messages"], load["exchange_messages"], load["exchange_bytes"]),
     ]
     return table(("sent per member and period", "frames", "messages", "bytes"), rows)
 
@@ -154,13 +161,17 @@ def _false_table(run: Run) -> str:
         return (label, *cells)
 
     rows = [
-        ("events at", "healthy", "slow", "healthy", "slow"),
         row("suspicions raised", "raised"),
         row("suspicions raised or learned", "suspected"),
         row("declared dead", "dead"),
     ]
-    heading = ("false positives", "of healthy", "of healthy", "of slow", "of slow")
-    return table(heading, rows)
+    of = (
+        "of healthy\nat healthy",
+        "of healthy\nat slow",
+        "of slow\nat healthy",
+        "of slow\nat slow",
+    )
+    return table(("false positives", *of), rows)
 
 
 def charts(run: Run) -> list[Chart]:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 Cell = str | int | float | None
 
 
 def table(heading: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """The lines of a table; the first column is aligned on the left, the others on the right."""
-    lines = [list(heading)] + [[shown(cell) for cell in row] for row in rows]
+    """The lines of a table; the first column is aligned on the left, the others on the right.
+
+    A column's heading may have several lines; the last lines are level.
+    """
+    stacks = [reversed(cell.split("\n")) for cell in heading]
+    above = [list(line) for line in zip_longest(*stacks, fillvalue="")]
+    lines = above[::-1] + [[shown(cell) for cell in row] for row in rows]
     widths = [max(len(line[at]) for line in lines) for at in range(len(heading))]
     return "\n".join(
         "  ".join(

@@ -37,12 +37,12 @@ def dissemination(
         delays = _delays(settings, members, crashes, seed)
         rows.append(_row(members, delays))
         curves = _curves(members, delays)
-    columns = [f"{who}, {by:g} ln N" for by in LAMBDAS for who in ("paper", "ours")]
+    columns = [f"{by:g} ln N\n{who}" for by in LAMBDAS for who in ("paper", "ours")]
     return Finding(
         "Dissemination",
         f"{crashes} crashes in groups of each size; members that do not know yet "
         f"after lambda * ln N periods; seed {seed}",
-        ("members", "ln N", *columns, "last knows"),
+        ("members", "ln N", *columns, "last\nknows"),
         rows,
         charts=[
             Chart(

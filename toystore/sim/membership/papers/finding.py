@@ -29,9 +29,10 @@ class Finding:
 
     def summary(self) -> dict[str, Any]:
         """For JSON: each row is an object with the columns' names as its keys."""
+        names = [name.replace("\n", " ") for name in self.heading]
         return {
             "title": self.title,
             "setting": self.setting,
-            "rows": [dict(zip(self.heading, row, strict=True)) for row in self.rows],
+            "rows": [dict(zip(names, row, strict=True)) for row in self.rows],
             "notes": list(self.notes),
         }

@@ -33,7 +33,7 @@ def load(settings: SwimSettings, *, sizes: Sequence[int], periods: int, seed: in
     return Finding(
         "Message load",
         f"{periods} periods without failures; sent per member and period; seed {seed}",
-        ("members", "paper, messages", "toystore, messages", "bytes", "exchange messages"),
+        ("members", "messages\npaper", "messages\ntoystore", "bytes", "messages of\nexchanges"),
         rows,
         charts=[
             Chart("Message load", "members", "messages per member and period", lines, log_x=True)
