@@ -15,7 +15,7 @@ class Deadlines(Generic[K]):
     __slots__ = ("_due", "_heap", "_number")
 
     def __init__(self) -> None:
-        self._due: dict[K, tuple[float, int]] = {}
+        self._due: dict[K, tuple[float, int, K]] = {}
         self._heap: list[tuple[float, int, K]] = []
         """May contain deadlines that were stopped or replaced: these are not in `_due`."""
         self._number = 0
@@ -23,8 +23,8 @@ class Deadlines(Generic[K]):
     def set(self, key: K, at: float) -> None:
         """``key`` is due at ``at``, and not at the time that was set before."""
         self._number += 1
-        self._due[key] = at, self._number
-        heappush(self._heap, (at, self._number, key))
+        self._due[key] = deadline = (at, self._number, key)
+        heappush(self._heap, deadline)
 
     def stop(self, key: K) -> bool:
         """``key`` is not due any more; returns whether it was."""
@@ -32,17 +32,17 @@ class Deadlines(Generic[K]):
 
     def extend(self, more_s: float) -> None:
         """Everything is due ``more_s`` seconds later."""
-        self._due = {key: (at + more_s, number) for key, (at, number) in self._due.items()}
-        self._heap = [(at, number, key) for key, (at, number) in self._due.items()]
+        self._due = {key: (at + more_s, n, key) for key, (at, n, _) in self._due.items()}
+        self._heap = list(self._due.values())
         heapify(self._heap)
 
     def first(self) -> float | None:
         """When the first one is due; None if there is none."""
         heap = self._heap
         while heap:
-            at, number, key = heap[0]
-            if self._due.get(key) == (at, number):
-                return at
+            deadline = heap[0]
+            if self._due.get(deadline[2]) is deadline:
+                return deadline[0]
             heappop(heap)
         return None
 

@@ -17,7 +17,7 @@ result does not depend on the order in which updates arrive, or on how often.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import overload
 
 from toystore.core.membership.updates import Updates
@@ -64,15 +64,13 @@ def merge(known: MemberState, received: MemberState) -> MemberState:
 class MemberList(Sequence[str]):
     """The listed names; each has a number.  It never changes, so many machines can share one."""
 
-    __slots__ = ("_names", "_numbers")
+    __slots__ = ("_names", "_numbers", "number")
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = tuple(dict.fromkeys(names))
         self._numbers = {name: number for number, name in enumerate(self._names)}
-
-    def number(self, name: str) -> int | None:
+        self.number: Callable[[str], int | None] = self._numbers.get
         """The place of a name in the list; None if it is not on it."""
-        return self._numbers.get(name)
 
     def __contains__(self, name: object) -> bool:
         return name in self._numbers
@@ -91,7 +89,7 @@ class MemberList(Sequence[str]):
 class Members:
     """The rows of the listed members; each change of a row is queued as an update."""
 
-    __slots__ = ("_changed", "_rows", "_updates", "living_count", "names")
+    __slots__ = ("_changed", "_rows", "_updates", "known_count", "living_count", "names")
 
     def __init__(self, names: MemberList, known: Sequence[MemberState | None] = ()) -> None:
         """``names``: a name that is not on the list is never accepted.
@@ -100,34 +98,42 @@ class Members:
         """
         self.names = names
         self._rows = list(known) or [None] * len(names)
-        self.living_count = sum(row is not None and row.status in LIVING for row in self._rows)
+        rows = [row for row in known if row is not None]
+        self.known_count = len(rows)
+        """Of how many members anything is known."""
+        self.living_count = sum([row.status in LIVING for row in rows])
         """SWIM's N: how many members are alive or suspected, this node included."""
-        self._changed = {row.name: None for row in known if row is not None}
+        self._changed = {row.name: row for row in rows}
         self._updates = Updates()
 
     def put(self, state: MemberState) -> None:
         """Set what is known of a member, and queue it as an update."""
         number = self.names.number(state.name)
         assert number is not None
-        self.living_count += (state.status in LIVING) - self.is_living(state.name)
+        before = self._rows[number]
+        self.known_count += before is None
+        lived = before is not None and before.status in LIVING
+        self.living_count += (state.status in LIVING) - lived
         self._rows[number] = state
-        self._changed[state.name] = None
-        self._updates.add(state.name)
+        self._changed[state.name] = state
+        self._updates.add(state)
 
     def spread(self, name: str) -> None:
         """Queue the row of a member again, as if it had never been sent."""
-        self._updates.add(name)
+        state = self.get(name)
+        assert state is not None
+        self._updates.add(state)
 
     def updates(self, updates_max: int, sends_max: int) -> tuple[MemberState, ...]:
         """The updates for one message, at most ``updates_max``; see `Updates`."""
-        return self._rows_of(self._updates.take(updates_max, sends_max))
+        return tuple(self._updates.take(updates_max, sends_max))
 
     def take_changes(self) -> tuple[MemberState, ...]:
         """The rows that have changed since the last call."""
         if not self._changed:
             return ()
         changed, self._changed = self._changed, {}
-        return self._rows_of(changed)
+        return tuple(changed.values())
 
     def accepts(self, state: MemberState) -> bool:
         """Whether this can be the state of a listed member at all."""
@@ -137,6 +143,18 @@ class Members:
             and 0 <= state.incarnation <= INCARNATION_MAX
             and (not state.accusers or self._can_accuse(state))
         )
+
+    def news(self, received: Iterable[MemberState]) -> list[MemberState]:
+        """Those received rows that can be of listed members, and are not known already.
+
+        Most of what arrives is known, so that is looked at first.
+        """
+        number, rows = self.names.number, self._rows
+        return [
+            state
+            for state in received
+            if (at := number(state.name)) is not None and state != rows[at] and self.accepts(state)
+        ]
 
     def listed(self, name: str) -> bool:
         """Whether ``name`` is on the member list."""
@@ -149,7 +167,7 @@ class Members:
 
     def touch_all(self) -> None:
         """Every row counts as changed."""
-        self._changed = {row.name: None for row in self._rows if row is not None}
+        self._changed = {row.name: row for row in self._rows if row is not None}
 
     def states(self, but: str = "") -> tuple[MemberState, ...]:
         """Everything that is known, except of ``but``."""
@@ -174,9 +192,6 @@ class Members:
         """Whether the member has announced that it leaves."""
         state = self.get(name)
         return state is not None and state.status == MemberStatus.LEFT
-
-    def _rows_of(self, names: Iterable[str]) -> tuple[MemberState, ...]:
-        return tuple([row for row in map(self.get, names) if row is not None])
 
     def _can_accuse(self, state: MemberState) -> bool:
         """Whether a suspicion has listed accusers, and not too many; no other row has any."""

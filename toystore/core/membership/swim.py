@@ -244,7 +244,7 @@ class Swim:
         """This node is a member now, through the member ``cause``; probing begins."""
         self._outbox.log(
             "member.joined",
-            members=len(self._members.states()),
+            members=self._members.known_count,
             took_s=round(self._joining.took_s(now), 3),
             cause=cause,
         )
@@ -354,12 +354,10 @@ class Swim:
 
     def _learn_all(self, updates: Iterable[MemberState], sender: str, now: Now) -> None:
         """Learn rows that ``sender`` has sent."""
-        for state in updates:
-            if not self._members.accepts(state):
-                continue
+        for state in self._members.news(updates):
             if state.name == self._node:
                 self._own.learn(state, sender)
-            elif state != self._members.get(state.name):
+            else:
                 self._learn(state, self._cause(state, sender), now)
 
     def _cause(self, state: MemberState, sender: str) -> str:
@@ -388,7 +386,8 @@ class Swim:
                 self._members.spread(known.name)  # The sender does not know the refutation.
             return
         self._members.put(state)
-        self._disks.learn(state)
+        if known is None or known.disk != state.disk:
+            self._disks.learn(state)
         self._detector.follow(known, state, now)
         not_alive = state.status != MemberStatus.ALIVE
         if known is None or known.status != state.status or (not_alive and beats(state, known)):

@@ -9,46 +9,45 @@ from __future__ import annotations
 
 import math
 
+from toystore.core.protocol.messages.gossip import MemberState
+
 
 class Updates:
-    """The names of the members whose rows are to be sent, and how often each was."""
+    """The rows that are to be sent, and how often each was."""
 
-    __slots__ = ("_queues", "_sends")
+    __slots__ = ("_queues",)
 
     def __init__(self) -> None:
-        self._sends: dict[str, int] = {}
-        """How often each update was sent, by name."""
-        self._queues: list[dict[str, None]] = []
-        """The names by that number of sends; the newest update of each queue is its last one."""
+        self._queues: list[dict[str, MemberState]] = []
+        """The rows by how often each was sent; the newest update of each queue is its last one."""
 
-    def add(self, name: str) -> None:
-        """Queue the row of a member, as if it had never been sent."""
-        sends = self._sends.get(name)
-        if sends is not None:
-            del self._queues[sends][name]
-        self._put(name, 0)
-
-    def take(self, updates_max: int, sends_max: int) -> list[str]:
-        """The updates for one message: the least sent first, and of these the newest."""
-        chosen: list[str] = []
-        if not self._sends:
-            return chosen
+    def add(self, state: MemberState) -> None:
+        """Queue the row of a member in place of an older one, as if it had never been sent."""
         for queue in self._queues:
-            while queue and len(chosen) < updates_max:
-                chosen.append(queue.popitem()[0])
-        for name in reversed(chosen):
-            sends = self._sends[name] + 1
-            if sends < sends_max:
-                self._put(name, sends)
-            else:
-                del self._sends[name]
-        return chosen
-
-    def _put(self, name: str, sends: int) -> None:
-        if sends == len(self._queues):
+            if queue.pop(state.name, None) is not None:
+                break
+        if not self._queues:
             self._queues.append({})
-        self._queues[sends][name] = None
-        self._sends[name] = sends
+        self._queues[0][state.name] = state
+
+    def take(self, updates_max: int, sends_max: int) -> list[MemberState]:
+        """The updates for one message: the least sent first, and of these the newest."""
+        chosen: list[MemberState] = []
+        again: list[tuple[int, list[tuple[str, MemberState]]]] = []
+        for sends, queue in enumerate(self._queues, 1):
+            room = updates_max - len(chosen)
+            if room <= 0:
+                break
+            if queue:
+                taken = [queue.popitem() for _ in range(min(len(queue), room))]
+                chosen += [state for _, state in taken]
+                if sends < sends_max:
+                    again.append((sends, taken))
+        for sends, taken in again:
+            if sends == len(self._queues):
+                self._queues.append({})
+            self._queues[sends].update(reversed(taken))
+        return chosen
 
 
 def sends_max(retransmit_mult: float, members: int) -> int:
