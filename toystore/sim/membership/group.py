@@ -20,6 +20,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 from toystore.core.membership.members import MemberList
@@ -91,7 +92,8 @@ class Group:
         """The members that will crash, or have crashed."""
         for at, host in zip(plan.crashes_at, self.victims, strict=True):
             self.world.at(BEGIN_S + at, partial(self.crash, host))
-        self._make_machines()
+        with _without_collection():
+            self._make_machines()
 
     def watch(self, observer: Observer) -> None:
         """Report to ``observer`` what happens from now on."""
@@ -134,6 +136,8 @@ class Group:
     def _make_machines(self) -> None:
         """Make the machines, which share the member list and the rows that all know."""
         listed = MemberList(self.hosts)
+        # A machine asks as often as this whether its disk has saved what it knows: never, here.
+        settings = replace(self.plan.settings, join_retry_s=math.inf)
         everyone = tuple(
             MemberState(name, MemberStatus.ALIVE, 0, disk_of(name)) for name in self.hosts
         )
@@ -142,7 +146,7 @@ class Group:
                 node=host.name,
                 members=listed,
                 seeds=[host.name],  # It joins alone, at once.
-                settings=self.plan.settings,
+                settings=settings,
                 shared={},
                 outbox=host.outbox,
                 chance=self.world.chance(host.name),
