@@ -40,6 +40,8 @@ from toystore.localcluster.cluster import LocalCluster
 from toystore.localcluster.ways import Impairment
 
 PATIENCE_S = 60.0
+LINKING_S = 1.0
+"""When all nodes see a returned node alive, not all of them have a link to it yet."""
 LOOK_S = 0.25
 """The time between two looks at the logs; the times in the logs do not depend on it."""
 SPINNERS = 4
@@ -103,7 +105,8 @@ async def kills(options: argparse.Namespace) -> Row:
         rows = []
         for name in list(cluster.nodes)[: options.kills]:
             rows.append(await killed(cluster, name))
-            await cluster.ready()
+            await agreed_s(cluster)
+            await asyncio.sleep(LINKING_S)
     suspected = [one for row in rows for one in row.pop("suspect_ms")]
     return {
         "kills": rows,
@@ -119,26 +122,33 @@ async def killed(cluster: LocalCluster, name: str) -> Row:
     killed_at = time.time()
     cluster.kill(name)
 
-    def first(kinds: Iterable[str]) -> dict[str, float]:
-        """When each other node logged one of these events, in ms after the kill."""
-        times: dict[str, float] = {}
+    def first(kinds: Iterable[str]) -> dict[str, Entry]:
+        """The first of these events in the log of each other node."""
+        found: dict[str, Entry] = {}
         for entry in entries(cluster, others, since=killed_at):
             if entry.event in kinds and entry.fields["member"] == name:
-                times.setdefault(entry.node, round(1000 * (entry.at - killed_at), 1))
-        return times
+                found.setdefault(entry.node, entry)
+        return found
+
+    def in_ms(found: dict[str, Entry]) -> list[float]:
+        """The times of events after the kill."""
+        return [round(1000 * (entry.at - killed_at), 1) for entry in found.values()]
 
     await until(lambda: len(first(["member.dead"])) == len(others), f"{name} is dead to all")
-    suspected, dead, lost = first(ACCUSED), first(["member.dead"]), first(["link.lost"])
+    accused = first(ACCUSED)
+    suspected, dead, lost = map(in_ms, (accused, first(["member.dead"]), first(["link.lost"])))
+    last = max(accused.values(), key=lambda entry: entry.at)
     load = os.getloadavg()[0]
     await cluster.restart(name)
     return {
         "node": name,
-        "lost_median_ms": round(statistics.median(lost.values()), 1) if lost else None,
-        "suspect_ms": list(suspected.values()),
-        "suspect_median_ms": round(statistics.median(suspected.values()), 1),
-        "suspect_worst_ms": max(suspected.values()),
-        "dead_worst_ms": max(dead.values()),
+        "lost_median_ms": statistics.median(lost) if lost else None,
+        "suspect_ms": suspected,
+        "suspect_median_ms": statistics.median(suspected),
+        "suspect_worst_ms": max(suspected),
+        "dead_worst_ms": max(dead),
         "load": round(load, 1),
+        "last": f"{last.node}: {last.fields['cause']}",
     }
 
 
