@@ -69,6 +69,7 @@ class GossipActor(Actor):
 
     def serve(self, inbox: list[Delivery], at: Now) -> None:
         """Serve the changes of links first, then the messages."""
+        self._hurry(inbox, at.monotonic)
         news = self._link_news(at.monotonic) + self._refusals(at.monotonic)
         super().serve(news + inbox, at)
         refused = self.turn.machine.refused
@@ -109,6 +110,13 @@ class GossipActor(Actor):
                 case Way.DATAGRAM:
                     news += self.datagrams.send(to, some)
         return news
+
+    def _hurry(self, inbox: list[Delivery], now: float) -> None:
+        """Connect at once to nodes that send, but have no link: they have just started."""
+        senders = {sender.node for _, sender in inbox if isinstance(sender, Peer)}
+        for name in (senders & self._exchanges.keys()) - self._linked:
+            for door in (self.datagrams, self._exchanges[name]):
+                door.connections[name].hurry(now)
 
     def _link_news(self, now: float) -> list[Delivery]:
         """`LinkUp` for each peer with both ways newly up, `LinkLost` for each that lost one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from toystore.net.watch import HANDSHAKE_S, REPLACE_S, REPLACE_S_MAX, STEADY_S, Sign, Watch
+from toystore.net.watch import HANDSHAKE_S, HURRY_S, REPLACE_S, REPLACE_S_MAX, STEADY_S, Sign, Watch
 
 
 class Played:
@@ -202,3 +202,51 @@ def test_a_second_outage_is_told_like_the_first_and_mended_as_soon(played):
         assert played.watch.up
 
     assert played.told == ["it had ended for good"] * 2
+
+
+# --- a peer that shows that it is there ----------------------------------------------------
+
+
+def test_a_connection_that_waits_is_replaced_at_once_when_the_peer_is_there(played):
+    up(played)
+    played.hear(Sign.ENDED)
+    played.wait(2 * REPLACE_S_MAX)
+    played.replaced.clear()
+    played.now += HURRY_S
+
+    played.watch.hurry(played.now)
+    played.wait(0.0)
+
+    assert played.replaced == [played.now]
+    played.hear(Sign.CONNECTED, Sign.READY)
+    assert played.told == []
+
+
+def test_a_peer_that_shows_itself_often_does_not_end_attempts_that_have_just_begun(played):
+    for _ in range(10):
+        played.watch.hurry(played.now)
+        played.wait(HURRY_S / 10)
+
+    assert len(played.replaced) <= 2
+
+
+def test_just_after_a_loss_libzmq_connects_by_itself(played):
+    up(played)
+
+    played.hear(Sign.ENDED)
+    played.watch.hurry(played.now)
+    played.wait(REPLACE_S / 2)
+
+    assert played.replaced == []
+
+
+@pytest.mark.parametrize("signs", [(Sign.CONNECTED,), (Sign.CONNECTED, Sign.READY)])
+def test_a_connection_that_is_made_or_up_is_left_alone_when_the_peer_shows_itself(played, signs):
+    played.hear(*signs)
+    played.replaced.clear()
+
+    played.now += HURRY_S
+    played.watch.hurry(played.now)
+    played.wait(0.0)
+
+    assert played.replaced == []

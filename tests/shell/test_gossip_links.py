@@ -8,6 +8,7 @@ import pytest
 import zmq
 from shell_scene import OtherActor, Puppet, Supervised, config, surroundings
 
+from actors.doors import sockets
 from actors.doors.datagrams import topic
 from actors.gossip import GossipActor
 from actors.surroundings import Surroundings, inproc, tcp
@@ -18,6 +19,7 @@ from toystore.core.protocol.address import COORDINATOR, GOSSIP, STORAGE, Peer
 from toystore.core.protocol.messages.disk import StorageStatusReply
 from toystore.core.protocol.messages.gossip import CompareSettings, Exchange, ExchangeReply, Ping
 from toystore.core.protocol.messages.local import LinkLost, LinkRefused, LinkUp, SendFailed
+from toystore.net import watch
 from toystore.net.endpoint import Endpoint
 from toystore.net.names import Found, Resolver
 from toystore.net.refusal import Answer, Attempt
@@ -221,6 +223,24 @@ def test_a_node_whose_port_is_asked_logs_nothing(gossip, around, log_path):
     wait_until(lambda: Exchange(7, ()) in gossip.puppet.messages)
 
     assert not [line for line in logged(log_path) if line["level"] != "debug"]
+
+
+def test_a_peer_that_sends_is_linked_at_once(around, n2, monkeypatch):
+    """Without that, this node would try again only after ten minutes."""
+    monkeypatch.setattr(sockets, "RECONNECT_MS", 600_000)
+    monkeypatch.setattr(sockets, "RECONNECT_MS_MAX", 0)
+    monkeypatch.setattr(watch, "REPLACE_S", 600.0)
+    with Supervised(Stage(around)) as stage:
+        peer = OtherActor(around, N2, tcp("127.0.0.1", around.me.exchange_port))
+        for number in range(5):  # ZeroMQ's thread has tried to connect before it passes these
+            peer.send(Exchange(number, ()))
+            wait_until(lambda n=number: Exchange(n, ()) in stage.actor.puppet.messages)
+
+        n2.open_gossip()
+        n2.open_exchange()
+        n2.until(lambda: (peer.send(Exchange(7, ())), news(stage.actor))[1])
+
+    assert news(stage.actor) == [LinkUp("n2")]
 
 
 def test_the_news_of_a_link_comes_before_what_came_over_it(gossip, n2, around):

@@ -113,6 +113,10 @@ class Connection:
         if self.watch.up:
             self._attempts = 0
 
+    def hurry(self, now: float) -> None:
+        """The peer is there: if the connection is down, let `tend` connect at once."""
+        self.watch.hurry(now)
+
     def tend(self, now: float) -> bool:
         """Make or replace the connection if that is due; returns whether it was."""
         if self.due is None or now < self.due:

@@ -11,6 +11,7 @@ connection that is down is replaced from time to time, in any state of libzmq's:
 
     up            nothing is due
     connecting    replaced after `REPLACE_S`, then after twice that, up to `REPLACE_S_MAX`
+                  at once, if the peer shows by another way that it is there
     handshaking   replaced after `HANDSHAKE_S` without a handshake
     itself        a connection to itself is replaced at once: it uses the port that the
                   peer needs to start again
@@ -28,6 +29,8 @@ from enum import Enum
 REPLACE_S = 0.3
 """libzmq's own attempts are 0.1 s after a loss, and 0.2 s after that."""
 REPLACE_S_MAX = 3.0
+HURRY_S = 0.05
+"""While a peer shows that it is there, its connection is replaced no sooner than after this."""
 HANDSHAKE_S = 2.0
 STEADY_S = 5.0
 _REVIVED_S = 0.1
@@ -99,6 +102,15 @@ class Watch:
                 self._trouble(_NO_PEER, now)
             elif self.up:
                 self._lose(now)
+
+    def hurry(self, now: float) -> None:
+        """The peer is there: replace a connection that still connects at once.
+
+        The first attempts after a loss are libzmq's, so that a dead session can be recognised.
+        """
+        connecting = self._state is _State.CONNECTING and self._replaced > 0
+        if connecting and now - self._replaced_at >= HURRY_S:
+            self.due = now
 
     def replace(self, now: float) -> bool:
         """Whether the caller must replace the connection now; if so, this counts as done."""
