@@ -29,6 +29,7 @@ FAILURES = {
     "pause": ("n4 pause", "n2 pause"),
     "slow_node": (),
     "lossy_link": (),
+    "link_resets": (),
     "one_way_link": ("n4 split",),
     "split_and_heal": ("n1 split", "n2 split"),
     "rolling_restart": ("n1 stop", "n2 stop", "n3 stop", "n4 stop", "n5 stop"),

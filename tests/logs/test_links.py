@@ -75,7 +75,7 @@ def test_a_node_that_only_cannot_send_is_cut_off_as_well(tmp_path):
 @pytest.mark.parametrize(
     ("fault", "note"),
     [
-        (disturbs(5, "cut", "n4 > n1"), "cut link: n4 → n1, cut"),
+        (disturbs(5, "cut", "n4 > n1"), "cut link: n4 → n1"),
         (
             disturbs(5, "delay", "n1 n2 n3 > n4", "n4 > n1 n2 n3", delay_s=0.3, jitter_s=0.1),
             "slow link: n1, n2, n3 ↔ n4, 300 to 400 ms later",
@@ -83,7 +83,7 @@ def test_a_node_that_only_cannot_send_is_cut_off_as_well(tmp_path):
         (disturbs(5, "loss", "n1 > n4", share=0.4), "lossy link: n1 → n4, 40% lost"),
         (
             disturbs(5, "reset", "n4 > n1 n2 n3", "n1 n2 n3 > n4", for_s=None),
-            "reset link: n4 ↔ all, connections reset",
+            "reset link: n4 ↔ all",
         ),
     ],
 )

@@ -49,11 +49,9 @@ REFUTATIONS_MAX = 100
 """The number that is kept for each episode."""
 
 _SIGNAL_KINDS = {"SIGKILL": "crash", "SIGTERM": "stop", "SIGSTOP": "pause"}
-_OWN_STEPS = (
-    *("kill", "stop", "restart", "pause", "resume"),
-    *("loss", "delay", "cut", "reset", "split"),
-)
-"""Steps of a scenario that the process.* and link.* events describe better."""
+_PROCESS_STEPS = ("kill", "stop", "restart", "pause", "resume")
+LINK_STEPS = ("loss", "delay", "cut", "reset", "split")
+"""Steps of a scenario that the link.* events describe better; process.* describe the others."""
 SEEN_BY_EVENT = {
     "link.lost": LINK_LOST,
     "link.silent": SILENT,
@@ -230,7 +228,7 @@ class Casebook:
         self._stopping = True
 
     def _step(self, entry: Entry) -> None:
-        if entry.text("do") not in _OWN_STEPS:
+        if entry.text("do") not in (*_PROCESS_STEPS, *LINK_STEPS):
             self.steps.append(entry)
 
     def _link(self, entry: Entry) -> None:

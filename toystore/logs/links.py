@@ -225,7 +225,8 @@ def words(fault: LinkFault, members: Collection[str]) -> str:
 def note(fault: LinkFault, members: Collection[str]) -> str:
     """A fault as the reason of a false accusation."""
     kind = ADJECTIVES.get(fault.kind, fault.kind)
-    return f"{kind} link: {places(fault, members)}, {figures(fault)}"
+    how_much = f", {figures(fault)}" if fault.kind in (LOSS, DELAY) else ""
+    return f"{kind} link: {places(fault, members)}{how_much}"
 
 
 def places(fault: LinkFault, members: Collection[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from toystore.logs.casebook import SEEN_BY_EVENT, Casebook
+from toystore.logs.casebook import LINK_STEPS, SEEN_BY_EVENT, Casebook
 from toystore.logs.entry import RUNNER, Entry
 from toystore.logs.episode import DEAD, LEFT, LINK_LOST, SHUTDOWN, SUSPECT, Episode, first_sign
 from toystore.logs.links import words
@@ -116,7 +116,7 @@ def _of_itself(entry: Entry) -> Iterator[str]:
             yield f"{RUNNER} sends it {entry.text('signal')}"
         case "process.died":
             yield f"its process died: {entry.text('signal') or entry.fields.get('exit_code')}"
-        case "scenario.step" if entry.about != RUNNER:
+        case "scenario.step" if entry.text("do") not in LINK_STEPS:
             yield f"scenario: {entry.text('do')} {entry.about}"
         case "node.started":
             yield f"is started; before: {entry.text('before')}"
