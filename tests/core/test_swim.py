@@ -328,6 +328,38 @@ def test_after_a_split_heals_no_living_member_is_declared_dead():
     assert not net.events("member.dead")
 
 
+@pytest.mark.parametrize("away_s", [20, 60])
+def test_a_member_that_was_cut_off_from_all_has_no_living_member_declared_dead(away_s):
+    net = converged_network(10)
+    net.split("n2")
+    net.run(away_s)
+    assert all(net.status("n2", other) == DEAD for other in net.names if other != "n2")
+    net.log.clear()
+    net.heal()
+    net.run(20)
+    assert net.converged()
+    assert not net.events("member.dead")
+
+
+def test_what_a_dead_member_says_of_others_is_taken_for_a_suspicion():
+    net = converged_network(4)
+    net.hand("n1", Gossip((MemberState("n2", DEAD, 0, ""),)), "n4")
+    net.hand("n1", Gossip((MemberState("n3", DEAD, 0, ""),)), "n2")
+    assert net.status("n1", "n2") == DEAD
+    assert net.status("n1", "n3") == SUSPECT
+
+
+def test_a_member_that_learns_that_it_was_dead_spreads_no_verdict_that_it_had_queued():
+    net = converged_network(4)
+    net.run(20)
+    rows = (MemberState("n3", SUSPECT, 0, ""), MemberState("n4", ALIVE, 1, "disk-of-n4"))
+    net.hand("n1", Gossip(rows), "n4")
+    net.traffic.clear()
+    net.hand("n1", Gossip((MemberState("n1", DEAD, 0, ""),)), "n2")
+    told = {row[:3] for _, _, to, sent in net.traffic if to == "n2" for row in sent.updates}
+    assert told == {("n1", ALIVE, 1), ("n4", ALIVE, 1)}
+
+
 @pytest.mark.parametrize("down_s", [0.05, 2, 20])
 def test_a_restarted_node_begins_at_incarnation_0_and_rises_above_its_earlier_run(down_s):
     net = converged_network(5)

@@ -124,6 +124,10 @@ class Members:
         assert state is not None
         self._updates.add(state)
 
+    def discard_verdicts(self) -> None:
+        """Do not send the queued updates that say of a member that it is suspected or dead."""
+        self._updates.discard((MemberStatus.SUSPECT, MemberStatus.DEAD))
+
     def updates(self, updates_max: int, sends_max: int) -> tuple[MemberState, ...]:
         """The updates for one message, at most ``updates_max``; see `Updates`."""
         return tuple(self._updates.take(updates_max, sends_max))
@@ -187,6 +191,11 @@ class Members:
         """Whether the member is alive or suspect: neither dead, nor left, nor unknown."""
         state = self.get(name)
         return state is not None and state.status in LIVING
+
+    def is_dead(self, name: str) -> bool:
+        """Whether the member was declared dead."""
+        state = self.get(name)
+        return state is not None and state.status == MemberStatus.DEAD
 
     def has_left(self, name: str) -> bool:
         """Whether the member has announced that it leaves."""

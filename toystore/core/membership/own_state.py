@@ -73,6 +73,9 @@ class OwnState:
             return
         wrong = received.status != MemberStatus.ALIVE or other_disk
         if wrong and received.incarnation >= own.incarnation:
+            if received.status == MemberStatus.DEAD:
+                # This node was cut off: that it did not reach the others is no evidence.
+                self._members.discard_verdicts()
             status = MemberStatus(received.status).name.lower()
             cause = f"{'another disk' if other_disk else status}, told by {sender}"
             self._refute(own._replace(incarnation=received.incarnation + 1), cause, sender)

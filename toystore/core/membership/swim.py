@@ -25,7 +25,9 @@ served very late) suspects no member for it.
 Beyond the paper, so that a refutation comes in time even if 10% of the messages are lost: a
 member is sent its suspicion, and answers the sender directly; each message to a member that
 is not alive begins with its state (Lifeguard's buddy system); and a node that receives a
-suspicion which was refuted spreads the refutation again.
+suspicion which was refuted spreads the refutation again.  A member that was cut off has declared
+the others dead.  When it is back, it does not spread these verdicts, and a member that has it as
+dead treats them as suspicions.
 """
 
 from __future__ import annotations
@@ -295,9 +297,9 @@ class Swim:
             return
         match message:
             case Gossip(updates):
-                self._learn_all(updates, peer, now)
+                self._learn_updates(updates, peer, now)
             case Ping() | PingReq() | Ack() | Nack():
-                self._learn_all(message.updates, peer, now)
+                self._learn_updates(message.updates, peer, now)
                 self._detector.receive(message, peer, now)
             case Exchange(request, members):
                 about_it = self._exchanges.knowledge_of(peer)
@@ -347,6 +349,16 @@ class Swim:
             self._detector.on_link_lost(node, now)
 
     # --- learning (SWIM section 4.2) ----------------------------------------------------
+
+    def _learn_updates(self, updates: tuple[MemberState, ...], sender: str, now: Now) -> None:
+        """Learn the updates on a message, from a dead member as if they were its whole table.
+
+        It is alive and was cut off; so a member that it declared dead may be alive, too.
+        """
+        if self._members.is_dead(sender):
+            self._learn_table(updates, sender, now)
+        else:
+            self._learn_all(updates, sender, now)
 
     def _learn_table(self, members: tuple[MemberState, ...], sender: str, now: Now) -> None:
         """Learn the whole table of ``sender``."""

@@ -8,6 +8,7 @@ probability, and is removed from the queue (SWIM sections 4.1 and 4.3).
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 from toystore.core.protocol.messages.gossip import MemberState
 
@@ -29,6 +30,13 @@ class Updates:
         if not self._queues:
             self._queues.append({})
         self._queues[0][state.name] = state
+
+    def discard(self, statuses: Collection[int]) -> None:
+        """Do not send the queued rows that have one of these statuses."""
+        self._queues = [
+            {name: row for name, row in queue.items() if row.status not in statuses}
+            for queue in self._queues
+        ]
 
     def take(self, updates_max: int, sends_max: int) -> list[MemberState]:
         """The updates for one message: the least sent first, and of these the newest."""
