@@ -182,6 +182,23 @@ def test_what_is_sent_into_a_hole_arrives_when_it_ends_and_the_other_way_is_free
         assert far.recv(100) == b"late"
 
 
+def test_connections_that_end_in_a_hole_end_at_the_other_side_when_it_is_over(
+    config_path, links, seen
+):
+    pairs = [pair(config_path, seen) for _ in range(3)]
+    links.impair(Impairment(hole=True), [("n1", "n2")])
+    for near, _ in pairs:
+        near.sendall(b"last words")
+        near.close()
+
+    links.impair(Impairment(), [("n1", "n2")])
+
+    for _, far in pairs:
+        with far:
+            assert far.recv(100) == b"last words"
+            assert far.recv(100) == b""
+
+
 @pytest.mark.parametrize("how", ["cut", "reset"])
 def test_a_cut_and_a_reset_are_resets_at_both_ends(config_path, links, seen, how):
     near, far = pair(config_path, seen)

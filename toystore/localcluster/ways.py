@@ -7,7 +7,8 @@ this direction, so the two ways of a pair can differ.  A way can be impaired:
     bytes_per_s         and not faster than this; 0: no limit
     loss                the chance that a packet is lost
     hole                nothing arrives.  TCP does not notice: this kernel acknowledges what is
-                        sent, and it arrives when the hole ends
+                        sent, and it arrives when the hole ends.  (Without a proxy, a node's
+                        TCP gives up after 3 s: see actors/doors/sockets.py.  A hole is harder.)
     cut                 connections are reset, and new ones too
 
 **Loss** has two meanings.  SWIM's datagrams (gossip port) are lost whole, as with UDP; nothing else
@@ -61,7 +62,7 @@ class Way:
         self.impairment = impairment
         if impairment.cut:
             self.reset()
-        for end in self.ends:
+        for end in list(self.ends):  # one that has ended removes itself
             end.let_out()
 
     def reset(self) -> None:
