@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 FLAPS = 3
-"""So many returns make a member one that flaps."""
+"""A member flaps if it returns this often within `FLAPS_WITHIN_S`."""
 FLAPS_WITHIN_S = 60.0
 
 

@@ -1,6 +1,6 @@
-"""Local health: how far this node trusts what it does not receive (Lifeguard IV-A).
+"""Local health: how far this node trusts its own evidence against others (Lifeguard IV-A).
 
-A node that is slow, or badly connected, takes others for dead.  It can notice that: its
+A node that is slow, or badly connected, suspects healthy members.  It can notice that: its
 probes fail, the nacks that it should get do not come, and the others suspect it.  Each of
 these raises a score, and each probe that succeeds lowers it.  The node then probes less
 often, and waits longer, by the factor 1 + score.

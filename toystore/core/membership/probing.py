@@ -90,7 +90,7 @@ class FailureDetector:
         self._round: Iterator[str] = iter(())
         """The members that are still to be probed in this round."""
         self._to_confirm: deque[str] = deque()
-        """Members that others suspect, and that are probed before."""
+        """Members that others suspect, and that are probed before the next of the round."""
         self._next_tick: float | None = None
         """When the next probe period begins; None until this node has joined."""
         self._probes: dict[str, Probe] = {}
@@ -148,7 +148,10 @@ class FailureDetector:
             self._probe(target, "missed ping", now, self._next_tick)
 
     def _next_target(self) -> str | None:
-        """Round-robin in random order: no member is left out longer than 2N-1 periods."""
+        """Round-robin in random order, after the suspects that this node is to confirm.
+
+        So no member is left out longer than 2N-1 periods, not counting those for suspects.
+        """
         while self._to_confirm:
             name = self._to_confirm.popleft()
             if self._members.is_suspect(name) and self._is_unaccused(name):

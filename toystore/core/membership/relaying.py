@@ -32,7 +32,7 @@ class _OwedAck(NamedTuple):
     sequence: int
     target: str
     expires: float
-    """Until when it is waited for, in monotonic seconds."""
+    """Until when a healthy member waits for it, in monotonic seconds."""
 
 
 class Relay:
@@ -45,7 +45,7 @@ class Relay:
         self._members = members
         self._peers = peers
         self._wait_s = max(settings.probe_period_s, LINKING_S)
-        """How long the other members wait for an ack, at most."""
+        """How long a healthy member waits for an ack, at most."""
         self._nack_s = NACK_SHARE * settings.probe_timeout_s
         self._owed: dict[int, _OwedAck] = {}
         """By the number of the ping that was sent for another member."""

@@ -56,7 +56,7 @@ class Suspicions:
         self._due.extend(more_s)
 
     def take_overdue(self, now: float) -> list[str]:
-        """The members that have not refuted in time; they are suspicions no longer."""
+        """The members that have not refuted in time; their suspicions have ended."""
         overdue = self._due.take_due(now)
         for name in overdue:
             del self._since[name]

@@ -441,7 +441,7 @@ class Swim:
         )
 
     def _log_if_flapping(self, state: MemberState, now: Now) -> None:
-        """Log a member that was dead and is alive, if that happens again and again."""
+        """Log that a member which was dead is alive, if that happens repeatedly."""
         if state.status == MemberStatus.ALIVE and self._flapping.on_return(
             state.name, now.monotonic
         ):
