@@ -30,6 +30,7 @@ from toystore.core.protocol.messages.gossip import (
 from toystore.core.protocol.messages.local import (
     Leave,
     LinkLost,
+    LinkRefused,
     LinkUp,
     MembersChanged,
     SendFailed,
@@ -134,6 +135,17 @@ class Network:
         del self.hosts[name]
         for other in self.hosts:
             self._report_link(other, LinkLost(name))
+            if self.links:
+                self._put(self.now + 0.002, other, LinkRefused(name), Peer(name, GOSSIP))
+
+    def reset(self, name: str) -> None:
+        """Break every link of a node; they are made again at once."""
+        for other in self.hosts:
+            if other != name:
+                self._report_link(other, LinkLost(name))
+                self._report_link(name, LinkLost(other))
+                self._report_link(other, LinkUp(name), 0.1)
+                self._report_link(name, LinkUp(other), 0.1)
 
     def pause(self, name: str) -> None:
         self.hosts[name].paused = True

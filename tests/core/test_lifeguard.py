@@ -324,13 +324,19 @@ def test_a_nack_carries_what_is_known_of_its_target():
 # --- lost links ---------------------------------------------------------------------------
 
 
-def unlinked(others=4):
-    """n1, which has lost its link to n3; its ping, and the members that it has asked."""
+def unlinked(others=4, *, refused=True):
+    """n1, which has lost its link to n3; its ping, and the members that it has asked.
+
+    ``refused``: the host of n3 refuses another link.
+    """
     alone = Alone(others=others)
     alone.receive(LinkLost("n3"))
     [(_, ping)] = alone.take(Ping)
     alone.receive(SendFailed("n3", GOSSIP, ping, False))
-    return alone, ping, [to for to, _ in alone.take(PingReq)]
+    asked = [to for to, _ in alone.take(PingReq)]
+    if refused:
+        alone.receive(LinkRefused("n3"))
+    return alone, ping, asked
 
 
 def test_a_member_to_which_no_way_is_left_is_suspected_at_once():
@@ -393,6 +399,7 @@ def test_a_member_whose_link_comes_up_and_is_lost_once_more_is_suspected_at_once
         alone.receive(Nack(ping.sequence, "n3", ()), name)
     alone.receive(LinkLost("n3"))
     alone.receive(SendFailed("n3", GOSSIP, ping, False))
+    alone.receive(LinkRefused("n3"))
     assert len(events_of(alone, "member.suspect")) == 1
 
 
@@ -426,6 +433,27 @@ def test_a_refused_connection_does_not_outvote_those_that_were_asked():
     alone, _, _ = unlinked()
     alone.receive(LinkRefused("n3"))
     assert not events_of(alone, "member.suspect")
+
+
+def test_a_member_whose_host_does_not_refuse_connections_has_the_time_of_a_probe():
+    alone, ping, asked = unlinked(refused=False)
+    for name in asked:
+        alone.receive(Nack(ping.sequence, "n3", ()), name)
+    assert not events_of(alone, "member.suspect")
+    alone.receive(LinkRefused("n3"))
+    assert len(events_of(alone, "member.suspect")) == 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_member_whose_links_are_all_reset_at_once_is_not_suspected(seed):
+    net = Network(5, seed=seed)
+    net.start()
+    net.run_until(net.converged, 30)
+    net.run(net.chance.uniform(1, 5))
+    net.reset("n3")
+    net.run(5)
+    assert not net.events("member.suspect")
+    assert net.converged()
 
 
 def test_a_refusal_is_forgotten_when_the_link_is_up():

@@ -22,7 +22,7 @@ from toystore.core.protocol.messages.gossip import (
     Nack,
     Ping,
 )
-from toystore.core.protocol.messages.local import Leave, LinkLost, SendFailed
+from toystore.core.protocol.messages.local import Leave, LinkLost, LinkRefused, SendFailed
 
 
 @pytest.mark.parametrize("module", [lifecycle, probe])
@@ -133,6 +133,7 @@ class Probed:
                 alone.receive(SendFailed("n3", GOSSIP, Ping(sequence, ()), False))
             case ProbeInput.HOPELESS:
                 self.probe.unsent = True
+                alone.receive(LinkRefused("n3"))
                 for name in sorted(self.probe.asked) or ["n2"]:
                     alone.receive(Nack(sequence, "n3", ()), name)
             case ProbeInput.ACK:

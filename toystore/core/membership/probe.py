@@ -35,7 +35,8 @@ class ProbeInput(Enum):
     TIMEOUT = "timeout"
     UNSENT = "ping not sent"
     HOPELESS = "no way left"
-    """This node has no link to the member, and all that were asked have sent a nack."""
+    """This node has no link to the member, whose host refuses a new one; and all that were asked
+    have sent a nack."""
     ACK = "ack"
     VOID = "void"
     """This process was stalled, or the member has refuted or come back in the meantime."""

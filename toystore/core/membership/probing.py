@@ -13,7 +13,8 @@ suspected for too long is dead:
 
 A lost link starts such a probe at once.  The ping cannot be sent, so the other members are
 asked at once; those whose own link to the member is lost send a nack at once.  When all have
-sent one no way to the member is left, and it is suspected without waiting.
+sent one and the member's host refuses a new connection, no way to the member is left and no
+process is there to make one: it is suspected without waiting.
 
     FailureDetector  which member is probed, and when
      |- Probe        the states of one probe                     (probe.py)
@@ -202,14 +203,13 @@ class FailureDetector:
             self._peers.ping_req(name, probe.sequence, probe.target)
 
     def _give_up_if_hopeless(self, probe: Probe, now: Now) -> None:
-        """Suspect the target at once if no way to it is left, and others know that, too.
+        """Suspect the target at once if no way to it is left, and no process to make one.
 
-        If no other member can be asked, its host must say so: it refuses a new connection.
+        A member whose links were all reset has no way left either, for a moment; but its host
+        accepts connections.
         """
-        witnessed = probe.asked or probe.target in self._refused
-        if not probe.unsent or probe.silent or not witnessed or self._is_linking(probe.target, now):
-            return
-        if probe.move(ProbeInput.HOPELESS):
+        refuses = probe.target in self._refused and not self._is_linking(probe.target, now)
+        if refuses and probe.unsent and not probe.silent and probe.move(ProbeInput.HOPELESS):
             self._suspect(probe, now)
 
     def _suspect(self, probe: Probe, now: Now) -> None:
