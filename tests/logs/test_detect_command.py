@@ -23,7 +23,7 @@ FAILURE = {
     *("killed_again_after_s", "back_at", "away_s", "refuted_after_s", "restart", "hints"),
     *("sides", "in_turn", "seen"),
 }
-ACCUSATION = {"by", "member", "at", "cause", "refuted_after_s", "dead_after_s", "note"}
+ACCUSATION = {"by", "member", "at", "cause", "refuted_after_s", "dead_after_s", "reason", "note"}
 
 
 def detect(*arguments, **options):

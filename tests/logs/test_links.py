@@ -103,6 +103,9 @@ def test_a_suspicion_of_a_node_that_can_be_reached_is_false_and_the_link_is_its_
 
     assert len(report.failures) == 0
     assert false(report) == [("n1", "n4", note), ("n2", "n4", note), ("n3", "n4", note)]
+    assert {each.reason for each in report.false} == {note.partition(":")[0]}
+    total = "0 failures; nobody wrongly called dead; 3 false suspicions, all by faulty links"
+    assert list(story(report))[1] == total
 
 
 def test_a_suspicion_long_after_a_fault_or_of_another_link_has_no_reason(tmp_path):

@@ -148,6 +148,7 @@ def of_accusation(accusation: FalseAccusation) -> dict[str, Any]:
         "cause": accusation.cause,
         "refuted_after_s": _after(accusation.cleared_at, accusation.at),
         "dead_after_s": _after(accusation.dead_at, accusation.at),
+        "reason": accusation.reason or None,
         "note": accusation.note,
     }
 

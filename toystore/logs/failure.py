@@ -147,6 +147,8 @@ class FalseAccusation:
     """When the accuser saw it alive again."""
     note: str
     """What may explain it; may be empty."""
+    reason: str
+    """``slow link``, ``lossy link``, ``cut link`` or ``reset link``, if that explains it."""
 
 
 def _order(sight: Sight) -> tuple[float, bool, float, str]:

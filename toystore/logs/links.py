@@ -222,11 +222,15 @@ def words(fault: LinkFault, members: Collection[str]) -> str:
     return f"{places(fault, members)}: {figures(fault)}"
 
 
+def reason(fault: LinkFault) -> str:
+    """A fault as the reason of a false accusation: ``slow link``."""
+    return f"{ADJECTIVES.get(fault.kind, fault.kind)} link"
+
+
 def note(fault: LinkFault, members: Collection[str]) -> str:
-    """A fault as the reason of a false accusation."""
-    kind = ADJECTIVES.get(fault.kind, fault.kind)
+    """The same with its links and figures."""
     how_much = f", {figures(fault)}" if fault.kind in (LOSS, DELAY) else ""
-    return f"{kind} link: {places(fault, members)}{how_much}"
+    return f"{reason(fault)}: {places(fault, members)}{how_much}"
 
 
 def places(fault: LinkFault, members: Collection[str]) -> str:

@@ -99,6 +99,8 @@ class Report:
         """Failures that at least one observer did not notice."""
         self.wrongly_dead: Counter[str] = Counter()
         """By member: how often it was falsely called dead."""
+        self.explained = 0
+        """False suspicions, and not deaths, that a fault of links explains."""
         self.failed: Counter[str] = Counter()
         """By member: how often it failed."""
         self.links_lost = 0
@@ -150,6 +152,7 @@ class Report:
         for each in filter(self.wanted.false, false):
             self.false.add(each)
             self.wrongly_dead[each.member] += each.dead_at is not None
+            self.explained += bool(each.reason) and each.dead_at is None
             yield each
         if episode.was_up and not episode.is_serious:
             self.links_lost += sum(LINK_LOST in seen for seen in episode.seen.values())

@@ -104,7 +104,12 @@ def _what_it_comes_to(report: Report) -> str:
     wrongly = "nobody wrongly called dead"
     if dead:
         wrongly = f"wrongly called dead: {', '.join(in_order(+report.wrongly_dead))}"
-    return f"{failed}; {wrongly}; {_count(len(report.false) - dead, 'false suspicion')}"
+    suspicions = len(report.false) - dead
+    links = ""
+    if report.explained:
+        some = "all" if report.explained == suspicions else f"{report.explained:,}"
+        links = f", {some} by faulty links"
+    return f"{failed}; {wrongly}; {_count(suspicions, 'false suspicion')}{links}"
 
 
 def clocks(known: Clocks, members: list[str]) -> str:

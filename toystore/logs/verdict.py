@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterable, Iterator
 from math import inf
 from typing import NamedTuple
 
+from toystore.logs import links
 from toystore.logs.away import BACK_S, Away
 from toystore.logs.casebook import Casebook
 from toystore.logs.clocks import Clocks
@@ -44,7 +45,7 @@ from toystore.logs.failure import (
     FalseAccusation,
     in_order,
 )
-from toystore.logs.links import Split, note
+from toystore.logs.links import Split
 from toystore.logs.split import find_split
 
 AFTERWARDS_S = 10.0
@@ -129,6 +130,7 @@ class Judge:
             at, cause = said.at, said.cause
             if suspicion is not None and wrong_death is not None:
                 at, cause = wrong_death
+            note, reason = self._explain(said)
             yield FalseAccusation(
                 by=said.by,
                 member=said.member,
@@ -136,18 +138,19 @@ class Judge:
                 cause=cause,
                 dead_at=wrong_death and wrong_death.at,
                 cleared_at=said.cleared_at,
-                note=self._note(said),
+                note=note,
+                reason=reason,
             )
 
-    def _note(self, said: Accusation) -> str:
-        """What may explain a false accusation."""
+    def _explain(self, said: Accusation) -> tuple[str, str]:
+        """What may explain a false accusation: a note, and the reason if it is a fault of links."""
         if self._away.has_just_been(said.by, said.at):
-            return WAS_AWAY
+            return WAS_AWAY, ""
         origin = self._origin(said)
         pairs = [(said.by, said.member), (origin, said.member)]
         if fault := self._book.links.fault_between(pairs, said.at):
-            return note(fault, self._book.members)
-        return self._step({said.by, said.member}, said.at)
+            return links.note(fault, self._book.members), links.reason(fault)
+        return self._step({said.by, said.member}, said.at), ""
 
     def _origin(self, said: Accusation) -> str:
         """The node whose own evidence an accusation rests on, as far as it is known."""
