@@ -447,3 +447,17 @@ def test_a_node_that_finds_itself_slow_is_named_with_its_worst_health(tmp_path):
 
     lines = list(story(report))
     assert "besides: slow by their own account, with the worst health score: n1 (3)" in lines
+
+
+def test_nodes_that_the_runner_restarts_in_turn_have_each_stopped_even_if_it_takes_long(tmp_path):
+    names = ("n1", "n2", "n3")
+    report = told(
+        tmp_path,
+        *(started(0, name) for name in names),
+        *(signal(5 + at, name, "SIGTERM") for at, name in enumerate(names)),
+        *(joined(9 + at, name) for at, name in enumerate(names)),
+    )
+
+    assert [(each.member, each.kind) for each in report.failures] == [
+        (name, "stop") for name in names
+    ]

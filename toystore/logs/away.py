@@ -91,9 +91,9 @@ class Away:
         return any(end is not None and 0 <= moment - end < BACK_S for end in ends)
 
     def stopped_with_all(self, episode: Episode) -> bool:
-        """Whether the member was stopped together with the whole cluster."""
+        """Whether the member was stopped together with the whole cluster; a runner logs that."""
         own = episode.absences[0] if episode.absences else None
-        if own is None or own.kind != STOP:
+        if own is None or own.kind != STOP or own.known_from == RUNNER:
             return own is not None and own.kind == SHUTDOWN
         members = self._book.members
         stopped = [
