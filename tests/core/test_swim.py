@@ -328,7 +328,7 @@ def test_after_a_split_heals_no_living_member_is_declared_dead():
     assert not net.events("member.dead")
 
 
-@pytest.mark.parametrize("away_s", [20, 60])
+@pytest.mark.parametrize("away_s", [40, 80])
 def test_a_member_that_was_cut_off_from_all_has_no_living_member_declared_dead(away_s):
     net = converged_network(10)
     net.split("n2")

@@ -22,6 +22,7 @@ from toystore.check.history import OK, Row
 from toystore.check.promises import Violation
 from toystore.core.data.record import CorruptRecordError, digest_of, stamp_of, unpack_record
 from toystore.core.protocol.messages.codes import MemberStatus
+from toystore.core.protocol.roles import TOLD_OF_MEMBERS
 from toystore.core.ring.ring import Ring
 from toystore.core.storage.layout import HINT, QUEUE, RECORD, SETTLED, TOTAL, VOTES, YES
 from toystore.sim.cluster import SimCluster
@@ -180,13 +181,15 @@ def idle_is_quiet(
     """``said`` and ``logged`` in ``seconds`` without requests are what they should be.
 
     Each node pings one other node per probe period, and exchanges with one per exchange
-    period.  It fetches known disks from its storage if it has none yet, and counts its hints.
-    Each of these messages is answered, and no other message is sent.
+    period; then it sends its other actors all that it knows of the members.  It fetches known
+    disks from its storage if it has none yet, and counts its hints.  Each of these messages but
+    the news of members is answered, and no other message is sent.
     """
     swim = cluster.swim_settings
     periods = {
         ("Ping", "Ack"): swim.probe_period_s,
         ("Exchange", "ExchangeReply"): swim.exchange_period_s,
+        ("MembersChanged",): swim.exchange_period_s / len(TOLD_OF_MEMBERS),
         ("LoadDisks", "LoadDisksReply"): swim.join_retry_s,
         ("CountHints", "CountHintsReply"): COUNTS_EARLY * cluster.handoff_settings.retry_s,
     }

@@ -35,6 +35,10 @@ class LocalHealth:
         if self.score:
             self._set(self.score - 1, "ack")
 
+    def forget(self) -> None:
+        """There is no other member that could be taken for dead."""
+        self._set(0, "no other member")
+
     def _set(self, score: int, cause: str) -> None:
         if score != self.score:
             self._outbox.log("health.changed", score=score, before=self.score, cause=cause)

@@ -203,9 +203,11 @@ class Members:
         return state is not None and state.status == MemberStatus.LEFT
 
     def _can_accuse(self, state: MemberState) -> bool:
-        """Whether a suspicion has listed accusers, and not too many; no other row has any."""
+        """Whether a suspicion has distinct, listed accusers, and not too many; no other has any."""
+        accusers = set(state.accusers)
         return (
             state.status == MemberStatus.SUSPECT
-            and len(state.accusers) <= ACCUSERS_MAX
-            and all(name in self.names for name in state.accusers)
+            and len(state.accusers) == len(accusers) <= ACCUSERS_MAX
+            and state.name not in accusers
+            and all(name in self.names for name in accusers)
         )

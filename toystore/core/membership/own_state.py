@@ -76,6 +76,8 @@ class OwnState:
             if received.status == MemberStatus.DEAD:
                 # This node was cut off: that it did not reach the others is no evidence.
                 self._members.discard_verdicts()
+            if received.status == MemberStatus.SUSPECT:
+                self._health.worsen(1, f"suspected, told by {sender}")
             status = MemberStatus(received.status).name.lower()
             cause = f"{'another disk' if other_disk else status}, told by {sender}"
             self._refute(own._replace(incarnation=received.incarnation + 1), cause, sender)
@@ -87,7 +89,6 @@ class OwnState:
     def _refute(self, own: MemberState, cause: str, sender: str) -> None:
         """Send at once, to the sender first, that this node is alive."""
         self._members.put(own)
-        self._health.worsen(1, f"suspected, told by {sender}")
         self._outbox.log("member.refuted", incarnation=own.incarnation, cause=cause)
         others = self._peers.some(self._settings.indirect_probes, but=sender)
         self._peers.send_updates(sender, *others)

@@ -38,13 +38,12 @@ as it does with what the other members send, and lets the detector `follow` ever
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Iterator
 from typing import Protocol
 
 from toystore.core.membership.deadlines import Deadlines
 from toystore.core.membership.local_health import LocalHealth
-from toystore.core.membership.members import LIVING, Members
+from toystore.core.membership.members import ACCUSERS_MAX, LIVING, Members
 from toystore.core.membership.peers import LINKING_S, Peers
 from toystore.core.membership.probe import Probe, ProbeInput, ProbeState
 from toystore.core.membership.random_order import in_random_order
@@ -90,19 +89,19 @@ class FailureDetector:
 
         self._round: Iterator[str] = iter(())
         """The members that are still to be probed in this round."""
-        self._to_confirm: deque[str] = deque()
+        self._to_confirm: dict[str, None] = {}
         """Members that others suspect, and that are probed before the next of the round."""
         self._next_tick: float | None = None
         """When the next probe period begins; None until this node has joined."""
         self._probes: dict[str, Probe] = {}
         self._due: Deadlines[str] = Deadlines()
         """When the present state of each probe times out."""
-        self._suspicions = Suspicions(members, settings)
+        self._refused: set[str] = set()
+        """The members whose link is lost, and whose port refuses a new one."""
+        self._suspicions = Suspicions(members, self._refused, settings)
         self._relay = Relay(node, members, peers, settings)
         self._linking: dict[str, float] = {}
         """Until when the links of a member that came (back) may still be missing."""
-        self._refused: set[str] = set()
-        """The members whose link is lost, and whose port refuses a new one."""
 
     # --- time ---------------------------------------------------------------------------
 
@@ -145,7 +144,9 @@ class FailureDetector:
         self._relay.expire(now)
         self._linking = {n: until for n, until in self._linking.items() if until > now.monotonic}
         target = self._next_target()
-        if target is not None and target not in self._probes:
+        if target is None:
+            self._health.forget()
+        elif target not in self._probes:
             self._probe(target, "missed ping", now, self._next_tick)
 
     def _next_target(self) -> str | None:
@@ -154,7 +155,8 @@ class FailureDetector:
         So no member is left out longer than 2N-1 periods, not counting those for suspects.
         """
         while self._to_confirm:
-            name = self._to_confirm.popleft()
+            name = next(iter(self._to_confirm))
+            del self._to_confirm[name]
             if self._members.is_suspect(name) and self._is_unaccused(name):
                 return name
         for _ in range(2):
@@ -179,7 +181,15 @@ class FailureDetector:
         self._peers.ping(target, probe.sequence)
 
     def _on_timeout(self, probe: Probe, now: Now) -> None:
-        """An ack is overdue: ask other members or, if they have been asked, suspect."""
+        """An ack is overdue: ask other members or, if they have been asked, suspect.
+
+        If none could be asked, this node's own network may have failed: that gets a whole period.
+        """
+        period_ends = probe.started + self._health.scaled(self._settings.probe_period_s)
+        alone = probe.state is ProbeState.INDIRECT and not probe.asked
+        if alone and probe.target not in self._refused and now.monotonic < period_ends:
+            self._due.set(probe.target, period_ends)
+            return
         probe.move(ProbeInput.TIMEOUT)
         if probe.state is ProbeState.INDIRECT:
             self._ask_others(probe, now)
@@ -347,13 +357,14 @@ class FailureDetector:
         elif before is None or before[1:3] != state[1:3]:
             self._suspicions.start(state, now.monotonic)
             if self._confirms(state):
-                self._to_confirm.append(name)
+                self._to_confirm[name] = None
         elif before.accusers != state.accusers:
             self._suspicions.confirm(state, now.monotonic)
 
     def _confirms(self, suspect: MemberState) -> bool:
         """Whether this node is one of those that probe a suspect of others out of turn."""
-        if self._health.score or self._node in suspect.accusers:
+        certain = len(suspect.accusers) == ACCUSERS_MAX
+        if certain or self._health.score or self._node in suspect.accusers:
             return False
         others = self._members.living_count - 2
         return self._chance.random() * others < 2 * CONFIRMATIONS

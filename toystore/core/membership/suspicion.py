@@ -14,6 +14,7 @@ many shorten the time to ``min``.  With ``suspicion_max_mult`` 1 this is SWIM's 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 from toystore.core.membership.deadlines import Deadlines
 from toystore.core.membership.members import ACCUSERS_MAX, Members
@@ -27,10 +28,13 @@ CONFIRMATIONS = ACCUSERS_MAX - 1
 class Suspicions:
     """The suspected members, and when each is declared dead, in monotonic seconds."""
 
-    __slots__ = ("_due", "_members", "_settings", "_since")
+    __slots__ = ("_due", "_gone", "_members", "_needed", "_settings", "_since")
 
-    def __init__(self, members: Members, settings: SwimSettings) -> None:
+    def __init__(self, members: Members, gone: Collection[str], settings: SwimSettings) -> None:
+        """``gone``: members whose hosts say that their processes are gone; it changes."""
         self._members = members
+        self._gone = gone
+        self._needed = CONFIRMATIONS
         self._settings = settings
         self._since: dict[str, float] = {}
         """Since when each is suspected; stalls of this process do not count."""
@@ -67,14 +71,30 @@ class Suspicions:
         return self._due.first()
 
     def _time(self, suspect: MemberState, now: float) -> None:
+        """Set when one suspicion ends, and that of all others if they need fewer confirmations."""
+        needed, self._needed = self._needed, self._confirmers()
+        if needed != self._needed:
+            others = map(self._members.get, self._since)
+            for other in [row for row in others if row is not None and row != suspect]:
+                self._set(other, now)
+        self._set(suspect, now)
+
+    def _set(self, suspect: MemberState, now: float) -> None:
         settings, living = self._settings, self._members.living_count
         min_s = suspicion_min_s(settings.suspicion_mult, living, settings.probe_period_s)
-        # Neither this node nor the suspect can confirm what this node knows.
-        needed = min(CONFIRMATIONS, living - 2)
         given = max(0, len(suspect.accusers) - 1)
-        timeout_s = suspicion_s(min_s, settings.suspicion_max_mult * min_s, given, needed)
+        timeout_s = suspicion_s(min_s, settings.suspicion_max_mult * min_s, given, self._needed)
         # A shorter time may have passed already.  A deadline in the past would look like a stall.
         self._due.set(suspect.name, max(now, self._since[suspect.name] + timeout_s))
+
+    def _confirmers(self) -> int:
+        """How many confirmations are needed: no more than there are members that can confirm.
+
+        Neither this node nor the suspect can confirm what this node knows, nor can suspects
+        whose processes are gone.
+        """
+        gone = sum(map(self._members.is_suspect, self._gone))
+        return min(CONFIRMATIONS, self._members.living_count - 1 - max(1, gone))
 
 
 def suspicion_min_s(suspicion_mult: float, members: int, probe_period_s: float) -> float:

@@ -14,7 +14,7 @@ member table:
      |- Exchanges        compares the whole table with a member    (exchanges.py)
      |- Peers            sends; updates are attached               (peers.py)
      |- Disks            which disk each member had                (disks.py)
-     |- Flapping         members that come and go                  (flapping.py)
+     |- MemberLog        logs what becomes of each member          (member_log.py)
      '- Agreement        whether all are configured alike          (agreement.py)
 
 It learns which members are alive from its failure detector, and from the updates on the
@@ -38,11 +38,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from toystore.core.membership.agreement import Agreement, Setting
 from toystore.core.membership.disks import Disks
 from toystore.core.membership.exchanges import Exchanges, exchange_period_s
-from toystore.core.membership.flapping import FLAPS, FLAPS_WITHIN_S, Flapping
 from toystore.core.membership.joining import Joining
 from toystore.core.membership.lifecycle import Input, Lifecycle, State
 from toystore.core.membership.local_health import LocalHealth
-from toystore.core.membership.members import MemberList, Members, beats, merge
+from toystore.core.membership.member_log import MemberLog
+from toystore.core.membership.members import MemberList, Members, merge
 from toystore.core.membership.own_state import OwnState
 from toystore.core.membership.peers import Peers
 from toystore.core.membership.probing import FailureDetector
@@ -74,13 +74,6 @@ from toystore.core.protocol.messages.local import (
 )
 from toystore.core.protocol.roles import TOLD_OF_MEMBERS
 from toystore.core.protocol.settings import SwimSettings
-
-_EVENT_OF = {
-    MemberStatus.ALIVE: "member.alive",
-    MemberStatus.SUSPECT: "member.suspect",
-    MemberStatus.DEAD: "member.dead",
-    MemberStatus.LEFT: "member.left",
-}
 
 
 class Swim:
@@ -161,14 +154,11 @@ class Swim:
             Timer.ASK_SEED: self._joining.ask_seed,
             Timer.EXCHANGE: self._exchange,
             Timer.SAVE_DISKS: self._save_disks,
-            Timer.ANNOUNCE: self._announce_all,
         }
         self._links: set[str] = set()
         self._refusals: dict[str, str] = {}
         """The last reason that was logged, by the member that refused this node."""
-        self._suspected_at: dict[str, float] = {}
-        """Since when each suspected or dead member has been suspected."""
-        self._flapping = Flapping()
+        self._log = MemberLog(outbox)
 
     # --- the machine --------------------------------------------------------------------
 
@@ -181,11 +171,9 @@ class Swim:
             case LinkUp(node):
                 self._on_link_up(node, now)
             case LinkLost(node):
-                self._on_link_lost(node, now)
+                self._on_link_lost(node, peer, now)
             case LinkRefused(node):
                 self._detector.on_link_refused(node, now)
-            case SendFailed(message=MembersChanged()):
-                self._timers.set(Timer.ANNOUNCE, now.monotonic + self._settings.join_retry_s)
             case SendFailed():
                 self._detector.on_send_failed(message, now)
             case Leave():
@@ -268,7 +256,9 @@ class Swim:
     # --- timers -------------------------------------------------------------------------
 
     def _exchange(self, now: Now) -> None:
+        """Exchange with a member; announce every row, as an actor may have failed over a change."""
         self._exchanges.start_with_any()
+        self._members.touch_all()
         self._timers.set(Timer.EXCHANGE, now.monotonic + self._exchange_period_s())
 
     def _exchange_period_s(self) -> float:
@@ -277,11 +267,6 @@ class Swim:
     def _save_disks(self, now: Now) -> None:
         self._disks.fetch_if_unsaved()
         self._timers.set(Timer.SAVE_DISKS, now.monotonic + self._settings.join_retry_s)
-
-    def _announce_all(self, _now: Now) -> None:
-        """An actor of this node could not be sent what has changed: announce every row."""
-        self._timers.stop(Timer.ANNOUNCE)
-        self._members.touch_all()
 
     # --- messages of other members ------------------------------------------------------
 
@@ -342,9 +327,13 @@ class Swim:
             self._exchanges.start(node)
         self._detector.on_link_up(node, now)
 
-    def _on_link_lost(self, node: str, now: Now) -> None:
-        """A member may be dead: have it probed at once."""
-        self._links.discard(node)
+    def _on_link_lost(self, node: str, sender: str, now: Now) -> None:
+        """A member may be dead: have it probed at once.
+
+        If this node's coordinator sends that, gossip's own link may still be up.
+        """
+        if sender != self._node:
+            self._links.discard(node)
         if self._lifecycle.state is State.JOINED and node != self._node:
             self._detector.on_link_lost(node, now)
 
@@ -370,13 +359,7 @@ class Swim:
             if state.name == self._node:
                 self._own.learn(state, sender)
             else:
-                self._learn(state, self._cause(state, sender), now)
-
-    def _cause(self, state: MemberState, sender: str) -> str:
-        """Why this node learns a row: the member itself has sent it, or another has."""
-        if state.name != sender or state.status != MemberStatus.ALIVE:
-            return f"told by {sender}"
-        return "refuted" if sender in self._suspected_at else "joined"
+                self._learn(state, self._log.cause(state, sender), now)
 
     def _set_status(
         self, name: str, status: MemberStatus, cause: str, now: Now, took_s: float | None = None
@@ -401,50 +384,4 @@ class Swim:
         if known is None or known.disk != state.disk:
             self._disks.learn(state)
         self._detector.follow(known, state, now)
-        not_alive = state.status != MemberStatus.ALIVE
-        if known is None or known.status != state.status or (not_alive and beats(state, known)):
-            self._log(state, cause, now, took_s)
-        elif state.accusers != known.accusers:
-            self._log_confirmed(state, cause)
-        if known is not None and known.status == MemberStatus.DEAD:
-            self._log_if_flapping(state, now)
-
-    def _log(self, state: MemberState, cause: str, now: Now, took_s: float | None) -> None:
-        """Log a change of status, and for how long the member was suspected before.
-
-        A suspicion of a higher incarnation is logged too, though the status is the same:
-        no node sends another what is not in its own log.
-        """
-        suspected_at = self._suspected_at.get(state.name)
-        if took_s is None and suspected_at is not None:
-            took_s = now.monotonic - suspected_at
-        if state.status in (MemberStatus.SUSPECT, MemberStatus.DEAD):
-            self._suspected_at.setdefault(state.name, now.monotonic)
-        else:
-            self._suspected_at.pop(state.name, None)
-        self._outbox.log(
-            _EVENT_OF[MemberStatus(state.status)],
-            member=state.name,
-            incarnation=state.incarnation,
-            cause=cause,
-            took_s=None if took_s is None else round(took_s, 3),
-        )
-
-    def _log_confirmed(self, state: MemberState, cause: str) -> None:
-        """Log that a suspicion has more accusers, so that it times out earlier."""
-        self._outbox.log(
-            "suspicion.confirmed",
-            member=state.name,
-            incarnation=state.incarnation,
-            accusers=list(state.accusers),
-            cause=cause,
-        )
-
-    def _log_if_flapping(self, state: MemberState, now: Now) -> None:
-        """Log that a member which was dead is alive, if that happens repeatedly."""
-        if state.status == MemberStatus.ALIVE and self._flapping.on_return(
-            state.name, now.monotonic
-        ):
-            self._outbox.log(
-                "member.flapping", member=state.name, times=FLAPS, within_s=FLAPS_WITHIN_S
-            )
+        self._log.record(known, state, cause, now, took_s)

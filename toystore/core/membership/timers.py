@@ -14,7 +14,6 @@ class Timer(Enum):
     ASK_SEED = "ask the next seed that has not answered"
     EXCHANGE = "exchange tables with a random member"
     SAVE_DISKS = "ask storage whether it has saved the disks that it was sent"
-    ANNOUNCE = "send the other actors of this node the whole table again"
 
 
 class Timers:
