@@ -56,7 +56,7 @@ from toystore.sim.membership.swim_run import Run, charts, summary, text
     show_default=True,
     help="For how many seconds they work normally in between.",
 )
-@click.option("--links", is_flag=True, help="A crash breaks links, which the others notice.")
+@click.option("--links", is_flag=True, help="A crash breaks links, as kill -9 does.")
 @click.option("--no-lifeguard", is_flag=True, help="SWIM as in its paper, without Lifeguard.")
 @shared_options
 def swim(as_json: bool, svg: Path | None, **given: Any) -> None:

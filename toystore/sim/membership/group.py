@@ -31,7 +31,7 @@ from toystore.core.protocol.messages import Message
 from toystore.core.protocol.messages.codes import MemberStatus
 from toystore.core.protocol.messages.disk import LoadDisks, LoadDisksReply
 from toystore.core.protocol.messages.gossip import MemberState
-from toystore.core.protocol.messages.local import LinkLost
+from toystore.core.protocol.messages.local import LinkLost, LinkRefused, SendFailed
 from toystore.core.protocol.routes import Carrier, carried_by
 from toystore.sim.membership.plan import Plan
 from toystore.sim.world import BEGIN_S, World
@@ -55,13 +55,25 @@ class Observer:
 class Host:
     """A member: its machine, and what the simulator keeps for it."""
 
-    __slots__ = ("has_disk", "machine", "name", "outbox", "peer", "runs", "slow", "wakes_at")
+    __slots__ = (
+        "has_disk",
+        "lost",
+        "machine",
+        "name",
+        "outbox",
+        "peer",
+        "runs",
+        "slow",
+        "wakes_at",
+    )
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.peer = Peer(name, GOSSIP)
         self.outbox = Outbox()
         self.machine: Swim
+        self.lost: set[str] = set()
+        """The members whose link is lost: what is sent to them comes back."""
         self.has_disk = False
         """Whether its storage has answered which disk it has."""
         self.runs = True
@@ -128,8 +140,18 @@ class Group:
             observer.crashed(self.elapsed_s, host)
         if self.plan.links:
             for other in self.running():
-                news = partial(self._arrive, other, (LinkLost(host.name),), host.peer)
-                self.world.after(self._delay_s(), news)
+                self._report_link(other, host)
+
+    def _report_link(self, host: Host, crashed: Host) -> None:
+        """The process at the other end of a link has ended; soon its port refuses a new one."""
+        lost_in_s = self._delay_s()
+        refused_in_s = lost_in_s + self._delay_s()
+        self.world.after(lost_in_s, partial(host.lost.add, crashed.name))
+        for after_s, news in (
+            (lost_in_s, LinkLost(crashed.name)),
+            (refused_in_s, LinkRefused(crashed.name)),
+        ):
+            self.world.after(after_s, partial(self._arrive, host, (news,), crashed.peer))
 
     # --- hosts --------------------------------------------------------------------------
 
@@ -213,22 +235,28 @@ class Group:
 
     def _send_frame(self, host: Host, to: str, frame: Sequence[Message], *, lost: bool) -> None:
         now = self.world.now
+        if to in host.lost:
+            back = [SendFailed(to, GOSSIP, message, False) for message in frame]
+            self.world.at(now, partial(self._arrive, host, back, Peer(to, GOSSIP)))
+            return
         for observer in self._observers:
             observer.sent(now - BEGIN_S, host, to, frame)
         receiver = self.hosts[to]
         if lost or not receiver.runs or not self.passes(host, receiver):
             return
-        at = self._delayed(host, now) + self._delay_s()
-        arrive = partial(self._arrive, receiver, frame, host.peer)
-        self.world.at(self._delayed(receiver, at), arrive)
+        leaves = self._delayed(now) if host.slow else now
+        arrives = leaves + self._delay_s()
+        if receiver.slow:
+            arrives = self._delayed(arrives)
+        self.world.at(arrives, partial(self._arrive, receiver, frame, host.peer))
 
     def _delay_s(self) -> float:
         least_s, more_s = self._latency_s
         return least_s + more_s * self._chance.random()
 
-    def _delayed(self, host: Host, at: float) -> float:
-        """When a message of this time leaves, or enters, a host."""
-        return self.plan.slowness.until(at - BEGIN_S) + BEGIN_S if host.slow else at
+    def _delayed(self, at: float) -> float:
+        """When a message of this time leaves, or enters, a slow host."""
+        return self.plan.slowness.until(at - BEGIN_S) + BEGIN_S
 
     def _now(self) -> Now:
         return Now(self.world.now, int(self.world.now * 1e6))

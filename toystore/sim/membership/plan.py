@@ -49,7 +49,7 @@ class Plan:
     """How many members are slow from the beginning on."""
     slowness: Slowness = Slowness()
     links: bool = False
-    """Whether a crash breaks links that the other members watch (`LinkLost`)."""
+    """Whether a crash breaks links, and the port then refuses new ones, as after kill -9."""
 
     def __post_init__(self) -> None:
         _check(2 <= self.members <= MEMBERS_MAX, f"members: 2 to {MEMBERS_MAX:,}", self.members)

@@ -93,6 +93,9 @@ def _crash(run: Run, one: Detection) -> dict[str, Any]:
     }
 
 
+_TIMES = ("first_ping_s", "first_suspect_s", "all_suspect_s", "first_dead_s", "all_dead_s")
+
+
 def text(run: Run, name: str) -> str:
     """The tables for people; ``name``: how the settings are called."""
     measured = summary(run)
@@ -122,11 +125,7 @@ def _crash_table(run: Run, crashes: Iterable[dict[str, Any]]) -> str:
     rows: list[Sequence[Cell]] = [
         (
             f"{crash['member']} at {shown(crash['at'])} s",
-            crash["first_ping_s"],
-            crash["first_suspect_s"],
-            crash["all_suspect_s"],
-            crash["first_dead_s"],
-            crash["all_dead_s"],
+            *(None if crash[time] is None else f"{crash[time]:.3f}" for time in _TIMES),
             f"{crash['know_dead'] / len(run.observers):.1%}",
         )
         for crash in crashes

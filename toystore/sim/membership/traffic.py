@@ -28,13 +28,15 @@ class Traffic(Observer):
         self.per_second: list[int] = []
         """The datagrams of each second."""
         self._digest = hashlib.blake2b(digest_size=16)
+        self._headers: dict[str, Header] = {}
 
     def sent(self, at: float, host: Host, to: str, frame: Sequence[Message]) -> None:
         """Count a frame."""
-        data = encode(frame, Header(host.peer, _CLUSTER, _DIGEST))
-        self._digest.update(struct.pack("<d", at))
-        self._digest.update(to.encode())
-        self._digest.update(data)
+        header = self._headers.get(host.name)
+        if header is None:
+            header = self._headers[host.name] = Header(host.peer, _CLUSTER, _DIGEST)
+        data = encode(frame, header)
+        self._digest.update(struct.pack("<d", at) + to.encode() + data)
         if isinstance(frame[0], Exchange | ExchangeReply):
             self.exchanges.add(len(frame), len(data))
             return
