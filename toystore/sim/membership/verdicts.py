@@ -63,6 +63,8 @@ class Verdicts(Observer):
         self.false: Counter[FalseKind] = Counter()
         self.raised_per_second: Counter[int] = Counter()
         """False suspicions by own evidence, by the second."""
+        self.dead_per_second: Counter[int] = Counter()
+        """Verdicts that a healthy member is dead, by the second."""
 
     def crashed(self, at: float, host: Host) -> None:
         """A detection begins."""
@@ -89,6 +91,8 @@ class Verdicts(Observer):
             return
         if name == "member.dead":
             self._count("dead", subject, host)
+            if not subject.slow:
+                self.dead_per_second[int(at)] += 1
             return
         self._count("suspected", subject, host)
         if not fields["cause"].startswith(_HEARSAY):

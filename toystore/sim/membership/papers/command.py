@@ -85,7 +85,7 @@ def loss_command(profile: str, seconds: float, trials: int, seed: int, **shown: 
     "--slow",
     type=click.IntRange(1),
     multiple=True,
-    default=(4, 16, 32),
+    default=(8, 32),
     show_default=True,
     help="How many members are slow. May be repeated, as the two below: all are combined.",
 )
@@ -93,7 +93,7 @@ def loss_command(profile: str, seconds: float, trials: int, seed: int, **shown: 
     "--slow-for",
     type=click.FloatRange(0),
     multiple=True,
-    default=(4.0, 16.0, 32.0),
+    default=(8.0, 32.0),
     show_default=True,
     help="For how many seconds they are delayed each time.",
 )
@@ -101,7 +101,7 @@ def loss_command(profile: str, seconds: float, trials: int, seed: int, **shown: 
     "--slow-gap",
     type=click.FloatRange(0, min_open=True),
     multiple=True,
-    default=(0.25, 2.0),
+    default=(1.0,),
     show_default=True,
     help="For how many seconds they work normally in between.",
 )

@@ -68,7 +68,7 @@ def _delays(settings: SwimSettings, members: int, crashes: int, seed: int) -> li
 def _run(settings: SwimSettings, members: int, crashes: int, seed: int) -> list[list[float]]:
     period_s = settings.probe_period_s
     times = tuple((1 + 2 * number) * period_s for number in range(crashes))
-    lasts_s = (DETECTED_PERIODS + 3 * math.log(members)) * period_s
+    lasts_s = (DETECTED_PERIODS + 2 * math.log(members)) * period_s
     run = Run(Plan(members, times[-1] + lasts_s, seed, settings, crashes_at=times))
     delays = []
     for detection in run.detections():

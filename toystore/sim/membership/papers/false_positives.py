@@ -18,9 +18,12 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
+from collections import Counter
 from collections.abc import Sequence
+from itertools import accumulate
 
 from toystore.core.protocol.settings import SwimSettings
+from toystore.sim.membership.charts import Chart, Line
 from toystore.sim.membership.papers.finding import Finding
 from toystore.sim.membership.plan import Plan, Slowness, without_lifeguard
 from toystore.sim.membership.swim_run import Run
@@ -58,17 +61,20 @@ def false_positives(
         for normal in normal_s
     ]
     rows: list[Sequence[Cell]] = []
+    lines: list[Line] = []
     plain: int | None = None
     for name, each in variants(settings).items():
         paper_all, paper_healthy, paper_s = PAPER.get(name, (None, None, None))
-        everywhere, healthy = _false_positives(plans, each)
+        everywhere, healthy, by_second = _false_positives(plans, each)
         plain = everywhere if plain is None else plain
-        cut = f"{plain / max(1, everywhere):.0f}-fold"
+        cut = f"{plain / everywhere:,.0f}-fold" if everywhere else "to none"
         first_s = _first_detection_s(Plan(members, seconds, seed, each))
         rows.append((name, paper_all, everywhere, cut, paper_healthy, healthy, paper_s, first_s))
+        sums = accumulate(by_second[second] for second in range(int(seconds)))
+        lines.append(Line(name, [(float(at), float(so_far)) for at, so_far in enumerate(sums, 1)]))
     return Finding(
         "False positives with slow members",
-        f"{members} members for {seconds:g} s, {len(plans)} runs of each protocol; seed {seed}",
+        f"{members} members for {seconds:g} s; runs of each protocol: {len(plans)}; seed {seed}",
         (
             "",
             "at all\npaper",
@@ -80,6 +86,9 @@ def false_positives(
             "first dead\ntoystore, s",
         ),
         rows,
+        charts=[
+            Chart("Healthy members declared dead", "seconds", "verdicts so far, all runs", lines)
+        ],
     )
 
 
@@ -94,14 +103,18 @@ def variants(settings: SwimSettings) -> dict[str, SwimSettings]:
     }
 
 
-def _false_positives(plans: Sequence[Plan], settings: SwimSettings) -> tuple[int, int]:
-    """How often a member declared a healthy one dead: all members, and the healthy ones."""
+def _false_positives(
+    plans: Sequence[Plan], settings: SwimSettings
+) -> tuple[int, int, Counter[int]]:
+    """How often healthy members were declared dead: by all, by the healthy ones, by the second."""
     everywhere = at_healthy = 0
+    by_second: Counter[int] = Counter()
     for plan in plans:
-        count = Run(dataclasses.replace(plan, settings=settings)).verdicts.count
-        everywhere += count("dead", slow_subject=False)
-        at_healthy += count("dead", slow_subject=False, slow_observer=False)
-    return everywhere, at_healthy
+        verdicts = Run(dataclasses.replace(plan, settings=settings)).verdicts
+        everywhere += verdicts.count("dead", slow_subject=False)
+        at_healthy += verdicts.count("dead", slow_subject=False, slow_observer=False)
+        by_second += verdicts.dead_per_second
+    return everywhere, at_healthy, by_second
 
 
 def _first_detection_s(plan: Plan) -> float:
