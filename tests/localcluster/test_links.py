@@ -1,5 +1,6 @@
 """The links of a local cluster: what a step does to which ways, and the proxy that does it."""
 
+import contextlib
 import math
 import socket
 import struct
@@ -229,12 +230,52 @@ def test_what_tcp_loses_it_sends_again_so_that_all_arrives_in_order(config_path,
         assert found == sent
 
 
-def test_a_connection_to_nobody_is_reset(seen):
+def refused(address):
+    """Whether a port refuses connections."""
+    try:
+        socket.create_connection(address).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_a_node_that_refuses_connections_is_seen_to_refuse_until_it_listens_again(
+    config_path, links, seen
+):
     member = seen.member("n2")
-    with socket.create_connection((member.host, member.peer_port)) as alone:
+    address = member.host, member.peer_port
+    with socket.create_connection(address) as alone:
         alone.settimeout(PATIENCE_S)
         with pytest.raises(ConnectionResetError):
             alone.recv(1)
+    assert refused(address)
+
+    real = load(config_path).member("n2")
+    with socket.create_server((real.host, real.peer_port)) as server:
+        wait_until(lambda: not refused(address))
+        with socket.create_connection(address) as near:
+            near.sendall(b"hello")
+            assert b"hello" in iter(lambda: first_bytes(server), None)
+
+
+def first_bytes(server):
+    """What the next connection brings; nothing if it was only an attempt."""
+    far, _ = server.accept()
+    with far, contextlib.suppress(ConnectionResetError):
+        far.settimeout(PATIENCE_S)
+        return far.recv(5)
+    return b""
+
+
+def test_nothing_comes_back_through_a_hole_from_a_node_that_is_gone(links, seen):
+    member = seen.member("n2")
+    links.impair(Impairment(hole=True), [("n2", "n1")])
+    with socket.create_connection((member.host, member.peer_port)) as alone:
+        links.impair(Impairment(hole=True), [("n1", "n2")])  # it has tried to connect by then
+        alone.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            alone.recv(1)
+    assert not refused((member.host, member.peer_port))
 
 
 def test_a_lossy_way_loses_some_datagrams_whole_and_no_subscription(config_path, links, seen):

@@ -3,8 +3,8 @@
 It listens on a port of its own for each port of each node and each node that connects to it, and
 connects on to the real node.  links.py starts it; ways.py has what happens to the bytes.
 
-If a node refuses a connection, the connection to this process is reset: a node that finds no
-process at a port sees a reset instead of a refusal.
+If a node refuses a connection, its listener here closes, so that the next one is refused here as
+well, until the node listens again.  The first connection is reset.
 
 Protocol: a JSON object on a line, answered by a line.
 
@@ -23,6 +23,7 @@ import contextlib
 import json
 import resource
 import sys
+from collections.abc import Coroutine
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -31,6 +32,8 @@ from toystore.localcluster.ways import End, Impairment, Way, abort
 LINE_BYTES_MAX = 16 * 1024 * 1024
 DATAGRAM_PORT = "gossip_port"
 """The port to which messages are datagrams."""
+LOOK_AGAIN_S = 0.1
+"""How often a target that refused is looked for."""
 
 
 class Target(NamedTuple):
@@ -63,6 +66,7 @@ class Proxy:
 
     def __init__(self) -> None:
         self.ways: dict[tuple[str, str], Way] = {}
+        self._servers: dict[Target, asyncio.Server] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
@@ -93,15 +97,23 @@ class Proxy:
             address, ports = nodes[receiver]
             for name, port in ports.items():
                 target = Target(sender, receiver, name, address, port)
-                server = await asyncio.get_running_loop().create_server(
-                    partial(Accepted, self, target), address, 0
-                )
-                found.append((sender, receiver, name, server.sockets[0].getsockname()[1]))
+                found.append((sender, receiver, name, await self._listen_for(target, 0)))
+        return found
+
+    async def _listen_for(self, target: Target, port: int) -> int:
+        """Listen for one target; returns the port, a free one if ``port`` is 0."""
+        loop = asyncio.get_running_loop()
+        accepted = partial(Accepted, self, target)
+        server = self._servers[target] = await loop.create_server(accepted, target.address, port)
+        found: int = server.sockets[0].getsockname()[1]
         return found
 
     def connect_on(self, end: End, target: Target) -> None:
         """Connect an accepted end to its target, in the background."""
-        task = asyncio.get_running_loop().create_task(self._dial(end, target))
+        self._begin(self._dial(end, target))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -110,10 +122,17 @@ class Proxy:
         there, back = self.ways[target[:2]], self.ways[target.receiver, target.sender]
         far = End(back, datagrams=target.port_name == DATAGRAM_PORT)
         if not (there.impairment.cut or back.impairment.cut):
-            with contextlib.suppress(OSError):
+            try:
                 await asyncio.get_running_loop().create_connection(
                     lambda: far, target.address, target.port
                 )
+            except ConnectionRefusedError:
+                if there.impairment.hole or back.impairment.hole:
+                    return  # nothing comes back through a hole, neither a reset nor a refusal
+                self._refuse(target)
+            except OSError:
+                pass
+            else:
                 end.join(far)
                 far.join(end)
                 if end.transport.is_closing() or there.impairment.cut or back.impairment.cut:
@@ -122,6 +141,25 @@ class Proxy:
                     end.transport.resume_reading()
                 return
         abort(end.transport)
+
+    def _refuse(self, target: Target) -> None:
+        """Refuse connections, too, until the target does not."""
+        server = self._servers.pop(target, None)
+        if server is not None:
+            port = server.sockets[0].getsockname()[1]
+            server.close()
+            self._begin(self._listen_again(target, port))
+
+    async def _listen_again(self, target: Target, port: int) -> None:
+        """Listen on a port again, once the target listens."""
+        while target not in self._servers:
+            await asyncio.sleep(LOOK_AGAIN_S)
+            with contextlib.suppress(OSError):
+                transport, _ = await asyncio.get_running_loop().create_connection(
+                    asyncio.Protocol, target.address, target.port
+                )
+                abort(transport)
+                await self._listen_for(target, port)
 
 
 def main() -> None:
