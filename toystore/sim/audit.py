@@ -189,7 +189,6 @@ def idle_is_quiet(
     periods = {
         ("Ping", "Ack"): swim.probe_period_s,
         ("Exchange", "ExchangeReply"): swim.exchange_period_s,
-        ("MembersChanged",): swim.exchange_period_s / len(TOLD_OF_MEMBERS),
         ("LoadDisks", "LoadDisksReply"): swim.join_retry_s,
         ("CountHints", "CountHintsReply"): COUNTS_EARLY * cluster.handoff_settings.retry_s,
     }
@@ -198,6 +197,7 @@ def idle_is_quiet(
         for names, period_s in periods.items()
         for name in names
     }
+    most["MembersChanged"] = len(TOLD_OF_MEMBERS) * most["Exchange"]
     found = []
     if unusual := {name: count for name, count in said.items() if count > most.get(name, 0)}:
         found.append(Violation("idle_is_quiet", f"said in {seconds:g} s of idleness: {unusual}"))
