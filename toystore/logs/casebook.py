@@ -418,7 +418,7 @@ def _ended(episode: Episode, at: float, doubt: bool, gone: bool, crashed: bool) 
     """Whether an event at this time is not part of an episode any more."""
     quiet_s = at - episode.last_sign_at
     if not episode.is_serious:
-        return quiet_s > SIGNS_S
+        return quiet_s > (NOTICED_S if gone else SIGNS_S)
     if (gone or crashed) and episode.absences and episode.absent is None:
         return True
     if gone and episode.absent is None and at - episode.opened_at > NOTICED_S:
