@@ -128,7 +128,8 @@ def sessions():
 
 
 def printed_by(command, endpoint):
-    python = f"{shlex.quote(sys.executable)} -m toystore"
+    # A request that is tried again is indefinite: on a busy machine the first answer takes long.
+    python = f"{shlex.quote(sys.executable)} -m toystore --timeout 60"
     done = subprocess.run(
         ["bash", "-c", f'toystore() {{ {python} "$@"; }}\n{command}'],
         cwd=ROOT,
