@@ -19,6 +19,7 @@ from .scene import GOLDEN, RECORDED, sees, signal, write
 DEMO = RECORDED / "demo"
 FAILURE = {
     *("member", "kind", "at", "known_from", "how", "first_sign", "first", "suspected_by"),
+    "all_suspected_after_s",
     *("first_dead", "dead_at", "observers", "own_evidence", "never_knew", "all_knew_after_s"),
     *("killed_again_after_s", "back_at", "away_s", "refuted_after_s", "restart", "hints"),
     *("sides", "in_turn", "seen"),

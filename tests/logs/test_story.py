@@ -130,6 +130,7 @@ def test_the_story_of_one_failure_by_hand(tmp_path):
         "    cause         SIGKILL (run_cluster's record)",
         "    first sign    +1 ms     n2  link lost",
         "    first suspect +200 ms   n1  own evidence: lost link",
+        "    last suspect  +300 ms   n2  told by n1",
         "    first dead    +1.71 s   n1  own evidence: suspicion timed out",
         "    1 of 2 knew   +1.71 s   last n1; 1 by own evidence; never: n2",
         "    writes        1,200 hints on 1 node, first +10 ms; all home 300 ms after",

@@ -104,6 +104,7 @@ def of_link_fault(fault: LinkFault) -> dict[str, Any]:
 def of_failure(failure: Failure) -> dict[str, Any]:
     """A failure."""
     since = failure.at
+    last = failure.last_suspicion
     suspicions, deaths, knowledge = failure.suspicions, failure.deaths, failure.knowledge
     return {
         "member": failure.member,
@@ -114,6 +115,7 @@ def of_failure(failure: Failure) -> dict[str, Any]:
         "first_sign": _sight(failure.signs[:1], since),
         "first": _sight(failure.noticed[:1], since),
         "suspected_by": len(suspicions),
+        "all_suspected_after_s": _after(last.at, since) if last else None,
         "first_dead": _sight(deaths[:1], since),
         "dead_at": _time(deaths[0].at) if deaths else None,
         "observers": len(failure.observers),

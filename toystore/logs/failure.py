@@ -85,6 +85,12 @@ class Failure:
         return self.sights(SUSPECT, DEAD)
 
     @property
+    def last_suspicion(self) -> Sight | None:
+        """When the last of several observers suspected it; None if one never did."""
+        sights = [sight for sight in self.suspicions if sight.node in self.observers]
+        return sights[-1] if len(sights) == len(self.observers) > 1 else None
+
+    @property
     def deaths(self) -> list[Sight]:
         """The nodes that called it dead."""
         return self.sights(DEAD)

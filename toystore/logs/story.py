@@ -232,14 +232,17 @@ def _what_happened(failure: Failure) -> str:
 
 
 def _firsts(failure: Failure) -> list[tuple[str, str]]:
-    """The first node at each stage, by time."""
+    """The first node at each stage and the last one that suspected it, by time."""
     stages = (
         ("first sign", failure.signs),
         ("first suspect", failure.suspicions),
         ("first told", failure.goodbyes),
         ("first dead", failure.deaths),
     )
-    firsts = sorted((sights[0], label) for label, sights in stages if sights)
+    firsts = [(sights[0], label) for label, sights in stages if sights]
+    if failure.deaths and (last := failure.last_suspicion):
+        firsts.append((last, "last suspect"))
+    firsts.sort()
     width = max((len(sight.node) for sight, _ in firsts), default=0)
     return [
         (label, f"{_after(failure, sight.at):<9} {sight.node:<{width}}  {_cause(failure, sight)}")
