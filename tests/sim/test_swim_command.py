@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from xml.etree import ElementTree
@@ -14,6 +15,8 @@ from toystore.sim.membership.charts import Chart, Line, picture
 from toystore.sim.membership.papers.loss import _largest_clique
 from toystore.sim.membership.plan import Plan, PlanError, Slowness
 from toystore.sim.membership.swim_run import Run, summary
+
+from . import papers_page
 
 
 def sim(*arguments: object):
@@ -172,6 +175,25 @@ def test_lifeguard_cuts_false_positives_of_slow_members():
     rows = {row[""]: row for row in found["rows"]}
     assert rows["Lifeguard"]["at all toystore"] * 10 < rows["plain SWIM"]["at all toystore"]
     assert rows["Lifeguard"]["first dead toystore, s"] is not None
+
+
+def test_the_page_of_the_papers_shows_what_its_short_runs_print():
+    page = papers_page.PAGE.read_text()
+
+    for command, shown in papers_page.short_runs(page):
+        assert papers_page.printed(command) == shown, command
+
+    assert len(papers_page.short_runs(page)) == 6
+
+
+def test_the_pictures_of_the_page_are_drawn_by_its_commands():
+    page = papers_page.PAGE.read_text()
+
+    drawn = re.findall(r"--svg docs/(\S+)", page)
+
+    assert re.findall(r"!\[.*\]\((.*)\)", page) == drawn
+    for name in drawn:
+        ElementTree.parse(papers_page.PAGE.parent / name)
 
 
 # --- pieces -----------------------------------------------------------------------------
