@@ -46,9 +46,10 @@ def test_two_halves_whose_connections_are_reset_find_each_other_by_themselves(sh
     cluster.until(lambda: split_is_seen(cluster), "each side believes the other dead")
     cluster.network.everywhere(CLEAR)
 
-    cluster.until_ready()
     alive = dict.fromkeys(cluster.names, "alive")
-    assert all(cluster.members(name) == alive for name in cluster.names)
+    cluster.until(
+        lambda: all(cluster.members(name) == alive for name in cluster.names), "one agreed view"
+    )
 
 
 def split_is_seen(cluster):
