@@ -42,12 +42,13 @@ def written(folder: Path, text: str) -> Path:
 # --- what is read -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda p: p.stem)
 def test_every_configuration_in_the_repository_is_sound(path):
     config = load(path)
 
     assert config.cluster == path.stem
     assert config.members[0].client_port == 7400
+    assert len(config.members) == 1 or config.swim_settings() == LOCAL
 
 
 @pytest.mark.parametrize(
