@@ -3,9 +3,9 @@
 After sections 3.1, 4.2 and 4.3 of the paper (see `swim.py`), and after Dadgar, Phillips and
 Currey, *Lifeguard: Local Health Awareness for More Accurate Failure Detection* (2017).  One
 member is pinged in each probe period, round-robin over the list in random order.  With no ack
-after ``probe_timeout_s``, K other members are asked to ping it (they *relay* the ack, or send
-a *nack*); with no ack by the end of the period it is suspected, and a member that is
-suspected for too long is dead:
+after ``probe_timeout_s``, it is pinged again, and K other members are asked to ping it (they
+*relay* the ack, or send a *nack*); with no ack by the end of the period it is suspected, and a
+member that is suspected for too long is dead:
 
     tick          probe_timeout_s         probe_period_s
      | ping ------> | ping-req to K -------> | suspect --suspicion_s--> dead
@@ -183,7 +183,8 @@ class FailureDetector:
     def _on_timeout(self, probe: Probe, now: Now) -> None:
         """An ack is overdue: ask other members or, if they have been asked, suspect.
 
-        If none could be asked, this node's own network may have failed: that gets a whole period.
+        This node pings again, too: its ping or the ack may have been lost.  If no other member
+        could be asked, this node's own network may have failed: that gets a whole period.
         """
         period_ends = probe.started + self._health.scaled(self._settings.probe_period_s)
         alone = probe.state is ProbeState.INDIRECT and not probe.asked
@@ -193,6 +194,7 @@ class FailureDetector:
         probe.move(ProbeInput.TIMEOUT)
         if probe.state is ProbeState.INDIRECT:
             self._ask_others(probe, now)
+            self._peers.ping(probe.target, probe.sequence)
             return
         missed = len(probe.silent) if probe.asked else 1
         self._health.worsen(missed, f"{probe.target} did not ack")
