@@ -158,9 +158,9 @@ def test_a_suspicion_reaches_almost_all_within_2_ln_n_periods():
 
 
 def test_suspicion_keeps_a_lossy_group_together():
-    found = measured("papers", "loss", "--seconds", 80, "--trials", 2)
+    found = measured("papers", "loss", "--seconds", 160, "--trials", 2)
 
-    sizes = {row[""]: row["80 s"] for row in found["rows"]}
+    sizes = {row[""]: row["160 s"] for row in found["rows"]}
     assert sizes["basic SWIM"] < 6
     assert sizes["infection"] < 9
     assert sizes["infection, suspicion"] >= 12

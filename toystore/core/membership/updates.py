@@ -41,20 +41,26 @@ class Updates:
     def take(self, updates_max: int, sends_max: int) -> list[MemberState]:
         """The updates for one message: the least sent first, and of these the newest."""
         chosen: list[MemberState] = []
-        again: list[tuple[int, list[tuple[str, MemberState]]]] = []
+        again: list[tuple[int, dict[str, MemberState]]] = []
+        room = updates_max
         for sends, queue in enumerate(self._queues, 1):
-            room = updates_max - len(chosen)
+            if not queue:
+                continue
             if room <= 0:
                 break
-            if queue:
-                taken = [queue.popitem() for _ in range(min(len(queue), room))]
-                chosen += [state for _, state in taken]
-                if sends < sends_max:
-                    again.append((sends, taken))
+            taken = queue
+            if len(queue) <= room:
+                self._queues[sends - 1] = {}
+            else:
+                taken = dict(reversed([queue.popitem() for _ in range(room)]))
+            chosen.extend(reversed(taken.values()))
+            room -= len(taken)
+            if sends < sends_max:
+                again.append((sends, taken))
         for sends, taken in again:
             if sends == len(self._queues):
                 self._queues.append({})
-            self._queues[sends].update(reversed(taken))
+            self._queues[sends].update(taken)
         return chosen
 
 
