@@ -112,10 +112,13 @@ class FailureDetector:
         """
         self._next_tick = now.monotonic + self._chance.uniform(0, self._settings.probe_period_s)
 
-    def deadlines(self) -> list[float]:
-        """When something is due, in monotonic seconds: the first of each kind."""
-        firsts = (self._next_tick, self._suspicions.first(), self._due.first(), self._relay.first())
-        return [at for at in firsts if at is not None]
+    def next_deadline(self) -> float | None:
+        """When something is due, in monotonic seconds; None if nothing is."""
+        first = self._next_tick
+        for at in (self._suspicions.first(), self._due.first(), self._relay.first()):
+            if at is not None and (first is None or at < first):
+                first = at
+        return first
 
     def on_deadline(self, now: Now) -> None:
         """Serve overdue probes, then overdue suspicions and nacks, then begin a probe period."""

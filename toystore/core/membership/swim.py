@@ -201,7 +201,11 @@ class Swim:
         """When something is due, in monotonic seconds; None once this node has left."""
         if self._lifecycle.state in (State.LEFT, State.STOPPED):
             return None
-        return min((*self._timers.deadlines(), *self._detector.deadlines()), default=None)
+        first = self._detector.next_deadline()
+        for at in self._timers.deadlines():
+            if first is None or at < first:
+                first = at
+        return first
 
     @property
     def trusts_itself(self) -> bool:

@@ -57,7 +57,9 @@ from toystore.sim.membership.swim_run import Run, charts, summary, text
     help="For how many seconds they work normally in between.",
 )
 @click.option("--links", is_flag=True, help="A crash breaks links, as kill -9 does.")
-@click.option("--no-lifeguard", is_flag=True, help="SWIM as in its paper, without Lifeguard.")
+@click.option(
+    "--no-lifeguard", is_flag=True, help="Without Lifeguard: no local health, fixed suspicions."
+)
 @shared_options
 def swim(as_json: bool, svg: Path | None, **given: Any) -> None:
     """Simulate a group of failure detectors: detection, load, false positives."""
