@@ -1,8 +1,9 @@
-"""For all tests: the programs that they start find bytecode, and need not compile the package."""
+"""For all tests: the programs that they start find bytecode, and can be interrupted."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -14,3 +15,7 @@ if sys.dont_write_bytecode:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # python -B does not set it
     os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = str(BYTECODE)
     sys.dont_write_bytecode = False
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts programs in the background so, and the programs of tests would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
