@@ -9,7 +9,7 @@ members whose edges are the links that work both ways.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple
@@ -184,7 +184,15 @@ class Links:
 
 def _sides(cuts: Collection[LinkFault], members: Collection[str]) -> list[tuple[str, ...]]:
     """The connected parts of the members, and of those that the cuts name."""
-    left = {name for cut in cuts for name in cut.members}.union(members)
+    named = {name for cut in cuts for name in cut.members}.union(members)
+    return find_sides(named, lambda one, other: not any(cut.concerns(one, other) for cut in cuts))
+
+
+def find_sides(
+    members: Collection[str], together: Callable[[str, str], bool]
+) -> list[tuple[str, ...]]:
+    """The groups of members that are ``together``, directly or through other members."""
+    left = set(members)
     sides = []
     while left:
         side: set[str] = set()
@@ -192,11 +200,7 @@ def _sides(cuts: Collection[LinkFault], members: Collection[str]) -> list[tuple[
         while fresh:
             side |= fresh
             left -= fresh
-            fresh = {
-                other
-                for other in left
-                if any(not any(cut.concerns(name, other) for cut in cuts) for name in fresh)
-            }
+            fresh = {other for other in left if any(together(name, other) for name in fresh)}
         sides.append(tuple(in_order(side)))
     return sides
 

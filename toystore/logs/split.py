@@ -14,8 +14,7 @@ from math import inf
 
 from toystore.logs.casebook import Casebook
 from toystore.logs.episode import Accusation, teller_in
-from toystore.logs.failure import in_order
-from toystore.logs.links import Split, make_split
+from toystore.logs.links import Split, find_sides, make_split
 
 
 def find_split(member: str, accusations: list[Accusation], book: Casebook) -> Split | None:
@@ -29,7 +28,12 @@ def find_split(member: str, accusations: list[Accusation], book: Casebook) -> Sp
         first_at[pair] = min(each.at, first_at.get(pair, inf))
     contact_at = min((_contact_at(each, first_at) for each in meanwhile), default=inf)
     said = {(each.by, each.member) for each in meanwhile if each.at < contact_at}
-    split = make_split(_sides(said, {member, *book.members}))
+    split = make_split(
+        find_sides(
+            {member, *book.members},
+            lambda one, other: (one, other) not in said and (other, one) not in said,
+        )
+    )
     own = {*split.side_of(member)}
     accusers = {each.by for each in accusations} - own
     answered = {of for by, of in said if by in own} & accusers
@@ -56,23 +60,6 @@ def _contact_at(accusation: Accusation, first_at: dict[tuple[str, str], float]) 
     if teller and first_at.get((accusation.by, teller), inf) < accusation.at:
         return accusation.at
     return _ends(accusation)
-
-
-def _sides(said: set[tuple[str, str]], members: set[str]) -> Iterator[tuple[str, ...]]:
-    """Groups of members that did not accuse each other, directly or through other members."""
-    left = set(members)
-    while left:
-        side: set[str] = set()
-        fresh = {min(left)}
-        while fresh:
-            side |= fresh
-            left -= fresh
-            fresh = {
-                other
-                for other in left
-                if any((name, other) not in said and (other, name) not in said for name in fresh)
-            }
-        yield tuple(in_order(side))
 
 
 def _ends(accusation: Accusation) -> float:
