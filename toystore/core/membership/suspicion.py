@@ -43,11 +43,19 @@ class Suspicions:
     def start(self, suspect: MemberState, now: float) -> None:
         """A member is suspected, from now on or in a higher incarnation than before."""
         self._since[suspect.name] = now
-        self._time(suspect, now)
+        self.confirm(suspect, now)
 
     def confirm(self, suspect: MemberState, now: float) -> None:
-        """A suspicion has more accusers than before."""
-        self._time(suspect, now)
+        """A suspicion has more accusers: set when it ends.
+
+        If suspicions need fewer confirmations than before, the others are set again, too.
+        """
+        needed, self._needed = self._needed, self._confirmers()
+        if needed != self._needed:
+            others = map(self._members.get, self._since)
+            for other in [row for row in others if row is not None and row != suspect]:
+                self._set(other, now)
+        self._set(suspect, now)
 
     def stop(self, name: str) -> None:
         """A member is not suspected, or not any more."""
@@ -69,15 +77,6 @@ class Suspicions:
     def first(self) -> float | None:
         """When the first suspicion ends; None if no member is suspected."""
         return self._due.first()
-
-    def _time(self, suspect: MemberState, now: float) -> None:
-        """Set when one suspicion ends, and that of all others if they need fewer confirmations."""
-        needed, self._needed = self._needed, self._confirmers()
-        if needed != self._needed:
-            others = map(self._members.get, self._since)
-            for other in [row for row in others if row is not None and row != suspect]:
-                self._set(other, now)
-        self._set(suspect, now)
 
     def _set(self, suspect: MemberState, now: float) -> None:
         settings, living = self._settings, self._members.living_count
