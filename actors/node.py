@@ -1,4 +1,4 @@
-"""One node: opens the disk, starts the four actors, watches over them, stops them.
+"""One node: opens the disk, starts the five actors, watches over them, stops them.
 
     start    storage first, because every actor asks it; gossip last, because it announces
              this node to other nodes
@@ -28,6 +28,7 @@ import zmq
 
 from actors import log
 from actors.actor import Actor, Command, Report
+from actors.antientropy import AntientropyActor
 from actors.coordinator import CoordinatorActor
 from actors.folder import Folder
 from actors.gossip import GossipActor
@@ -121,6 +122,7 @@ class Node:
             StorageActor(around, engine),
             CoordinatorActor(around),
             HandoffActor(around),
+            AntientropyActor(around),
             GossipActor(around),
         )
         by_role: dict[str, Actor] = {actor.role: actor for actor in made}

@@ -73,6 +73,7 @@ class Surroundings:
             swim=config.swim_settings(),
             coordinator=config.coordinator_settings(),
             handoff=config.handoff_settings(),
+            antientropy=config.antientropy_settings(),
         )
 
     def address(self, to: Peer) -> str:

@@ -101,7 +101,7 @@ def test_the_ring_that_is_shown_is_that_of_ten_nodes():
     n = config.buckets["default"].n
     ring = Ring(config.ring_members(), config.partitions, n)
 
-    partition = ring.partition_of(digest_of("default", b"cart:7"))
+    partition = ring.partition_of(digest_of("default", b"cart:7", 3))
     order = ring.order(partition)
 
     assert [line.split() for line in shown] == [

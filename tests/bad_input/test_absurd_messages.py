@@ -91,7 +91,7 @@ def test_a_name_too_long_for_the_disk_harms_nobody(cluster):
             TakeHints(too_long, 1),
             ReadReplica(1, too_long.encode(), (too_long,)),
             WriteReplica(2, too_long.encode(), record, None),
-            WriteReplica(3, digest_of("default", b"k"), record, too_long),
+            WriteReplica(3, digest_of("default", b"k", 3), record, too_long),
             SaveDisk(too_long, ""),
             StorageStatus(4),
             header=cluster.header,

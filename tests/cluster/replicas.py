@@ -25,7 +25,7 @@ def owners_of(config: ClusterConfig, keys: Iterable[str]) -> dict[str, tuple[str
     """The owners of each key, as the ring has them."""
     n = config.buckets["default"].n
     ring = Ring(config.ring_members(), config.partitions, n)
-    digests = {key: digest_of("default", key.encode()) for key in keys}
+    digests = {key: digest_of("default", key.encode(), 3) for key in keys}
     return {key: ring.order(ring.partition_of(digests[key]))[:n] for key in digests}
 
 
@@ -36,7 +36,7 @@ def copies(config: ClusterConfig, keys: Iterable[str]) -> dict[str, dict[str, Re
     for member in config.members:
         asked = [key for key in owners if member.name in owners[key]]
         reads = [
-            ReadReplica(at, digest_of("default", k.encode()), ()) for at, k in enumerate(asked)
+            ReadReplica(at, digest_of("default", k.encode(), 3), ()) for at, k in enumerate(asked)
         ]
         replies = ask(config, member, reads)
         for at, key in enumerate(asked):

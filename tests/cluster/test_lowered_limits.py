@@ -30,7 +30,7 @@ def a_key(cluster, name, *, owned):
 def write_one_copy(cluster, key, value):
     """One owner alone holds a record: the others are to be repaired."""
     owner = cluster.config.member(owners_of(cluster.config, [key])[key][0])
-    digest, stamp = digest_of("default", key.encode()), pack_stamp(1, 0, b"minter__")
+    digest, stamp = digest_of("default", key.encode(), 3), pack_stamp(1, 0, b"minter__")
     write = WriteReplica(1, digest, pack_record(stamp, "default", key.encode(), value), None)
 
     replies = ask(cluster.config, owner, [write])

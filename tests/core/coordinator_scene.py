@@ -57,7 +57,7 @@ class OneOrder:
         self._order = order
 
     def partition_of(self, digest: bytes) -> int:
-        return digest[0] >> 5
+        return digest[1] >> 5
 
     def order(self, partition: int) -> tuple[str, ...]:
         return self._order

@@ -35,7 +35,7 @@ Hint = tuple[bytes, bytes]
 
 def hint(key: str, time_us: int = 1) -> Hint:
     record = pack_record(pack_stamp(time_us, 0, b"minter--"), "default", key.encode(), b"value")
-    return digest_of("default", key.encode()), record
+    return digest_of("default", key.encode(), 3), record
 
 
 def stamps_of(*hints: Hint) -> tuple[Hint, ...]:

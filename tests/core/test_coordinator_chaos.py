@@ -60,7 +60,7 @@ class ShuffledRing:
         self._orders = [tuple(chance.sample(names, len(names))) for _ in range(self.partitions)]
 
     def partition_of(self, digest: bytes) -> int:
-        return digest[0] >> 5
+        return digest[1] >> 5
 
     def order(self, partition: int) -> tuple[str, ...]:
         return self._orders[partition]
@@ -106,7 +106,7 @@ class Chaos:
         quorum = self.chance.randint(1, n)
         timeout_ms = self.chance.choice([20, 200, 1000, 3000])
         stamp = self.chance.choice([None, stamp_at(self.scene.seconds - 100, b"%08d" % request)])
-        self.request_of[digest_of("default", key)] = request
+        self.request_of[digest_of("default", key, 3)] = request
         until = self.scene.seconds + timeout_ms / 1000
         self.asked[request] = {"n": n, "quorum": quorum, "until": until, "key": key}
         kind = self.chance.choice(["get", "put", "delete"])
@@ -174,7 +174,7 @@ class Chaos:
         return reply
 
     def owners(self, key: bytes) -> tuple[str, ...]:
-        digest = digest_of("default", key)
+        digest = digest_of("default", key, 3)
         n = self.asked[self.request_of[digest]]["n"]
         return self.ring.order(self.ring.partition_of(digest))[:n]
 

@@ -2,22 +2,27 @@
 
 import pytest
 
+from toystore.core.ring.ranges import Range
 from toystore.core.storage import layout
-from toystore.core.storage.layout import fits_a_key, hint_key, queue_prefix, total_key
+from toystore.core.storage.layout import behind_key, fits_a_key, hint_key, queue_prefix, total_key
 
-DIGEST = bytes(range(16))
+DIGEST = bytes(range(17))
 
 
 def test_each_kind_of_key_has_its_first_byte():
-    kinds = (layout.RECORD, layout.HINT, layout.QUEUE, layout.TOTAL, layout.FACT)
+    kinds = (layout.RECORD, layout.HINT, layout.QUEUE, layout.BEHIND, layout.TOTAL, layout.FACT)
 
-    assert kinds == (b"r", b"h", b"q", b"t", b"m")
+    assert kinds == (b"R", b"H", b"Q", b"B", b"t", b"m")
 
 
 def test_a_hint_is_under_its_owner_and_digest():
-    assert hint_key("n3", DIGEST) == b"hn3\0" + DIGEST
-    assert queue_prefix("n3") == b"qn3\0"
+    assert hint_key("n3", DIGEST) == b"Hn3\0" + DIGEST
+    assert queue_prefix("n3") == b"Qn3\0"
     assert total_key("n3") == b"tn3"
+
+
+def test_a_range_that_is_behind_is_under_its_n_and_its_partition():
+    assert behind_key(Range(3, 258)) == b"B\x03\0\0\x01\x02"
 
 
 def test_facts_have_these_names():
@@ -26,7 +31,7 @@ def test_facts_have_these_names():
     for name in names:
         assert getattr(layout, name) == layout.FACT + name.lower().encode()
     assert layout.PEER == b"mpeer:"
-    assert (layout.YES, layout.NO, layout.LAYOUT_VERSION) == (b"yes", b"no", b"1")
+    assert (layout.YES, layout.NO, layout.LAYOUT_VERSION) == (b"yes", b"no", b"2")
 
 
 @pytest.mark.parametrize(

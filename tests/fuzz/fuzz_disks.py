@@ -219,7 +219,7 @@ def used_disk() -> Disk:
         for at in range(3):
             key = b"cart:%d" % at
             record = pack_record(STAMP, "default", key, b"milk")
-            replica.tell([WriteReplica(1, digest_of("default", key), record, owner)])
+            replica.tell([WriteReplica(1, digest_of("default", key, 3), record, owner)])
     return replica.disk
 
 

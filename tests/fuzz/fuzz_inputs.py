@@ -27,7 +27,7 @@ from toystore.wire import Header
 NOW = Now(1000.0, 1_700_000_000_000_000)
 STAMP = pack_stamp(NOW.wall_us, 3, b"minter 1")
 CONTEXT = pack_context(STAMP)
-DIGEST = digest_of("default", b"cart:7")
+DIGEST = digest_of("default", b"cart:7", 3)
 RECORD = pack_record(STAMP, "default", b"cart:7", b"milk, bread")
 CONFIG = parse(
     {"cluster": "small", "members": ["n1", "n2"], "buckets": {"default": {"n": 1, "r": 1, "w": 1}}}

@@ -118,7 +118,7 @@ def a_record(number: int) -> tuple[bytes, bytes]:
     """A digest and its record."""
     key = b"key %d" % number
     stamp = pack_stamp(1_000_000, number, b"minter__")
-    return digest_of("default", key), pack_record(stamp, "default", key, b"value")
+    return digest_of("default", key, 3), pack_record(stamp, "default", key, b"value")
 
 
 def write(number: int) -> WriteReplica:

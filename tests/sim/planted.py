@@ -183,7 +183,7 @@ def answers_leave_though_the_batch_was_undone(patch: Patch) -> None:
 
 
 def buckets_share_their_keys(patch: Patch) -> None:
-    everywhere(patch, digest_of, lambda true, _, key: true("default", key), within="toystore")
+    everywhere(patch, digest_of, lambda true, _, key, n: true("default", key, n), within="toystore")
 
 
 def a_full_disk_says_that_it_kept_what_it_refused(patch: Patch) -> None:

@@ -265,38 +265,38 @@ def write(to: SimDisk, key: bytes, value: bytes = b"value", *, ended: bool = Tru
 
 def put_many(to: SimDisk) -> None:
     for number in range(10):
-        to.put(b"r%d" % number, b"value")
+        to.put(b"R%d" % number, b"value")
 
 
 @pytest.mark.parametrize("after_commit", [True, False])
 @pytest.mark.parametrize("power", [True, False])
 def test_a_crash_in_a_commit_finds_it_done_or_not(after_commit, power):
     device = disk()
-    write(device, b"r1")
-    write(device, b"r2", ended=False)
+    write(device, b"R1")
+    write(device, b"R2", ended=False)
 
     lost = device.crash(power=power, after_commit=after_commit)
 
     assert not lost
-    assert device.get(b"r1") == b"value"
-    assert (device.get(b"r2") is not None) == after_commit
+    assert device.get(b"R1") == b"value"
+    assert (device.get(b"R2") is not None) == after_commit
 
 
 def test_a_power_cut_takes_the_end_of_what_was_not_synced_and_kill_takes_nothing():
     killed, kept = disk(syncs=False), set()
     for number in range(5):
-        write(killed, b"r%d" % number)
+        write(killed, b"R%d" % number)
     assert not killed.crash(power=False, after_commit=True)
-    assert all(killed.get(b"r%d" % number) for number in range(5))
+    assert all(killed.get(b"R%d" % number) for number in range(5))
 
     for seed in range(50):
         device = SimDisk(random.Random(seed), syncs=False, map_full_rate=0.0)
         write(device, b"r0")
         device.sync()
         for number in range(1, 5):
-            write(device, b"r%d" % number)
+            write(device, b"R%d" % number)
         lost = device.crash(power=True, after_commit=True)
-        there = [number for number in range(5) if device.get(b"r%d" % number)]
+        there = [number for number in range(5) if device.get(b"R%d" % number)]
         assert there == list(range(len(there)))
         assert lost == (len(there) < 5)
         kept.add(len(there))

@@ -45,7 +45,7 @@ class Words:
 
     def digest(self, key: str) -> bytes:
         """The digest of a key, which is shown as that key from now on."""
-        digest = record.digest_of("default", key.encode())
+        digest = record.digest_of("default", key.encode(), 3)
         self._keys[digest] = key
         return digest
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, PositiveInt, ValidationInfo, field_validator
 
 from toystore.config.errors import ConfigError, FaultsError
 from toystore.config.sections import (
     LOAD_KEY,
+    AntientropySection,
     BucketConfig,
     HandoffSection,
     LimitsSection,
@@ -30,6 +31,7 @@ from toystore.core.protocol.settings import (
     FRAME_BYTES_CAP,
     KEY_BYTES_CAP,
     VALUE_BYTES_CAP,
+    AntientropySettings,
     BucketSettings,
     CoordinatorSettings,
     HandoffSettings,
@@ -40,6 +42,8 @@ from toystore.core.ring.digest import members_digest
 from toystore.core.ring.ring import Member
 
 _PARTITIONS_MAX = ARRAY_ITEMS_CAP  # and there are no more members than partitions
+
+_Batches = TypeVar("_Batches", HandoffSettings, AntientropySettings)
 
 
 class ClusterConfig(Section):
@@ -58,6 +62,7 @@ class ClusterConfig(Section):
     requests: Annotated[CoordinatorSettings, read_as(RequestsSection)] = CoordinatorSettings()
     limits: Annotated[LimitSettings, read_as(LimitsSection)] = LimitSettings()
     handoff: Annotated[HandoffSettings, read_as(HandoffSection)] = HandoffSettings()
+    antientropy: Annotated[AntientropySettings, read_as(AntientropySection)] = AntientropySettings()
     log: LogConfig = LogConfig()
     scenario: Annotated[tuple[Step, ...], Field(strict=False)] = ()
     load: LoadConfig | None = None
@@ -111,6 +116,10 @@ class ClusterConfig(Section):
         """The settings of the handoff machine."""
         return dataclasses.replace(self.handoff, stall_s=self.swim.stall_s)
 
+    def antientropy_settings(self) -> AntientropySettings:
+        """The settings of the anti-entropy machine."""
+        return dataclasses.replace(self.antientropy, stall_s=self.swim.stall_s)
+
     # Each of these sees the fields above it that are valid.
 
     @field_validator("partitions")
@@ -157,13 +166,13 @@ class ClusterConfig(Section):
             raise FaultsError(faults)
         return value
 
-    @field_validator("handoff")
+    @field_validator("handoff", "antientropy")
     @classmethod
-    def _fits_a_message(cls, value: HandoffSettings) -> HandoffSettings:
+    def _fits_a_message(cls, value: _Batches) -> _Batches:
         if value.batch_bytes > FRAME_BYTES_CAP:
             raise ValueError(
                 f"batch_bytes is {value.batch_bytes}; should be up to {FRAME_BYTES_CAP}, "
-                "as limits.frame_bytes_max (a larger hint is a batch of its own)"
+                "as limits.frame_bytes_max (a larger record is a batch of its own)"
             )
         return value
 
@@ -232,6 +241,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "requests": RequestsSection,
     "limits": LimitsSection,
     "handoff": HandoffSection,
+    "antientropy": AntientropySection,
     "log": LogConfig,
     "scenario": Step,
     "load": LoadConfig,

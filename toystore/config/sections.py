@@ -24,6 +24,7 @@ from pydantic_core import CoreSchema, core_schema
 from toystore.config.values import Bind, Host, Name, Port, Seconds
 from toystore.core.protocol.settings import (
     PROFILES,
+    AntientropySettings,
     BucketSettings,
     CoordinatorSettings,
     HandoffSettings,
@@ -144,11 +145,18 @@ class _SwimBase(Section):
         return given if profile is None else dataclasses.asdict(profile) | given
 
 
+class _AntientropyBase(Section):
+    """What the section ``antientropy`` has that may be zero."""
+
+    move_bytes_per_s: NonNegativeInt = AntientropySettings().move_bytes_per_s
+
+
 SwimSection = _numbers_of(SwimSettings, base=_SwimBase)
 LimitsSection = _numbers_of(LimitSettings)
 # A stall delays the whole process, so swim.stall_s is for every machine.
 RequestsSection = _numbers_of(CoordinatorSettings, without=("stall_s",))
 HandoffSection = _numbers_of(HandoffSettings, without=("stall_s",))
+AntientropySection = _numbers_of(AntientropySettings, without=("stall_s",), base=_AntientropyBase)
 
 
 def read_as(section: type[Section]) -> GetPydanticSchema:

@@ -1,10 +1,11 @@
-"""How each machine of a node is made: the one place that knows all four.
+"""How each machine of a node is made: the one place that knows all five.
 
 A real node draws its `Blueprint` from the configuration, a simulated one from the scenario.
 """
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +15,16 @@ from toystore.core.membership.members import MemberList
 from toystore.core.membership.swim import Swim
 from toystore.core.protocol import address
 from toystore.core.protocol.machine import Machine, Outbox
-from toystore.core.protocol.settings import CoordinatorSettings, HandoffSettings, SwimSettings
+from toystore.core.protocol.settings import (
+    AntientropySettings,
+    CoordinatorSettings,
+    HandoffSettings,
+    SwimSettings,
+)
+from toystore.core.repair.antientropy import Antientropy
 from toystore.core.repair.handoff import Handoff
 from toystore.core.requests.coordinator import Coordinator
+from toystore.core.ring.ranges import Ranges
 from toystore.core.ring.ring import Ring
 from toystore.core.storage.storage import Storage
 from toystore.core.storage.store import Store
@@ -41,6 +49,13 @@ class Blueprint:
     swim: SwimSettings
     coordinator: CoordinatorSettings
     handoff: HandoffSettings
+    antientropy: AntientropySettings
+
+    @functools.cached_property
+    def ranges(self) -> Ranges:
+        """The ranges that the node owns."""
+        copies = (bucket.n for bucket in self.coordinator.buckets.values())
+        return Ranges(self.ring, self.node, copies)
 
 
 def make_machine(
@@ -71,6 +86,14 @@ def make_machine(
             )
         case address.HANDOFF:
             return Handoff(node=plan.node, settings=plan.handoff, outbox=outbox, chance=chance)
+        case address.ANTIENTROPY:
+            return Antientropy(
+                node=plan.node,
+                ranges=plan.ranges,
+                settings=plan.antientropy,
+                outbox=outbox,
+                chance=chance,
+            )
         case address.GOSSIP:
             return Swim(
                 node=plan.node,

@@ -127,7 +127,7 @@ def copies_complete(cluster: SimCluster, rows: Iterable[Row]) -> list[Violation]
     last: dict[tuple[str, str], Row] = {}
     for row in rows:
         owed = row.writes and row.outcome == OK and row.invoke_s > lost_s
-        if owed and (_digest(*row.place), row.stamp) not in cluster.unkept:
+        if owed and (_digest(cluster, *row.place), row.stamp) not in cluster.unkept:
             last[row.place] = max(row, last.get(row.place, row), key=lambda row: row.stamp)
     found = []
     for place, row in last.items():
@@ -156,7 +156,7 @@ def everything_in_its_place(cluster: SimCluster) -> list[Violation]:
         strays = [
             key[1:].hex()
             for key, copy in node.disk.scan(RECORD)
-            if (bucket := _bucket(copy)) and node.name not in _owners(cluster, bucket, key[1:])
+            if _is_sound(copy) and node.name not in _owners(cluster, key[1:])
         ]
         if strays:
             text = f"{node.name} holds {len(strays)} records of others, {strays[0]} first"
@@ -206,22 +206,21 @@ def idle_is_quiet(
     return found
 
 
-def _digest(bucket: str, key: str) -> bytes:
+def _digest(cluster: SimCluster, bucket: str, key: str) -> bytes:
     """The digest of a key: its place on the ring."""
-    return digest_of(bucket, key.encode())
+    return digest_of(bucket, key.encode(), cluster.coordinator_settings.buckets[bucket].n)
 
 
 def _copies(cluster: SimCluster, bucket: str, key: str) -> dict[str, bytes | None]:
     """The record of a key on each of its owners."""
-    digest = _digest(bucket, key)
-    owners = _owners(cluster, bucket, digest)
+    digest = _digest(cluster, bucket, key)
+    owners = _owners(cluster, digest)
     return {name: cluster.nodes[name].disk.get(RECORD + digest) for name in owners}
 
 
-def _owners(cluster: SimCluster, bucket: str, digest: bytes) -> tuple[str, ...]:
+def _owners(cluster: SimCluster, digest: bytes) -> tuple[str, ...]:
     """The nodes that own a key."""
-    n = cluster.coordinator_settings.buckets[bucket].n
-    return cluster.ring.order(cluster.ring.partition_of(digest))[:n]
+    return cluster.ring.order(cluster.ring.partition_of(digest))[: digest[0]]
 
 
 def _is_sound(copy: bytes | None) -> bool:

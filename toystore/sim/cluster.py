@@ -15,6 +15,7 @@ from toystore.core.protocol.address import COORDINATOR, Caller, Peer
 from toystore.core.protocol.events import EVENTS
 from toystore.core.protocol.machine import Event, Now
 from toystore.core.protocol.settings import (
+    AntientropySettings,
     BucketSettings,
     CoordinatorSettings,
     HandoffSettings,
@@ -117,6 +118,7 @@ class SimCluster:
         self.handoff_settings = HandoffSettings(
             batch_bytes=scenario.batch_bytes, reply_timeout_s=1.0, retry_s=scenario.retry_s
         )
+        self.antientropy_settings = AntientropySettings(reply_timeout_s=1.0)
         self.nodes = {name: SimNode(self, name) for name in scenario.names}
 
     @property
@@ -138,6 +140,7 @@ class SimCluster:
             swim=self.swim_settings,
             coordinator=self.coordinator_settings,
             handoff=self.handoff_settings,
+            antientropy=self.antientropy_settings,
         )
 
     def start(self) -> None:

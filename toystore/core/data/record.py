@@ -30,7 +30,8 @@ from toystore.core.data.stamp import STAMP_BYTES
 
 FORMAT = 1
 TOMBSTONE = 1
-DIGEST_BYTES = 16
+DIGEST_BYTES = 17
+_HASH_BYTES = 16
 
 _HEADER = struct.Struct(">BBI20sQHHI")
 HEADER_BYTES = _HEADER.size
@@ -57,10 +58,15 @@ class Record(NamedTuple):
     value: bytes
 
 
-def digest_of(bucket: str, key: bytes) -> bytes:
-    """The 128 bits under which (bucket, key) is placed on the ring and on disk."""
+def digest_of(bucket: str, key: bytes, n: int) -> bytes:
+    """The 17 bytes under which (bucket, key) is placed on the ring and on disk.
+
+    The first byte is ``n``, the number of owners of the bucket's keys: keys with another number of
+    owners have other owners.  The others are 128 bits of BLAKE2b over the bucket and the key.
+    """
     name = bucket.encode()
-    return hashlib.blake2b(b"%d:%b%b" % (len(name), name, key), digest_size=DIGEST_BYTES).digest()
+    hashed = hashlib.blake2b(b"%d:%b%b" % (len(name), name, key), digest_size=_HASH_BYTES)
+    return n.to_bytes(1, "big") + hashed.digest()
 
 
 def pack_record(

@@ -8,6 +8,7 @@ GOSSIP = "gossip"
 STORAGE = "storage"
 COORDINATOR = "coordinator"
 HANDOFF = "handoff"
+ANTIENTROPY = "antientropy"
 
 
 class Peer(NamedTuple):

@@ -3,6 +3,22 @@
 from __future__ import annotations
 
 from toystore.core.protocol.messages import Message
+from toystore.core.protocol.messages.antientropy import (
+    AntientropyStatus,
+    AntientropyStatusReply,
+    CompareLeaf,
+    CompareRanges,
+    FetchRecords,
+    ListLeaf,
+    MarkWhole,
+    QuestionFailedReply,
+    RepairRanges,
+    RepairRangesReply,
+    ScrubLeaf,
+    StoreRecords,
+    StoreRecordsReply,
+    WatchRanges,
+)
 from toystore.core.protocol.messages.client import (
     Delete,
     ErrorReply,
@@ -11,6 +27,8 @@ from toystore.core.protocol.messages.client import (
     Owners,
     OwnersReply,
     Put,
+    Repair,
+    RepairReply,
     RingLoad,
     RingLoadReply,
     Status,
@@ -30,7 +48,7 @@ from toystore.core.protocol.messages.replica import (
 def error_instead(message: Message, text: str) -> Message | None:
     """The error that replaces a reply which cannot be sent; None if its type has no errors."""
     match message:
-        case GetReply() | StatusReply() | OwnersReply() | RingLoadReply():
+        case GetReply() | StatusReply() | OwnersReply() | RingLoadReply() | RepairReply():
             return ErrorReply(message.request, Code.INTERNAL, text, True)
         case ReadReplicaReply():
             return ReadReplicaReply(message.request, ReplicaStatus.INTERNAL, None)
@@ -41,7 +59,7 @@ def error_instead(message: Message, text: str) -> Message | None:
 def internal_reply(message: Message, text: str) -> Message | None:
     """The answer to a message on which a machine failed; None if the message needs no answer."""
     match message:
-        case Get() | Put() | Delete() | Status() | Owners() | RingLoad():
+        case Get() | Put() | Delete() | Status() | Owners() | RingLoad() | Repair():
             return ErrorReply(message.request, Code.INTERNAL, text, isinstance(message, Get))
         case WriteReplica():
             return WriteReplicaReply(message.request, ReplicaStatus.INTERNAL, None)
@@ -52,6 +70,21 @@ def internal_reply(message: Message, text: str) -> Message | None:
             return DeliverHintsReply(message.request, statuses)
         case StorageStatus():
             return StorageStatusReply(message.request, {"error": text})
+        case AntientropyStatus():
+            return AntientropyStatusReply(message.request, {"error": text})
+        case RepairRanges():
+            return RepairRangesReply(message.request, {"error": text})
+        case (
+            WatchRanges()
+            | CompareRanges()
+            | ListLeaf()
+            | CompareLeaf()
+            | FetchRecords()
+            | StoreRecords()
+            | MarkWhole()
+            | ScrubLeaf()
+        ):
+            return QuestionFailedReply(message.request, text)
         case _:
             return None
 
@@ -63,5 +96,10 @@ def refuse_write(message: Message) -> Message | None:
             return WriteReplicaReply(message.request, ReplicaStatus.REFUSED, None)
         case DeliverHints():
             return DeliverHintsReply(message.request, (ReplicaStatus.REFUSED,) * len(message.hints))
+        case StoreRecords():
+            refused = (int(ReplicaStatus.REFUSED),) * len(message.records)
+            return StoreRecordsReply(message.request, refused)
+        case MarkWhole():
+            return QuestionFailedReply(message.request, "the disk is full")
         case _:
             return None

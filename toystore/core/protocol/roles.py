@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from toystore.core.protocol.address import COORDINATOR, GOSSIP, HANDOFF, STORAGE
+from toystore.core.protocol.address import ANTIENTROPY, COORDINATOR, GOSSIP, HANDOFF, STORAGE
 
 GOODBYE_S = 2.0
 """How long a clean stop waits for each actor that receives `Leave`."""
@@ -48,11 +48,12 @@ ROLES: tuple[Role, ...] = (
         COORDINATOR,
         port="client_port",
         links=(LinkTo(STORAGE), LinkTo(COORDINATOR, watched=False)),
-        local=(STORAGE, GOSSIP),
+        local=(STORAGE, ANTIENTROPY, GOSSIP),
         told_of_members=True,
         leaves=True,
     ),
     Role(HANDOFF, links=(LinkTo(STORAGE),), local=(STORAGE,), told_of_members=True),
+    Role(ANTIENTROPY, links=(LinkTo(STORAGE),), local=(STORAGE,), told_of_members=True),
     Role(GOSSIP, port="exchange_port", links=(LinkTo(GOSSIP),), local=(STORAGE,), leaves=True),
 )
 

@@ -9,8 +9,17 @@ from __future__ import annotations
 from enum import Enum, IntEnum
 from typing import Any, NamedTuple
 
-from toystore.core.protocol.address import COORDINATOR, GOSSIP, HANDOFF, STORAGE
-from toystore.core.protocol.messages import Message, client, disk, gossip, hints, local, replica
+from toystore.core.protocol.address import ANTIENTROPY, COORDINATOR, GOSSIP, HANDOFF, STORAGE
+from toystore.core.protocol.messages import (
+    Message,
+    antientropy,
+    client,
+    disk,
+    gossip,
+    hints,
+    local,
+    replica,
+)
 
 CLIENT = "client"
 """In `Route.to`: a client receives the message."""
@@ -80,6 +89,8 @@ WIRE: tuple[Route, ...] = (
     Route(11, client.OwnersReply, CLIENT, Carrier.CLIENT_PORT),
     Route(12, client.RingLoad, COORDINATOR, Carrier.CLIENT_PORT),
     Route(13, client.RingLoadReply, CLIENT, Carrier.CLIENT_PORT),
+    Route(14, client.Repair, COORDINATOR, Carrier.CLIENT_PORT),
+    Route(15, client.RepairReply, CLIENT, Carrier.CLIENT_PORT),
     Route(20, replica.WriteReplica, STORAGE, disk=DiskUse.GROWS),
     Route(21, replica.WriteReplicaReply, COORDINATOR),
     Route(22, replica.ReadReplica, STORAGE),
@@ -111,6 +122,27 @@ WIRE: tuple[Route, ...] = (
     Route(59, local.LinkLost, ANYONE),
     Route(60, gossip.CompareSettings, GOSSIP),
     Route(61, gossip.Nack, GOSSIP, Carrier.DATAGRAM),
+    Route(70, antientropy.WatchRanges, STORAGE, priority=Priority.BACKGROUND),
+    Route(71, antientropy.WatchRangesReply, ANTIENTROPY),
+    Route(72, antientropy.CompareRanges, STORAGE, priority=Priority.BACKGROUND),
+    Route(73, antientropy.CompareRangesReply, ANTIENTROPY),
+    Route(74, antientropy.ListLeaf, STORAGE, priority=Priority.BACKGROUND),
+    Route(75, antientropy.ListLeafReply, ANTIENTROPY),
+    Route(76, antientropy.CompareLeaf, STORAGE, priority=Priority.BACKGROUND),
+    Route(77, antientropy.CompareLeafReply, ANTIENTROPY),
+    Route(78, antientropy.FetchRecords, STORAGE, priority=Priority.BACKGROUND),
+    Route(79, antientropy.FetchRecordsReply, ANTIENTROPY),
+    Route(80, antientropy.StoreRecords, STORAGE, priority=Priority.BACKGROUND, disk=DiskUse.GROWS),
+    Route(81, antientropy.StoreRecordsReply, ANTIENTROPY),
+    Route(82, antientropy.MarkWhole, STORAGE, priority=Priority.BACKGROUND, disk=DiskUse.WRITES),
+    Route(83, antientropy.MarkWholeReply, ANTIENTROPY),
+    Route(84, antientropy.ScrubLeaf, STORAGE, priority=Priority.BACKGROUND),
+    Route(85, antientropy.ScrubLeafReply, ANTIENTROPY),
+    Route(90, antientropy.QuestionFailedReply, ANTIENTROPY),
+    Route(86, antientropy.AntientropyStatus, ANTIENTROPY),
+    Route(87, antientropy.AntientropyStatusReply, COORDINATOR),
+    Route(88, antientropy.RepairRanges, ANTIENTROPY),
+    Route(89, antientropy.RepairRangesReply, COORDINATOR),
 )
 
 ROUTE_OF: dict[type[Any], Route] = {route.type: route for route in WIRE}

@@ -114,6 +114,29 @@ class CoordinatorSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AntientropySettings:
+    """How replicas are compared and rebuilt."""
+
+    move_bytes_per_s: int = 8 * 1024 * 1024
+    """How many bytes a second a node moves, received and sent together; 0: no limit."""
+    batch_bytes: int = 64 * 1024
+    """The size of a batch of records.  One batch at a time is under way with a peer."""
+    compare_s: float = 10.0
+    """A peer is asked once in this time at most which ranges differ."""
+    rest_s: float = 2.0
+    """A range that was written to is compared once it has not changed for this long..."""
+    rest_max_s: float = 60.0
+    """...or this long after it was written to at the latest."""
+    young_s: float = 5.0
+    """Records whose stamps are younger are left to their writers."""
+    reply_timeout_s: float = 5.0
+    """A question without an answer for this long is asked again later."""
+    scrub_s: float = 7 * 24 * 3600.0
+    """Each record is read and checked once in this time."""
+    stall_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class HandoffSettings:
     """How hints are delivered."""
 

@@ -172,7 +172,8 @@ class Coordinator:
             return
         bucket = self._settings.buckets[message.bucket]
         n = message.n or bucket.n
-        place = Place(self._ring, message.bucket, message.key, n)
+        place = Place(self._ring, message.bucket, message.key, bucket.n)
+        place.owners = place.order[:n]
         timeout_s = min(message.timeout_ms / 1000, self._settings.timeout_max_s)
         ticket = Ticket(sender, message.request, now, timeout_s, size, self._desk.read_latencies)
         Read(self._desk, ticket, message, place, message.r or min(bucket.r, n)).start(now)
@@ -185,7 +186,8 @@ class Coordinator:
         desk = self._desk
         bucket = self._settings.buckets[message.bucket]
         n = message.n or bucket.n
-        place = Place(self._ring, message.bucket, message.key, n)
+        place = Place(self._ring, message.bucket, message.key, bucket.n)
+        place.owners = place.order[:n]
         stamp = self._stamped(message, now)
         w = message.w or min(bucket.w, n)
         mutation = Mutation(message, stamp, message.stamp is None, place, w)

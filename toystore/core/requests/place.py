@@ -13,7 +13,7 @@ class Place:
 
     def __init__(self, ring: Ring, bucket: str, key: bytes, n: int) -> None:
         """The key is owned by the first ``n`` members of its partition's order."""
-        self.digest = digest_of(bucket, key)
+        self.digest = digest_of(bucket, key, n)
         self.partition = ring.partition_of(self.digest)
         self.order = ring.order(self.partition)
         """Every member, in the order in which they are asked: the owners, then the fallbacks."""

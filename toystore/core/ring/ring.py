@@ -4,7 +4,7 @@ Dynamo's strategy 3 (SOSP 2007, section 6.2): the key space is divided into Q eq
 partitions, and whole partitions move between members.  The owners are a pure function of
 the member list, so nodes with the same list have the same ring and never negotiate.
 
-    digest of a key    B7 21 5E ...           its top bits (10 if Q is 1024) ...
+    digest of a key    03 | B7 21 5E ...      after N: its top bits (10 if Q is 1024) ...
     partition          732                    ... are its partition
     order              n4 n9 n2 | n7 n1 ...   N owners | fallbacks
 
@@ -74,8 +74,8 @@ class Ring:
         self._orders = tuple(_orders(listed, partitions, self.n))
 
     def partition_of(self, digest: bytes) -> int:
-        """The partition of a key's digest (16 bytes): its top bits."""
-        return int.from_bytes(digest[:_PREFIX_BYTES], "big") >> self._shift
+        """The partition of a key's digest (17 bytes): the top bits after its first byte, N."""
+        return int.from_bytes(digest[1 : 1 + _PREFIX_BYTES], "big") >> self._shift
 
     def order(self, partition: int) -> tuple[str, ...]:
         """Every member once: the N owners (the preference list), then the fallbacks.

@@ -2,11 +2,14 @@
 
 The first byte of a key is its kind:
 
-    b"r" + digest(16)                                  a record
-    b"h" + owner + NUL + digest(16)                    a hint for owner: stored_at_us(8) + record
-    b"q" + owner + NUL + stored_at_us(8) + digest(16)  the queue of an owner's hints, oldest first
+    b"R" + digest(17)                                  a record
+    b"H" + owner + NUL + digest(17)                    a hint for owner: stored_at_us(8) + record
+    b"Q" + owner + NUL + stored_at_us(8) + digest(17)  the queue of an owner's hints, oldest first
+    b"B" + n(1) + partition(4)                         this range is BEHIND
     b"t" + owner                                       the total of an owner's hints
     b"m" + name                                        a fact about this disk
+
+A digest begins with N and the partition, so each range is one stretch of the records.
 
 An engine stores keys of up to 511 bytes.  `fits_a_key` is the check that a name fits one; the
 configuration limits the names of members to far less.
@@ -14,13 +17,16 @@ configuration limits the names of members to far less.
 
 from __future__ import annotations
 
-RECORD = b"r"
-HINT = b"h"
-QUEUE = b"q"
+from toystore.core.ring.ranges import Range
+
+RECORD = b"R"
+HINT = b"H"
+QUEUE = b"Q"
+BEHIND = b"B"
 TOTAL = b"t"
 FACT = b"m"
 
-LAYOUT_VERSION = b"1"
+LAYOUT_VERSION = b"2"
 
 YES = b"yes"
 NO = b"no"
@@ -54,12 +60,17 @@ def fits_a_key(name: str) -> bool:
 
 def hint_key(owner: str, digest: bytes) -> bytes:
     """The key of a hint; with an empty ``digest``, the prefix of all hints for ``owner``."""
-    return b"h%b\0%b" % (owner.encode(), digest)
+    return b"H%b\0%b" % (owner.encode(), digest)
 
 
 def queue_prefix(owner: str) -> bytes:
     """The prefix of the queue of ``owner``; the time and the digest of a hint follow."""
-    return b"q%b\0" % owner.encode()
+    return b"Q%b\0" % owner.encode()
+
+
+def behind_key(range_: Range) -> bytes:
+    """The key that exists while a range is BEHIND."""
+    return BEHIND + range_.n.to_bytes(1, "big") + range_.partition.to_bytes(4, "big")
 
 
 def total_key(owner: str) -> bytes:

@@ -13,6 +13,29 @@ is `record.digest_of`; ``stamp`` is 20 bytes (`stamp.py`); ``record`` is packed 
 from __future__ import annotations
 
 from toystore.core.protocol.address import Address
+from toystore.core.protocol.messages.antientropy import (
+    AntientropyStatus,
+    AntientropyStatusReply,
+    CompareLeaf,
+    CompareLeafReply,
+    CompareRanges,
+    CompareRangesReply,
+    FetchRecords,
+    FetchRecordsReply,
+    ListLeaf,
+    ListLeafReply,
+    MarkWhole,
+    MarkWholeReply,
+    QuestionFailedReply,
+    RepairRanges,
+    RepairRangesReply,
+    ScrubLeaf,
+    ScrubLeafReply,
+    StoreRecords,
+    StoreRecordsReply,
+    WatchRanges,
+    WatchRangesReply,
+)
 from toystore.core.protocol.messages.client import (
     Delete,
     ErrorReply,
@@ -21,6 +44,8 @@ from toystore.core.protocol.messages.client import (
     Owners,
     OwnersReply,
     Put,
+    Repair,
+    RepairReply,
     RingLoad,
     RingLoadReply,
     Status,
@@ -87,6 +112,8 @@ Message = (
     | OwnersReply
     | RingLoad
     | RingLoadReply
+    | Repair
+    | RepairReply
     | WriteReplica
     | WriteReplicaReply
     | ReadReplica
@@ -116,6 +143,27 @@ Message = (
     | CompareSettings
     | Refused
     | MembersChanged
+    | AntientropyStatus
+    | AntientropyStatusReply
+    | CompareLeaf
+    | CompareLeafReply
+    | CompareRanges
+    | CompareRangesReply
+    | FetchRecords
+    | FetchRecordsReply
+    | ListLeaf
+    | ListLeafReply
+    | MarkWhole
+    | MarkWholeReply
+    | QuestionFailedReply
+    | RepairRanges
+    | RepairRangesReply
+    | ScrubLeaf
+    | ScrubLeafReply
+    | StoreRecords
+    | StoreRecordsReply
+    | WatchRanges
+    | WatchRangesReply
     | LinkUp
     | LinkLost
     | LinkRefused

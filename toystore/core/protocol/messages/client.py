@@ -95,6 +95,26 @@ class StatusReply(NamedTuple):
     status: dict[str, Any]
 
 
+class Repair(NamedTuple):
+    """Scrub and compare this node's ranges with their other owners now; or: how far is ``job``?
+
+    The first message with a ``job`` begins it, later ones ask for its progress.  ``bucket``,
+    ``partition``: only the ranges of it; None: all that the node owns.
+    """
+
+    request: int
+    job: int
+    bucket: str | None
+    partition: int | None
+
+
+class RepairReply(NamedTuple):
+    """See docs/PROTOCOL.md for the keys."""
+
+    request: int
+    progress: dict[str, Any]
+
+
 class Owners(NamedTuple):
     """Who owns a key?"""
 

@@ -1,0 +1,207 @@
+"""What anti-entropy asks of its own storage and of an owner's, and their replies (Dynamo 4.7).
+
+A range is (N, partition), a leaf a sixteenth of it (`toystore.core.ring.ranges`).  Fields:
+``tree`` is the sums of a range's leaves, ``root`` the digest of the tree (storage/sums.py).
+``hashes`` are digests without their first byte, N, 16 bytes each.  ``rows`` describe records, 41
+bytes each: the hash, and the record's flags, checksum and stamp (bytes 1 to 25).  A stretch of a
+leaf begins at the digest ``start`` and ends before ``end``; b"" means the leaf's own first or last
+digest.  Records whose stamp is later than ``until_us`` are left out.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class WatchRanges(NamedTuple):
+    """To the own storage: tell me of the ranges that have changed, as soon as there are any.
+
+    ``every``: of each owned range, for the first time.
+    """
+
+    request: int
+    every: bool
+
+
+class RangeSum(NamedTuple):
+    """One range as its storage has it."""
+
+    n: int
+    partition: int
+    behind: bool
+    """Whether it lacks records that its disk's predecessor had: it does not vote."""
+    tree: bytes
+
+
+class WatchRangesReply(NamedTuple):
+    """Those that have changed since the last reply, or some of them."""
+
+    request: int
+    ranges: tuple[RangeSum, ...]
+    more: bool
+    """Whether others have changed, too: ask again."""
+
+
+class CompareRanges(NamedTuple):
+    """To another owner: which of these ranges differ from yours?"""
+
+    request: int
+    roots: tuple[tuple[int, int, bytes], ...]
+    """N, partition and root of each."""
+
+
+class CompareRangesReply(NamedTuple):
+    """The ranges that differ; those in neither part are equal."""
+
+    request: int
+    differing: tuple[tuple[int, int, bytes], ...]
+    """N, partition and tree of each."""
+    unready: tuple[tuple[int, int], ...]
+    """Their sums are not known yet: ask again later."""
+
+
+class ListLeaf(NamedTuple):
+    """To the own storage: the rows of a leaf, from ``start`` on, ``rows_max`` at most."""
+
+    request: int
+    n: int
+    leaf: int
+    start: bytes
+    rows_max: int
+    until_us: int
+
+
+class ListLeafReply(NamedTuple):
+    """``end``: where the list was cut off; b"" if the leaf has no more."""
+
+    request: int
+    rows: bytes
+    end: bytes
+
+
+class CompareLeaf(NamedTuple):
+    """To another owner: in this stretch I have these rows; what do you have that is newer?"""
+
+    request: int
+    n: int
+    leaf: int
+    start: bytes
+    end: bytes
+    rows: bytes
+    until_us: int
+    bytes_max: int
+
+
+class CompareLeafReply(NamedTuple):
+    """What the asker lacks, and what this owner lacks, before ``next``; b"": the whole stretch."""
+
+    request: int
+    records: tuple[bytes, ...]
+    """At most about ``bytes_max``, but at least one if there is any."""
+    wanted: bytes
+    """The hashes of the asker's records that are newer than this owner's."""
+    next: bytes
+
+
+class FetchRecords(NamedTuple):
+    """To the own storage: read out these records, up to about ``bytes_max``, but at least one."""
+
+    request: int
+    n: int
+    hashes: bytes
+    bytes_max: int
+
+
+class FetchRecordsReply(NamedTuple):
+    """``served``: how many of the hashes were looked up; ``records``: those that are sound."""
+
+    request: int
+    records: tuple[bytes, ...]
+    served: int
+
+
+class StoreRecords(NamedTuple):
+    """To an owner: keep those of these records that are newer than yours."""
+
+    request: int
+    n: int
+    records: tuple[bytes, ...]
+
+
+class StoreRecordsReply(NamedTuple):
+    """One `ReplicaStatus` for each, in order."""
+
+    request: int
+    statuses: tuple[int, ...]
+
+
+class MarkWhole(NamedTuple):
+    """To the own storage: each other owner was compared with since the range fell behind."""
+
+    request: int
+    n: int
+    partition: int
+
+
+class MarkWholeReply(NamedTuple):
+    """It is on the disk.  ``left``: how many ranges are still behind."""
+
+    request: int
+    left: int
+
+
+class ScrubLeaf(NamedTuple):
+    """To the own storage: read each record of a leaf, and check and sum it."""
+
+    request: int
+    n: int
+    leaf: int
+
+
+class ScrubLeafReply(NamedTuple):
+    """What was read.  ``drifted``: the sum was not that of the records."""
+
+    request: int
+    records: int
+    bytes: int
+    rotten: int
+    drifted: bool
+
+
+class QuestionFailedReply(NamedTuple):
+    """Instead of any other reply of a storage: it failed over the question."""
+
+    request: int
+    text: str
+
+
+class AntientropyStatus(NamedTuple):
+    """How far are rebuilding, comparing and scrubbing?"""
+
+    request: int
+
+
+class AntientropyStatusReply(NamedTuple):
+    """See docs/PROTOCOL.md for the keys."""
+
+    request: int
+    status: dict[str, Any]
+
+
+class RepairRanges(NamedTuple):
+    """To the own anti-entropy: scrub and compare these ranges now; or: how far is job ``job``?
+
+    ``n``, ``partition``: only the ranges with it; None: all that this node owns.
+    """
+
+    request: int
+    job: int
+    n: int | None
+    partition: int | None
+
+
+class RepairRangesReply(NamedTuple):
+    """See docs/PROTOCOL.md for the keys."""
+
+    request: int
+    progress: dict[str, Any]

@@ -1,0 +1,83 @@
+"""Ranges: what replicas have in common, and what is compared and rebuilt as a whole.
+
+A range is the keys of one partition whose buckets have the same N: they have the same owners.  A
+*leaf* is a sixteenth of a range, by the next bits of the digest.  The digests of a range, and of
+a leaf, are one stretch of all digests in order:
+
+    digest    03 | B7 21 5E ...
+              N    10 bits: the partition (if Q is 1024), 4 more: the leaf, numbered
+                   partition * 16 + 0..15
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from toystore.core.ring.ring import Ring
+
+LEAVES = 16
+"""The leaves of a range."""
+
+_HASH_BYTES = 16  # of a digest, after N
+
+
+class Range(NamedTuple):
+    """The keys of one partition with one number of owners."""
+
+    n: int
+    partition: int
+
+
+class Leaf(NamedTuple):
+    """A sixteenth of a range."""
+
+    n: int
+    number: int
+    """``partition * LEAVES`` and its place in the range."""
+
+    @property
+    def range(self) -> Range:
+        """The range that it is a part of."""
+        return Range(self.n, self.number // LEAVES)
+
+
+class Ranges:
+    """The ranges of a ring, and those that one node owns."""
+
+    __slots__ = ("_leaf_shift", "_ring", "owned")
+
+    def __init__(self, ring: Ring, node: str, copies: Iterable[int]) -> None:
+        """``copies``: the N of each bucket."""
+        self._ring = ring
+        self._leaf_shift = 8 * _HASH_BYTES - (ring.partitions * LEAVES).bit_length() + 1
+        self.owned = frozenset(
+            Range(n, partition)
+            for n in set(copies)
+            for partition in range(ring.partitions)
+            if node in ring.order(partition)[:n]
+        )
+        """The ranges that the node owns."""
+
+    def owners(self, of: Range) -> tuple[str, ...]:
+        """The owners of a range, in the order of its preference list."""
+        return self._ring.order(of.partition)[: of.n]
+
+    def leaf_of(self, digest: bytes) -> Leaf:
+        """The leaf of a digest."""
+        return Leaf(digest[0], int.from_bytes(digest[1:], "big") >> self._leaf_shift)
+
+    def range_of(self, digest: bytes) -> Range:
+        """The range of a digest."""
+        return self.leaf_of(digest).range
+
+    def first_of(self, leaf: Leaf) -> bytes:
+        """The lowest digest that a leaf may have."""
+        first = leaf.number << self._leaf_shift
+        return leaf.n.to_bytes(1, "big") + first.to_bytes(_HASH_BYTES, "big")
+
+    @staticmethod
+    def leaves(of: Range) -> tuple[Leaf, ...]:
+        """The leaves of a range, in the order of their digests."""
+        first = of.partition * LEAVES
+        return tuple(Leaf(of.n, number) for number in range(first, first + LEAVES))
