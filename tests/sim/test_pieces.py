@@ -291,7 +291,7 @@ def test_a_power_cut_takes_the_end_of_what_was_not_synced_and_kill_takes_nothing
 
     for seed in range(50):
         device = SimDisk(random.Random(seed), syncs=False, map_full_rate=0.0)
-        write(device, b"r0")
+        write(device, b"R0")
         device.sync()
         for number in range(1, 5):
             write(device, b"R%d" % number)
@@ -328,14 +328,14 @@ def test_a_map_may_be_full():
 def test_rot_flips_one_bit_of_one_record_and_leaves_the_time_of_a_hint():
     for seed in range(20):
         device = SimDisk(random.Random(seed), syncs=True, map_full_rate=0.0)
-        write(device, b"h1", bytes(50))
+        write(device, b"H1", bytes(50))
         write(device, b"mfact", bytes(50))
 
         assert device.rot()
 
         assert device.get(b"mfact") == bytes(50)
-        assert device.get(b"h1")[:8] == bytes(8)
-        assert sum(byte.bit_count() for byte in device.get(b"h1")) == 1
+        assert device.get(b"H1")[:8] == bytes(8)
+        assert sum(byte.bit_count() for byte in device.get(b"H1")) == 1
 
 
 def test_a_disk_without_records_has_nothing_to_rot():
