@@ -6,10 +6,10 @@ from toystore.core.protocol.messages import Message
 from toystore.core.protocol.messages.antientropy import (
     AntientropyStatus,
     AntientropyStatusReply,
-    CompareLeaf,
     CompareRanges,
+    CompareStretch,
     FetchRecords,
-    ListLeaf,
+    ListStretch,
     MarkWhole,
     QuestionFailedReply,
     RepairRanges,
@@ -77,8 +77,8 @@ def internal_reply(message: Message, text: str) -> Message | None:
         case (
             WatchRanges()
             | CompareRanges()
-            | ListLeaf()
-            | CompareLeaf()
+            | ListStretch()
+            | CompareStretch()
             | FetchRecords()
             | StoreRecords()
             | MarkWhole()

@@ -72,9 +72,13 @@ class Ranges:
         return self.leaf_of(digest).range
 
     def first_of(self, leaf: Leaf) -> bytes:
-        """The lowest digest that a leaf may have."""
-        first = leaf.number << self._leaf_shift
-        return leaf.n.to_bytes(1, "big") + first.to_bytes(_HASH_BYTES, "big")
+        """The lowest digest that a leaf may have; the end of the stretch of the leaf before."""
+        first = (leaf.n << 8 * _HASH_BYTES) + (leaf.number << self._leaf_shift)
+        return first.to_bytes(1 + _HASH_BYTES, "big")
+
+    def end_of(self, leaf: Leaf) -> bytes:
+        """The first digest after a leaf."""
+        return self.first_of(leaf._replace(number=leaf.number + 1))
 
     @staticmethod
     def leaves(of: Range) -> tuple[Leaf, ...]:

@@ -16,14 +16,14 @@ from toystore.core.protocol.address import Address
 from toystore.core.protocol.messages.antientropy import (
     AntientropyStatus,
     AntientropyStatusReply,
-    CompareLeaf,
-    CompareLeafReply,
     CompareRanges,
     CompareRangesReply,
+    CompareStretch,
+    CompareStretchReply,
     FetchRecords,
     FetchRecordsReply,
-    ListLeaf,
-    ListLeafReply,
+    ListStretch,
+    ListStretchReply,
     MarkWhole,
     MarkWholeReply,
     QuestionFailedReply,
@@ -145,14 +145,14 @@ Message = (
     | MembersChanged
     | AntientropyStatus
     | AntientropyStatusReply
-    | CompareLeaf
-    | CompareLeafReply
+    | CompareStretch
+    | CompareStretchReply
     | CompareRanges
     | CompareRangesReply
     | FetchRecords
     | FetchRecordsReply
-    | ListLeaf
-    | ListLeafReply
+    | ListStretch
+    | ListStretchReply
     | MarkWhole
     | MarkWholeReply
     | QuestionFailedReply

@@ -3,9 +3,9 @@
 A range is (N, partition), a leaf a sixteenth of it (`toystore.core.ring.ranges`).  Fields:
 ``tree`` is the sums of a range's leaves, ``root`` the digest of the tree (storage/sums.py).
 ``hashes`` are digests without their first byte, N, 16 bytes each.  ``rows`` describe records, 41
-bytes each: the hash, and the record's flags, checksum and stamp (bytes 1 to 25).  A stretch of a
-leaf begins at the digest ``start`` and ends before ``end``; b"" means the leaf's own first or last
-digest.  Records whose stamp is later than ``until_us`` are left out.
+bytes each: the hash, and the record's flags, checksum and stamp (bytes 1 to 25).  A stretch is the
+records from the digest ``start`` on, before the digest ``end``, all of one range.  Records whose
+stamp is later than ``until_us`` are left out.
 """
 
 from __future__ import annotations
@@ -60,31 +60,28 @@ class CompareRangesReply(NamedTuple):
     """Their sums are not known yet: ask again later."""
 
 
-class ListLeaf(NamedTuple):
-    """To the own storage: the rows of a leaf, from ``start`` on, ``rows_max`` at most."""
+class ListStretch(NamedTuple):
+    """To the own storage: the rows of a stretch, ``rows_max`` at most."""
 
     request: int
-    n: int
-    leaf: int
     start: bytes
+    end: bytes
     rows_max: int
     until_us: int
 
 
-class ListLeafReply(NamedTuple):
-    """``end``: where the list was cut off; b"" if the leaf has no more."""
+class ListStretchReply(NamedTuple):
+    """``end``: the end of the stretch, or where the list was cut off."""
 
     request: int
     rows: bytes
     end: bytes
 
 
-class CompareLeaf(NamedTuple):
+class CompareStretch(NamedTuple):
     """To another owner: in this stretch I have these rows; what do you have that is newer?"""
 
     request: int
-    n: int
-    leaf: int
     start: bytes
     end: bytes
     rows: bytes
@@ -92,15 +89,16 @@ class CompareLeaf(NamedTuple):
     bytes_max: int
 
 
-class CompareLeafReply(NamedTuple):
-    """What the asker lacks, and what this owner lacks, before ``next``; b"": the whole stretch."""
+class CompareStretchReply(NamedTuple):
+    """What the asker lacks, and what this owner lacks, from the start of the stretch to ``end``."""
 
     request: int
     records: tuple[bytes, ...]
     """At most about ``bytes_max``, but at least one if there is any."""
     wanted: bytes
     """The hashes of the asker's records that are newer than this owner's."""
-    next: bytes
+    end: bytes
+    """The end of the stretch, or where the comparison was cut off."""
 
 
 class FetchRecords(NamedTuple):
