@@ -43,9 +43,14 @@ class WatchRangesReply(NamedTuple):
 
 
 class CompareRanges(NamedTuple):
-    """To another owner: which of these ranges differ from yours?"""
+    """To another owner: which of these ranges differ from yours?
+
+    ``rebuilding``: the asker is behind in all of them.  Otherwise a range in which the receiver is
+    behind is unready: it is compared when the receiver rebuilds it, and not twice.
+    """
 
     request: int
+    rebuilding: bool
     roots: tuple[tuple[int, int, bytes], ...]
     """N, partition and root of each."""
 
@@ -57,7 +62,7 @@ class CompareRangesReply(NamedTuple):
     differing: tuple[tuple[int, int, bytes], ...]
     """N, partition and tree of each."""
     unready: tuple[tuple[int, int], ...]
-    """Their sums are not known yet: ask again later."""
+    """Their sums are not known yet, or the owner is behind there: ask again later."""
 
 
 class ListStretch(NamedTuple):
