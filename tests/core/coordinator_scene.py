@@ -12,7 +12,7 @@ from typing import Any
 from toystore.core.data.context import pack_context
 from toystore.core.data.record import pack_record
 from toystore.core.data.stamp import pack_stamp
-from toystore.core.protocol.address import COORDINATOR, GOSSIP, STORAGE, Caller, Peer
+from toystore.core.protocol.address import ANTIENTROPY, COORDINATOR, GOSSIP, STORAGE, Caller, Peer
 from toystore.core.protocol.events import EVENTS
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages.client import Delete, ErrorReply, Get, Put
@@ -108,6 +108,8 @@ class Scene:
         self.forwarded: list[tuple[str, Any]] = []
         self.probed: list[str] = []
         """Whose lost link gossip has been told of."""
+        self.repairs: list[Any] = []
+        """What the anti-entropy of this node has been asked."""
         self.events: list[str] = []
         self._requests = 0
         if up:
@@ -204,6 +206,8 @@ class Scene:
                 self.answers += messages
             elif to == Peer(self.node, GOSSIP):
                 self.probed += [message.node for message in messages]
+            elif to == Peer(self.node, ANTIENTROPY):
+                self.repairs += messages
             else:
                 sends = self.asked if to.actor == STORAGE else self.forwarded
                 sends += [(to.node, message) for message in messages]

@@ -18,12 +18,15 @@ from coordinator_scene import (
     stamp_at,
 )
 
-from toystore.core.protocol.address import COORDINATOR, STORAGE, Peer
+from toystore.core.protocol.address import ANTIENTROPY, COORDINATOR, STORAGE, Peer
+from toystore.core.protocol.messages.antientropy import RepairRangesReply
 from toystore.core.protocol.messages.client import (
     ErrorReply,
     GetReply,
     Owners,
     OwnersReply,
+    Repair,
+    RepairReply,
     RingLoad,
     RingLoadReply,
     Status,
@@ -35,6 +38,7 @@ from toystore.core.protocol.messages.local import Leave, LinkLost
 from toystore.core.protocol.messages.replica import ReadReplicaReply, WriteReplicaReply
 from toystore.core.protocol.settings import LimitSettings
 from toystore.core.requests.queue_limit import PATIENCE_S, QUEUE_MIN
+from toystore.core.requests.repairing import REPAIR_WAIT_S
 from toystore.core.requests.serving import LINKS_WAIT_S
 from toystore.core.requests.status import STATUS_WAIT_S
 
@@ -478,6 +482,61 @@ def test_a_status_is_told_before_the_node_serves_and_names_the_unknown() -> None
     assert (status["storage"], status["hints"]) == (None, {})
     assert [m["status"] for m in status["members"]] == ["unknown", "unknown"]
     assert scene.machine.idle
+
+
+# --- repairs ----------------------------------------------------------------------------
+
+
+def test_a_repair_is_done_by_anti_entropy_with_the_bucket_s_n() -> None:
+    scene = Scene()
+
+    scene.told(Repair(5, 99, "single", 7), CLIENT)
+    [asked] = scene.repairs
+    progress = {"job": 99, "ranges": 2, "done": 1}
+    scene.told(RepairRangesReply(asked.request, progress), Peer("n1", ANTIENTROPY))
+
+    assert (asked.job, asked.n, asked.partition) == (99, 1, 7)
+    assert scene.sole_answer() == RepairReply(5, progress)
+    assert scene.machine.idle
+
+
+def test_a_repair_without_a_bucket_and_a_partition_is_of_all_ranges() -> None:
+    scene = Scene()
+
+    scene.told(Repair(5, 99, None, None), CLIENT)
+
+    [asked] = scene.repairs
+    assert (asked.n, asked.partition) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("bucket", "partition", "right"),
+    [("nowhere", None, "default, single"), ("default", 8, "0 to 7"), (None, -1, "0 to 7")],
+)
+def test_a_repair_of_what_does_not_exist_is_refused_with_what_would_be_right(
+    bucket, partition, right
+) -> None:
+    scene = Scene()
+
+    scene.told(Repair(5, 99, bucket, partition), CLIENT)
+
+    assert scene.error() == (Code.BAD_REQUEST, True)
+    assert right in scene.sole_answer().text
+    assert scene.repairs == []
+
+
+def test_a_repair_that_anti_entropy_does_not_answer_may_have_begun() -> None:
+    scene = Scene()
+
+    scene.told(Repair(5, 99, None, None), CLIENT)
+    scene.wait(REPAIR_WAIT_S)
+
+    assert scene.error() == (Code.TIMEOUT, False)
+    assert "anti-entropy of n1" in scene.sole_answer().text
+    assert scene.machine.idle
+
+
+# --- the ring ---------------------------------------------------------------------------
 
 
 def test_owners_and_fallbacks_of_a_key_are_told_by_the_bucket_s_n() -> None:

@@ -4,6 +4,7 @@
            ── Put, Delete ──▶ `Write`    if this node owns the key     writing.py
                               `Forward`  to an owner otherwise         forwarding.py
            ── Status ───────▶ `StatusQuery`                            status.py
+           ── Repair ───────▶ `RepairQuery`                            repairing.py
 
 `Admission` decides which requests are taken on (admission.py).  The `Desk` holds them by
 number, and a reply names the number of its request (desk.py).  `Reachability` and `Nodes`
@@ -27,6 +28,7 @@ from toystore.core.protocol.messages.client import (
     Owners,
     OwnersReply,
     Put,
+    Repair,
     RingLoad,
     RingLoadReply,
     Status,
@@ -47,13 +49,16 @@ from toystore.core.requests.mutation import Mutation
 from toystore.core.requests.place import Place
 from toystore.core.requests.reachability import Reachability
 from toystore.core.requests.reading import Read
+from toystore.core.requests.repairing import REPAIR_WAIT_S, RepairQuery
 from toystore.core.requests.serving import Input, Phase, Serving
 from toystore.core.requests.status import STATUS_WAIT_S, Process, StatusQuery, picture_of
-from toystore.core.requests.validation import place_fault
+from toystore.core.requests.validation import place_fault, repair_fault
 from toystore.core.requests.writing import Write
 from toystore.core.ring.ring import Ring
 
-_REPLIES = frozenset((*Write.hears, *Read.hears, *Forward.hears, *StatusQuery.hears))
+_REPLIES = frozenset(
+    (*Write.hears, *Read.hears, *Forward.hears, *StatusQuery.hears, *RepairQuery.hears)
+)
 
 
 class Coordinator:
@@ -158,6 +163,8 @@ class Coordinator:
                 self._put(message, sender, now)
             case Status():
                 self._status(message, sender, now)
+            case Repair():
+                self._repair(message, sender, now)
             case Owners():
                 self._owners(message, sender)
             case RingLoad():
@@ -271,6 +278,18 @@ class Coordinator:
         picture = picture_of(self._process, self._around, self._desk, now, serving=serving)
         ticket = Ticket(sender, message.request, now, STATUS_WAIT_S, 0, None)
         StatusQuery(self._desk, ticket, picture).start()
+
+    def _repair(self, message: Repair, sender: Address, now: Now) -> None:
+        fault = repair_fault(message, self._settings, self._ring.partitions)
+        if fault is not None:
+            self.admission.refuse(message.request, Code.BAD_REQUEST, fault, sender)
+            return
+        if not self.admission.has_room(0):
+            self.admission.refuse_for_room(message.request, sender, now)
+            return
+        n = None if message.bucket is None else self._settings.buckets[message.bucket].n
+        ticket = Ticket(sender, message.request, now, REPAIR_WAIT_S, 0, None)
+        RepairQuery(self._desk, ticket).start(message.job, n, message.partition)
 
     def _owners(self, message: Owners, sender: Address) -> None:
         fault = place_fault(message.bucket, message.key, self._settings)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from toystore.core.data.context import unpack_context
 from toystore.core.data.stamp import STAMP_BYTES, TIME_US_MAX, unpack_stamp
-from toystore.core.protocol.messages.client import Delete, Get, Put
+from toystore.core.protocol.messages.client import Delete, Get, Put, Repair
 from toystore.core.protocol.settings import KEY_BYTES_CAP, CoordinatorSettings
 
 
@@ -37,11 +37,26 @@ def place_fault(
     bucket: str, key: bytes, settings: CoordinatorSettings, key_bytes_max: int = KEY_BYTES_CAP
 ) -> str | None:
     """What is wrong with the bucket or the key, or None."""
-    if bucket not in settings.buckets:
-        return f"no bucket {bucket!r:.80}; there are {', '.join(sorted(settings.buckets))}"
+    fault = _bucket_fault(bucket, settings)
+    if fault is not None:
+        return fault
     if not 0 < len(key) <= key_bytes_max:
         return f"a key of {len(key)} bytes; 1 to {key_bytes_max} are taken"
     return None
+
+
+def repair_fault(request: Repair, settings: CoordinatorSettings, partitions: int) -> str | None:
+    """What is wrong with the bucket or the partition, or None."""
+    partition = request.partition
+    if partition is not None and not 0 <= partition < partitions:
+        return f"no partition {partition}; there are 0 to {partitions - 1}"
+    return None if request.bucket is None else _bucket_fault(request.bucket, settings)
+
+
+def _bucket_fault(bucket: str, settings: CoordinatorSettings) -> str | None:
+    if bucket in settings.buckets:
+        return None
+    return f"no bucket {bucket!r:.80}; there are {', '.join(sorted(settings.buckets))}"
 
 
 def _write_fault(request: Put | Delete, settings: CoordinatorSettings) -> str | None:
