@@ -20,6 +20,8 @@ from toystore.core.protocol.messages.client import (
     Owners,
     OwnersReply,
     Put,
+    Repair,
+    RepairReply,
     RingLoad,
     RingLoadReply,
     Status,
@@ -79,6 +81,8 @@ class Fake:
                 return WriteReply(message.request, stamp, 2, 1)
             case Status(request):
                 return StatusReply(request, {"node": self.endpoint, "members": ["n1"]})
+            case Repair(request, job):
+                return RepairReply(request, {"job": job, "finished": False})
             case Owners(request):
                 return OwnersReply(request, 7, ("n1", "n2"), ("n3",))
             case RingLoad(request):

@@ -131,6 +131,31 @@ def test_the_status_of_one_node_is_asked_of_no_other(connect, fake, dead_endpoin
     assert fake.seen == []
 
 
+def test_a_repair_is_asked_of_one_node(connect, make_fake):
+    first, second = make_fake(), make_fake()
+    store = connect(first, second)
+
+    everything = store.repair(7, second.endpoint)
+    store.repair(8, second.endpoint, bucket="other", partition=3)
+
+    assert everything == {"job": 7, "finished": False}
+    assert first.seen == []
+    asked = [(repair.job, repair.bucket, repair.partition) for repair in second.seen]
+    assert asked == [(7, None, None), (8, "other", 3)]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"job": -1}, {"job": "7"}, {"job": 2**63}, {"partition": -1}, {"bucket": b"b"}]
+)
+def test_a_repair_of_what_cannot_be_is_refused_at_once(connect, fake, wrong):
+    store = connect(fake)
+
+    with pytest.raises(BadRequest, match=next(iter(wrong))):
+        store.repair(**({"job": 7, "endpoint": fake.endpoint} | wrong))
+
+    assert fake.seen == []
+
+
 # --- bad input --------------------------------------------------------------------------
 
 

@@ -174,6 +174,20 @@ class AsyncClient:
         calls = self._calls
         return await self._shell.ask(calls.status(calls.terms(None, None, None, timeout), endpoint))
 
+    async def repair(
+        self,
+        job: int,
+        endpoint: str,
+        *,
+        bucket: str | None = None,
+        partition: int | None = None,
+        timeout: float | None = None,
+    ) -> dict[str, Any]:
+        """As `Client.repair`."""
+        calls = self._calls
+        terms = calls.terms(None, None, None, timeout)
+        return await self._shell.ask(calls.repair(terms, endpoint, job, bucket, partition))
+
     async def owners(
         self, key: Key, *, bucket: str | None = None, timeout: float | None = None
     ) -> Placement:

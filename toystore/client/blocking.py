@@ -228,6 +228,31 @@ class Client:
         calls = self._calls
         return self._shell.ask(calls.status(calls.terms(None, None, None, timeout), endpoint))
 
+    def repair(
+        self,
+        job: int,
+        endpoint: str,
+        *,
+        bucket: str | None = None,
+        partition: int | None = None,
+        timeout: float | None = None,
+    ) -> dict[str, Any]:
+        """Begin to repair the ranges of the node at ``endpoint``, or ask how far it is.
+
+        Args:
+            job: a number that the caller draws at random; it names the same repair in each call.
+            endpoint: one of the client's.
+            bucket: only the ranges of this bucket, and of all others with its N.
+            partition: only the ranges of this partition of the ring.
+            timeout: as of `Client`.
+
+        Returns:
+            The progress; docs/PROTOCOL.md lists its keys.
+        """
+        calls = self._calls
+        terms = calls.terms(None, None, None, timeout)
+        return self._shell.ask(calls.repair(terms, endpoint, job, bucket, partition))
+
     def owners(
         self, key: Key, *, bucket: str | None = None, timeout: float | None = None
     ) -> Placement:

@@ -20,6 +20,7 @@ from toystore.client.request import (
     GetRequest,
     OwnersRequest,
     PutRequest,
+    RepairRequest,
     Request,
     RingRequest,
     StatusRequest,
@@ -38,6 +39,8 @@ VALUE_BYTES_MAX = VALUE_BYTES_CAP
 """A larger value is not sent.  The limit of a cluster is a setting, and mostly far lower."""
 IN_FLIGHT_MAX = 1024
 _QUORUM_MAX = 2**16
+_PARTITION_MAX = 2**32 - 1
+_JOB_MAX = 2**63 - 1
 _TIMEOUT_S_MAX = 1_000_000
 
 
@@ -139,11 +142,18 @@ class Calls:
         """How the cluster looks from the node at ``endpoint``, or from any."""
         request = StatusRequest(terms, time.monotonic())
         if endpoint is not None:
-            named = endpoint_text(endpoint)
-            if named not in self.endpoints:
-                known = ", ".join(self.endpoints)
-                raise BadRequest(f"{endpoint!r:.80} is no endpoint of this client: {known} are")
-            request.pinned, request.endpoint = True, self.endpoints.index(named)
+            self._pin(request, endpoint)
+        return request
+
+    def repair(
+        self, terms: Terms, endpoint: object, job: object, bucket: object, partition: object
+    ) -> RepairRequest:
+        """Begin a repair at the node at ``endpoint``, or ask how far it is."""
+        number = _number(job, "job", _JOB_MAX)
+        named = None if bucket is None else bucket_name(bucket)
+        part = None if partition is None else _number(partition, "partition", _PARTITION_MAX)
+        request = RepairRequest(terms, time.monotonic(), number, named, part)
+        self._pin(request, endpoint)
         return request
 
     def owners(self, terms: Terms, key: object) -> OwnersRequest:
@@ -154,8 +164,24 @@ class Calls:
         """How much of the ring each member owns."""
         return RingRequest(terms, time.monotonic())
 
+    def _pin(self, request: Request[Answer], endpoint: object) -> None:
+        """Have the request sent to this endpoint only."""
+        named = endpoint_text(endpoint)
+        if named not in self.endpoints:
+            known = ", ".join(self.endpoints)
+            raise BadRequest(f"{endpoint!r:.80} is no endpoint of this client: {known} are")
+        request.pinned, request.endpoint = True, self.endpoints.index(named)
+
 
 # --- arguments ----------------------------------------------------------------------------
+
+
+def bucket_name(bucket: object) -> str:
+    """A bucket's name.  Raises `BadRequest`.  The cluster checks if it exists."""
+    if not isinstance(bucket, str):
+        raise BadRequest(f"a bucket is a str, not {type(bucket).__name__}")
+    _as_bytes(bucket, "a bucket")
+    return bucket
 
 
 def key_bytes(key: object) -> bytes:
@@ -225,15 +251,13 @@ def make_terms(
     bucket: object, n: object, quorum: object, timeout_s: object, attempt_s: object = None
 ) -> Terms:
     """The terms of a call.  Raises `BadRequest`."""
-    if not isinstance(bucket, str):
-        raise BadRequest(f"a bucket is a str, not {type(bucket).__name__}")
-    _as_bytes(bucket, "a bucket")
+    named = bucket_name(bucket)
     patience_s = _seconds(timeout_s, "timeout")
     if attempt_s is None:
         each_s = max(patience_s / 4, ATTEMPT_S_MIN)
     else:
         each_s = _seconds(attempt_s, "attempt_timeout")
-    return Terms(bucket, _count(n, "n"), _count(quorum, "r or w"), patience_s, each_s)
+    return Terms(named, _count(n, "n"), _count(quorum, "r or w"), patience_s, each_s)
 
 
 def endpoint_list(endpoints: object) -> tuple[str, ...]:
@@ -276,6 +300,13 @@ def _count(given: object, what: str) -> int | None:
         raise BadRequest(
             f"{what} is a number of replicas from 1 to {_QUORUM_MAX - 1:,}, not {given!r:.80}"
         )
+    return given
+
+
+def _number(given: object, what: str, highest: int) -> int:
+    """A whole number from 0.  The cluster checks if it has such a partition."""
+    if not isinstance(given, int) or isinstance(given, bool) or not 0 <= given <= highest:
+        raise BadRequest(f"{what} is a number from 0 to {highest:,}, not {given!r:.80}")
     return given
 
 

@@ -60,6 +60,7 @@ from toystore.core.protocol.messages.client import (
     ErrorReply,
     GetReply,
     OwnersReply,
+    RepairReply,
     RingLoadReply,
     StatusReply,
     SupersededReply,
@@ -81,7 +82,14 @@ _NEVER = float("inf")
 _ONE_NODE = (Code.OVERLOADED, Code.UNAVAILABLE)
 """Errors of one node: it is full, or cannot reach enough others.  Another may serve."""
 _Reply = (
-    GetReply | WriteReply | SupersededReply | ErrorReply | StatusReply | OwnersReply | RingLoadReply
+    GetReply
+    | WriteReply
+    | SupersededReply
+    | ErrorReply
+    | StatusReply
+    | RepairReply
+    | OwnersReply
+    | RingLoadReply
 )
 
 

@@ -21,6 +21,8 @@ from toystore.core.protocol.messages.client import (
     Owners,
     OwnersReply,
     Put,
+    Repair,
+    RepairReply,
     RingLoad,
     RingLoadReply,
     Status,
@@ -253,6 +255,29 @@ class StatusRequest(Request[dict[str, Any]]):
     def answer(self, reply: StatusReply, _clock: Clock, /) -> dict[str, Any]:
         """The status, as the node sent it."""
         return reply.status
+
+
+class RepairRequest(Request[dict[str, Any]]):
+    """Begin a repair of a node's ranges, or ask how far it is."""
+
+    __slots__ = ("bucket", "job", "partition")
+    reply = RepairReply
+
+    def __init__(
+        self, terms: Terms, now: float, job: int, bucket: str | None, partition: int | None
+    ) -> None:
+        super().__init__(terms, now)
+        self.job = job
+        self.bucket = bucket
+        self.partition = partition
+
+    def message(self, _now: float, /) -> Message:
+        """What to send now."""
+        return Repair(self.id, self.job, self.bucket, self.partition)
+
+    def answer(self, reply: RepairReply, _clock: Clock, /) -> dict[str, Any]:
+        """The progress, as the node sent it."""
+        return reply.progress
 
 
 class OwnersRequest(Request[Placement]):
