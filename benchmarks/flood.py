@@ -144,19 +144,20 @@ class _Sender:
             except zmq.Again:
                 continue
 
-    def _take(self, replies: Iterable[tuple[Any, ...]]) -> None:
+    def _take(self, runs: Iterable[tuple[Any, ...]]) -> None:
         now = time.monotonic()
-        for tag, number, *rest in replies:
-            due = self._awaited.pop(number, None)
-            if due is None:
-                continue
-            if now - due > self._load.timeout_s:
-                kind = TIMEOUT
-            elif tag in _SERVED_TAGS:
-                kind = SERVED
-            else:
-                kind = Code(rest[0]).name if tag == _ERROR_TAG else "SUPERSEDED"
-            self._answers.append(Answer(kind, due, now - due))
+        for tag, *replies in runs:
+            for number, *rest in replies:
+                due = self._awaited.pop(number, None)
+                if due is None:
+                    continue
+                if now - due > self._load.timeout_s:
+                    kind = TIMEOUT
+                elif tag in _SERVED_TAGS:
+                    kind = SERVED
+                else:
+                    kind = Code(rest[0]).name if tag == _ERROR_TAG else "SUPERSEDED"
+                self._answers.append(Answer(kind, due, now - due))
 
     def _draw(self) -> list[Callable[[bytes, bytes], bytes]]:
         """A request for every key, in random order, packed, to be numbered and stamped."""

@@ -14,12 +14,13 @@ from toystore.core.protocol.messages.client import (
     Get,
     GetReply,
     OwnersReply,
+    Put,
     RingLoadReply,
     Status,
     StatusReply,
 )
 from toystore.core.protocol.messages.gossip import Exchange, MemberState
-from toystore.core.protocol.messages.hints import DeliverHints
+from toystore.core.protocol.messages.hints import CountHints, DeliverHints
 from toystore.core.protocol.messages.local import MembersChanged
 from toystore.core.protocol.messages.replica import WriteReplica
 from toystore.core.protocol.routes import WIRE
@@ -80,7 +81,8 @@ GET = Get(7, "default", b"cart:7", None, 2, 2000)
 
 def frame(*message: Any) -> bytes:
     """A frame with one message, which may be anything."""
-    return msgpack.packb([VERSION, [message]])
+    tag, *fields = message
+    return msgpack.packb([VERSION, [[tag, fields]]])
 
 
 # --- what is sent arrives ---------------------------------------------------------------
@@ -126,9 +128,9 @@ def test_no_frame_has_more_messages_than_one_may():
 @pytest.mark.parametrize(
     "body",
     [
-        b"\x92\x01\xdd" + (2**20).to_bytes(4, "big") + bytes(2**20),
-        b"\x92\x01\xdc\xff\xff" + (b"\xdc\xff\xff" + b"\x80" * 65535) * 20,
-        b"\x92\x01\xdf" + (2**20).to_bytes(4, "big") + bytes(2**21),
+        b"\x92\x02\xdd" + (2**20).to_bytes(4, "big") + bytes(2**20),
+        b"\x92\x02\xdc\xff\xff" + (b"\xdc\xff\xff" + b"\x80" * 65535) * 20,
+        b"\x92\x02\xdf" + (2**20).to_bytes(4, "big") + bytes(2**21),
     ],
     ids=["a long array", "many maps", "a large map"],
 )
@@ -147,7 +149,7 @@ def test_what_would_take_up_many_times_its_size_in_memory_is_no_frame(body):
 
 @pytest.mark.parametrize("count", [ARRAYS_MAX // 17, ARRAYS_MAX // 17 + 10])
 def test_of_a_large_frame_the_arrays_are_counted(count):
-    """Sixteen hints to a message, each an array, and the message itself."""
+    """Fifteen hints to a message, each an array; the array of them; and the message itself."""
     hints = ((bytes(16), b""),) * 15
     data = encode([DeliverHints(1, hints)] * count)
 
@@ -170,6 +172,27 @@ def test_nothing_to_say_is_cut_no_further():
     assert [carried for _, carried in encode_bounded([], HEADER, 0)] == [[]]
 
 
+def run_lengths(data: bytes) -> list[int]:
+    return [len(run) - 1 for run in msgpack.unpackb(data)[1]]
+
+
+def test_consecutive_messages_of_one_type_share_a_run():
+    messages = [GET, GET._replace(request=8), Status(1), GET, GET, GET]
+    data = encode(messages, HEADER)
+
+    assert run_lengths(data) == [2, 1, 3]
+    assert decode(data).messages == messages
+
+
+def test_a_frame_has_no_more_messages_in_several_runs_than_in_one():
+    half = ARRAY_ITEMS_CAP // 2
+    runs = [[TAG_OF[CountHints], *[[]] * half]] * 2
+
+    assert len(decode(msgpack.packb([VERSION, runs])).messages) == 2 * half
+    with pytest.raises(FrameError, match=f"more than {ARRAY_ITEMS_CAP} messages"):
+        decode(msgpack.packb([VERSION, [*runs, [TAG_OF[Status], [1]]]]))
+
+
 # --- what is not a frame ----------------------------------------------------------------
 
 
@@ -183,9 +206,9 @@ def test_random_bytes_are_refused(data):
 def test_random_msgpack_is_refused(content):
     # A version and no messages are a frame.
     assume(msgpack.packb(content) != msgpack.packb([VERSION, []]))
-    for data in (msgpack.packb(content), msgpack.packb([VERSION, [content]])):
+    for one in (content, [VERSION, [content]], [VERSION, [[TAG_OF[Put], content]]]):
         with pytest.raises(FrameError):
-            decode(data)
+            decode(msgpack.packb(one))
 
 
 @settings(max_examples=300)
@@ -223,6 +246,22 @@ def test_a_frame_of_another_version_is_told_apart_from_garbage(version, rest):
 
 
 @pytest.mark.parametrize(
+    ("rest", "sender"),
+    [
+        ([[]], None),
+        ([[], "n3"], "n3"),
+        ([[[1, 2]], "n3", "gossip", "ten_nodes", bytes(16)], "n3"),
+        ([[], None, "gossip"], None),
+        ([[], ["n3"]], None),
+    ],
+)
+def test_of_a_frame_of_another_version_the_node_that_sent_it_is_known(rest, sender):
+    with pytest.raises(VersionError) as refusal:
+        decode(msgpack.packb([1, *rest]))
+    assert refusal.value.sender == sender
+
+
+@pytest.mark.parametrize(
     "content",
     [None, 1, {}, [], [VERSION], [True, []], ["1", []], [[VERSION], []], [VERSION, None]],
     ids=repr,
@@ -249,10 +288,17 @@ def test_a_header_that_is_not_one_is_refused(header):
         decode(msgpack.packb([VERSION, [], *header]))
 
 
-@pytest.mark.parametrize("raw", [None, 1, "Get", [], {}, {"tag": 1}], ids=repr)
-def test_what_is_not_a_message_is_refused(raw):
-    with pytest.raises(FrameError, match="a message is a non-empty array"):
+@pytest.mark.parametrize("raw", [None, 1, "Get", [], [8], {}, {"tag": 1}], ids=repr)
+def test_what_is_not_a_run_is_refused(raw):
+    with pytest.raises(FrameError, match="a run is an array of a tag and messages"):
         decode(msgpack.packb([VERSION, [raw]]))
+
+
+@pytest.mark.parametrize("raw", [None, 1, "Get", b"fields", {}, {"tag": 1}], ids=repr)
+@pytest.mark.parametrize("before", [0, 1, 9])
+def test_what_is_not_a_message_is_refused(raw, before):
+    with pytest.raises(FrameError, match="the fields of Status are not an array"):
+        decode(msgpack.packb([VERSION, [[8, *[[1]] * before, raw]]]))
 
 
 @pytest.mark.parametrize("tag", [0, 999, -1, True, None, "1", 1.0, [1], {"1": 1}], ids=repr)
@@ -274,13 +320,24 @@ def test_a_message_with_a_wrong_field_is_refused(route):
         if fields:
             wrong.append(fields[:-1])
         for raw in wrong:
-            with pytest.raises(FrameError, match=f"the fields of {route.type.__name__} cannot be"):
-                decode(frame(route.tag, *raw))
+            for run in ([raw], [fields, raw], [raw, fields], [raw, raw], [*[fields] * 8, raw]):
+                with pytest.raises(
+                    FrameError, match=f"the fields of {route.type.__name__} cannot be"
+                ):
+                    decode(msgpack.packb([VERSION, [[route.tag, *run]]]))
 
     refused()
 
 
 TAG_OF = {route.type: route.tag for route in WIRE}
+SOUND = {
+    GetReply: GetReply(1, (), b"", 1, 0),
+    OwnersReply: OwnersReply(1, 7, (), ()),
+    RingLoadReply: RingLoadReply(1, 8, ()),
+    Exchange: Exchange(1, ()),
+    StatusReply: StatusReply(1, {}),
+}
+"""Messages with nothing inside."""
 
 
 @pytest.mark.parametrize(
@@ -292,14 +349,20 @@ TAG_OF = {route.type: route.tag for route in WIRE}
         (RingLoadReply, (1, 8, [["n1", 3, None]])),
         (RingLoadReply, (1, 8, ["n1"])),
         (Exchange, (1, [["n1", 0, 1]])),
-        (Exchange, (1, [["n1", 0, True, "disk"]])),
+        (Exchange, (1, [["n1", 0, True, "disk", []]])),
+        (Exchange, (1, [["n1", 0, 1, "disk", "n2"]])),
+        (Exchange, (1, [["n1", 0, 1, "disk", ["n2", 3]]])),
+        (Exchange, (1, [["n1", 0, 1, "disk", [["n2"]]]])),
         (Exchange, (1, [None])),
         (StatusReply, (1, {b"not a text": 1})),
     ],
 )
 def test_a_message_that_is_wrong_inside_a_field_is_refused(message_type, fields):
-    with pytest.raises(FrameError):
-        decode(frame(TAG_OF[message_type], *fields))
+    tag, sound = TAG_OF[message_type], SOUND[message_type]
+    decode(msgpack.packb([VERSION, [[tag, sound, sound]]]))
+    for run in ([fields], [sound, fields], [fields, sound]):
+        with pytest.raises(FrameError):
+            decode(msgpack.packb([VERSION, [[tag, *run]]]))
 
 
 # --- hostile frames ---------------------------------------------------------------------
@@ -307,12 +370,14 @@ def test_a_message_that_is_wrong_inside_a_field_is_refused(message_type, fields)
 HEAD = {
     "the frame": b"",
     "the version": b"\x92",
-    "the messages": b"\x92\x01",
-    "a message": b"\x92\x01\x91",
-    "a tag": b"\x92\x01\x91\x91",
-    "a field": b"\x92\x01\x91\x92\x01",
-    "an item of a field": b"\x92\x01\x91\x93\x37\x01\x91",
-    "the header": b"\x93\x01\x90",
+    "the runs": b"\x92\x02",
+    "a run": b"\x92\x02\x91",
+    "a tag": b"\x92\x02\x91\x92",
+    "a message": b"\x92\x02\x91\x92\x01",
+    "a message of several": b"\x92\x02\x91\x93\x08\x91\x01",
+    "a field": b"\x92\x02\x91\x92\x08\x91",
+    "an item of a field": b"\x92\x02\x91\x92\x37\x92\x01\x91",
+    "the header": b"\x93\x02\x90",
 }
 
 
@@ -329,10 +394,10 @@ def test_deep_nesting_is_refused_wherever_it_stands(place, open_one):
     "data",
     [
         b"\xdd\xff\xff\xff\xff",
-        b"\x92\x01\xdd\xff\xff\xff\xff\x01",
+        b"\x92\x02\xdd\xff\xff\xff\xff\x01",
         b"\xdf\xff\xff\xff\xff",
-        b"\x92\x01\x91\x92\x01\xc6\xff\xff\xff\xff",
-        b"\x92\x01\x91\x92\x01\xdb\xff\xff\xff\xffabc",
+        b"\x92\x02\x91\x92\x01\x91\xc6\xff\xff\xff\xff",
+        b"\x92\x02\x91\x92\x01\x91\xdb\xff\xff\xff\xffabc",
         b"\xc9\xff\xff\xff\xff\x01",
     ],
 )
@@ -344,13 +409,13 @@ def test_a_frame_that_claims_to_be_huge_is_refused(data):
 @pytest.mark.parametrize(
     "data",
     [
-        b"\x92\x01\x91\x81\x90\x01",  # a map whose key is an array
-        b"\x92\x01\x91\x92\x01\xa1\xff",  # a text that is not UTF-8
-        b"\x92\x01\x91\x92\x01\xa3\xed\xa0\x80",  # a lone surrogate
-        b"\x92\x01\x91\xd6\xff\x00\x00\x00\x00",  # a timestamp
-        b"\x92\x01\x91\xd7\xff\xff\xff\xff\xff\xff\xff\xff\xff",  # one that cannot be
-        b"\x92\x01\x91\xd4\x05\x00",  # an extension
-        b"\x92\x01\x91\xc1",  # the one byte that msgpack never uses
+        b"\x92\x02\x91\x81\x90\x01",  # a map whose key is an array
+        b"\x92\x02\x91\x92\x01\x91\xa1\xff",  # a text that is not UTF-8
+        b"\x92\x02\x91\x92\x01\x91\xa3\xed\xa0\x80",  # a lone surrogate
+        b"\x92\x02\x91\xd6\xff\x00\x00\x00\x00",  # a timestamp
+        b"\x92\x02\x91\xd7\xff\xff\xff\xff\xff\xff\xff\xff\xff",  # one that cannot be
+        b"\x92\x02\x91\xd4\x05\x00",  # an extension
+        b"\x92\x02\x91\xc1",  # the one byte that msgpack never uses
     ],
 )
 def test_the_odd_corners_of_msgpack_are_refused(data):
@@ -359,7 +424,7 @@ def test_the_odd_corners_of_msgpack_are_refused(data):
 
 
 def test_a_large_frame_of_garbage_is_refused():
-    for content in (b"\x92\x01\xdd\x00\x10\x00\x00" + b"\xc0" * 2**20, b"\xc0" * 2**20):
+    for content in (b"\x92\x02\xdd\x00\x10\x00\x00" + b"\xc0" * 2**20, b"\xc0" * 2**20):
         with pytest.raises(FrameError):
             decode(content)
 
@@ -373,8 +438,10 @@ def test_a_large_value_arrives():
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=5))
 def test_requests_are_known_by_their_numbers_alone(numbers):
     gets = [Get(number, "default", b"key", None, None, 1) for number in numbers]
+    put = Put(7, "default", b"key", b"", None, b"", None, None, 1, False)
 
     assert request_numbers(encode(gets)) == numbers
+    assert request_numbers(encode([*gets, put, *gets])) == [*numbers, 7, *numbers]
     assert request_numbers(encode([*gets, Status(1)])) is None
     assert request_numbers(encode(gets, HEADER)) is None
 

@@ -2,12 +2,13 @@
 
 A frame is one msgpack array; its first item is the version of the protocol:
 
-    [version, messages]                                    from and to clients
-    [version, messages, node, actor, cluster, digest]      between nodes and actors
+    [version, runs]                                    from and to clients
+    [version, runs, node, actor, cluster, digest]      between nodes and actors
 
-and a message is ``[tag, ...fields]``.  Several messages for one destination share a
-frame.  A received message is checked against the annotations of its type: the types of its
-fields by one set lookup, nested values by a walk.  If anything does not match, `FrameError` is
+and a run is ``[tag, [fields, ...], [fields, ...]]``: consecutive messages of one type.  Several
+messages for one destination share a frame, in the order in which they were written.  A
+received message is checked against the annotations of its type: the types of one field in all
+messages of a run at once, nested values by a walk.  If anything does not match, `FrameError` is
 raised; no other exception is.
 
 The sender's limit bounds frames with several messages; a single message may be larger.  So a
@@ -19,7 +20,7 @@ from __future__ import annotations
 import itertools
 import types
 import typing
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import msgpack
@@ -29,7 +30,7 @@ from toystore.core.protocol.messages import Message
 from toystore.core.protocol.routes import ROUTE_BY_TAG, ROUTE_OF
 from toystore.core.protocol.settings import ARRAY_ITEMS_CAP, KEY_BYTES_CAP, VALUE_BYTES_CAP
 
-VERSION = 1
+VERSION = 2
 FRAME_BYTES_MAX = VALUE_BYTES_CAP + KEY_BYTES_CAP + 64 * 1024
 """The largest frame: the largest value, its key, and the other fields."""
 ARRAYS_MAX = 2**20
@@ -42,6 +43,14 @@ class FrameError(Exception):
 
 class VersionError(FrameError):
     """A frame of another version of the protocol."""
+
+    def __init__(self, version: int, sender: str | None) -> None:
+        super().__init__(
+            f"protocol version {version}; this node speaks {VERSION}: install the same version "
+            "of toystore on all nodes and clients, as docs/OPERATIONS.md describes"
+        )
+        self.sender = sender
+        """The node that sent it, or None: its name has this place in every version."""
 
 
 class Header(NamedTuple):
@@ -61,12 +70,19 @@ class Frame(NamedTuple):
 
 def encode(messages: Iterable[Message], header: Header | None = None) -> bytes:
     """One frame that carries ``messages``."""
-    body = [(_TAG_OF[type(message)], *message) for message in messages]
+    runs: list[list[Any]] = []
+    kind = None
+    for message in messages:
+        if type(message) is not kind:
+            kind = type(message)
+            run: list[Any] = [_TAG_OF[kind]]
+            runs.append(run)
+        run.append(message)
     if header is None:
-        frame: bytes = msgpack.packb((VERSION, body))
+        frame: bytes = msgpack.packb((VERSION, runs))
     else:
         frame = msgpack.packb(
-            (VERSION, body, *header.sender, header.cluster, header.members_digest)
+            (VERSION, runs, *header.sender, header.cluster, header.members_digest)
         )
     return frame
 
@@ -99,10 +115,14 @@ def decode(data: bytes) -> Frame:
     if type(parts) is not tuple or len(parts) < 2 or type(parts[0]) is not int:
         raise FrameError("not an array of a version and messages")
     if parts[0] != VERSION:
-        raise VersionError(f"protocol version {parts[0]}; this node speaks {VERSION}")
+        raise VersionError(parts[0], next((p for p in parts[2:3] if type(p) is str), None))
     if type(parts[1]) is not tuple:
         raise FrameError("the messages are not an array")
-    messages = [_message(raw) for raw in parts[1]]
+    messages: list[Message] = []
+    for run in parts[1]:
+        messages += _messages(run)
+        if len(messages) > ARRAY_ITEMS_CAP:
+            raise FrameError(f"more than {ARRAY_ITEMS_CAP} messages")
     if len(parts) == 2:
         return Frame(messages, None)
     if tuple(map(type, parts[2:])) != (str, str, str, bytes):
@@ -113,14 +133,18 @@ def decode(data: bytes) -> Frame:
 def request_numbers(data: bytes) -> list[int] | None:
     """The numbers of the gets, puts and deletes in a client's frame, to refuse them undecoded.
 
-    That costs a quarter of `decode`.  None if there is anything else in the frame.
+    That costs a third of `decode`.  None if there is anything else in the frame.
     """
+    numbers: list[Any] = []
     try:
-        version, messages = _unpacked(data)
-        numbers = [raw[1] for raw in messages if raw[0] in _REFUSED_UNREAD and type(raw[1]) is int]
+        version, runs = _unpacked(data)
+        for run in runs:
+            if run[0] not in _REFUSED_UNREAD:
+                return None
+            numbers += [fields[0] for fields in run[1:]]
     except Exception:  # `decode` raises the right error for it
         return None
-    return numbers if version == VERSION and len(numbers) == len(messages) else None
+    return numbers if version == VERSION and set(map(type, numbers)) <= {int} else None
 
 
 def _unpacked(data: bytes) -> Any:
@@ -163,33 +187,66 @@ class _Shape(NamedTuple):
     """The shape of a message type on the wire."""
 
     kind: type[Any]
+    columns: tuple[frozenset[type], ...]
+    """The types that each field may have."""
     signatures: frozenset[tuple[type, ...]]
+    """The types that all fields may have together."""
     nested: tuple[tuple[int, Check], ...]
+    """The fields that have values inside, each with its check."""
 
 
-def _message(raw: Any) -> Message:
-    """One message from ``[tag, ...fields]``."""
-    if type(raw) is not tuple or not raw:
-        raise FrameError("a message is a non-empty array")
-    tag = raw[0]
+def _messages(run: Any) -> Iterable[Message]:
+    """The messages of a run, ``[tag, [fields, ...], [fields, ...]]``."""
+    if type(run) is not tuple or len(run) < 2:
+        raise FrameError("a run is an array of a tag and messages")
+    tag = run[0]
     # A foreign tag may nest too deep to be hashed or printed: check its type first.
     if type(tag) is not int:
         raise FrameError(f"unknown message tag: {type(tag).__name__}")
     shape = _SHAPES.get(tag)
     if shape is None:
         raise FrameError(f"unknown message tag: {tag}")
-    kind, signatures, nested = shape
-    fields: Sequence[Any] = raw[1:]
+    if len(run) == 2:
+        return (_message(shape, run[1]),)
+    rows = run[1:]
+    if _fit_at_once(shape, rows):
+        return map(_new, itertools.repeat(shape.kind), rows)
+    return [_message(shape, row) for row in rows]
+
+
+def _fit_at_once(shape: _Shape, rows: tuple[Any, ...]) -> bool:
+    """Whether every row fits the shape; False also if values inside a field must be checked.
+
+    The types are checked field by field, which is faster than row by row.
+    """
+    if set(map(type, rows)) != {tuple}:
+        return False
+    try:
+        columns = tuple(zip(*rows, strict=True))
+    except ValueError:
+        return False
+    return (
+        len(columns) == len(shape.columns)
+        and all(map(_only, shape.columns, columns))
+        and not any(map(any, [columns[at] for at, _ in shape.nested]))
+    )
+
+
+def _only(allowed: frozenset[type], values: tuple[Any, ...]) -> bool:
+    """Whether all values are of the allowed types."""
+    return allowed.issuperset(map(type, values))
+
+
+def _message(shape: _Shape, fields: Any) -> Message:
+    """One message from ``[field, ...]``."""
+    kind, _, signatures, nested = shape
+    if type(fields) is not tuple:
+        raise FrameError(f"the fields of {kind.__name__} are not an array")
     if tuple(map(type, fields)) not in signatures:
         given = ", ".join(type(field).__name__ for field in fields[:16])
         raise FrameError(f"the fields of {kind.__name__} cannot be ({given})")
-    if nested:
-        whole = list(fields)
-        for at, check in nested:
-            whole[at] = check(whole[at])
-        fields = whole
     # As `_make`, without its count of the fields: the signatures have checked that.
-    message: Message = _new(kind, fields)
+    message: Message = _new(kind, _checked(fields, nested) if nested else fields)
     return message
 
 
@@ -242,23 +299,41 @@ def _repeated(annotation: Any) -> Check:
 def _fixed(name: str, annotations: list[Any], make: Callable[[Iterable[Any]], Any]) -> Check:
     """A check of a tuple with fixed fields."""
     signatures = frozenset(itertools.product(*map(_plain_types, annotations)))
+    nested = _nested(annotations)
 
     def check(value: tuple[Any, ...]) -> Any:
         if tuple(map(type, value)) not in signatures:
             raise FrameError(f"{name} has the wrong fields")
-        return make(value)
+        return make(_checked(value, nested) if nested else value)
 
     return check
+
+
+def _nested(annotations: list[Any]) -> tuple[tuple[int, Check], ...]:
+    """The checks of values inside of fields."""
+    checks = ((at, _checker(annotation)) for at, annotation in enumerate(annotations))
+    return tuple((at, check) for at, check in checks if check is not None)
+
+
+def _checked(fields: tuple[Any, ...], nested: tuple[tuple[int, Check], ...]) -> list[Any]:
+    """The fields as their annotations have them."""
+    whole = list(fields)
+    for at, check in nested:
+        whole[at] = check(whole[at])
+    return whole
 
 
 def _shape(message_type: type[Any]) -> _Shape:
     """Compile the shape of a message type from its annotations."""
     hints = list(typing.get_type_hints(message_type).values())
-    nested = ((at, _checker(hint)) for at, hint in enumerate(hints))
+    nested = _nested(hints)
+    for _, check in nested:
+        check(())  # `_fit_at_once` relies on it: an empty array or map has nothing to check.
     return _Shape(
         message_type,
+        tuple(frozenset(_plain_types(hint)) for hint in hints),
         frozenset(itertools.product(*map(_plain_types, hints))),
-        tuple((at, check) for at, check in nested if check is not None),
+        nested,
     )
 
 

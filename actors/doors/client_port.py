@@ -97,7 +97,7 @@ class ClientPort(Door):
         try:
             frame = decode(body)
         except FrameError as error:
-            self.reject(str(error), caller.envelope[0])
+            self.reject_frame(error, caller.envelope[0])
             self._complain(caller, str(error))
             return
         refusal = frame.header and self.refusal(frame.header)

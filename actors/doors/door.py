@@ -11,7 +11,16 @@ from actors.surroundings import Surroundings
 from toystore.core.protocol.address import Address
 from toystore.core.protocol.failures import error_instead
 from toystore.core.protocol.messages import Delivery, Message
-from toystore.wire import FRAME_BYTES_MAX, Frame, FrameError, Header, decode, encode, encode_bounded
+from toystore.wire import (
+    FRAME_BYTES_MAX,
+    Frame,
+    FrameError,
+    Header,
+    VersionError,
+    decode,
+    encode,
+    encode_bounded,
+)
 
 LOGGED_SENDERS_MAX = 256
 NAME_TOLD_MAX = 64
@@ -75,8 +84,15 @@ class Door:
         try:
             return decode(body)
         except FrameError as error:
-            self.reject(str(error), sender)
+            self.reject_frame(error, sender)
             return None
+
+    def reject_frame(self, error: FrameError, sender: object) -> None:
+        """Log a frame that cannot be decoded; a node of another version by its name."""
+        if isinstance(error, VersionError) and error.sender is not None:
+            self.refuse(error.sender[:NAME_TOLD_MAX], str(error))
+        else:
+            self.reject(str(error), sender)
 
     def reject(self, reason: str, sender: object) -> None:
         """Log the first rejected frame of each sender."""
@@ -102,11 +118,14 @@ class Door:
                 f"the member list of {node} (digest {digest}) is not the one here "
                 f"({self.header.members_digest[:4].hex()}); both must be the same"
             )
-        key = (node, cluster, digest)
-        if key not in self._refused and len(self._refused) < LOGGED_SENDERS_MAX:
-            self._refused.add(key)
-            log.event(self.actor, "member.refused", member=node, reason=reason)
+        self.refuse(node, reason)
         return reason
+
+    def refuse(self, node: str, reason: str) -> None:
+        """Log a foreign node, once for each reason."""
+        if (node, reason) not in self._refused and len(self._refused) < LOGGED_SENDERS_MAX:
+            self._refused.add((node, reason))
+            log.event(self.actor, "member.refused", member=node, reason=reason)
 
     def drop(self, count: int) -> None:
         """Count replies that could not be delivered; log at 1, 10, 100, ..."""

@@ -40,7 +40,7 @@ class Mailbox(Door):
             try:
                 frame = decode(body)
             except FrameError as error:
-                self.reject(str(error), identity)
+                self.reject_frame(error, identity)
                 if isinstance(error, VersionError):
                     self._post(identity, [Refused(str(error))])
                 continue

@@ -93,7 +93,8 @@ EVENTS: dict[str, EventKind] = {
     "member.refused": EventKind(
         "error",
         ("member", "reason"),
-        "This node and a member differ in cluster name or member list; one refused the other.",
+        "This node and a member differ in cluster name, member list or version of the protocol; "
+        "one refused the other.",
     ),
     "settings.differ": EventKind(
         "warning",

@@ -1,9 +1,9 @@
 """Every message there is.
 
 Requests are imperative (`WriteReplica`), replies end in ``Reply``, news is past tense
-(`MembersChanged`).  A message is an immutable NamedTuple; on the wire it is the list
-``[tag, ...fields]`` (see ``toystore/wire.py``).  Which actor takes it, and how it travels, is
-in the table `WIRE` (`toystore.core.protocol.routes`).
+(`MembersChanged`).  A message is an immutable NamedTuple; on the wire it is the array of its
+fields, under the tag of its type (see ``toystore/wire.py``).  Which actor takes it, and how it
+travels, is in the table `WIRE` (`toystore.core.protocol.routes`).
 
 Field conventions: ``request`` is a number that the asker has chosen and gets back; ``digest``
 is `record.digest_of`; ``stamp`` is 20 bytes (`stamp.py`); ``record`` is packed bytes
