@@ -165,6 +165,43 @@ EVENTS: dict[str, EventKind] = {
         ("owner", "hints", "cause"),
         "The delivery stops and continues later; logged once per cause until a hint is accepted.",
     ),
+    # anti-entropy
+    "replicas.synchronised": EventKind(
+        "info",
+        ("member", "ranges", "received", "sent", "bytes"),
+        "Ranges that differed from those of a member were compared; records were exchanged.",
+    ),
+    "comparison.failed": EventKind(
+        "info",
+        ("member", "cause"),
+        "A comparison with a member has failed and is repeated later; logged once per cause.",
+    ),
+    "rebuild.started": EventKind(
+        "warning",
+        ("ranges",),
+        "Ranges of this node lack records and do not vote; they are rebuilt from their owners.",
+    ),
+    "rebuild.waits": EventKind(
+        "warning", ("members",), "The rebuild waits for members that cannot be reached."
+    ),
+    "rebuild.finished": EventKind(
+        "info",
+        ("ranges", "records", "bytes", "took_s"),
+        "No range of this node lacks records any more: the node votes again.",
+    ),
+    "scrub.finished": EventKind(
+        "info",
+        ("records", "bytes", "rotten", "drifted", "took_s"),
+        "Each record of this node was read and its checksum checked.",
+    ),
+    "repair.started": EventKind(
+        "info", ("job", "ranges"), "A repair that was asked for has begun, or waits for another."
+    ),
+    "repair.finished": EventKind(
+        "info",
+        ("job", "ranges", "records", "bytes", "rotten", "took_s"),
+        "Each range of a repair was read, and compared with each other owner.",
+    ),
     # the disk
     "disk.replaced": EventKind(
         "warning",

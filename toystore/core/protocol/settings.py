@@ -127,6 +127,8 @@ class AntientropySettings:
     """A range that was written to is compared once it has not changed for this long..."""
     rest_max_s: float = 60.0
     """...or this long after it was written to at the latest."""
+    visit_s: float = 0.5
+    """How soon an owner that must be compared with is asked again if it was not ready."""
     young_s: float = 5.0
     """Records whose stamps are younger are left to their writers."""
     reply_timeout_s: float = 5.0

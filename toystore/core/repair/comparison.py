@@ -1,0 +1,327 @@
+"""One comparison: a range is made equal on this node and on one other owner, in both directions.
+
+The stretches in which the two trees differ are compared one after another, in parts:
+
+    READY --at its pace--> LISTING --own rows--> COMPARING
+    COMPARING --records--> STORING
+    COMPARING --only wanted--> FETCHING
+    COMPARING --equal--> READY
+    STORING --stored--> READY
+    STORING --stored, some wanted--> FETCHING
+    FETCHING --records--> PUSHING
+    FETCHING --nothing sound--> READY
+    PUSHING --pushed--> READY
+    PUSHING --pushed, some wanted--> FETCHING
+    READY --no stretch is left--> FINISHED
+    READY --failure--> FAILED
+    LISTING --failure--> FAILED
+    COMPARING --failure--> FAILED
+    STORING --failure--> FAILED
+    FETCHING --failure--> FAILED
+    PUSHING --failure--> FAILED
+
+This node lists its rows of a part, and the other owner compares them with its own: it answers with
+the records that are newer there, and with the hashes of those that are newer here.  So each row
+crosses once at most, and only records that differ cross.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+from toystore.core.data.stamp import TIME_US_MAX
+from toystore.core.protocol.address import Peer
+from toystore.core.protocol.machine import Now
+from toystore.core.protocol.messages.antientropy import (
+    CompareStretch,
+    CompareStretchReply,
+    FetchRecords,
+    FetchRecordsReply,
+    ListStretch,
+    ListStretchReply,
+    StoreRecords,
+    StoreRecordsReply,
+)
+from toystore.core.protocol.messages.codes import ReplicaStatus
+from toystore.core.protocol.settings import AntientropySettings
+from toystore.core.repair.pace import Pace
+from toystore.core.repair.questions import Questions
+from toystore.core.repair.replicas import Stretch
+from toystore.core.ring.ranges import Range
+
+ROWS_MAX = 1000
+"""How many rows are listed in one part."""
+HASH_BYTES = 16
+_OK = int(ReplicaStatus.OK)
+_SUPERSEDED = int(ReplicaStatus.SUPERSEDED)
+
+
+class State(Enum):
+    """How far a comparison is: whose answer it waits for."""
+
+    READY = "it may begin the next part when the pace allows it"
+    LISTING = "this node's storage lists its rows"
+    COMPARING = "the other owner compares the rows with its own"
+    STORING = "this node's storage stores the records that were newer there"
+    FETCHING = "this node's storage reads the records that are newer here"
+    PUSHING = "the other owner stores them"
+    FINISHED = "every stretch was compared"
+    FAILED = "something went wrong; the range is compared again later"
+
+
+class Input(Enum):
+    """What moves a comparison to another state."""
+
+    PACE = "at its pace"
+    ROWS = "own rows"
+    RECORDS = "records"
+    WANTED = "only wanted"
+    EQUAL = "equal"
+    STORED = "stored"
+    STORED_AND_WANTED = "stored, some wanted"
+    NOTHING = "nothing sound"
+    PUSHED = "pushed"
+    PUSHED_AND_WANTED = "pushed, some wanted"
+    END = "no stretch is left"
+    FAILURE = "failure"
+
+
+TRANSITIONS: Final = {
+    (State.READY, Input.PACE): State.LISTING,
+    (State.READY, Input.END): State.FINISHED,
+    (State.READY, Input.FAILURE): State.FAILED,
+    (State.LISTING, Input.ROWS): State.COMPARING,
+    (State.LISTING, Input.FAILURE): State.FAILED,
+    (State.COMPARING, Input.RECORDS): State.STORING,
+    (State.COMPARING, Input.WANTED): State.FETCHING,
+    (State.COMPARING, Input.EQUAL): State.READY,
+    (State.COMPARING, Input.FAILURE): State.FAILED,
+    (State.STORING, Input.STORED): State.READY,
+    (State.STORING, Input.STORED_AND_WANTED): State.FETCHING,
+    (State.STORING, Input.FAILURE): State.FAILED,
+    (State.FETCHING, Input.RECORDS): State.PUSHING,
+    (State.FETCHING, Input.NOTHING): State.READY,
+    (State.FETCHING, Input.FAILURE): State.FAILED,
+    (State.PUSHING, Input.PUSHED): State.READY,
+    (State.PUSHING, Input.PUSHED_AND_WANTED): State.FETCHING,
+    (State.PUSHING, Input.FAILURE): State.FAILED,
+}
+
+
+@dataclass(slots=True)
+class Moved:
+    """What has crossed between this node and others."""
+
+    records_in: int = 0
+    records_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+    def add(self, other: Moved) -> None:
+        """Add what has crossed in another comparison."""
+        self.records_in += other.records_in
+        self.records_out += other.records_out
+        self.bytes_in += other.bytes_in
+        self.bytes_out += other.bytes_out
+
+    @property
+    def records(self) -> int:
+        """Records in both directions that were new to their receiver."""
+        return self.records_in + self.records_out
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of rows and records in both directions."""
+        return self.bytes_in + self.bytes_out
+
+
+class Comparison:
+    """Compares the differing stretches of one range with one other owner."""
+
+    def __init__(
+        self,
+        of: Range,
+        stretches: Iterable[Stretch],
+        *,
+        own: Peer,
+        other: Peer,
+        rebuilding: bool,
+        questions: Questions,
+        pace: Pace,
+        settings: AntientropySettings,
+        ended: Callable[[Comparison, str, Now], None],
+    ) -> None:
+        """``own``, ``other``: the two storages.  ``rebuilding``: leave no young record out.
+
+        ``ended``: called at the end, with the cause of a failure or "".
+        """
+        self.of = of
+        self.rebuilding = rebuilding
+        self.moved = Moved()
+        self.state = State.READY
+        self._stretches = deque(stretches)
+        self._own, self._other = own, other
+        self._questions = questions
+        self._pace = pace
+        self._settings = settings
+        self._ended = ended
+        self._until_us = 0
+        self._compared_to = b""
+        """The end of the part that is under way."""
+        self._wanted = b""
+        """The hashes of the records that the other owner still needs of this part."""
+        self._began = 0.0
+        self._part_bytes = 0
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it may begin its next part."""
+        return self.state is State.READY
+
+    def go_on(self, now: Now) -> None:
+        """Begin the next part, if none is under way."""
+        if not self.is_ready:
+            return
+        if not self._stretches:
+            self._move(Input.END)
+            self._ended(self, "", now)
+            return
+        self._move(Input.PACE)
+        self._began, self._part_bytes = now.monotonic, 0
+        young_us = int(self._settings.young_s * 1e6)
+        self._until_us = TIME_US_MAX if self.rebuilding else now.wall_us - young_us
+        start, end = self._stretches[0]
+        self._questions.ask(
+            self._own,
+            lambda number: ListStretch(number, start, end, ROWS_MAX, self._until_us),
+            self,
+            now,
+        )
+
+    def on_reply(self, reply: Any, now: Now) -> None:
+        """An answer of one of the two storages."""
+        match self.state, reply:
+            case State.LISTING, ListStretchReply():
+                self._listed(reply, now)
+            case State.COMPARING, CompareStretchReply():
+                self._compared(reply, now)
+            case State.STORING, StoreRecordsReply():
+                self._stored(reply, now)
+            case State.FETCHING, FetchRecordsReply():
+                self._fetched(reply, now)
+            case State.PUSHING, StoreRecordsReply():
+                self._pushed(reply, now)
+
+    def on_failed(self, cause: str, now: Now) -> None:
+        """An answer will not come."""
+        self._move(Input.FAILURE)
+        self._ended(self, cause, now)
+
+    # --- one part -----------------------------------------------------------------------
+
+    def _listed(self, reply: ListStretchReply, now: Now) -> None:
+        self._move(Input.ROWS)
+        start, _ = self._stretches[0]
+        rows, end = reply.rows, reply.end
+        self._sent(len(rows))
+        self._questions.ask(
+            self._other,
+            lambda number: CompareStretch(
+                number, start, end, rows, self._until_us, self._settings.batch_bytes
+            ),
+            self,
+            now,
+        )
+
+    def _compared(self, reply: CompareStretchReply, now: Now) -> None:
+        start, end = self._stretches[0]
+        if not start < reply.end <= end:
+            self.on_failed(f"{self._other.node} has compared up to {reply.end.hex()!r}", now)
+            return
+        self._compared_to, self._wanted = reply.end, reply.wanted
+        self._received(sum(map(len, reply.records)) + len(reply.wanted))
+        if reply.records:
+            self._move(Input.RECORDS)
+            self._store(self._own, reply.records, now)
+        elif reply.wanted:
+            self._move(Input.WANTED)
+            self._fetch(now)
+        else:
+            self._move(Input.EQUAL)
+            self._end_part(now)
+
+    def _stored(self, reply: StoreRecordsReply, now: Now) -> None:
+        self.moved.records_in += reply.statuses.count(_OK)
+        if self._refused(reply, self._own, now):
+            return
+        if self._wanted:
+            self._move(Input.STORED_AND_WANTED)
+            self._fetch(now)
+        else:
+            self._move(Input.STORED)
+            self._end_part(now)
+
+    def _fetched(self, reply: FetchRecordsReply, now: Now) -> None:
+        self._wanted = self._wanted[max(1, reply.served) * HASH_BYTES :]
+        if reply.records:
+            self._move(Input.RECORDS)
+            self._sent(sum(map(len, reply.records)))
+            self._store(self._other, reply.records, now)
+        else:
+            self._move(Input.NOTHING)
+            self._end_part(now)
+
+    def _pushed(self, reply: StoreRecordsReply, now: Now) -> None:
+        self.moved.records_out += reply.statuses.count(_OK)
+        if self._refused(reply, self._other, now):
+            return
+        if self._wanted:
+            self._move(Input.PUSHED_AND_WANTED)
+            self._fetch(now)
+        else:
+            self._move(Input.PUSHED)
+            self._end_part(now)
+
+    def _end_part(self, now: Now) -> None:
+        """Go on behind this part, after a pause."""
+        _, end = self._stretches[0]
+        if self._compared_to < end:
+            self._stretches[0] = (self._compared_to, end)
+        else:
+            self._stretches.popleft()
+        self._pace.spend(self._part_bytes, now.monotonic - self._began, now.monotonic)
+        if not self._stretches:
+            self.go_on(now)
+
+    def _refused(self, reply: StoreRecordsReply, by: Peer, now: Now) -> bool:
+        """Fail if a storage has not stored a record that it lacks: its disk may be full."""
+        kept = sum(status in (_OK, _SUPERSEDED) for status in reply.statuses)
+        refused = len(reply.statuses) - kept
+        if refused:
+            self.on_failed(f"storage of {by.node} refused {refused} records", now)
+        return bool(refused)
+
+    def _store(self, to: Peer, records: tuple[bytes, ...], now: Now) -> None:
+        self._questions.ask(to, lambda number: StoreRecords(number, self.of.n, records), self, now)
+
+    def _fetch(self, now: Now) -> None:
+        wanted, bytes_max = self._wanted, self._settings.batch_bytes
+        self._questions.ask(
+            self._own, lambda number: FetchRecords(number, self.of.n, wanted, bytes_max), self, now
+        )
+
+    def _sent(self, size: int) -> None:
+        self.moved.bytes_out += size
+        self._part_bytes += size
+
+    def _received(self, size: int) -> None:
+        self.moved.bytes_in += size
+        self._part_bytes += size
+
+    def _move(self, given: Input) -> None:
+        """Move as the table says; KeyError if there is no arrow from the present state."""
+        self.state = TRANSITIONS[self.state, given]

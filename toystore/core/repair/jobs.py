@@ -1,0 +1,158 @@
+"""Repairs that an operator has asked for: ranges are scrubbed, then compared with each other owner.
+
+One job runs at a time on a node.  The last jobs are remembered, so that their progress can be
+asked for after they have ended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from toystore.core.protocol.machine import Now, Outbox
+from toystore.core.protocol.messages.antientropy import RepairRanges
+from toystore.core.repair.comparison import Moved
+from toystore.core.repair.scrub import Scrub
+from toystore.core.repair.visits import Visits
+from toystore.core.ring.ranges import Range, Ranges
+
+JOBS_MAX = 16
+"""How many jobs are remembered."""
+
+
+@dataclass(slots=True)
+class Job:
+    """One repair."""
+
+    number: int
+    ranges: frozenset[Range]
+    began: float
+    """The monotonic second at which it began."""
+    unread: set[Range]
+    """The ranges that are not scrubbed yet."""
+    compare_at: float = float("inf")
+    """When the comparisons begin: the scrub is over, and storage has told what it has found."""
+    planned: bool = False
+    finished: bool = False
+    compared: int = 0
+    rotten: int = 0
+    moved: Moved = field(default_factory=Moved)
+
+
+class Jobs:
+    """The repairs of one node."""
+
+    def __init__(
+        self, node: str, ranges: Ranges, *, scrub: Scrub, settle_s: float, outbox: Outbox
+    ) -> None:
+        """``settle_s``: how long after the scrub storage has told all that it has found."""
+        self.visits = Visits()
+        self._node = node
+        self._ranges = ranges
+        self._scrub = scrub
+        self._settle_s = settle_s
+        self._out = outbox
+        self._jobs: dict[int, Job] = {}
+        self._waiting: list[Job] = []
+        self._running: Job | None = None
+
+    def ask(self, question: RepairRanges, reachable: frozenset[str], now: Now) -> dict[str, Any]:
+        """Begin the job, or say how far it is."""
+        job = self._jobs.get(question.job)
+        if job is None:
+            if len(self._waiting) >= JOBS_MAX:
+                return {"error": f"{len(self._waiting)} repairs wait already; try again later"}
+            job = self._begin(question, now)
+        return self._progress(job, reachable)
+
+    def read(self, of: Range, rotten: int, now: Now) -> None:
+        """A range was scrubbed."""
+        job = self._running
+        if job is not None and of in job.unread:
+            job.rotten += rotten
+            job.unread.discard(of)
+            if not job.unread:
+                job.compare_at = now.monotonic + self._settle_s
+
+    def visited(self, of: Range, owner: str) -> None:
+        """A range was compared with ``owner``."""
+        if self._running is not None and of in self.visits:
+            self._running.compared += 1
+            self.visits.done(of, owner)
+
+    def moved(self, moved: Moved) -> None:
+        """So much has crossed in the meantime."""
+        if self._running is not None:
+            self._running.moved.add(moved)
+
+    def go_on(self, now: Now) -> None:
+        """Begin the comparisons, end the job, begin the next."""
+        job = self._running
+        if job is None:
+            if self._waiting:
+                self._running = job = self._waiting.pop(0)
+                self._scrub.hurry(sorted(job.ranges))
+            return
+        if not job.planned and job.compare_at <= now.monotonic:
+            job.planned = True
+            for of in job.ranges:
+                self.visits.plan(of, self._others(of))
+        if job.planned and not self.visits:
+            self._finish(job, now)
+
+    def next_deadline(self) -> float:
+        """When the comparisons begin, in monotonic seconds; infinity if they are not waited for."""
+        job = self._running
+        if job is None:
+            return 0.0 if self._waiting else float("inf")
+        if job.planned:
+            return float("inf") if self.visits else 0.0
+        return job.compare_at
+
+    def _begin(self, question: RepairRanges, now: Now) -> Job:
+        wanted = frozenset(
+            of
+            for of in self._ranges.owned
+            if question.n in (None, of.n) and question.partition in (None, of.partition)
+        )
+        job = Job(question.job, wanted, now.monotonic, set(wanted))
+        if not wanted:
+            job.compare_at = now.monotonic
+        self._jobs[job.number] = job
+        self._waiting.append(job)
+        for number in list(self._jobs)[:-JOBS_MAX]:
+            if self._jobs[number].finished:
+                del self._jobs[number]
+        self._out.log("repair.started", job=job.number, ranges=len(wanted))
+        return job
+
+    def _finish(self, job: Job, now: Now) -> None:
+        job.finished = True
+        self._running = None
+        self._out.log(
+            "repair.finished",
+            job=job.number,
+            ranges=len(job.ranges),
+            records=job.moved.records,
+            bytes=job.moved.bytes,
+            rotten=job.rotten,
+            took_s=round(now.monotonic - job.began, 3),
+        )
+
+    def _progress(self, job: Job, reachable: frozenset[str]) -> dict[str, Any]:
+        left = len(self.visits) if job.planned and not job.finished else len(job.ranges)
+        waits_for = self.visits.owners() - reachable if job is self._running else set()
+        return {
+            "job": job.number,
+            "ranges": len(job.ranges),
+            "done": len(job.ranges) if job.finished else len(job.ranges) - left,
+            "compared": job.compared,
+            "records": job.moved.records,
+            "bytes": job.moved.bytes,
+            "rotten": job.rotten,
+            "waits_for": sorted(waits_for),
+            "finished": job.finished,
+        }
+
+    def _others(self, of: Range) -> list[str]:
+        return [name for name in self._ranges.owners(of) if name != self._node]

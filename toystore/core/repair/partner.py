@@ -1,0 +1,240 @@
+"""One other owner: which ranges are compared with it, when, and which of them are equal.
+
+    look      which ranges are due: their root is not the one on which both last agreed, and they
+              have rested; or they must be visited (visits.py)
+    ask       one `CompareRanges` with the roots of all that are due
+    compare   the ranges that differ, one after another (comparison.py)
+
+Without changes there is nothing to look for, and no message.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Protocol
+
+from toystore.core.protocol.address import STORAGE, Peer
+from toystore.core.protocol.machine import Now
+from toystore.core.protocol.messages.antientropy import CompareRanges, CompareRangesReply
+from toystore.core.protocol.settings import AntientropySettings
+from toystore.core.repair.comparison import Comparison, Moved
+from toystore.core.repair.pace import Pace
+from toystore.core.repair.questions import Questions
+from toystore.core.repair.replicas import Replicas, Stretch
+from toystore.core.repair.visits import Visits
+from toystore.core.ring.ranges import Range
+
+ASKED_MAX = 4096
+"""How many roots are sent in one message."""
+_NEVER = float("inf")
+
+
+class Task(NamedTuple):
+    """A range that differs."""
+
+    of: Range
+    stretches: tuple[Stretch, ...]
+    rebuilding: bool
+
+
+class Kit(NamedTuple):
+    """What all partners of a node share."""
+
+    own: Peer
+    """The storage of this node."""
+    replicas: Replicas
+    questions: Questions
+    pace: Pace
+    settings: AntientropySettings
+    rebuilds: Visits
+    repairs: Visits
+
+
+class Events(Protocol):
+    """What a partner reports."""
+
+    def visited(self, of: Range, partner: str, now: Now) -> None:
+        """A range was compared with the partner, and is equal or was made equal."""
+
+    def ended(self, partner: str, moved: Moved, ranges: int, cause: str, now: Now) -> None:
+        """All ranges that differed were compared, or ``cause`` has ended that."""
+
+
+class Partner:
+    """Another owner of some of this node's ranges."""
+
+    def __init__(self, name: str, shared: Iterable[Range], kit: Kit, events: Events) -> None:
+        """``shared``: the ranges that both own."""
+        self.name = name
+        self.storage = Peer(name, STORAGE)
+        self.shared = frozenset(shared)
+        self._kit = kit
+        self._events = events
+        self._agreed: dict[Range, bytes] = {}
+        self._due: set[Range] = set()
+        """The ranges whose root is not the one that was agreed on."""
+        self._look_at = 0.0
+        """When the due ranges are looked at next, in monotonic seconds."""
+        self._visit_at = 0.0
+        """When the ranges to be visited are."""
+        self._asked: dict[Range, bytes] | None = None
+        """The roots in the question that is open."""
+        self._rebuilding = False
+        self._tasks: deque[Task] = deque()
+        self._comparison: Comparison | None = None
+        self._moved, self._compared = Moved(), 0
+
+    # --- what changes -------------------------------------------------------------------
+
+    def changed(self, ranges: Iterable[Range], now_s: float) -> None:
+        """The roots of some of this node's ranges are new."""
+        if not self._due:
+            self._look_at = max(self._look_at, now_s)
+        for of in self.shared.intersection(ranges):
+            if self._agreed.get(of) == self._kit.replicas.roots[of]:
+                self._due.discard(of)
+            else:
+                self._due.add(of)
+
+    def hurry(self, now_s: float) -> None:
+        """There are ranges to be visited, or the partner can be reached again."""
+        self._look_at = self._visit_at = now_s
+
+    # --- what is done -------------------------------------------------------------------
+
+    def go_on(self, reachable: frozenset[str], now: Now) -> None:
+        """Do what is due; ``reachable``: the nodes that can be asked."""
+        if self._comparison is None and self._tasks:
+            self._begin(self._tasks.popleft())
+        if self._comparison is not None:
+            if self._kit.pace.ready_at <= now.monotonic:
+                self._comparison.go_on(now)
+        elif self._asked is None:
+            self._ask(reachable, now)
+
+    def next_deadline(self) -> float:
+        """When something is due, in monotonic seconds; infinity if an answer is awaited."""
+        if self._comparison is not None or self._tasks:
+            waits = self._comparison is None or self._comparison.is_ready
+            return self._kit.pace.ready_at if waits else _NEVER
+        if self._asked is not None:
+            return _NEVER
+        look_at = self._look_at if self._due else _NEVER
+        return min(look_at, self._visit_at) if self._to_visit() else look_at
+
+    @property
+    def waits_to_compare(self) -> bool:
+        """Whether ranges that differ are known."""
+        return bool(self._tasks)
+
+    @property
+    def comparing(self) -> bool:
+        """Whether records are compared."""
+        return self._comparison is not None
+
+    def _to_visit(self) -> bool:
+        return any(
+            visits.has_owner(self.name) for visits in (self._kit.rebuilds, self._kit.repairs)
+        )
+
+    def _ask(self, reachable: frozenset[str], now: Now) -> None:
+        """Ask which of the due ranges differ, if any is due."""
+        asked, self._rebuilding = self._choose(reachable, now.monotonic)
+        if not asked:
+            return
+        kit = self._kit
+        self._asked = {of: kit.replicas.roots[of] for of in asked}
+        for of in asked:
+            kit.replicas.compared(of)
+        roots = tuple((*of, root) for of, root in self._asked.items())
+        kit.questions.ask(
+            self.storage, lambda number: CompareRanges(number, self._rebuilding, roots), self, now
+        )
+
+    def _choose(self, reachable: frozenset[str], now_s: float) -> tuple[list[Range], bool]:
+        """The ranges to ask for now, and whether this node is behind in them."""
+        kit = self._kit
+        if self._visit_at <= now_s:
+            for visits, rebuilding in ((kit.rebuilds, True), (kit.repairs, False)):
+                nearest = visits.next_with(self.name, reachable)
+                chosen = [of for of in nearest if kit.replicas.is_known(of, now_s)]
+                if chosen:
+                    return chosen[:ASKED_MAX], rebuilding
+            self._visit_at = now_s + kit.settings.visit_s
+        if self._look_at > now_s:
+            return [], False
+        behind = kit.replicas.behind
+        rested = [of for of in self._due if of not in behind and kit.replicas.has_rested(of, now_s)]
+        self._look_at = now_s + (kit.settings.compare_s if rested else kit.settings.rest_s)
+        return sorted(rested)[:ASKED_MAX], False
+
+    # --- answers ------------------------------------------------------------------------
+
+    def on_reply(self, reply: Any, now: Now) -> None:
+        """The owner says which ranges differ."""
+        assert isinstance(reply, CompareRangesReply)
+        asked, self._asked = self._asked or {}, None
+        differing = {Range(n, partition): tree for n, partition, tree in reply.differing}
+        unready = {Range(n, partition) for n, partition in reply.unready}
+        self._visit_at = now.monotonic + (self._kit.settings.visit_s if unready else 0.0)
+        for of, root in asked.items():
+            if of in differing:
+                self._tasks.append(self._task(of, differing[of]))
+            elif of not in unready:
+                self._agree(of, root, now)
+
+    def on_failed(self, cause: str, now: Now) -> None:
+        """The owner does not answer."""
+        self._asked = None
+        self._fail(cause, now)
+
+    def _task(self, of: Range, tree: bytes) -> Task:
+        return Task(of, tuple(self._kit.replicas.stretches(of, tree)), self._rebuilding)
+
+    def _agree(self, of: Range, root: bytes, now: Now) -> None:
+        self._agreed[of] = root
+        if self._kit.replicas.roots[of] == root:
+            self._due.discard(of)
+        self._events.visited(of, self.name, now)
+
+    # --- comparing ----------------------------------------------------------------------
+
+    def _begin(self, task: Task) -> None:
+        kit = self._kit
+        self._comparison = Comparison(
+            task.of,
+            task.stretches,
+            own=kit.own,
+            other=self.storage,
+            rebuilding=task.rebuilding,
+            questions=kit.questions,
+            pace=kit.pace,
+            settings=kit.settings,
+            ended=self._on_ended,
+        )
+
+    def _on_ended(self, comparison: Comparison, cause: str, now: Now) -> None:
+        self._comparison = None
+        self._moved.add(comparison.moved)
+        if comparison.moved.records_in:
+            self._kit.replicas.stored(comparison.of, now.monotonic)
+        if cause:
+            self._fail(cause, now)
+            return
+        self._compared += 1
+        self._events.visited(comparison.of, self.name, now)
+        if not self._tasks:
+            self._report("", now)
+
+    def _fail(self, cause: str, now: Now) -> None:
+        """Drop what is left; it is found again later."""
+        self._tasks.clear()
+        self._look_at = max(self._look_at, now.monotonic + self._kit.settings.rest_s)
+        self._visit_at = now.monotonic + self._kit.settings.visit_s
+        self._report(cause, now)
+
+    def _report(self, cause: str, now: Now) -> None:
+        moved, compared = self._moved, self._compared
+        self._moved, self._compared = Moved(), 0
+        self._events.ended(self.name, moved, compared, cause, now)

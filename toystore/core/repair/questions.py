@@ -1,0 +1,104 @@
+"""The questions that anti-entropy has asked storages, each with who asked and until when.
+
+A question ends with its reply, or it fails: the reply does not come in time, the message cannot be
+sent, the link is lost, or the storage fails over it.  Whoever asked is called once in any case.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from toystore.core.protocol.address import Peer
+from toystore.core.protocol.machine import Now, Outbox
+from toystore.core.protocol.messages import Message
+from toystore.core.protocol.messages.antientropy import QuestionFailedReply
+from toystore.core.protocol.messages.local import SendFailed
+
+
+class Asker(Protocol):
+    """Asks one question at a time."""
+
+    def on_reply(self, reply: Any, now: Now) -> None:
+        """The answer to its question."""
+
+    def on_failed(self, cause: str, now: Now) -> None:
+        """There will be no answer."""
+
+
+class _Open(NamedTuple):
+    """A question without an answer."""
+
+    to: Peer
+    asker: Asker
+    deadline: float
+
+
+class Questions:
+    """All open questions."""
+
+    __slots__ = ("_number", "_open", "_outbox", "_timeout_s")
+
+    def __init__(self, timeout_s: float, outbox: Outbox, chance: random.Random) -> None:
+        self._timeout_s = timeout_s
+        self._outbox = outbox
+        # A reply to the machine before this one must not match a question of this one.
+        self._number = chance.getrandbits(62)
+        self._open: dict[int, _Open] = {}
+
+    def ask(
+        self,
+        to: Peer,
+        question: Callable[[int], Message],
+        asker: Asker,
+        now: Now,
+        *,
+        for_ever: bool = False,
+    ) -> None:
+        """Send ``question``, made with its number; ``for_ever``: its answer may take any time."""
+        self._number += 1
+        deadline = float("inf") if for_ever else now.monotonic + self._timeout_s
+        self._open[self._number] = _Open(to, asker, deadline)
+        self._outbox.send(to, question(self._number))
+
+    def answered(self, reply: Any, now: Now) -> None:
+        """A reply has come; one to a question that has ended is ignored."""
+        question = self._open.pop(reply.request, None)
+        if question is None:
+            return
+        if isinstance(reply, QuestionFailedReply):
+            question.asker.on_failed(f"storage of {question.to.node}: {reply.text}", now)
+        else:
+            question.asker.on_reply(reply, now)
+
+    def send_failed(self, failed: SendFailed, now: Now) -> None:
+        """A question did not leave."""
+        cause = "overloaded" if failed.overloaded else "unreachable"
+        self._fail(getattr(failed.message, "request", 0), f"{failed.node} is {cause}", now)
+
+    def lost(self, node: str, cause: str, now: Now) -> None:
+        """No answer of ``node`` will come."""
+        for number in [n for n, question in self._open.items() if question.to.node == node]:
+            self._fail(number, cause, now)
+
+    def next_deadline(self) -> float:
+        """When the first question fails; infinity if none may."""
+        return min((question.deadline for question in self._open.values()), default=float("inf"))
+
+    def expire(self, now: Now) -> None:
+        """Fail the questions whose time is over."""
+        for number, question in list(self._open.items()):
+            if question.deadline <= now.monotonic:
+                self._fail(number, f"storage of {question.to.node} did not answer in time", now)
+
+    def extend(self, now: Now) -> None:
+        """This process was stalled: give each question that is due the whole time again."""
+        for number, question in self._open.items():
+            if question.deadline <= now.monotonic:
+                self._open[number] = question._replace(deadline=now.monotonic + self._timeout_s)
+
+    def _fail(self, number: int, cause: str, now: Now) -> None:
+        question = self._open.pop(number, None)
+        if question is not None:
+            question.asker.on_failed(cause, now)

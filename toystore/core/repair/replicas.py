@@ -1,0 +1,101 @@
+"""What this node knows of its own replicas: the tree of each range, and when it has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from toystore.core.protocol.messages.antientropy import RangeSum
+from toystore.core.protocol.settings import AntientropySettings
+from toystore.core.ring.ranges import Range, Ranges
+from toystore.core.ring.tree import differing, root_of
+
+STALE_S = 5.0
+"""How long it is waited that storage tells of what was stored: perhaps nothing has changed."""
+
+Stretch = tuple[bytes, bytes]
+"""The first digest of a stretch, and the first after it."""
+
+
+class Replicas:
+    """The trees of the ranges that this node owns, as its storage has last told."""
+
+    __slots__ = (
+        "_changed_at",
+        "_ranges",
+        "_settings",
+        "_since",
+        "_stale_until",
+        "_trees",
+        "behind",
+        "roots",
+    )
+
+    def __init__(self, ranges: Ranges, settings: AntientropySettings) -> None:
+        self._ranges = ranges
+        self._settings = settings
+        self._trees: dict[Range, bytes] = {}
+        self._changed_at: dict[Range, float] = {}
+        """When a range has changed last, in monotonic seconds; not that it was first told of."""
+        self._since: dict[Range, float] = {}
+        """When it has changed first since the last comparison."""
+        self._stale_until: dict[Range, float] = {}
+        """Ranges that this node has written to itself, until storage tells of that."""
+        self.roots: dict[Range, bytes] = {}
+        self.behind: set[Range] = set()
+        """The ranges that lack what the disk before had; they do not vote."""
+
+    def learn(self, told: Iterable[RangeSum], now_s: float) -> list[Range]:
+        """Storage has told of ranges; returns those whose root is new."""
+        fresh = []
+        for one in told:
+            of, root = Range(one.n, one.partition), root_of(one.tree)
+            (self.behind.add if one.behind else self.behind.discard)(of)
+            self._stale_until.pop(of, None)
+            before = self.roots.get(of)
+            if root != before:
+                fresh.append(of)
+                self.roots[of] = root
+                self._trees[of] = one.tree
+                if before is not None:
+                    self._touch(of, now_s)
+        return fresh
+
+    def stored(self, of: Range, now_s: float) -> None:
+        """Records of another owner were stored; storage will tell that the range has changed."""
+        self._stale_until[of] = now_s + STALE_S
+        self._touch(of, now_s)
+
+    def is_known(self, of: Range, now_s: float) -> bool:
+        """Whether storage has told of a range since this node has last stored records in it."""
+        return of in self.roots and self._stale_until.get(of, 0.0) <= now_s
+
+    def has_rested(self, of: Range, now_s: float) -> bool:
+        """Whether a range has not changed for some time, or has changed for too long."""
+        changed_at = self._changed_at.get(of)
+        return (
+            changed_at is None
+            or changed_at + self._settings.rest_s <= now_s
+            or self._since.get(of, now_s) + self._settings.rest_max_s <= now_s
+        )
+
+    def compared(self, of: Range) -> None:
+        """A range is compared now."""
+        self._since.pop(of, None)
+
+    def _touch(self, of: Range, now_s: float) -> None:
+        self._changed_at[of] = now_s
+        self._since.setdefault(of, now_s)
+
+    def stretches(self, of: Range, tree: bytes) -> Iterator[Stretch]:
+        """The stretches of a range in which ``tree`` differs from its own: runs of leaves."""
+        leaves = self._ranges.leaves(of)
+        start = end = b""
+        for at in differing(self._trees[of], tree):
+            first = self._ranges.first_of(leaves[at])
+            if first != end:
+                if end:
+                    yield start, end
+                start = first
+            end = self._ranges.end_of(leaves[at])
+        if end:
+            yield start, end
