@@ -50,7 +50,7 @@ class Scrub:
         self._next_at: float | None = None
         """When the next range of the round is due; known from the first turn on."""
         self._round_began = 0.0
-        self._round_counts = {"records": 0, "bytes": 0, "rotten": 0, "drifted": 0}
+        self._counts = {"records": 0, "bytes": 0, "rotten": 0, "drifted": 0}
         self._urgent: deque[Range] = deque()
         self._reading: Range | None = None
         self._leaves: list[Leaf] = []
@@ -95,8 +95,8 @@ class Scrub:
         self._pace.spend(reply.bytes, now.monotonic - began, now.monotonic)
         self.rotten += reply.rotten
         self._rotten += reply.rotten
-        for name in self._round_counts:
-            self._round_counts[name] += getattr(reply, name)
+        for name in self._counts:
+            self._counts[name] += getattr(reply, name)
         self._leaves.pop()
         if not self._leaves and self._reading is not None:
             of, self._reading = self._reading, None
@@ -126,6 +126,14 @@ class Scrub:
 
     def _end_round(self, now: Now) -> None:
         took_s = round(now.monotonic - self._round_began, 3)
-        self._out.log("scrub.finished", **self._round_counts, took_s=took_s)
-        self._round_counts = dict.fromkeys(self._round_counts, 0)
+        counts = self._counts
+        self._out.log(
+            "scrub.finished",
+            records=counts["records"],
+            bytes=counts["bytes"],
+            rotten=counts["rotten"],
+            drifted=counts["drifted"],
+            took_s=took_s,
+        )
+        self._counts = dict.fromkeys(counts, 0)
         self._at, self._round_began = 0, now.monotonic
