@@ -168,10 +168,10 @@ class _Sender:
         for number in chance.sample(range(load.keys), load.keys):
             key = f"key:{number}".encode()
             if chance.random() < load.put_share:
-                put = Put(_ID, "default", key, value, _STAMP, b"", None, None, timeout_ms, False)
+                put = Put(_ID, "default", key, value, _STAMP, b"", None, timeout_ms, False)
                 requests.append(_packed(put))
             else:
-                requests.append(_packed(Get(_ID, "default", key, None, None, timeout_ms)))
+                requests.append(_packed(Get(_ID, "default", key, None, timeout_ms)))
         return requests
 
 

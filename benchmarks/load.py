@@ -149,9 +149,9 @@ class Load:
         key = next(self._keys)
         try:
             if self._chance.random() < self._options.put_share:
-                await self._store.put(key, self._value, n=self._options.n, w=self._options.w)
+                await self._store.put(key, self._value, w=self._options.w)
             else:
-                await self._store.get(key, n=self._options.n, r=self._options.r)
+                await self._store.get(key, r=self._options.r)
         except ToystoreError as error:
             self._failed[type(error).__name__] += 1
         else:
@@ -166,10 +166,10 @@ class Load:
                 puts[key] = self._value
             else:
                 gets[key] = None
-        n, r, w = self._options.n, self._options.r, self._options.w
+        r, w = self._options.r, self._options.w
         answers = await asyncio.gather(
-            self._store.put_many(puts, n=n, w=w, errors="return"),
-            self._store.get_many(gets, n=n, r=r, errors="return"),
+            self._store.put_many(puts, w=w, errors="return"),
+            self._store.get_many(gets, r=r, errors="return"),
         )
         failures = [
             type(answer).__name__
@@ -215,7 +215,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--zipf", type=float, default=0.0, help="exponent; 0: uniform")
     parser.add_argument("--bucket", default="default")
     parser.add_argument("--timeout", type=float, default=2.0, help="seconds")
-    for name in "nrw":
+    for name in "rw":
         parser.add_argument(f"-{name}", type=int, help="default: the bucket's")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

@@ -200,10 +200,10 @@ def test_a_write_says_in_json_only_what_it_was_acknowledged_with(client, command
 
 
 def test_quorums_go_with_the_request(client):
-    run("put", "k", "v", "-w", "1", "-n", "2")
+    run("put", "k", "v", "-w", "1")
     run("get", "k", "-r", "3")
 
-    assert [asked[-1] for asked in client.asked] == [{"w": 1, "n": 2}, {"r": 3}]
+    assert [asked[-1] for asked in client.asked] == [{"w": 1}, {"r": 3}]
 
 
 def test_without_options_the_first_local_node_is_asked(client):

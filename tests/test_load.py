@@ -92,7 +92,7 @@ class FakeStore:
 def options_of(**changed):
     defaults = {"clients": 1, "in_flight": 8, "batch": 1, "rate": 0.0, "seconds": 0.05}
     defaults |= {"put_share": 0.5, "value_bytes": 10, "keys": 1000, "zipf": 0.0}
-    return argparse.Namespace(**defaults | {"n": None, "r": None, "w": None} | changed)
+    return argparse.Namespace(**defaults | {"r": None, "w": None} | changed)
 
 
 def run(load, store, **changed):

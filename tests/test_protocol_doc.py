@@ -46,7 +46,7 @@ DOCUMENT = Path(__file__).parent.parent / "docs" / "PROTOCOL.md"
 TABLE = re.compile(r"(?<=-->\n)(.*)(?=<!-- end -->)", re.DOTALL)
 
 STAMP = pack_stamp(1_714_564_800_000_000, 0, bytes(range(1, 9)))
-PUT = Put(7, "default", b"cart:7", b"milk", None, b"", None, None, 2000, False)
+PUT = Put(7, "default", b"cart:7", b"milk", None, b"", None, 2000, False)
 WRITTEN = WriteReply(7, STAMP, 2, 0)
 
 

@@ -76,7 +76,7 @@ def values(annotation: Any) -> st.SearchStrategy[Any]:
 MESSAGES = st.one_of([values(route.type) for route in WIRE])
 HEADERS = st.none() | values(Header)
 HEADER = Header(Peer("n1", "storage"), "ten_nodes", b"digest of 16 b..")
-GET = Get(7, "default", b"cart:7", None, 2, 2000)
+GET = Get(7, "default", b"cart:7", 2, 2000)
 
 
 def frame(*message: Any) -> bytes:
@@ -437,8 +437,8 @@ def test_a_large_value_arrives():
 
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=5))
 def test_requests_are_known_by_their_numbers_alone(numbers):
-    gets = [Get(number, "default", b"key", None, None, 1) for number in numbers]
-    put = Put(7, "default", b"key", b"", None, b"", None, None, 1, False)
+    gets = [Get(number, "default", b"key", None, 1) for number in numbers]
+    put = Put(7, "default", b"key", b"", None, b"", None, 1, False)
 
     assert request_numbers(encode(gets)) == numbers
     assert request_numbers(encode([*gets, put, *gets])) == [*numbers, 7, *numbers]

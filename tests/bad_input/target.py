@@ -108,16 +108,16 @@ def ask(port: zmq.Socket[bytes], *messages: Message, header: Header | None = Non
 
 def a_get(**changes: Any) -> Get:
     """A sound get, but for the changes."""
-    return Get(7, "default", b"k", None, None, 2000)._replace(**changes)
+    return Get(7, "default", b"k", None, 2000)._replace(**changes)
 
 
 def a_put(**changes: Any) -> Put:
     """A sound put, but for the changes."""
-    whole = Put(7, "default", b"k", b"v", None, b"", None, None, 2000, False)
+    whole = Put(7, "default", b"k", b"v", None, b"", None, 2000, False)
     return whole._replace(**changes)
 
 
 def a_delete(**changes: Any) -> Delete:
     """A sound delete, but for the changes."""
-    whole = Delete(7, "default", b"k", None, b"", None, None, 2000, False)
+    whole = Delete(7, "default", b"k", None, b"", None, 2000, False)
     return whole._replace(**changes)

@@ -28,7 +28,7 @@ from toystore.wire import decode, encode
 from .fake import SkewedClock
 
 ENDPOINTS = ("tcp://a:1", "tcp://b:1", "tcp://c:1")
-TERMS = Terms("default", None, None, 4.0, 1.0)
+TERMS = Terms("default", None, 4.0, 1.0)
 CLOCK = SkewedClock(0)
 
 

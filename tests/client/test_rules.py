@@ -98,17 +98,17 @@ def test_the_terms_of_a_request_reach_the_coordinator(connect, fake):
     store = connect(fake, bucket="mine", timeout=5)
 
     store.get("key")
-    store.get("key", bucket="other", n=5, r=3, timeout=1)
-    store.put("key", "value", n=5, w=4)
+    store.get("key", bucket="other", r=3, timeout=1)
+    store.put("key", "value", w=4)
     store.delete("key", w=1)
 
     usual, special, put, delete = fake.seen
-    assert (usual.bucket, usual.n, usual.r) == ("mine", None, None)
+    assert (usual.bucket, usual.r) == ("mine", None)
     assert 1000 < usual.timeout_ms <= 5000
-    assert (special.bucket, special.n, special.r) == ("other", 5, 3)
+    assert (special.bucket, special.r) == ("other", 3)
     assert 0 < special.timeout_ms <= 1000
-    assert (put.n, put.w, put.forwarded) == (5, 4, False)
-    assert (delete.n, delete.w, delete.forwarded) == (None, 1, False)
+    assert (put.w, put.forwarded) == (4, False)
+    assert (delete.w, delete.forwarded) == (1, False)
 
 
 def test_the_cluster_is_shown(connect, make_fake):
@@ -180,8 +180,13 @@ def test_a_repair_of_what_cannot_be_is_refused_at_once(connect, fake, wrong):
         (lambda store: store.get("key", bucket="\ud800"), "UTF-8"),
         (lambda store: store.get("key", r=0), "0"),
         (lambda store: store.get("key", r=True), "True"),
-        (lambda store: store.get("key", n=2**64), "18446744073709551616"),
+        (lambda store: store.get("key", r=2**64), "18446744073709551616"),
         (lambda store: store.put("key", "value", w="2"), "'2'"),
+        (lambda store: store.get("key", n=3), "n is 3, and a request has none"),
+        (lambda store: store.put("key", "value", n=0), "N of a bucket decides"),
+        (lambda store: store.delete("key", n=3), "fixed in the configuration"),
+        (lambda store: store.get_many(["key"], n=3), "give r= or w="),
+        (lambda store: store.put_many({"key": "value"}, n=3), "give r= or w="),
         (lambda store: store.get("key", timeout=0), "timeout"),
         (lambda store: store.get("key", timeout=float("nan")), "timeout"),
         (lambda store: store.get("key", timeout=float("inf")), "timeout"),
@@ -189,7 +194,7 @@ def test_a_repair_of_what_cannot_be_is_refused_at_once(connect, fake, wrong):
         (lambda store: store.get("key", timeout=True), "not True"),
         (lambda store: store.get("key", timeout=-1), "above 0"),
         (lambda store: store.get("key", timeout=1e9), "up to 1,000,000"),
-        (lambda store: store.get("key", n=70_000), "from 1 to 65,535"),
+        (lambda store: store.get("key", r=70_000), "from 1 to 65,535"),
         (lambda store: store.put("key", "value", w=2.0), "not 2.0"),
         (lambda store: store.get_many([("key", [])]), "tuple"),
         (lambda store: store.get_many(["key"], errors="ignore"), "'ignore'"),

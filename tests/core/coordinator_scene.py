@@ -95,7 +95,11 @@ class Scene:
             ring=ring or OneOrder(self.members),
             members={name: f"tcp://{name}:7400" for name in self.members},
             settings=CoordinatorSettings(
-                buckets={"default": BucketSettings(n, r, w), "single": BucketSettings(1, 1, 1)},
+                buckets={
+                    "default": BucketSettings(n, r, w),
+                    "pair": BucketSettings(2, 1, 1),
+                    "single": BucketSettings(1, 1, 1),
+                },
                 limits=limits or LimitSettings(),
             ),
             outbox=self.outbox,
@@ -135,7 +139,7 @@ class Scene:
 
     def get(self, key: bytes = b"key", **fields: Any) -> int:
         self._requests += 1
-        given = {"bucket": "default", "n": None, "r": None, "timeout_ms": 2000}
+        given = {"bucket": "default", "r": None, "timeout_ms": 2000}
         self.told(Get(request=self._requests, key=key, **(given | fields)), CLIENT)
         return self._requests
 
@@ -145,7 +149,6 @@ class Scene:
             "bucket": "default",
             "stamp": stamp_at(0),
             "context": b"",
-            "n": None,
             "w": None,
             "timeout_ms": 2000,
             "forwarded": False,

@@ -116,7 +116,7 @@ def test_a_node_that_leaves_answers_what_it_holds_and_takes_no_more() -> None:
 def test_a_machine_that_is_replaced_answers_all_that_it_holds() -> None:
     scene = Scene(9, node="n3")
     scene.put()
-    scene.put(n=1, w=1)
+    scene.put(bucket="single")
     scene.get()
 
     scene.machine.on_failure(scene.now)
@@ -150,12 +150,10 @@ def test_a_machine_that_is_replaced_leaves_the_hints_of_what_it_acknowledged() -
     [
         ({"key": b""}, "1 to 65535"),
         ({"key": bytes(65536)}, "1 to 65535"),
-        ({"bucket": "carts"}, "default, single"),
-        ({"n": 0}, "1 to 3"),
-        ({"n": 4}, "1 to 3"),
+        ({"bucket": "carts"}, "default, pair, single"),
         ({"r": 0}, "1 to 3"),
         ({"r": 4}, "1 to 3"),
-        ({"n": 2, "r": 3}, "1 to 2"),
+        ({"bucket": "pair", "r": 3}, "1 to 2"),
         ({"timeout_ms": 0}, "above 0"),
         ({"timeout_ms": -1}, "above 0"),
     ],
@@ -186,7 +184,7 @@ def test_what_was_put_under_a_longer_limit_can_be_read_deleted_and_placed() -> N
         ({"key": b""}, "1 to 1024"),
         ({"key": bytes(1025)}, "1 to 1024"),
         ({"value": bytes(1024 * 1024 + 1)}, "at most 1048576"),
-        ({"bucket": "carts"}, "default, single"),
+        ({"bucket": "carts"}, "default, pair, single"),
         ({"w": 4}, "1 to 3"),
         ({"w": 0}, "1 to 3"),
         ({"stamp": b""}, "20"),
@@ -364,7 +362,7 @@ def test_requests_that_only_settle_are_bounded_too() -> None:
     scene = Scene(limits=LimitSettings(requests_max=2))
 
     for _ in range(8):
-        scene.put(n=2, w=1)
+        scene.put(bucket="pair")
         scene.says("n1")
     scene.put()
 
@@ -511,7 +509,7 @@ def test_a_repair_without_a_bucket_and_a_partition_is_of_all_ranges() -> None:
 
 @pytest.mark.parametrize(
     ("bucket", "partition", "right"),
-    [("nowhere", None, "default, single"), ("default", 8, "0 to 7"), (None, -1, "0 to 7")],
+    [("nowhere", None, "default, pair, single"), ("default", 8, "0 to 7"), (None, -1, "0 to 7")],
 )
 def test_a_repair_of_what_does_not_exist_is_refused_with_what_would_be_right(
     bucket, partition, right

@@ -47,6 +47,8 @@ from toystore.core.protocol.messages.replica import (
 
 MEMBERS = 6
 STEPS = 400
+BUCKETS = {"default": 3, "pair": 2, "single": 1}
+"""The buckets of a scene, and their N."""
 WRITE_STATUSES = [OK] * 12 + [REFUSED, REFUSED, SUPERSEDED, INTERNAL]
 READ_STATUSES = [OK] * 8 + [NOT_FOUND] * 6 + [NO_VOTE, REFUSED, INTERNAL]
 
@@ -75,7 +77,7 @@ class Chaos:
         self.scene = Scene(MEMBERS, ring=self.ring)
         self.open: list[tuple[Peer, Any]] = []
         self.asked: dict[int, dict[str, Any]] = {}
-        """What clients asked, by request: n, the quorum, until when."""
+        """What clients asked, by request: the quorum, until when, and the key."""
         self.answered: dict[int, Any] = {}
         self.request_of: dict[bytes, int] = {}
         self.yes: defaultdict[bytes, set[tuple[str, str]]] = defaultdict(set)
@@ -102,20 +104,24 @@ class Chaos:
     def client(self) -> None:
         request = len(self.asked) + 1
         key = b"key-%d" % request
-        n = self.chance.randint(1, 3)
+        bucket = self.chance.choice(list(BUCKETS))
+        n = BUCKETS[bucket]
         quorum = self.chance.randint(1, n)
         timeout_ms = self.chance.choice([20, 200, 1000, 3000])
         stamp = self.chance.choice([None, stamp_at(self.scene.seconds - 100, b"%08d" % request)])
-        self.request_of[digest_of("default", key, 3)] = request
+        digest = digest_of(bucket, key, n)
+        self.request_of[digest] = request
         until = self.scene.seconds + timeout_ms / 1000
-        self.asked[request] = {"n": n, "quorum": quorum, "until": until, "key": key}
+        self.asked[request] = {"quorum": quorum, "until": until, "digest": digest}
+        self.asked[request] |= {"bucket": bucket, "key": key}
         kind = self.chance.choice(["get", "put", "delete"])
         if kind == "get":
-            self.scene.get(key, n=n, r=quorum, timeout_ms=timeout_ms)
+            self.scene.get(key, bucket=bucket, r=quorum, timeout_ms=timeout_ms)
         else:
             ask = self.scene.put if kind == "put" else self.scene.delete
             forwarded = self.chance.random() < 0.5
-            ask(key, stamp=stamp, n=n, w=quorum, timeout_ms=timeout_ms, forwarded=forwarded)
+            terms = {"w": quorum, "timeout_ms": timeout_ms, "forwarded": forwarded}
+            ask(key, bucket=bucket, stamp=stamp, **terms)
 
     def answer(self) -> None:
         """One of those that were asked answers, perhaps twice."""
@@ -150,14 +156,15 @@ class Chaos:
         record = None
         if status == OK:
             stamp = stamp_at(self.chance.randint(-3, 0))
-            record = pack_record(stamp, "default", self.asked[request]["key"], b"%d" % stamp[7])
+            asked = self.asked[request]
+            record = pack_record(stamp, asked["bucket"], asked["key"], b"%d" % stamp[7])
         if status in (OK, NOT_FOUND) and request not in self.answered:
             self.found[request].setdefault(node, record)
         return ReadReplicaReply(message.request, status, record)
 
     def forward_reply(self, message: Any) -> Any:
         newest = stamp_at(self.scene.seconds - 99)
-        owners = self.owners(message.key)
+        owners = self.owners(digest_of(message.bucket, message.key, BUCKETS[message.bucket]))
         reply = self.chance.choice(
             [
                 WriteReply(message.request, message.stamp, len(owners), 0),
@@ -173,10 +180,8 @@ class Chaos:
             self.hinted[message.stamp].update(owners)
         return reply
 
-    def owners(self, key: bytes) -> tuple[str, ...]:
-        digest = digest_of("default", key, 3)
-        n = self.asked[self.request_of[digest]]["n"]
-        return self.ring.order(self.ring.partition_of(digest))[:n]
+    def owners(self, digest: bytes) -> tuple[str, ...]:
+        return self.ring.order(self.ring.partition_of(digest))[: digest[0]]
 
     def lose(self) -> None:
         if self.open:
@@ -246,7 +251,7 @@ class Chaos:
         """Of every write acknowledged here, each owner has a copy or a hint."""
         for request, reply in self.answered.items():
             if type(reply) is WriteReply and reply.stamp in self.yes:
-                owners = self.owners(self.asked[request]["key"])
+                owners = self.owners(self.asked[request]["digest"])
                 assert set(owners) - self.hinted[reply.stamp] <= {"n1"}, (request, reply)
 
 

@@ -38,7 +38,7 @@ def test_a_write_goes_to_the_first_owner_and_its_answer_comes_back() -> None:
     [(node, put)] = scene.forwarded
     assert node == "n1"
     assert type(put) is Put
-    assert put[1:] == ("default", b"cart", b"eggs", stamp_at(0), b"", None, 3, 900, True)
+    assert put[1:] == ("default", b"cart", b"eggs", stamp_at(0), b"", 3, 900, True)
     scene.answers_forward("n1", DONE)
 
     assert scene.sole_answer() == DONE._replace(request=request)
@@ -81,10 +81,10 @@ def test_an_owner_does_not_forward() -> None:
     assert scene.forwarded == []
 
 
-def test_an_owner_by_the_bucket_s_n_forwards_a_request_with_a_smaller_n() -> None:
+def test_an_owner_in_another_bucket_forwards_a_write_to_a_bucket_with_a_smaller_n() -> None:
     scene = Scene(9, node="n3")
 
-    scene.put(n=1, w=1)
+    scene.put(bucket="single")
 
     assert went_to(scene) == ["n1"]
 
@@ -131,7 +131,7 @@ def test_when_an_owner_is_silent_the_write_is_coordinated_here_at_once() -> None
 def test_with_two_owners_that_hang_a_write_takes_two_silences_and_the_next_none() -> None:
     """n1 is silent to the forward, n2 to the write; n3 and the fallbacks do well."""
     scene = stranger()
-    scene.put(n=3, w=3)
+    scene.put(w=3)
 
     scene.wait(SILENCE_S)
     for node in ("n3", "n4"):
@@ -141,7 +141,7 @@ def test_with_two_owners_that_hang_a_write_takes_two_silences_and_the_next_none(
     assert type(scene.sole_answer()) is WriteReply
     scene.forwarded.clear()
     scene.asked.clear()
-    scene.put(n=2, w=2)
+    scene.put(bucket="pair", w=2)
 
     assert went_to(scene) == []
     assert scene.writes() == [("n1", None), ("n3", "n1"), ("n2", None), ("n4", "n2")]

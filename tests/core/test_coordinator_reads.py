@@ -14,8 +14,10 @@ from coordinator_scene import (
     Scene,
     context_at,
     record_at,
+    stamp_at,
 )
 
+from toystore.core.data.record import pack_record
 from toystore.core.protocol.messages.client import GetReply
 from toystore.core.protocol.messages.codes import Code
 from toystore.core.protocol.messages.replica import RepairReplica
@@ -85,21 +87,21 @@ def test_r_can_be_asked_for() -> None:
     assert scene.sole_answer().owners == 1
 
 
-def test_a_smaller_n_lowers_the_bucket_s_r_with_it() -> None:
+def test_a_read_asks_the_n_owners_of_its_bucket() -> None:
     scene = Scene()
 
-    scene.get(n=1)
-    scene.says("n1", OK, record_at(1))
+    scene.get(bucket="single")
+    scene.says("n1", OK, pack_record(stamp_at(1), "single", b"key", b"value"))
 
     assert scene.sole_answer().owners == 1
 
 
 @pytest.mark.parametrize("members", [1, 3])
 def test_with_all_others_down_and_no_fallback_r_of_one_is_served(members: int) -> None:
-    scene = Scene(members)
+    scene = Scene(members, n=members)
     scene.unlink(*scene.members[1:])
 
-    request = scene.get(n=members if members == 1 else None, r=1)
+    request = scene.get(r=1)
     scene.says("n1", OK, record_at(1))
 
     assert scene.sole_answer() == GetReply(request, (b"value",), context_at(1), 1, 0)

@@ -51,23 +51,14 @@ def test_a_delete_writes_a_tombstone() -> None:
     assert type(scene.sole_answer()) is WriteReply
 
 
-def test_n_and_w_can_be_asked_for() -> None:
+def test_a_write_goes_to_the_n_owners_of_its_bucket() -> None:
     scene = Scene()
 
-    scene.put(n=1, w=1)
+    scene.put(bucket="single")
     scene.says("n1")
 
     assert scene.writes() == [("n1", None)]
     assert scene.sole_answer().owners == 1
-
-
-def test_a_smaller_n_lowers_the_bucket_s_w_with_it() -> None:
-    scene = Scene()
-
-    scene.put(n=1)
-    scene.says("n1")
-
-    assert type(scene.sole_answer()) is WriteReply
 
 
 def test_the_same_replica_answering_twice_is_counted_once() -> None:

@@ -231,7 +231,7 @@ def read_replies(data: bytes) -> Served:
     """Six requests are in flight when the frame comes."""
     clock = Clock()
     machine = ClientMachine(["tcp://a", "tcp://b"], clock, 100)
-    terms = make_terms("default", None, None, 2.0, None)
+    terms = make_terms("default", None, 2.0, None)
     requests: list[Request[Any]] = [
         GetRequest(terms, 0.0, b"k"),
         PutRequest(terms, 0.0, b"k", b"v", context=b"", clock=clock),

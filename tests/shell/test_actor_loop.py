@@ -286,7 +286,7 @@ def fragile(puppet):
 
 
 def a_get(request: int) -> Get:
-    return Get(request, "default", b"k", None, None, 1000)
+    return Get(request, "default", b"k", None, 1000)
 
 
 def test_the_message_that_a_machine_failed_over_is_answered_and_the_rest_is_served(

@@ -107,7 +107,7 @@ def test_what_finds_no_room_is_refused_unread_and_the_rest_goes_on(around):
     machine = coordinator(requests_max=2)
     port = ClientPort(around, (client_address(around),), lambda: machine.admission)
     client = connected(around.context, zmq.DEALER, client_address(around))
-    gets = [Get(number, "default", b"k", None, None, 1000) for number in range(6)]
+    gets = [Get(number, "default", b"k", None, 1000) for number in range(6)]
     for messages in (gets[:2], gets[2:4], [Status(7)], gets[4:5], gets[5:]):
         client.send(encode(messages))
 
@@ -293,7 +293,7 @@ def test_a_message_that_no_receiver_takes_is_not_sent_but_an_error_or_nothing(
 
 
 def a_put(number, size):
-    return Put(number, "default", b"k", bytes(size), None, b"", None, None, 1000, False)
+    return Put(number, "default", b"k", bytes(size), None, b"", None, 1000, False)
 
 
 def test_what_a_peer_took_under_higher_limits_is_delivered_whatever_the_limits_are_here(
@@ -772,7 +772,7 @@ def test_misfits_of_ever_new_senders_do_not_fill_the_log_or_the_memory(around, m
 
 def test_a_bad_request_of_a_client_that_reads_is_answered_and_its_rest_served(around, clients):
     client = connected(around.context, zmq.DEALER, client_address(around))
-    get = Get(2, "default", b"k", None, None, 1000)
+    get = Get(2, "default", b"k", None, 1000)
     client.send(encode([StorageStatus(1), get]))
 
     assert [message for message, _ in arrivals(clients)] == [get]

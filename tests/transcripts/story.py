@@ -263,9 +263,9 @@ class Client:
 
     def _message(self, kind: Any, *given: bytes) -> Any:
         if kind is client.Get:
-            return client.Get(0, "default", *given, None, None, TIMEOUT_MS)
+            return client.Get(0, "default", *given, None, TIMEOUT_MS)
         stamp = self._clock.mint(self._wall.now().wall_us)
-        return kind(0, "default", *given, stamp, b"", None, None, TIMEOUT_MS, False)
+        return kind(0, "default", *given, stamp, b"", None, TIMEOUT_MS, False)
 
     def _hear(self, frame: bytes) -> None:
         (reply,) = decode(frame).messages

@@ -94,7 +94,6 @@ COUNT = click.IntRange(min=1)
 KEY = click.argument("key", callback=_bytes)
 KEY_OR_NONE = click.argument("key", required=False, callback=_bytes)
 VALUE = click.argument("value", callback=_bytes)
-N = click.option("-n", type=COUNT, help="Replicas of the key. [default: the bucket's]")
 R = click.option("-r", type=COUNT, help="Replicas that must answer. [default: the bucket's]")
 W = click.option("-w", type=COUNT, help="Replicas that must store it. [default: the bucket's]")
 CONTEXT = click.option(

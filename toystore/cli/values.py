@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from toystore import Found, Written
-from toystore.cli.options import CONTEXT, KEY, SERVED, VALUE, Common, N, R, W, common_options
+from toystore.cli.options import CONTEXT, KEY, SERVED, VALUE, Common, R, W, common_options
 from toystore.cli.output import base64_of, print_json
 from toystore.client.call import VALUE_BYTES_MAX
 from toystore.core.data.context import unpack_context
@@ -23,30 +23,26 @@ NOT_FOUND = 1
 @VALUE
 @CONTEXT
 @W
-@N
 @common_options(*SERVED)
 @click.pass_obj
-def put(
-    common: Common, *, key: bytes, value: bytes, context: str | None, w: int | None, n: int | None
-) -> None:
+def put(common: Common, *, key: bytes, value: bytes, context: str | None, w: int | None) -> None:
     """Store VALUE under KEY. If VALUE is -, read it from standard input."""
     if value == b"-":
         value = _standard_input()
     with common.connect() as store:
-        _print_written(common, store.put(key, value, context=_context(context), w=w, n=n))
+        _print_written(common, store.put(key, value, context=_context(context), w=w))
 
 
 @click.command()
 @KEY
 @R
-@N
 @common_options(*SERVED)
 @click.pass_context
-def get(ctx: click.Context, key: bytes, r: int | None, n: int | None) -> None:
+def get(ctx: click.Context, key: bytes, r: int | None) -> None:
     """Write the value of KEY to standard output."""
     common: Common = ctx.obj
     with common.connect() as store:
-        found = store.get(key, r=r, n=n)
+        found = store.get(key, r=r)
     if common.as_json:
         print_json({"found": False} if found is None else _found(found))
     elif found is not None:
@@ -62,13 +58,12 @@ def get(ctx: click.Context, key: bytes, r: int | None, n: int | None) -> None:
 @KEY
 @CONTEXT
 @W
-@N
 @common_options(*SERVED)
 @click.pass_obj
-def delete(common: Common, key: bytes, context: str | None, w: int | None, n: int | None) -> None:
+def delete(common: Common, key: bytes, context: str | None, w: int | None) -> None:
     """Delete KEY. Deleting a key that does not exist succeeds."""
     with common.connect() as store:
-        _print_written(common, store.delete(key, context=_context(context), w=w, n=n))
+        _print_written(common, store.delete(key, context=_context(context), w=w))
 
 
 def _standard_input() -> bytes:

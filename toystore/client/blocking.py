@@ -47,7 +47,7 @@ class Client:
         key: Key,
         *,
         bucket: str | None = None,
-        n: int | None = None,
+        n: None = None,
         r: int | None = None,
         timeout: float | None = None,
     ) -> Found | None:
@@ -56,7 +56,7 @@ class Client:
         Args:
             key: bytes, or a str that is taken as UTF-8.
             bucket: instead of the client's.
-            n: how many replicas the key is taken to have, instead of the bucket's N.
+            n: refused: N of the bucket decides which nodes own a key (docs/CLIENT.md).
             r: how many replicas must answer, instead of the bucket's R.
             timeout: seconds, instead of the client's.
 
@@ -72,7 +72,7 @@ class Client:
         value: Value,
         *,
         bucket: str | None = None,
-        n: int | None = None,
+        n: None = None,
         w: int | None = None,
         timeout: float | None = None,
         ttl: float | None = None,
@@ -84,7 +84,7 @@ class Client:
             key: bytes, or a str that is taken as UTF-8.
             value: bytes, or a str that is taken as UTF-8.
             bucket: instead of the client's.
-            n: how many replicas to keep, instead of the bucket's N.
+            n: as of `get`.
             w: how many must have it, instead of the bucket's W.
             timeout: seconds, instead of the client's.
             ttl: not supported yet.
@@ -104,7 +104,7 @@ class Client:
         key: Key,
         *,
         bucket: str | None = None,
-        n: int | None = None,
+        n: None = None,
         w: int | None = None,
         timeout: float | None = None,
         context: bytes | None = None,
@@ -119,7 +119,7 @@ class Client:
         keys: Iterable[KeyT],
         *,
         bucket: str | None = None,
-        n: int | None = None,
+        n: None = None,
         r: int | None = None,
         timeout: float | None = None,
         errors: Literal["raise"] = "raise",
@@ -131,7 +131,7 @@ class Client:
         keys: Iterable[KeyT],
         *,
         bucket: str | None = None,
-        n: int | None = None,
+        n: None = None,
         r: int | None = None,
         timeout: float | None = None,
         errors: Literal["return"],
@@ -142,7 +142,7 @@ class Client:
         keys: Iterable[KeyT],
         *,
         bucket: str | None = None,
-        n: int | None = None,
+        n: None = None,
         r: int | None = None,
         timeout: float | None = None,
         errors: Literal["raise", "return"] = "raise",
@@ -172,7 +172,7 @@ class Client:
         items: Mapping[KeyT, Value],
         *,
         bucket: str | None = None,
-        n: int | None = None,
+        n: None = None,
         w: int | None = None,
         timeout: float | None = None,
         ttl: float | None = None,
@@ -185,7 +185,7 @@ class Client:
         items: Mapping[KeyT, Value],
         *,
         bucket: str | None = None,
-        n: int | None = None,
+        n: None = None,
         w: int | None = None,
         timeout: float | None = None,
         ttl: float | None = None,
@@ -197,7 +197,7 @@ class Client:
         items: Mapping[KeyT, Value],
         *,
         bucket: str | None = None,
-        n: int | None = None,
+        n: None = None,
         w: int | None = None,
         timeout: float | None = None,
         ttl: float | None = None,

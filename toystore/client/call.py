@@ -92,16 +92,16 @@ class Calls:
         self.endpoints = endpoint_list(endpoints)
         self.clock = process_clock if clock is None else CheckedClock(clock_like(clock))
         self._attempt_s = attempt_timeout
-        self._defaults = make_terms(bucket, None, None, timeout, attempt_timeout)
+        self._defaults = make_terms(bucket, None, timeout, attempt_timeout)
 
     def terms(self, bucket: object, n: object, quorum: object, timeout: object) -> Terms:
-        """A call's terms, where None means the client's default."""
+        """A call's terms, where None means the client's default.  An ``n`` is refused."""
+        refuse_n(n)
         usual = self._defaults
-        if bucket is None and n is None and quorum is None and timeout is None:
+        if bucket is None and quorum is None and timeout is None:
             return usual
         return make_terms(
             usual.bucket if bucket is None else bucket,
-            n,
             quorum,
             usual.timeout_s if timeout is None else timeout,
             self._attempt_s,
@@ -247,8 +247,17 @@ def refuse_ttl(ttl: object) -> None:
         raise BadRequest("ttl is not supported yet: leave it out")
 
 
+def refuse_n(n: object) -> None:
+    """Raises `BadRequest` if there is one: N belongs to a bucket, not to a request."""
+    if n is not None:
+        raise BadRequest(
+            f"n is {n!r:.80}, and a request has none: N of a bucket decides which nodes own a key, "
+            "and is fixed in the configuration; give r= or w="
+        )
+
+
 def make_terms(
-    bucket: object, n: object, quorum: object, timeout_s: object, attempt_s: object = None
+    bucket: object, quorum: object, timeout_s: object, attempt_s: object = None
 ) -> Terms:
     """The terms of a call.  Raises `BadRequest`."""
     named = bucket_name(bucket)
@@ -257,7 +266,7 @@ def make_terms(
         each_s = max(patience_s / 4, ATTEMPT_S_MIN)
     else:
         each_s = _seconds(attempt_s, "attempt_timeout")
-    return Terms(named, _count(n, "n"), _count(quorum, "r or w"), patience_s, each_s)
+    return Terms(named, _count(quorum), patience_s, each_s)
 
 
 def endpoint_list(endpoints: object) -> tuple[str, ...]:
@@ -292,13 +301,13 @@ def _as_bytes(given: object, what: str) -> bytes:
         raise BadRequest(f"{what} given as str must be encodable as UTF-8: {error}") from None
 
 
-def _count(given: object, what: str) -> int | None:
+def _count(given: object) -> int | None:
     """A number of replicas, or None.  The cluster checks its upper limit."""
     if given is None:
         return None
     if not isinstance(given, int) or isinstance(given, bool) or not 0 < given < _QUORUM_MAX:
         raise BadRequest(
-            f"{what} is a number of replicas from 1 to {_QUORUM_MAX - 1:,}, not {given!r:.80}"
+            f"r or w is a number of replicas from 1 to {_QUORUM_MAX - 1:,}, not {given!r:.80}"
         )
     return given
 

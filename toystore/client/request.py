@@ -40,7 +40,6 @@ class Terms(NamedTuple):
     """What all requests of one call have in common."""
 
     bucket: str
-    n: int | None
     quorum: int | None
     """R of a read, W of a write; None means the bucket's."""
     timeout_s: float
@@ -160,8 +159,8 @@ class GetRequest(Request[Found | None]):
 
     def message(self, now: float, /) -> Message:
         """What to send now."""
-        bucket, n, r, _, _ = self.terms
-        return Get(self.id, bucket, self.key, n, r, self.left_ms(now))
+        bucket, r, _, _ = self.terms
+        return Get(self.id, bucket, self.key, r, self.left_ms(now))
 
     def answer(self, reply: GetReply, clock: Clock, /) -> Found | None:
         """The value.  Merges the context into the clock, even if nothing was found."""
@@ -215,7 +214,7 @@ class PutRequest(WriteRequest):
 
     def message(self, now: float, /) -> Message:
         """What to send now."""
-        bucket, n, w, _, _ = self.terms
+        bucket, w, _, _ = self.terms
         return Put(
             self.id,
             bucket,
@@ -223,7 +222,6 @@ class PutRequest(WriteRequest):
             self.value,
             self.stamp,
             self.context,
-            n,
             w,
             self.left_ms(now),
             False,
@@ -237,9 +235,9 @@ class DeleteRequest(WriteRequest):
 
     def message(self, now: float, /) -> Message:
         """What to send now."""
-        bucket, n, w, _, _ = self.terms
+        bucket, w, _, _ = self.terms
         left_ms = self.left_ms(now)
-        return Delete(self.id, bucket, self.key, self.stamp, self.context, n, w, left_ms, False)
+        return Delete(self.id, bucket, self.key, self.stamp, self.context, w, left_ms, False)
 
 
 class StatusRequest(Request[dict[str, Any]]):

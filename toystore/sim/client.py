@@ -82,7 +82,7 @@ class SimClient:
         self._go_on()
 
     def _request(self, ask: Ask) -> Request[Any]:
-        terms = Terms(ask.bucket, None, ask.quorum, ask.timeout_s, ATTEMPT_S)
+        terms = Terms(ask.bucket, ask.quorum, ask.timeout_s, ATTEMPT_S)
         key, now = ask.key.encode(), self._now()
         if ask.operation == GET:
             return _Get(terms, now, key)

@@ -178,12 +178,10 @@ class Coordinator:
         if not self.admission.admit(message, size, sender, now):
             return
         bucket = self._settings.buckets[message.bucket]
-        n = message.n or bucket.n
         place = Place(self._ring, message.bucket, message.key, bucket.n)
-        place.owners = place.order[:n]
         timeout_s = min(message.timeout_ms / 1000, self._settings.timeout_max_s)
         ticket = Ticket(sender, message.request, now, timeout_s, size, self._desk.read_latencies)
-        Read(self._desk, ticket, message, place, message.r or min(bucket.r, n)).start(now)
+        Read(self._desk, ticket, message, place, message.r or bucket.r).start(now)
 
     def _put(self, message: Put | Delete, sender: Address, now: Now) -> None:
         value = message.value if type(message) is Put else b""
@@ -192,11 +190,9 @@ class Coordinator:
             return
         desk = self._desk
         bucket = self._settings.buckets[message.bucket]
-        n = message.n or bucket.n
         place = Place(self._ring, message.bucket, message.key, bucket.n)
-        place.owners = place.order[:n]
         stamp = self._stamped(message, now)
-        w = message.w or min(bucket.w, n)
+        w = message.w or bucket.w
         mutation = Mutation(message, stamp, message.stamp is None, place, w)
         latencies = None if message.forwarded else desk.write_latencies
         timeout_s = min(message.timeout_ms / 1000, self._settings.timeout_max_s)

@@ -21,12 +21,9 @@ def fault_in(request: Get | Put | Delete, settings: CoordinatorSettings) -> str 
     fault = place_fault(request.bucket, request.key, settings, key_bytes_max)
     if fault is not None:
         return fault
-    n_max = settings.buckets[request.bucket].n
-    n = n_max if request.n is None else request.n
-    if not 0 < n <= n_max:
-        return f"n is {n}; bucket {request.bucket!r} takes 1 to {n_max}"
     if request.timeout_ms <= 0:
         return f"timeout_ms is {request.timeout_ms}; it must be above 0"
+    n = settings.buckets[request.bucket].n
     quorum, asked = ("r", request.r) if isinstance(request, Get) else ("w", request.w)
     if asked is not None and not 0 < asked <= n:
         return f"{quorum} is {asked}; with n={n} it can be 1 to {n}"

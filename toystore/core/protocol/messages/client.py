@@ -6,12 +6,11 @@ from typing import Any, NamedTuple
 
 
 class Get(NamedTuple):
-    """Read a key.  ``n`` and ``r`` of None mean the bucket's."""
+    """Read a key.  An ``r`` of None means the bucket's."""
 
     request: int
     bucket: str
     key: bytes
-    n: int | None
     r: int | None
     timeout_ms: int
 
@@ -37,7 +36,6 @@ class Put(NamedTuple):
     value: bytes
     stamp: bytes | None
     context: bytes
-    n: int | None
     w: int | None
     timeout_ms: int
     forwarded: bool
@@ -51,7 +49,6 @@ class Delete(NamedTuple):
     key: bytes
     stamp: bytes | None
     context: bytes
-    n: int | None
     w: int | None
     timeout_ms: int
     forwarded: bool
