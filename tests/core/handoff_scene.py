@@ -7,6 +7,7 @@ from typing import Any
 
 from toystore.core.data.record import digest_of, pack_record, stamp_of
 from toystore.core.data.stamp import pack_stamp
+from toystore.core.handoff.handoff import Handoff
 from toystore.core.protocol.address import GOSSIP, STORAGE, Address, Peer
 from toystore.core.protocol.machine import Event, Now, Outbox
 from toystore.core.protocol.messages.codes import MemberStatus, ReplicaStatus
@@ -21,7 +22,6 @@ from toystore.core.protocol.messages.hints import (
 )
 from toystore.core.protocol.messages.local import LinkUp, MembersChanged
 from toystore.core.protocol.settings import HandoffSettings
-from toystore.core.repair.handoff import Handoff
 
 OK, SUPERSEDED = int(ReplicaStatus.OK), int(ReplicaStatus.SUPERSEDED)
 REFUSED, INTERNAL = int(ReplicaStatus.REFUSED), int(ReplicaStatus.INTERNAL)

@@ -5,6 +5,11 @@ import random
 import pytest
 from drawings import arrows, drawn
 
+from toystore.core.antientropy import comparison
+from toystore.core.antientropy.pace import Pace
+from toystore.core.antientropy.questions import Questions
+from toystore.core.antientropy.replicas import STALE_S, Replicas
+from toystore.core.antientropy.visits import Visits
 from toystore.core.protocol.address import STORAGE, Peer
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages.antientropy import (
@@ -15,11 +20,6 @@ from toystore.core.protocol.messages.antientropy import (
 )
 from toystore.core.protocol.messages.local import SendFailed
 from toystore.core.protocol.settings import AntientropySettings
-from toystore.core.repair import comparison
-from toystore.core.repair.pace import Pace
-from toystore.core.repair.questions import Questions
-from toystore.core.repair.replicas import STALE_S, Replicas
-from toystore.core.repair.visits import Visits
 from toystore.core.ring.ranges import Leaf, Range, Ranges
 from toystore.core.ring.ring import Member, Ring
 from toystore.core.ring.tree import SUM_BYTES, TREE_BYTES

@@ -24,6 +24,7 @@ from handoff_scene import (
 
 from toystore.core.data.record import pack_record
 from toystore.core.data.stamp import pack_stamp
+from toystore.core.handoff.handoff import Handoff
 from toystore.core.protocol.address import STORAGE, Peer
 from toystore.core.protocol.events import EVENTS
 from toystore.core.protocol.machine import Event
@@ -43,7 +44,6 @@ from toystore.core.protocol.messages.local import (
     LinkUp,
     SendFailed,
 )
-from toystore.core.repair.handoff import Handoff
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 from handoff_scene import REFUSED, Node, hint
 
 from toystore.core.data.record import stamp_of
+from toystore.core.handoff.handoff import Handoff
 from toystore.core.protocol.address import STORAGE, Address, Peer
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages.codes import MemberStatus
@@ -27,7 +28,6 @@ from toystore.core.protocol.messages.local import (
 )
 from toystore.core.protocol.messages.replica import WriteReplica
 from toystore.core.protocol.settings import HandoffSettings
-from toystore.core.repair.handoff import Handoff
 from toystore.core.storage.layout import RECORD
 from toystore.core.storage.storage import Storage
 from toystore.engines.memory import MemoryEngine

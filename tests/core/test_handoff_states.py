@@ -8,6 +8,8 @@ import pytest
 from drawings import arrows, drawn
 from handoff_scene import HOME, OK, START_US, Node, hint
 
+from toystore.core.handoff import delivery
+from toystore.core.handoff.delivery import Input, State
 from toystore.core.protocol.address import STORAGE, Peer
 from toystore.core.protocol.messages.hints import (
     CountHintsReply,
@@ -16,8 +18,6 @@ from toystore.core.protocol.messages.hints import (
     TakeHintsReply,
 )
 from toystore.core.protocol.messages.local import LinkLost, LinkUp
-from toystore.core.repair import delivery
-from toystore.core.repair.delivery import Input, State
 
 INPUTS = {
     State.TAKING: (),

@@ -14,6 +14,7 @@ from typing import Any
 from toystore.client.request import PutRequest, WriteRequest
 from toystore.core.data.record import check_record, digest_of, newer, stamp_of, unpack_record
 from toystore.core.data.stamp import HybridLogicalClock, pack_stamp, unpack_stamp
+from toystore.core.handoff.handoff import Handoff
 from toystore.core.membership.disks import Disks
 from toystore.core.membership.exchanges import Exchanges
 from toystore.core.membership.members import Members
@@ -32,7 +33,6 @@ from toystore.core.protocol.messages.replica import (
     WriteReplica,
     WriteReplicaReply,
 )
-from toystore.core.repair.handoff import Handoff
 from toystore.core.requests.coordinator import Coordinator
 from toystore.core.requests.quorum import verdict
 from toystore.core.requests.sloppy_quorum import SloppyQuorum

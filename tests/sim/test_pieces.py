@@ -8,10 +8,10 @@ from functools import partial
 import pytest
 
 from toystore.check.history import OK, PUT, Row
+from toystore.core.handoff.handoff import Handoff
 from toystore.core.protocol.address import GOSSIP, HANDOFF, Peer
 from toystore.core.protocol.messages.local import LinkLost
 from toystore.core.protocol.roles import ACTORS
-from toystore.core.repair.handoff import Handoff
 from toystore.core.storage.store import StoreFullError
 from toystore.engines.base import MapFullError
 from toystore.sim import audit

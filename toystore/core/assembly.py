@@ -10,6 +10,8 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from toystore.core.antientropy.antientropy import Antientropy
+from toystore.core.handoff.handoff import Handoff
 from toystore.core.membership.agreement import Setting
 from toystore.core.membership.members import MemberList
 from toystore.core.membership.swim import Swim
@@ -21,8 +23,6 @@ from toystore.core.protocol.settings import (
     HandoffSettings,
     SwimSettings,
 )
-from toystore.core.repair.antientropy import Antientropy
-from toystore.core.repair.handoff import Handoff
 from toystore.core.requests.coordinator import Coordinator
 from toystore.core.ring.ranges import Ranges
 from toystore.core.ring.ring import Ring

@@ -11,11 +11,11 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from toystore.core.antientropy.pace import Pace
+from toystore.core.antientropy.questions import Questions
 from toystore.core.protocol.address import Peer
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages.antientropy import ScrubLeaf, ScrubLeafReply
-from toystore.core.repair.pace import Pace
-from toystore.core.repair.questions import Questions
 from toystore.core.ring.ranges import Leaf, Range, Ranges
 
 

@@ -19,6 +19,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 
+from toystore.core.handoff.delivery import Delivery, Input, State
+from toystore.core.handoff.pauses import LINK_LOST, Pauses
 from toystore.core.protocol.address import STORAGE, Address, Peer
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages import Message
@@ -41,8 +43,6 @@ from toystore.core.protocol.messages.local import (
     SendFailed,
 )
 from toystore.core.protocol.settings import HandoffSettings
-from toystore.core.repair.delivery import Delivery, Input, State
-from toystore.core.repair.pauses import LINK_LOST, Pauses
 
 SLOWEST_BYTES_PER_S = 1024 * 1024
 """A batch is given this much time more, because one large hint may exceed a usual batch."""

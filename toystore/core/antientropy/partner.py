@@ -10,19 +10,20 @@ Without changes there is nothing to look for, and no message.
 
 from __future__ import annotations
 
+import random
 from collections import deque
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
+from toystore.core.antientropy.comparison import Comparison, Moved
+from toystore.core.antientropy.pace import Pace
+from toystore.core.antientropy.questions import Questions
+from toystore.core.antientropy.replicas import Replicas, Stretch
+from toystore.core.antientropy.visits import Visits
 from toystore.core.protocol.address import STORAGE, Peer
 from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages.antientropy import CompareRanges, CompareRangesReply
 from toystore.core.protocol.settings import AntientropySettings
-from toystore.core.repair.comparison import Comparison, Moved
-from toystore.core.repair.pace import Pace
-from toystore.core.repair.questions import Questions
-from toystore.core.repair.replicas import Replicas, Stretch
-from toystore.core.repair.visits import Visits
 from toystore.core.ring.ranges import Range
 
 ASKED_MAX = 4096
@@ -49,6 +50,7 @@ class Kit(NamedTuple):
     settings: AntientropySettings
     rebuilds: Visits
     repairs: Visits
+    chance: random.Random
 
 
 class Events(Protocol):
@@ -90,7 +92,7 @@ class Partner:
     def changed(self, ranges: Iterable[Range], now_s: float) -> None:
         """The roots of some of this node's ranges are new."""
         if not self._due:
-            self._look_at = max(self._look_at, now_s)
+            self._look_at = max(self._look_at, now_s + self._jitter_s())
         for of in self.shared.intersection(ranges):
             if self._agreed.get(of) == self._kit.replicas.roots[of]:
                 self._due.discard(of)
@@ -98,8 +100,9 @@ class Partner:
                 self._due.add(of)
 
     def hurry(self, now_s: float) -> None:
-        """There are ranges to be visited, or the partner can be reached again."""
-        self._look_at = self._visit_at = now_s
+        """The partner can be reached again."""
+        self._visit_at = now_s
+        self._look_at = now_s + self._jitter_s()
 
     # --- what is done -------------------------------------------------------------------
 
@@ -122,6 +125,10 @@ class Partner:
             return _NEVER
         look_at = self._look_at if self._due else _NEVER
         return min(look_at, self._visit_at) if self._to_visit() else look_at
+
+    def _jitter_s(self) -> float:
+        """A random wait: two owners that see the same difference do not both bring the record."""
+        return self._kit.chance.uniform(0.0, self._kit.settings.compare_s)
 
     @property
     def waits_to_compare(self) -> bool:

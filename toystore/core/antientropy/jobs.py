@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from toystore.core.antientropy.comparison import Moved
+from toystore.core.antientropy.scrub import Scrub
+from toystore.core.antientropy.visits import Visits
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages.antientropy import RepairRanges
-from toystore.core.repair.comparison import Moved
-from toystore.core.repair.scrub import Scrub
-from toystore.core.repair.visits import Visits
 from toystore.core.ring.ranges import Range, Ranges
 
 JOBS_MAX = 16

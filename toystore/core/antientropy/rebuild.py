@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from toystore.core.antientropy.comparison import Moved
+from toystore.core.antientropy.questions import Questions
+from toystore.core.antientropy.replicas import Replicas
+from toystore.core.antientropy.visits import Visits
 from toystore.core.protocol.address import Peer
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages.antientropy import MarkWhole, MarkWholeReply
-from toystore.core.repair.comparison import Moved
-from toystore.core.repair.questions import Questions
-from toystore.core.repair.replicas import Replicas
-from toystore.core.repair.visits import Visits
 from toystore.core.ring.ranges import Range, Ranges
 
 AGAIN_S = 1.0

@@ -33,6 +33,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
+from toystore.core.antientropy.pace import Pace
+from toystore.core.antientropy.questions import Questions
+from toystore.core.antientropy.replicas import Stretch
 from toystore.core.data.stamp import TIME_US_MAX
 from toystore.core.protocol.address import Peer
 from toystore.core.protocol.machine import Now
@@ -48,9 +51,6 @@ from toystore.core.protocol.messages.antientropy import (
 )
 from toystore.core.protocol.messages.codes import ReplicaStatus
 from toystore.core.protocol.settings import AntientropySettings
-from toystore.core.repair.pace import Pace
-from toystore.core.repair.questions import Questions
-from toystore.core.repair.replicas import Stretch
 from toystore.core.ring.ranges import Range
 
 ROWS_MAX = 1000

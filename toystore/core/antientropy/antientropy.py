@@ -21,6 +21,15 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from toystore.core.antientropy.comparison import Moved
+from toystore.core.antientropy.jobs import Jobs
+from toystore.core.antientropy.pace import Pace
+from toystore.core.antientropy.partner import Kit, Partner
+from toystore.core.antientropy.questions import Questions
+from toystore.core.antientropy.rebuild import Rebuild
+from toystore.core.antientropy.replicas import Replicas
+from toystore.core.antientropy.scrub import Scrub
+from toystore.core.antientropy.watch import Watch
 from toystore.core.protocol.address import STORAGE, Address, Peer
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages import Message
@@ -34,15 +43,6 @@ from toystore.core.protocol.messages.antientropy import (
 from toystore.core.protocol.messages.codes import MemberStatus
 from toystore.core.protocol.messages.local import LinkLost, LinkUp, MembersChanged, SendFailed
 from toystore.core.protocol.settings import AntientropySettings
-from toystore.core.repair.comparison import Moved
-from toystore.core.repair.jobs import Jobs
-from toystore.core.repair.pace import Pace
-from toystore.core.repair.partner import Kit, Partner
-from toystore.core.repair.questions import Questions
-from toystore.core.repair.rebuild import Rebuild
-from toystore.core.repair.replicas import Replicas
-from toystore.core.repair.scrub import Scrub
-from toystore.core.repair.watch import Watch
 from toystore.core.ring.ranges import Range, Ranges
 
 COMPARISONS_MAX = 2
@@ -86,7 +86,16 @@ class Antientropy:
         self._jobs = Jobs(
             node, ranges, scrub=self._scrub, settle_s=2 * settings.rest_s, outbox=outbox
         )
-        kit = Kit(own, replicas, questions, pace, settings, self._rebuild.visits, self._jobs.visits)
+        kit = Kit(
+            own,
+            replicas,
+            questions,
+            pace,
+            settings,
+            self._rebuild.visits,
+            self._jobs.visits,
+            chance,
+        )
         self._partners = [
             Partner(name, shared, kit, self) for name, shared in _shared(node, ranges).items()
         ]

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from toystore.core.antientropy.questions import Questions
 from toystore.core.protocol.address import Peer
 from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages.antientropy import WatchRanges, WatchRangesReply
 from toystore.core.protocol.settings import AntientropySettings
-from toystore.core.repair.questions import Questions
 
 
 class Watch:

@@ -1,1 +1,0 @@
-"""How a replica gets what it has missed."""
