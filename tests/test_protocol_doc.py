@@ -38,6 +38,8 @@ from toystore.core.protocol.settings import (
     CoordinatorSettings,
     LimitSettings,
 )
+from toystore.core.ring.ranges import Ranges
+from toystore.core.ring.ring import Member, Ring
 from toystore.core.storage.storage import Storage
 from toystore.engines.memory import MemoryEngine
 from toystore.wire import ARRAYS_MAX, FRAME_BYTES_MAX
@@ -128,7 +130,13 @@ def test_every_number_is_listed_with_its_name(title: str, numbers: type[IntEnum]
 def test_the_map_of_storage_is_listed_key_by_key() -> None:
     out, asker = Outbox(), Peer("n1", COORDINATOR)
     storage = Storage(
-        store=MemoryEngine(), node="n1", hint_bytes_max=1, outbox=out, chance=random.Random(1)
+        store=MemoryEngine(),
+        node="n1",
+        ranges=Ranges(Ring([Member("n1")], 1, 1), "n1", ()),
+        copies={},
+        hint_bytes_max=1,
+        outbox=out,
+        chance=random.Random(1),
     )
     storage.receive(StorageStatus(1), asker, Now(0.0, 0))
     [reply] = out.sends[asker]

@@ -35,7 +35,7 @@ class Alone:
         self.machine = swim("n1", names, outbox=self.outbox)
         self.at = 50.0
         self.pass_to(50.0)
-        self.receive(LoadDisksReply("d1", True, True, ()), "n1")
+        self.receive(LoadDisksReply("d1", True, False, ()), "n1")
         everyone = tuple(
             MemberState(name, MemberStatus.ALIVE, 0, f"d-{name}") for name in names[1:]
         )

@@ -287,7 +287,7 @@ class Network:
         match message:
             case LoadDisks():
                 reply = LoadDisksReply(
-                    disk.disk, disk.confirmed, bool(disk.votes), tuple(disk.known.items())
+                    disk.disk, disk.confirmed, disk.votes is False, tuple(disk.known.items())
                 )
                 self._receive(name, reply, Peer(name, STORAGE))
             case SaveDisk() | SettleDisk() if disk.full:

@@ -13,6 +13,18 @@ from toystore.core.data.stamp import pack_stamp
 from toystore.core.protocol.address import Peer
 from toystore.core.protocol.failures import refuse_write
 from toystore.core.protocol.machine import Now, Outbox
+from toystore.core.protocol.messages.antientropy import (
+    CompareRanges,
+    CompareStretch,
+    FetchRecords,
+    ListStretch,
+    MarkWhole,
+    QuestionFailedReply,
+    ScrubLeaf,
+    StoreRecords,
+    StoreRecordsReply,
+    WatchRanges,
+)
 from toystore.core.protocol.messages.codes import ReplicaStatus
 from toystore.core.protocol.messages.disk import (
     LoadDisks,
@@ -39,6 +51,8 @@ from toystore.core.protocol.messages.replica import (
     WriteReplicaReply,
 )
 from toystore.core.protocol.routes import ROUTE_OF, WIRE, DiskUse
+from toystore.core.ring.ranges import Ranges
+from toystore.core.ring.ring import Member, Ring
 from toystore.core.storage.disk_identity import ForeignDataError, identify_disk
 from toystore.core.storage.layout import DISK, LAYOUT, PEER, RECORD
 from toystore.core.storage.storage import Storage
@@ -47,6 +61,8 @@ from toystore.engines import open_engine
 OK, SUPERSEDED, NOT_FOUND, NO_VOTE, REFUSED, INTERNAL = ReplicaStatus
 ASKER = Peer("n2", "coordinator")
 DIGEST = digest_of("default", b"cart", 3)
+PAST = (int.from_bytes(DIGEST, "big") + 1).to_bytes(17, "big")
+"""The next digest."""
 
 
 def record(time_us=1, value=b"v", *, key=b"cart", minter=b"minter-1"):
@@ -70,6 +86,8 @@ class Disk:
         self.machine = Storage(
             store=engine,
             node="n1",
+            ranges=Ranges(Ring([Member("n1")], 8, 1), "n1", [3]),
+            copies={"default": 3},
             hint_bytes_max=hint_bytes_max,
             outbox=self.out,
             chance=random.Random(1),
@@ -88,6 +106,7 @@ class Disk:
         """The replies to a batch that is committed."""
         replies = self.feed(*messages)
         self.engine.commit()
+        self.machine.on_commit()
         return replies
 
     def write(self, data, owner=None, digest=DIGEST):
@@ -582,7 +601,7 @@ def test_disks_are_remembered(disk):
     disk.settle(votes=False)
 
     known = (("n2", "cc"), ("n3", "bb"))
-    assert disk.ask(LoadDisks()) == [LoadDisksReply(own, True, False, known)]
+    assert disk.ask(LoadDisks()) == [LoadDisksReply(own, True, True, known)]
 
 
 def test_what_has_rotted_of_a_disks_facts_is_told_as_far_as_it_can_be_read(disk):
@@ -606,6 +625,9 @@ def test_the_status_tells_of_the_disk_and_the_hints(disk):
             {
                 "disk": "",
                 "votes": True,
+                "ranges": 8,
+                "ranges_behind": 0,
+                "rotten": 0,
                 "keys": 1,
                 "disk_bytes": ANY,
                 "hints": {"n3": {"count": 1, "bytes": len(hint[1]), "oldest_age_s": 2.5}},
@@ -699,6 +721,14 @@ def every_kind_of_message():
         LoadDisks(),
         CountHints(),
         StorageStatus(8),
+        StoreRecords(9, 3, (record(6),)),
+        MarkWhole(10, 3, 0),
+        FetchRecords(11, 3, DIGEST[1:], 1000),
+        ListStretch(12, DIGEST, PAST, 100, 2**63),
+        CompareStretch(13, DIGEST, PAST, b"", 2**63, 1000),
+        CompareRanges(14, False, ((3, 0, bytes(8)),)),
+        ScrubLeaf(15, 3, 0),
+        WatchRanges(16, True),
     ]
 
 
@@ -709,6 +739,7 @@ def test_a_batch_that_was_aborted_and_is_fed_again_ends_the_same(disk):
     batch = every_kind_of_message()
     first = disk.feed(*batch), disk.events()
     disk.engine.abort()
+    disk.machine.on_abort()
     assert disk.content() == before
 
     again = disk.ask(*batch), disk.events()
@@ -725,7 +756,7 @@ def test_whatever_is_not_among_the_writes_writes_nothing(disk, monkeypatch):
         monkeypatch.setattr(disk.engine, verb, lambda *_: pytest.fail("wrote"))
     every = every_kind_of_message()
     reads = [message for message in every if ROUTE_OF[type(message)].disk is DiskUse.READS]
-    assert {route.type for route in WIRE if route.to == "storage"} >= set(map(type, every))
+    assert {route.type for route in WIRE if route.to == "storage"} == set(map(type, every))
 
     assert len(disk.ask(*reads)) == len(reads)
 
@@ -736,6 +767,8 @@ def test_a_write_without_room_is_refused_and_the_others_are_not_answered():
     assert list(filter(None, answers.values())) == [
         *(WriteReplicaReply(request, REFUSED, None) for request in range(1, 6)),
         DeliverHintsReply(6, (REFUSED,)),
+        StoreRecordsReply(9, (REFUSED,)),
+        QuestionFailedReply(10, "the disk is full"),
     ]
 
 

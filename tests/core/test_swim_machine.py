@@ -128,7 +128,7 @@ def test_an_exchange_is_answered_with_what_was_known_of_its_sender_before():
     outbox = Outbox()
     machine = swim("n1", ["n1", "n2"], outbox=outbox)
     machine.on_deadline(Now(1.0, 0))
-    known = LoadDisksReply("d1", True, True, (("n2", "old"),))
+    known = LoadDisksReply("d1", True, False, (("n2", "old"),))
     machine.receive(known, Peer("n1", "storage"), Now(1.0, 0))
     for expected in (MemberState("n2", ALIVE, 0, "old"), MemberState("n2", ALIVE, 0, "new")):
         outbox.clear()
@@ -225,7 +225,7 @@ def test_a_node_that_leaves_before_it_knows_its_disk_sends_nothing():
     machine.on_deadline(Now(10.0, 0))
     machine.receive(Leave(), Peer("n1", GOSSIP), Now(10.1, 0))
     outbox.clear()
-    machine.receive(LoadDisksReply("d1", True, True, ()), Peer("n1", STORAGE), Now(10.2, 0))
+    machine.receive(LoadDisksReply("d1", True, False, ()), Peer("n1", STORAGE), Now(10.2, 0))
     assert not outbox.sends
     assert machine.next_deadline() is None
 

@@ -60,7 +60,7 @@ class Node:
     def give(self, given):
         match given:
             case Input.DISKS_FETCHED:
-                self.receive(LoadDisksReply("d1", True, True, ()), Peer("n1", STORAGE))
+                self.receive(LoadDisksReply("d1", True, False, ()), Peer("n1", STORAGE))
             case Input.TABLE_RECEIVED:
                 self.receive(ExchangeReply(1, ()), Peer("n2", GOSSIP))
             case Input.LEAVE:

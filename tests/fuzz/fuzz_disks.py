@@ -45,6 +45,8 @@ from toystore.core.protocol.messages.replica import (
     WriteReplicaReply,
 )
 from toystore.core.protocol.routes import WIRE, taken_by
+from toystore.core.ring.ranges import Ranges
+from toystore.core.ring.ring import Member, Ring
 from toystore.core.storage.disk_identity import identify_disk
 from toystore.core.storage.hints import Hints
 from toystore.core.storage.layout import FACT, HINT, QUEUE, TOTAL
@@ -149,6 +151,8 @@ class Replica:
         self.machine = Storage(
             store=disk,
             node="n1",
+            ranges=Ranges(Ring([Member("n1")], 8, 1), "n1", [3]),
+            copies={"default": 3},
             hint_bytes_max=4096,
             outbox=self.out,
             chance=random.Random(1),

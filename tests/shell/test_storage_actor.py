@@ -105,6 +105,8 @@ class DelicateActor(StorageActor):
         return Delicate(
             store=self.engine,
             node="n1",
+            ranges=self.surroundings.blueprint.ranges,
+            copies={"default": 3},
             hint_bytes_max=10**9,
             outbox=outbox,
             chance=self.surroundings.chance(),

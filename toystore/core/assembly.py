@@ -68,6 +68,8 @@ def make_machine(
             return Storage(
                 store=store,
                 node=plan.node,
+                ranges=plan.ranges,
+                copies={name: bucket.n for name, bucket in plan.coordinator.buckets.items()},
                 hint_bytes_max=plan.coordinator.limits.hint_bytes_max,
                 outbox=outbox,
                 chance=chance,

@@ -2,7 +2,7 @@
 
     queue    background messages (hand-off and repair); the queue is bounded
     choose   all foreground requests, and a bounded number of background messages
-    commit   begin, feed each message to the storage machine, commit
+    commit   begin, feed each message to the storage machine, commit; tell the machine
 
 The machine's outbox is sent only after the commit.  If a batch cannot be committed, nothing
 is sent, the cause is removed, and the batch is fed again:
@@ -19,11 +19,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from toystore.core.protocol.address import Address, Peer
 from toystore.core.protocol.failures import refuse_write
 from toystore.core.protocol.machine import Machine, Now, Outbox
 from toystore.core.protocol.messages import Delivery, Message
+from toystore.core.protocol.messages.antientropy import StoreRecords
 from toystore.core.protocol.messages.hints import DeliverHints
 from toystore.core.protocol.messages.replica import RepairReplica
 from toystore.core.protocol.routes import ROUTE_OF, DiskUse, Priority
@@ -50,11 +52,25 @@ class PoisonedError(Exception):
         self.delivery: Delivery = (message, sender)
 
 
-class GroupCommit(Turn[Machine]):
+class CommittedMachine(Machine, Protocol):
+    """A machine whose data is in the engine, and some of its state is not."""
+
+    def on_commit(self) -> None:
+        """The batch is committed."""
+
+    def on_abort(self) -> None:
+        """The batch is undone; it, or a part of it, may be fed again."""
+
+
+class GroupCommit(Turn[CommittedMachine]):
     """The turns of storage, a transaction to each; see the module's docstring."""
 
     def __init__(
-        self, engine: Engine, me: Peer, make_machine: Callable[[Outbox], Machine], shell: Shell
+        self,
+        engine: Engine,
+        me: Peer,
+        make_machine: Callable[[Outbox], CommittedMachine],
+        shell: Shell,
     ) -> None:
         """``engine``: what the machines have for a store."""
         super().__init__(me, make_machine, shell)
@@ -141,6 +157,7 @@ class GroupCommit(Turn[Machine]):
             except Exception as error:
                 raise PoisonedError(error, message, sender) from error
         self._engine.commit()
+        self.machine.on_commit()
         if self._full and any(_disk(message) is DiskUse.GROWS for message, _ in batch):
             self._full = False
             self.outbox.log("disk.writable")
@@ -148,6 +165,7 @@ class GroupCommit(Turn[Machine]):
     def _abort(self) -> None:
         """Undo the batch, and clear the outbox: it is about writes that are not on the disk."""
         self._engine.abort()
+        self.machine.on_abort()
         self.outbox.clear()
 
     def _grow(self, aside: Outbox) -> bool:
@@ -183,5 +201,7 @@ def _size(message: Message) -> int:
             return len(message.record)
         case DeliverHints():
             return sum(len(record) for _, record in message.hints)
+        case StoreRecords():
+            return sum(map(len, message.records))
         case _:
             return 0

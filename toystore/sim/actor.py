@@ -63,7 +63,7 @@ class Letter(NamedTuple):
 class Failing(NamedTuple):
     """A machine that raises on the next message from another actor or a client."""
 
-    machine: Machine
+    machine: Any
 
     def receive(self, message: Message, sender: Address, now: Now) -> None:
         """Raise `PlannedError`."""
@@ -77,11 +77,20 @@ class Failing(NamedTuple):
 
     def next_deadline(self) -> float | None:
         """Call the wrapped machine."""
-        return self.machine.next_deadline()
+        deadline: float | None = self.machine.next_deadline()
+        return deadline
 
     def on_failure(self, now: Now) -> None:
         """Call the wrapped machine."""
         self.machine.on_failure(now)
+
+    def on_commit(self) -> None:
+        """Call the wrapped machine, which is storage's."""
+        self.machine.on_commit()
+
+    def on_abort(self) -> None:
+        """Call the wrapped machine, which is storage's."""
+        self.machine.on_abort()
 
 
 class SimActor:

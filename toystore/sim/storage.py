@@ -7,10 +7,10 @@ crash in between finds the batch committed or not.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from toystore.core.protocol.address import COORDINATOR, Peer
-from toystore.core.protocol.machine import Now
+from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages import Delivery, Message
 from toystore.core.protocol.messages.codes import ReplicaStatus
 from toystore.core.protocol.messages.hints import DeliverHints
@@ -43,6 +43,10 @@ class SimStorage(SimActor):
         """Each turn is a transaction."""
         me = Peer(self.node.name, self.role)
         return GroupCommit(self.node.disk, me, self.make_machine, self)
+
+    def make_machine(self, outbox: Outbox) -> Any:
+        """A storage machine in its first state."""
+        return super().make_machine(outbox)
 
     @property
     def idle(self) -> bool:

@@ -2,8 +2,9 @@
 
 A node that lost its data comes back with another disk.  The other members remember the
 disk it had, because their storage saves what gossip learns of it, and send it to the node
-in an exchange.  A disk that is not the one they remember has to be rebuilt first and does
-not vote.  It may vote if no member remembers another by the time the node has joined.
+in an exchange.  A disk that is not the one they remember has to be rebuilt first, and votes in
+each range when that is rebuilt.  It may vote at once if no member remembers another by the time
+the node has joined.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Disks:
         for name, disk in self._known.items():
             if saved.get(name) != disk:
                 self._save(SaveDisk(name, disk))
-        if self._votes is not None and (reply.settled, reply.votes) != (True, self._votes):
+        if self._votes is not None and (reply.settled, reply.replaced) != (True, not self._votes):
             self._save(SettleDisk(self._votes))
 
     def known(self, name: str) -> str:

@@ -221,6 +221,14 @@ EVENTS: dict[str, EventKind] = {
         ("digest", "reason"),
         "The checksum of a stored record is wrong. The record is not served.",
     ),
+    "record.replaced": EventKind(
+        "info", ("digest",), "A sound record has taken the place of a corrupt one."
+    ),
+    "sums.drifted": EventKind(
+        "error",
+        ("n", "partition", "leaf"),
+        "A scrub found other records than were summed; the ranges of the owners are compared.",
+    ),
     # requests
     "coordinator.overloaded": EventKind(
         "warning", ("requests", "bytes"), "Requests are refused because there are too many."

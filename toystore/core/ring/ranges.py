@@ -67,6 +67,13 @@ class Ranges:
         """The leaf of a digest."""
         return Leaf(digest[0], int.from_bytes(digest[1:], "big") >> self._leaf_shift)
 
+    def index_of(self, digest: bytes) -> int:
+        """The place of a digest's leaf among all leaves of all N, in the order of digests.
+
+        It costs half of what `leaf_of` does.  Of the leaves of a range it is ``LEAVES`` in a row.
+        """
+        return int.from_bytes(digest, "big") >> self._leaf_shift
+
     def range_of(self, digest: bytes) -> Range:
         """The range of a digest."""
         return self.leaf_of(digest).range
@@ -79,6 +86,11 @@ class Ranges:
     def end_of(self, leaf: Leaf) -> bytes:
         """The first digest after a leaf."""
         return self.first_of(leaf._replace(number=leaf.number + 1))
+
+    def stretch_at(self, index: int) -> tuple[bytes, bytes]:
+        """The first digest of the leaf with this index (`index_of`), and that of the next leaf."""
+        first, end = index << self._leaf_shift, (index + 1) << self._leaf_shift
+        return first.to_bytes(1 + _HASH_BYTES, "big"), end.to_bytes(1 + _HASH_BYTES, "big")
 
     @staticmethod
     def leaves(of: Range) -> tuple[Leaf, ...]:

@@ -18,7 +18,7 @@ from toystore.core.ring.ranges import LEAVES
 
 ROOT_BYTES = 8
 _HASH_BYTES = 8
-_HEAD_BYTES = 26  # of a record
+HEAD_BYTES = 26  # of a record
 _SUM = struct.Struct(">QI")
 SUM_BYTES = _SUM.size
 TREE_BYTES = LEAVES * SUM_BYTES
@@ -26,7 +26,7 @@ TREE_BYTES = LEAVES * SUM_BYTES
 
 def hash_of(digest: bytes, head: bytes) -> int:
     """The hash of a record: ``head`` is the record, or at least its first 26 bytes."""
-    hashed = hashlib.blake2b(digest + head[:_HEAD_BYTES], digest_size=_HASH_BYTES)
+    hashed = hashlib.blake2b(digest + head[:HEAD_BYTES], digest_size=_HASH_BYTES)
     return int.from_bytes(hashed.digest(), "big")
 
 

@@ -1,36 +1,94 @@
-"""Facts about this disk: its id, whether it votes "not found", and the disks of other members.
+"""Facts about this disk: its id, where it votes "not found", and the disks of other members.
 
-Membership fetches them and decides them (`toystore/core/membership/disks.py`).
+Membership fetches them and confirms the disk (`toystore/core/membership/disks.py`):
+
+    the cluster knows this disk,   ┐
+    or never knew another          ┴▶ it votes in each range
+    it was replaced                 ─▶ each owned range is BEHIND ─ rebuilt ─▶ WHOLE: it votes there
+
+A disk that has no range left to rebuild votes everywhere.
 """
 
 from __future__ import annotations
 
-from toystore.core.storage.layout import DISK, FACT, NO, PEER, SETTLED, VOTES, YES, fits_a_key
+from collections.abc import Collection
+
+from toystore.core.ring.ranges import Range
+from toystore.core.storage.layout import (
+    BEHIND,
+    DISK,
+    FACT,
+    NO,
+    PEER,
+    REPLACED,
+    SETTLED,
+    VOTES,
+    YES,
+    behind_key,
+    fits_a_key,
+)
 from toystore.core.storage.store import Store
 
 
 class DiskFacts:
     """The facts in ``store``.  A corrupt fact is read as far as it can be decoded."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, owned: Collection[Range]) -> None:
+        """``owned``: the ranges that this node owns."""
         self._store = store
+        self._owned = owned
 
     def disk(self) -> str:
         """The id of this disk; "" if it has none."""
         return (self._store.get(DISK) or b"").decode(errors="replace")
 
     def votes(self) -> bool:
-        """Whether this disk votes "not found"."""
+        """Whether this disk votes "not found" in each range, even in those that it does not own."""
         return self._store.get(VOTES) == YES
 
-    def confirmed(self) -> bool:
-        """Whether it is known if this disk may vote."""
-        return self._store.get(SETTLED) == YES
+    def votes_in(self, of: Range) -> bool:
+        """Whether this disk votes "not found" in one range."""
+        return self.votes() or (of in self._owned and self.replaced() and not self.is_behind(of))
 
-    def confirm(self, votes: bool) -> None:
-        """Store whether this disk votes."""
-        self._store.put(SETTLED, YES)
-        self._store.put(VOTES, YES if votes else NO)
+    def confirmed(self) -> bool:
+        """Whether it is known if this disk was replaced."""
+        return self._store.get(SETTLED) in (YES, REPLACED)
+
+    def replaced(self) -> bool:
+        """Whether it was."""
+        return self._store.get(SETTLED) == REPLACED
+
+    def keep(self) -> None:
+        """This disk was not replaced.  Nothing changes if it was: it is rebuilt range by range."""
+        if not self.replaced():
+            self._store.put(SETTLED, YES)
+            self._store.put(VOTES, YES)
+
+    def replace(self) -> bool:
+        """This disk was replaced: each owned range is behind.  False if that was known before."""
+        if self.replaced():
+            return False
+        self._store.put(SETTLED, REPLACED)
+        self._store.put(VOTES, NO if self._owned else YES)
+        for of in sorted(self._owned):
+            self._store.put(behind_key(of), b"")
+        return True
+
+    def is_behind(self, of: Range) -> bool:
+        """Whether a range lacks records that the disk before this one had."""
+        return self._store.get(behind_key(of)) is not None
+
+    def behind(self) -> int:
+        """How many of the owned ranges are behind."""
+        return sum(map(self.is_behind, self._owned))
+
+    def mark_whole(self, of: Range) -> int:
+        """A range was rebuilt; with the last one, the disk votes.  Returns how many are left."""
+        was_behind = self._store.delete(behind_key(of))
+        left = self.behind()
+        if was_behind and not left:
+            self._store.put(VOTES, YES)
+        return left
 
     def peers(self) -> tuple[tuple[str, str], ...]:
         """The disks of other members: (member, disk id) each."""
@@ -45,5 +103,5 @@ class DiskFacts:
             self._store.put(PEER + member.encode(), disk.encode())
 
     def count(self) -> int:
-        """The number of facts in the store."""
-        return sum(1 for _ in self._store.scan(FACT))
+        """The number of facts in the store, and of ranges that are behind."""
+        return sum(1 for kind in (FACT, BEHIND) for _ in self._store.scan(kind))

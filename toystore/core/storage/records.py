@@ -26,6 +26,7 @@ from toystore.core.protocol.machine import Outbox
 from toystore.core.protocol.messages.codes import ReplicaStatus
 from toystore.core.storage.layout import RECORD
 from toystore.core.storage.store import Store
+from toystore.core.storage.sums import Sums
 
 Answer = tuple[int, bytes | None]
 """The answer to a write: its status, and the stamp of the stored record if that is newer."""
@@ -38,9 +39,10 @@ _SUPERSEDED = int(ReplicaStatus.SUPERSEDED)
 class Records:
     """The records in ``store``."""
 
-    def __init__(self, store: Store, outbox: Outbox) -> None:
-        """``outbox``: for the log."""
+    def __init__(self, store: Store, sums: Sums, outbox: Outbox) -> None:
+        """``sums``: are told of each record that is stored.  ``outbox``: for the log."""
         self._store = store
+        self._sums = sums
         self._out = outbox
 
     def write(self, digest: bytes, record: bytes) -> Answer:
@@ -52,10 +54,12 @@ class Records:
         if len(digest) != DIGEST_BYTES:
             return FAILED
         key = RECORD + digest
-        objection = self.objection(digest, self._store.get(key), record)
+        stored = self._store.get(key)
+        objection = self.objection(digest, stored, record)
         if objection is not None:
             return objection
         self._store.put(key, record)
+        self._sums.note(digest, stored)
         return STORED
 
     def objection(self, digest: bytes, stored: bytes | None, record: bytes) -> Answer | None:
@@ -75,16 +79,23 @@ class Records:
             return _SUPERSEDED, stamp_of(stored)
         return STORED if newer(stored, record) == stored else None
 
-    def newest(self, digest: bytes, copies: Iterable[bytes]) -> bytes | None:
-        """The newest sound record of ``copies``, or None.  All are stored under ``digest``."""
-        best: bytes | None = None
-        for copy in copies:
-            if self.is_sound(digest, copy):
-                best = copy if best is None else newer(best, copy)
+    def newest(self, digest: bytes, own: bytes | None, hints: Iterable[bytes]) -> bytes | None:
+        """The newest sound copy, or None: the own record or a hint, all under ``digest``."""
+        best = own if own is not None and self.is_sound_record(digest, own) else None
+        for hint in hints:
+            if self.is_sound(digest, hint):
+                best = hint if best is None else newer(best, hint)
         return best
 
+    def is_sound_record(self, digest: bytes, stored: bytes) -> bool:
+        """Whether an own record is as it was written.  A corrupt one is in no sum from now on."""
+        if self.is_sound(digest, stored):
+            return True
+        self._sums.doubt(digest)
+        return False
+
     def is_sound(self, digest: bytes, stored: bytes) -> bool:
-        """Whether a stored record is as it was written.  Logs a corrupt one."""
+        """Whether a stored record or hint is as it was written.  Logs a corrupt one."""
         try:
             check_record(stored)
         except CorruptRecordError as error:

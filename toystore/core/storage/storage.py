@@ -5,22 +5,38 @@
     ReadReplica                                 the newest sound copy in both
     TakeHints, DropHints, CountHints            `Hints`
     LoadDisks, SaveDisk, SettleDisk             `DiskFacts` (disk_facts.py)
-    StorageStatus                               all three
+    WatchRanges, CompareRanges, ScrubLeaf,      `Comparing` compares whole ranges by their `Sums`
+    MarkWhole                                   (comparing.py, sums.py)
+    ListStretch, CompareStretch,                `Stretches` exchanges single records
+    FetchRecords, StoreRecords                  (stretches.py)
+    StorageStatus                               all of them
 
 All data is in the one `Store` that the shell gave to the machine (`layout.py` lists the keys).
-The machine has no other state: its shell may abort a batch and feed it again, or discard it.
+The shell may abort a batch and feed it again, or discard it, and tells the machine of each commit
+and abort: only the sums, and who waits for a change of them, are outside the store.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from toystore.core.data.record import DIGEST_BYTES, CorruptRecordError, check_record
 from toystore.core.protocol.address import Address
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages import Message
+from toystore.core.protocol.messages.antientropy import (
+    CompareRanges,
+    CompareStretch,
+    FetchRecords,
+    ListStretch,
+    MarkWhole,
+    QuestionFailedReply,
+    ScrubLeaf,
+    StoreRecords,
+    WatchRanges,
+)
 from toystore.core.protocol.messages.codes import ReplicaStatus
 from toystore.core.protocol.messages.disk import (
     LoadDisks,
@@ -47,11 +63,16 @@ from toystore.core.protocol.messages.replica import (
     WriteReplica,
     WriteReplicaReply,
 )
+from toystore.core.ring.ranges import Ranges
+from toystore.core.storage.comparing import Comparing
 from toystore.core.storage.disk_facts import DiskFacts
 from toystore.core.storage.hints import Hints, HintTotal
 from toystore.core.storage.layout import RECORD, REFUSING, YES, fits_a_key
+from toystore.core.storage.questions import BadQuestionError
 from toystore.core.storage.records import FAILED, STORED, Answer, Records
 from toystore.core.storage.store import Store
+from toystore.core.storage.stretches import Stretches
+from toystore.core.storage.sums import Sums
 
 _OK = int(ReplicaStatus.OK)
 _SUPERSEDED = int(ReplicaStatus.SUPERSEDED)
@@ -68,18 +89,27 @@ class Storage:
         *,
         store: Store,
         node: str,
+        ranges: Ranges,
+        copies: Mapping[str, int],
         hint_bytes_max: int,
         outbox: Outbox,
         chance: random.Random,  # noqa: ARG002 - every machine gets one
     ) -> None:
-        """``hint_bytes_max``: the most bytes of hinted records, for all owners together."""
+        """``copies``: the N of each bucket.
+
+        ``hint_bytes_max``: the most bytes of hinted records, for all owners together.
+        """
         self._store = store
         self._node = node
+        self._ranges = ranges
         self._hint_bytes_max = hint_bytes_max
         self._out = outbox
-        self._records = Records(store, outbox)
+        self._sums = Sums(store, ranges, outbox)
+        self._records = Records(store, self._sums, outbox)
         self._hints = Hints(store)
-        self._facts = DiskFacts(store)
+        self._facts = DiskFacts(store, ranges.owned)
+        self._comparing = comparing = Comparing(self._sums, self._facts, ranges, outbox)
+        stretches = Stretches(store, self._records, ranges, copies)
         self._handlers: dict[type[Any], Callable[[Any, Address, Now], None]] = {
             WriteReplica: self._write_replica,
             ReadReplica: self._read_replica,
@@ -92,6 +122,16 @@ class Storage:
             SaveDisk: self._save_disk,
             SettleDisk: self._settle_disk,
             StorageStatus: self._storage_status,
+            WatchRanges: self._watch_ranges,
+        }
+        self._questions: dict[type[Any], Callable[[Any], Message]] = {
+            CompareRanges: comparing.compare,
+            ScrubLeaf: comparing.scrub,
+            MarkWhole: comparing.mark_whole,
+            ListStretch: stretches.list,
+            CompareStretch: stretches.compare,
+            FetchRecords: stretches.fetch,
+            StoreRecords: stretches.store,
         }
 
     def receive(self, message: Message, sender: Address, now: Now) -> None:
@@ -99,6 +139,10 @@ class Storage:
         handler = self._handlers.get(type(message))
         if handler is not None:
             handler(message, sender, now)
+            return
+        question = self._questions.get(type(message))
+        if question is not None:
+            self._out.send(sender, _answer(question, message))
 
     def on_deadline(self, now: Now) -> None:
         """Storage has no deadlines."""
@@ -107,8 +151,18 @@ class Storage:
         """Storage has no deadlines."""
         return None
 
-    def on_failure(self, now: Now) -> None:
-        """Storage has no state outside the store."""
+    def on_failure(self, now: Now) -> None:  # noqa: ARG002 - of Machine
+        """Only the watcher of ranges waits for an answer."""
+        self._comparing.on_failure()
+
+    def on_commit(self) -> None:
+        """All that was received since the last commit or abort is stored."""
+        self._sums.on_commit()
+        self._comparing.on_commit()
+
+    def on_abort(self) -> None:
+        """Nothing that was received since the last commit or abort is stored or answered."""
+        self._sums.on_abort()
 
     # --- records ------------------------------------------------------------------------
 
@@ -129,19 +183,22 @@ class Storage:
     def _read_replica(self, message: ReadReplica, sender: Address, _now: Now) -> None:
         """Answer with the newest sound copy: the record, or a hint for one of the owners asked."""
         digest = message.digest
-        copies = [self._store.get(RECORD + digest)]
-        if message.hint_owners:
-            copies += [self._hints.find(owner, digest) for owner in message.hint_owners]
-        stored = [copy for copy in copies if copy is not None]
-        newest = self._records.newest(digest, stored)
+        own = self._store.get(RECORD + digest)
+        found = (self._hints.find(owner, digest) for owner in message.hint_owners)
+        hints = [hint for hint in found if hint is not None]
+        newest = self._records.newest(digest, own, hints)
         if newest is not None:
             status = _OK
-        elif stored or not self._facts.votes():
+        elif own is not None or hints or not self._votes_on(digest):
             # A record was here and is corrupt, or was lost with another disk.
             status = _NO_VOTE
         else:
             status = _NOT_FOUND
         self._out.send(sender, ReadReplicaReply(message.request, status, newest))
+
+    def _votes_on(self, digest: bytes) -> bool:
+        """Whether it proves anything that nothing is stored under ``digest``."""
+        return self._facts.votes() or self._facts.votes_in(self._ranges.range_of(digest))
 
     # --- hints --------------------------------------------------------------------------
 
@@ -205,14 +262,22 @@ class Storage:
 
     def _load_disks(self, _message: LoadDisks, sender: Address, _now: Now) -> None:
         facts = self._facts
-        reply = LoadDisksReply(facts.disk(), facts.confirmed(), facts.votes(), facts.peers())
+        reply = LoadDisksReply(facts.disk(), facts.confirmed(), facts.replaced(), facts.peers())
         self._out.send(sender, reply)
 
     def _save_disk(self, message: SaveDisk, _sender: Address, _now: Now) -> None:
         self._facts.save_peer(message.member, message.disk)
 
     def _settle_disk(self, message: SettleDisk, _sender: Address, _now: Now) -> None:
-        self._facts.confirm(message.votes)
+        if message.votes:
+            self._facts.keep()
+        elif self._facts.replace():
+            self._comparing.change_all()
+
+    def _watch_ranges(self, message: WatchRanges, sender: Address, _now: Now) -> None:
+        reply = self._comparing.watch(message, sender)
+        if reply is not None:
+            self._out.send(sender, reply)
 
     def _storage_status(self, message: StorageStatus, sender: Address, now: Now) -> None:
         totals = self._hints.totals()
@@ -229,12 +294,23 @@ class Storage:
         status = {
             "disk": self._facts.disk(),
             "votes": self._facts.votes(),
+            "ranges": len(self._ranges.owned),
+            "ranges_behind": self._facts.behind(),
+            "rotten": self._sums.rotten,
             "keys": max(0, size.keys - others),
             "disk_bytes": size.disk_bytes,
             "hints": hints,
             "hint_bytes_max": self._hint_bytes_max,
         }
         self._out.send(sender, StorageStatusReply(message.request, status))
+
+
+def _answer(question: Callable[[Any], Message], message: Any) -> Message:
+    """The answer to a question of anti-entropy, or what is wrong with it."""
+    try:
+        return question(message)
+    except BadQuestionError as error:
+        return QuestionFailedReply(message.request, str(error))
 
 
 def _keys_of_hints(total: HintTotal) -> int:

@@ -217,7 +217,7 @@ class Group:
         """Answer the first question; later ones are about what a disk has saved: there is none."""
         if not host.has_disk and any(isinstance(message, LoadDisks) for message in messages):
             host.has_disk = True
-            reply = LoadDisksReply(disk_of(host.name), True, True, ())
+            reply = LoadDisksReply(disk_of(host.name), True, False, ())
             self._arrive(host, (reply,), Peer(host.name, STORAGE))
 
     # --- the network --------------------------------------------------------------------

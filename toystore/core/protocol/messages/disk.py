@@ -12,12 +12,13 @@ class LoadDisks(NamedTuple):
 class LoadDisksReply(NamedTuple):
     """``own``: this node's disk id.  ``known``: (member, disk id) each.
 
-    ``settled``: this disk has been in the cluster before; ``votes``: it votes "not found".
+    ``settled``: this disk has been in the cluster before; ``replaced``: another one had, and this
+    one took its place.
     """
 
     own: str
     settled: bool
-    votes: bool
+    replaced: bool
     known: tuple[tuple[str, str], ...]
 
 
@@ -29,7 +30,10 @@ class SaveDisk(NamedTuple):
 
 
 class SettleDisk(NamedTuple):
-    """The cluster knows this disk, or never knew another: let it vote (True), or not."""
+    """The cluster knows this disk, or never knew another: let it vote (True).
+
+    Or it has replaced another (False): each range is behind, and votes when it was rebuilt.
+    """
 
     votes: bool
 

@@ -1,0 +1,132 @@
+"""How ranges are watched, compared and scrubbed, by their sums (Dynamo, section 4.7).
+
+    WatchRanges      the ranges whose records have changed, with their trees
+    CompareRanges    those whose root is not the one that another owner has
+    ScrubLeaf        reads a leaf, and compares its records with its checksums and its sum
+    MarkWhole        a range was rebuilt: it is not BEHIND any more
+
+Each question costs a bounded amount of work.  What is beyond is left for the next.
+"""
+
+from __future__ import annotations
+
+from toystore.core.protocol.address import Address
+from toystore.core.protocol.machine import Outbox
+from toystore.core.protocol.messages.antientropy import (
+    CompareRanges,
+    CompareRangesReply,
+    MarkWhole,
+    MarkWholeReply,
+    QuestionFailedReply,
+    RangeSum,
+    ScrubLeaf,
+    ScrubLeafReply,
+    WatchRanges,
+    WatchRangesReply,
+)
+from toystore.core.ring.ranges import Leaf, Range, Ranges
+from toystore.core.ring.tree import root_of
+from toystore.core.storage.disk_facts import DiskFacts
+from toystore.core.storage.questions import BadQuestionError
+from toystore.core.storage.sums import Sums, Work
+
+RANGES_MAX = 1024
+"""The most ranges in one answer to the watcher."""
+
+
+class Comparing:
+    """Answers questions about whole ranges."""
+
+    def __init__(self, sums: Sums, facts: DiskFacts, ranges: Ranges, outbox: Outbox) -> None:
+        self._sums = sums
+        self._facts = facts
+        self._owned = ranges.owned
+        self._out = outbox
+        self._watcher: tuple[Address, int] | None = None
+        """Who waits for a change, and the request; the last one only."""
+
+    # --- the watcher --------------------------------------------------------------------
+
+    def watch(self, message: WatchRanges, sender: Address) -> WatchRangesReply | None:
+        """The ranges that have changed; None, and an answer later, if there are none."""
+        self._watcher = None
+        if message.every:
+            self.change_all()
+        if self._sums.changed():
+            return self._changes(message.request)
+        self._watcher = sender, message.request
+        return None
+
+    def change_all(self) -> None:
+        """Each owned range has changed."""
+        for of in sorted(self._owned):
+            self._sums.change(of)
+
+    def on_commit(self) -> None:
+        """Wake the watcher if a range has changed.  It asks again: only then are sums computed."""
+        if self._watcher is not None and self._sums.changed():
+            watcher, request = self._watcher
+            self._watcher = None
+            self._out.send(watcher, WatchRangesReply(request, (), more=True))
+
+    def on_failure(self) -> None:
+        """The watcher asks the next machine."""
+        if self._watcher is not None:
+            watcher, request = self._watcher
+            self._watcher = None
+            self._out.send(watcher, QuestionFailedReply(request, "storage has failed"))
+
+    def _changes(self, request: int) -> WatchRangesReply:
+        work = Work()
+        ranges: list[RangeSum] = []
+        for of in self._sums.changed()[:RANGES_MAX]:
+            tree = self._sums.tree(of, work)
+            if tree is None:
+                break
+            ranges.append(RangeSum(of.n, of.partition, self._facts.is_behind(of), tree))
+            self._sums.report(of)
+        return WatchRangesReply(request, tuple(ranges), more=bool(self._sums.changed()))
+
+    # --- other questions ----------------------------------------------------------------
+
+    def compare(self, message: CompareRanges) -> CompareRangesReply:
+        """The ranges that differ from those of another owner."""
+        work = Work()
+        differing: list[tuple[int, int, bytes]] = []
+        unready: list[tuple[int, int]] = []
+        for n, partition, root in message.roots:
+            tree = self._tree(Range(n, partition), message.rebuilding, work)
+            if tree is None:
+                unready.append((n, partition))
+            elif root_of(tree) != root:
+                differing.append((n, partition, tree))
+        return CompareRangesReply(message.request, tuple(differing), tuple(unready))
+
+    def _tree(self, of: Range, rebuilding: bool, work: Work) -> bytes | None:
+        """The tree of a range; None if it is not owned, not to be compared or not ready."""
+        if of not in self._owned or (not rebuilding and self._facts.is_behind(of)):
+            return None
+        return self._sums.tree(of, work)
+
+    def scrub(self, message: ScrubLeaf) -> ScrubLeafReply:
+        """Read a leaf.  Raises `BadQuestionError`."""
+        leaf = Leaf(message.n, message.leaf)
+        self._check_owned(leaf.range)
+        walk, drifted = self._sums.scrub(leaf)
+        if drifted:
+            of = leaf.range
+            self._out.log("sums.drifted", n=of.n, partition=of.partition, leaf=leaf.number)
+        records = walk.sum.records + len(walk.rotten)
+        return ScrubLeafReply(message.request, records, walk.bytes, len(walk.rotten), drifted)
+
+    def mark_whole(self, message: MarkWhole) -> MarkWholeReply:
+        """A range was rebuilt.  Raises `BadQuestionError`."""
+        of = Range(message.n, message.partition)
+        self._check_owned(of)
+        left = self._facts.mark_whole(of)
+        self._sums.change(of)
+        return MarkWholeReply(message.request, left)
+
+    def _check_owned(self, of: Range) -> None:
+        if of not in self._owned:
+            raise BadQuestionError(f"this node does not own partition {of.partition} of n={of.n}")

@@ -1,0 +1,192 @@
+"""How two owners find out which records of a stretch differ, and exchange those.
+
+    ListStretch      the rows of the own records
+    CompareStretch   merges another owner's rows with the own records: the records that it lacks,
+                     and the hashes of those that this node lacks
+    FetchRecords     the own records with these hashes
+    StoreRecords     stores records, unless the stored ones are newer
+
+A corrupt record counts as absent, so that a sound copy of it is fetched.  Each question costs a
+bounded amount of work; the answer says where it was cut off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+from toystore.core.data.record import DIGEST_BYTES, CorruptRecordError, digest_of, unpack_record
+from toystore.core.data.row import HASH_BYTES, rank_of, row_of, split_rows, time_us_of
+from toystore.core.protocol.messages.antientropy import (
+    CompareStretch,
+    CompareStretchReply,
+    FetchRecords,
+    FetchRecordsReply,
+    ListStretch,
+    ListStretchReply,
+    StoreRecords,
+    StoreRecordsReply,
+)
+from toystore.core.ring.ranges import Ranges
+from toystore.core.storage.layout import RECORD
+from toystore.core.storage.questions import BadQuestionError
+from toystore.core.storage.records import FAILED, Records
+from toystore.core.storage.store import Store
+from toystore.core.storage.stretch import scan_stretch
+
+RECORDS_MAX = 2000
+"""The most records that are read for one question."""
+BYTES_MAX = 4 * 1024 * 1024
+"""The most bytes of records that are read for one question, and of those in an answer; or one."""
+
+
+class Stretches:
+    """Answers questions about single records."""
+
+    def __init__(
+        self, store: Store, records: Records, ranges: Ranges, copies: Mapping[str, int]
+    ) -> None:
+        """``copies``: the N of each bucket."""
+        self._store = store
+        self._records = records
+        self._ranges = ranges
+        self._copies = copies
+        self._known = {of.n for of in ranges.owned}
+
+    def list(self, message: ListStretch) -> ListStretchReply:
+        """The rows of a stretch.  Raises `BadQuestionError`."""
+        self._check_stretch(message.start, message.end)
+        rows: list[bytes] = []
+        reading = _Limit(message.rows_max, BYTES_MAX)
+        end = message.end
+        for digest, record in scan_stretch(self._store, message.start, message.end):
+            if not reading.takes(record):
+                end = digest
+                break
+            sound = self._records.is_sound_record(digest, record)
+            if sound and time_us_of(record) <= message.until_us:
+                rows.append(row_of(digest, record))
+        return ListStretchReply(message.request, b"".join(rows), end)
+
+    def compare(self, message: CompareStretch) -> CompareStretchReply:
+        """What two owners lack of a stretch.  Raises `BadQuestionError`.
+
+        The asker has left out its records that are younger than ``until_us``; those of this node
+        are not sent, and nothing older is asked for in their place.
+        """
+        self._check_stretch(message.start, message.end)
+        theirs = self._rows_by_digest(message)
+        own: dict[bytes, bytes] = {}
+        missing: list[bytes] = []
+        reading, sending = _Limit(RECORDS_MAX, BYTES_MAX), _Limit(RECORDS_MAX, message.bytes_max)
+        end = message.end
+        for digest, record in scan_stretch(self._store, message.start, message.end):
+            if not reading.takes(record):
+                end = digest
+                break
+            if not self._records.is_sound_record(digest, record):
+                continue
+            row = row_of(digest, record)
+            if time_us_of(record) <= message.until_us and _is_newer(row, theirs.get(digest)):
+                if not sending.takes(record):
+                    end = digest
+                    break
+                missing.append(record)
+            own[digest] = row
+        wanted = (
+            row[:HASH_BYTES]
+            for digest, row in theirs.items()
+            if digest < end and _is_newer(row, own.get(digest))
+        )
+        return CompareStretchReply(message.request, tuple(missing), b"".join(wanted), end)
+
+    def fetch(self, message: FetchRecords) -> FetchRecordsReply:
+        """The records with these hashes, as far as they are sound.  Raises `BadQuestionError`."""
+        self._check_n(message.n)
+        if len(message.hashes) % HASH_BYTES:
+            raise BadQuestionError(f"{len(message.hashes)} bytes are no number of hashes")
+        prefix = message.n.to_bytes(1, "big")
+        records: list[bytes] = []
+        sending = _Limit(RECORDS_MAX, min(message.bytes_max, BYTES_MAX))
+        served = 0
+        for at in range(0, len(message.hashes), HASH_BYTES):
+            digest = prefix + message.hashes[at : at + HASH_BYTES]
+            record = self._store.get(RECORD + digest) or b""
+            if not sending.takes(record):
+                break
+            served += 1
+            if record and self._records.is_sound_record(digest, record):
+                records.append(record)
+        return FetchRecordsReply(message.request, tuple(records), served)
+
+    def store(self, message: StoreRecords) -> StoreRecordsReply:
+        """Store records, each under the digest of its own key.  Raises `BadQuestionError`."""
+        self._check_n(message.n)
+        statuses = tuple(self._store_one(message.n, record) for record in message.records)
+        return StoreRecordsReply(message.request, statuses)
+
+    def _store_one(self, n: int, data: bytes) -> int:
+        try:
+            record = unpack_record(data)
+        except CorruptRecordError:
+            return FAILED[0]
+        digest = digest_of(record.bucket, record.key, n)
+        owned = self._ranges.range_of(digest) in self._ranges.owned
+        # A bucket that this node does not know yet has the N that the other owner says.
+        if not owned or self._copies.get(record.bucket, n) != n:
+            return FAILED[0]
+        return self._records.write(digest, data)[0]
+
+    # --- what is wrong with a question --------------------------------------------------
+
+    def _check_n(self, n: int) -> None:
+        if n not in self._known:
+            raise BadQuestionError(f"this node owns no range with n={n}")
+
+    def _check_stretch(self, start: bytes, end: bytes) -> None:
+        """Raise `BadQuestionError` unless this is a stretch of an owned range."""
+        if not len(start) == len(end) == DIGEST_BYTES or start >= end:
+            raise BadQuestionError(f"{start.hex()} to {end.hex()} is no stretch of digests")
+        of = self._ranges.range_of(start)
+        if of not in self._ranges.owned:
+            raise BadQuestionError(f"this node does not own partition {of.partition} of n={of.n}")
+        if end > self._ranges.end_of(self._ranges.leaves(of)[-1]):
+            raise BadQuestionError(f"{start.hex()} to {end.hex()} is more than one range")
+
+    @staticmethod
+    def _rows_by_digest(message: CompareStretch) -> dict[bytes, bytes]:
+        """The asker's rows.  Raises `BadQuestionError` unless they are a part of the stretch."""
+        prefix = message.start[:1]
+        try:
+            rows = {prefix + row[:HASH_BYTES]: row for row in split_rows(message.rows)}
+        except ValueError as error:
+            raise BadQuestionError(str(error)) from None
+        places = [message.start, *rows, message.end]
+        in_order = all(a < b for a, b in pairwise(places[1:])) and places[0] <= places[1]
+        if not in_order:
+            raise BadQuestionError("the rows are not those of the stretch, in order")
+        return rows
+
+
+class _Limit:
+    """A number of records, and of their bytes, of which at least one record is taken."""
+
+    __slots__ = ("_bytes", "_first", "_records")
+
+    def __init__(self, records: int, size: int) -> None:
+        self._records = records
+        self._bytes = size
+        self._first = True
+
+    def takes(self, record: bytes) -> bool:
+        """Whether one more record is taken."""
+        self._records -= 1
+        self._bytes -= len(record)
+        taken = self._first or (self._records >= 0 and self._bytes >= 0)
+        self._first = False
+        return taken
+
+
+def _is_newer(row: bytes, other: bytes | None) -> bool:
+    """Whether a row is that of a newer record than the other one of its key."""
+    return other is None or rank_of(row) > rank_of(other)
