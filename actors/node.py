@@ -49,6 +49,8 @@ START_S = 30.0
 """How long an actor may take to open its sockets."""
 NAMES_S = 1.0
 """How long a start waits for the addresses of the other nodes' hosts."""
+HOST_CHARS_MAX = 64
+"""How much of the host's name is in the id of a run."""
 STOP_S = 5.0
 """How long an actor may take to stop."""
 SOCKETS_MAX = 16_384
@@ -115,7 +117,7 @@ class Node:
             config=self.config,
             me=self.me,
             context=self.context,
-            boot=os.urandom(4).hex(),
+            boot=f"{socket.gethostname()[:HOST_CHARS_MAX]}:{os.getpid()}:{os.urandom(4).hex()}",
             resolver=resolver,
         )
         made = (

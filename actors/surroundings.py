@@ -34,7 +34,8 @@ class Surroundings:
     me: MemberConfig
     context: zmq.Context[Any]
     boot: str
-    """Random, new at each start: it distinguishes this run of the node from its last."""
+    """New at each start: it distinguishes this run of the node from its last, and from another
+    process with its name."""
     started_s: float = field(default_factory=time.monotonic)
     """The monotonic second at which this run began."""
     resolver: Resolver = field(default_factory=Resolver)
@@ -63,6 +64,7 @@ class Surroundings:
         copies = config.buckets["default"].n
         return Blueprint(
             node=self.me.name,
+            boot=self.boot,
             cluster=config.cluster,
             version=__version__,
             started_s=self.started_s,

@@ -334,7 +334,7 @@ SOUND = {
     GetReply: GetReply(1, (), b"", 1, 0),
     OwnersReply: OwnersReply(1, 7, (), ()),
     RingLoadReply: RingLoadReply(1, 8, ()),
-    Exchange: Exchange(1, ()),
+    Exchange: Exchange(1, (), "run"),
     StatusReply: StatusReply(1, {}),
 }
 """Messages with nothing inside."""
@@ -348,12 +348,12 @@ SOUND = {
         (RingLoadReply, (1, 8, [["n1", 3]])),
         (RingLoadReply, (1, 8, [["n1", 3, None]])),
         (RingLoadReply, (1, 8, ["n1"])),
-        (Exchange, (1, [["n1", 0, 1]])),
-        (Exchange, (1, [["n1", 0, True, "disk", []]])),
-        (Exchange, (1, [["n1", 0, 1, "disk", "n2"]])),
-        (Exchange, (1, [["n1", 0, 1, "disk", ["n2", 3]]])),
-        (Exchange, (1, [["n1", 0, 1, "disk", [["n2"]]]])),
-        (Exchange, (1, [None])),
+        (Exchange, (1, [["n1", 0, 1]], "run")),
+        (Exchange, (1, [["n1", 0, True, "disk", []]], "run")),
+        (Exchange, (1, [["n1", 0, 1, "disk", "n2"]], "run")),
+        (Exchange, (1, [["n1", 0, 1, "disk", ["n2", 3]]], "run")),
+        (Exchange, (1, [["n1", 0, 1, "disk", [["n2"]]]], "run")),
+        (Exchange, (1, [None], "run")),
         (StatusReply, (1, {b"not a text": 1})),
     ],
 )

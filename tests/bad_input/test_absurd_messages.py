@@ -50,7 +50,7 @@ ABSURD: list[tuple[str, str, Message]] = [
     ("peer_port", STORAGE, TakeHints("n9\0", 2**63)),
     ("peer_port", STORAGE, DeliverHints(1, ((b"", b""), (bytes(16), b"no record")))),
     ("peer_port", STORAGE, DropHints("n9", ((b"", b""), (bytes(16), bytes(3))))),
-    ("exchange_port", GOSSIP, Exchange(1, STATES)),
+    ("exchange_port", GOSSIP, Exchange(1, STATES, "run")),
     ("exchange_port", GOSSIP, Refused("n1 is not wanted")),
     ("gossip_port", GOSSIP, Ping(-1, STATES)),
     ("gossip_port", GOSSIP, PingReq(1, "n9", STATES)),

@@ -80,7 +80,7 @@ OUT_OF_PLACE = [
     ("client_port", StorageStatus(1)),
     ("client_port", WriteReplica(1, bytes(16), b"record", None)),
     ("client_port", WriteReply(1, A_STAMP, 1, 0)),
-    ("client_port", Exchange(1, ())),
+    ("client_port", Exchange(1, (), "run")),
     ("client_port", Refused("no")),
 ]
 

@@ -17,6 +17,7 @@ from toystore.core.protocol.settings import SwimSettings
 def swim(node, members, settings=None, outbox=None, seeds=None):
     return Swim(
         node=node,
+        boot=f"run of {node}",
         members=MemberList(members),
         seeds=seeds or [members[0]],
         settings=settings or SwimSettings(),

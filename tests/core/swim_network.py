@@ -22,10 +22,14 @@ from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages.codes import MemberStatus
 from toystore.core.protocol.messages.disk import LoadDisks, LoadDisksReply, SaveDisk, SettleDisk
 from toystore.core.protocol.messages.gossip import (
+    ClaimReply,
     CompareSettings,
+    DescribeNode,
+    DescribeNodeReply,
     Exchange,
     ExchangeReply,
     MemberState,
+    NameTaken,
 )
 from toystore.core.protocol.messages.local import (
     Leave,
@@ -38,6 +42,15 @@ from toystore.core.protocol.messages.local import (
 from toystore.core.protocol.settings import SwimSettings
 
 ALIVE, SUSPECT, DEAD, LEFT = MemberStatus
+OVER_A_LINK = (
+    Exchange,
+    ExchangeReply,
+    CompareSettings,
+    DescribeNode,
+    DescribeNodeReply,
+    ClaimReply,
+    NameTaken,
+)
 
 
 class Logged(NamedTuple):
@@ -118,6 +131,7 @@ class Network:
             outbox = Outbox()
             machine = Swim(
                 node=name,
+                boot=f"{name}:{self.chance.random()}",
                 members=MemberList(self.names),
                 seeds=self.seeds,
                 settings=self.settings,
@@ -308,7 +322,7 @@ class Network:
 
     def _send(self, sender: str, to: str, message: Any) -> None:
         self.traffic.append((self.now, sender, to, message))
-        reliable = isinstance(message, Exchange | ExchangeReply | CompareSettings)
+        reliable = isinstance(message, OVER_A_LINK)
         linked_at = self._linked_at.get((sender, to), 0.0)
         if not reliable and (linked_at > self.now or (sender, to) in self._lost):
             failed = SendFailed(to, GOSSIP, message, False)

@@ -11,6 +11,8 @@ from toystore.core.protocol.messages.disk import LoadDisksReply
 from toystore.core.protocol.messages.gossip import (
     Ack,
     CompareSettings,
+    DescribeNode,
+    DescribeNodeReply,
     Exchange,
     ExchangeReply,
     Gossip,
@@ -121,7 +123,7 @@ def test_a_link_to_a_suspected_dead_or_unknown_member_is_used_for_an_exchange(st
 def test_a_link_to_a_living_member_starts_no_exchange():
     alone = Alone()
     alone.receive(LinkUp("n3"))
-    assert [type(message) for _, message in alone.take()] == [CompareSettings]
+    assert [type(message) for _, message in alone.take()] == [CompareSettings, DescribeNode]
 
 
 def test_an_exchange_is_answered_with_what_was_known_of_its_sender_before():
@@ -130,10 +132,14 @@ def test_an_exchange_is_answered_with_what_was_known_of_its_sender_before():
     machine.on_deadline(Now(1.0, 0))
     known = LoadDisksReply("d1", True, False, (("n2", "old"),))
     machine.receive(known, Peer("n1", "storage"), Now(1.0, 0))
+    n2 = Peer("n2", GOSSIP)
+    machine.receive(LinkUp("n2"), n2, Now(1.0, 0))
+    [asked] = [one for one in outbox.sends[n2] if type(one) is DescribeNode]
+    machine.receive(DescribeNodeReply(asked.request, "n2", "run", "new"), n2, Now(1.0, 0))
     for expected in (MemberState("n2", ALIVE, 0, "old"), MemberState("n2", ALIVE, 0, "new")):
         outbox.clear()
         own = MemberState("n2", ALIVE, 0, "new")
-        machine.receive(Exchange(1, (own,)), Peer("n2", GOSSIP), Now(1.0, 0))
+        machine.receive(Exchange(1, (own,), "run"), n2, Now(1.0, 0))
         [reply] = outbox.sends[Peer("n2", GOSSIP)]
         assert reply.members == (MemberState("n1", ALIVE, 0, "d1"), expected)
 
@@ -194,7 +200,9 @@ def test_the_dead_of_an_exchange_are_only_suspects_and_may_refute():
         MemberState("n1", DEAD, INCARNATION_MAX + 1, ""),
     ],
 )
-@pytest.mark.parametrize("carry", [Gossip, lambda u: Exchange(1, u), lambda u: Ack(1, "n2", u)])
+@pytest.mark.parametrize(
+    "carry", [Gossip, lambda u: Exchange(1, u, "run"), lambda u: Ack(1, "n2", u)]
+)
 def test_garbage_in_an_update_changes_nothing(garbage, carry):
     alone = Alone()
     alone.receive(carry((garbage,)), "n2")
@@ -203,7 +211,7 @@ def test_garbage_in_an_update_changes_nothing(garbage, carry):
 
 def test_messages_of_nodes_that_are_not_listed_are_ignored():
     alone = Alone()
-    for message in (Ping(1, ()), Exchange(1, ()), Gossip((MemberState("n3", DEAD, 0, ""),))):
+    for message in (Ping(1, ()), Exchange(1, (), "run"), Gossip((MemberState("n3", DEAD, 0, ""),))):
         alone.receive(message, "n99")
     alone.receive(PingReq(1, "n99", ()), "n2")
     alone.receive(LinkUp("n99"))

@@ -751,7 +751,7 @@ def test_foreign_and_misplaced_datagrams_are_dropped(around, three, log_path):
         b"garbage",
         encode([Ping(1, ())]),
         encode([Ping(2, ())], foreign),
-        encode([Exchange(3, ()), Ping(4, ())], own),
+        encode([Exchange(3, (), "run"), Ping(4, ())], own),
     ):
         three["n2"].outlet.send(topic("n1") + body)
 

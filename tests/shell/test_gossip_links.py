@@ -110,8 +110,8 @@ def test_a_peer_is_linked_only_once_both_ways_are_up(gossip, n2, around, first):
     else:
         n2.open_exchange()
         n2.until(lambda: gossip._exchanges["n2"].up)
-    asker.send(Exchange(7, ()))  # a turn of the actor after that
-    wait_until(lambda: Exchange(7, ()) in gossip.puppet.messages)
+    asker.send(Exchange(7, (), "run"))  # a turn of the actor after that
+    wait_until(lambda: Exchange(7, (), "run") in gossip.puppet.messages)
     early = news(gossip)
 
     n2.open_exchange() if first == "gossip" else n2.open_gossip()
@@ -219,8 +219,8 @@ def test_a_node_whose_port_is_asked_logs_nothing(gossip, around, log_path):
         attempt.close()
 
     asker = OtherActor(around, Peer("n1", STORAGE), inproc(GOSSIP))
-    asker.send(Exchange(7, ()))  # a turn of the actor after that
-    wait_until(lambda: Exchange(7, ()) in gossip.puppet.messages)
+    asker.send(Exchange(7, (), "run"))  # a turn of the actor after that
+    wait_until(lambda: Exchange(7, (), "run") in gossip.puppet.messages)
 
     assert not [line for line in logged(log_path) if line["level"] != "debug"]
 
@@ -233,12 +233,12 @@ def test_a_peer_that_sends_is_linked_at_once(around, n2, monkeypatch):
     with Supervised(Stage(around)) as stage:
         peer = OtherActor(around, N2, tcp("127.0.0.1", around.me.exchange_port))
         for number in range(5):  # ZeroMQ's thread has tried to connect before it passes these
-            peer.send(Exchange(number, ()))
-            wait_until(lambda n=number: Exchange(n, ()) in stage.actor.puppet.messages)
+            peer.send(Exchange(number, (), "run"))
+            wait_until(lambda n=number: Exchange(n, (), "run") in stage.actor.puppet.messages)
 
         n2.open_gossip()
         n2.open_exchange()
-        n2.until(lambda: (peer.send(Exchange(7, ())), news(stage.actor))[1])
+        n2.until(lambda: (peer.send(Exchange(7, (), "run")), news(stage.actor))[1])
 
     assert news(stage.actor) == [LinkUp("n2")]
 
@@ -261,7 +261,7 @@ def test_the_news_of_a_link_comes_before_what_came_over_it(gossip, n2, around):
 def test_exchanges_go_over_their_link_and_all_else_as_datagrams(gossip, n2, around):
     def do(puppet, message, sender):
         if type(message) is LinkUp:
-            for reply in (PING, Exchange(2, ()), CompareSettings({"a": 1}), Ping(3, ())):
+            for reply in (PING, Exchange(2, (), "run"), CompareSettings({"a": 1}), Ping(3, ())):
                 puppet.outbox.send(N2, reply)
 
     gossip.puppet.do = do
@@ -272,7 +272,7 @@ def test_exchanges_go_over_their_link_and_all_else_as_datagrams(gossip, n2, arou
     datagram = n2.inbox.recv()
 
     assert identity == around.identity(GOSSIP)
-    assert decode(exchange).messages == [Exchange(2, ())]
+    assert decode(exchange).messages == [Exchange(2, (), "run")]
     assert decode(settings).messages == [CompareSettings({"a": 1})]
     assert datagram.startswith(b"n2\0")
     assert decode(datagram[3:]).messages == [PING, Ping(3, ())]
@@ -287,27 +287,27 @@ def test_an_exchange_is_answered_where_it_came_from(gossip, around):
     address = tcp("127.0.0.1", around.me.exchange_port)
     peer = OtherActor(around, N2, address)
 
-    peer.send(Exchange(5, ()))
+    peer.send(Exchange(5, (), "run"))
 
     assert peer.frame() == [ExchangeReply(5, ())]
 
 
 def test_what_cannot_be_sent_to_a_peer_that_is_away_comes_back(gossip, around):
     gossip.puppet.do = lambda puppet, message, sender: (
-        [puppet.outbox.send(N2, one) for one in (PING, Exchange(2, ()))]
+        [puppet.outbox.send(N2, one) for one in (PING, Exchange(2, (), "run"))]
         if type(message) is Exchange
         else None
     )
     asker = OtherActor(around, Peer("n1", STORAGE), inproc(GOSSIP))
 
-    asker.send(Exchange(1, ()))
+    asker.send(Exchange(1, (), "run"))
     wait_until(lambda: len(gossip.puppet.heard) == 3)
 
     failed = gossip.puppet.messages[1:]
     assert {type(one) for one in failed} == {SendFailed}
     assert {(one.message, one.overloaded) for one in failed} == {
         (PING, False),
-        (Exchange(2, ()), False),
+        (Exchange(2, (), "run"), False),
     }
 
 
@@ -317,6 +317,6 @@ def test_a_node_that_the_others_refuse_says_so_and_stops(context, log_path):
     with stage:
         stage.actor.puppet.do = lambda puppet, *_: setattr(puppet, "refused", "you are not one")
         asker = OtherActor(around, Peer("n1", STORAGE), inproc(GOSSIP))
-        asker.send(Exchange(1, ()))
+        asker.send(Exchange(1, (), "run"))
 
         assert stage.report() == "failed RefusedError: you are not one"

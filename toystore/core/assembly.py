@@ -35,6 +35,8 @@ class Blueprint:
     """What the machines of one node are made from; it stays the same while the process runs."""
 
     node: str
+    boot: str
+    """The id of this run of the node; no other process has it."""
     cluster: str
     version: str
     """Of toystore; a status reports it."""
@@ -99,6 +101,7 @@ def make_machine(
         case address.GOSSIP:
             return Swim(
                 node=plan.node,
+                boot=plan.boot,
                 members=MemberList(plan.members),
                 seeds=plan.seeds,
                 settings=plan.swim,

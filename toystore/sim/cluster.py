@@ -126,10 +126,11 @@ class SimCluster:
         """The nodes that have lost something."""
         return {loss.node for loss in self.losses}
 
-    def blueprint(self, node: str, started_s: float) -> Blueprint:
-        """The settings from which the machines of a node are made."""
+    def blueprint(self, node: str, boots: int, started_s: float) -> Blueprint:
+        """The settings from which the machines of a node are made, in its run ``boots``."""
         return Blueprint(
             node=node,
+            boot=f"{node}:{boots}",
             cluster="sim",
             version=__version__,
             started_s=started_s,

@@ -229,5 +229,5 @@ class SimNode:
         """A machine in its first state."""
         self.machines += 1
         chance = self.world.chance(f"{self.name}, machine {self.machines}")
-        plan = self.cluster.blueprint(self.name, self.started_s)
+        plan = self.cluster.blueprint(self.name, self.boots, self.started_s)
         return make_machine(role, plan, outbox, chance, self.disk)

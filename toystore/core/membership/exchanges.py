@@ -33,12 +33,21 @@ def exchange_period_s(base_s: float, members: int) -> float:
 class Exchanges:
     """Sends this node's table; what it receives is for `Swim` to learn."""
 
-    __slots__ = ("_chance", "_disks", "_members", "_node", "_peers", "_request")
+    __slots__ = ("_boot", "_chance", "_disks", "_members", "_node", "_peers", "_request")
 
     def __init__(
-        self, *, node: str, members: Members, disks: Disks, peers: Peers, chance: random.Random
+        self,
+        *,
+        node: str,
+        boot: str,
+        members: Members,
+        disks: Disks,
+        peers: Peers,
+        chance: random.Random,
     ) -> None:
+        """``boot``: the id of this run of ``node``."""
         self._node = node
+        self._boot = boot
         self._members = members
         self._disks = disks
         self._peers = peers
@@ -49,7 +58,7 @@ class Exchanges:
         """Send a member all this node knows, and ask for all it knows."""
         self._request += 1
         members = self._members.states(but=name) + self.knowledge_of(name)
-        self._peers.send(name, Exchange(self._request, members))
+        self._peers.send(name, Exchange(self._request, members, self._boot))
 
     def start_with_any(self) -> None:
         """Exchange with a random member that has not left."""

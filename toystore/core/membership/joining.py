@@ -79,6 +79,10 @@ class Joining:
         self._asked += 1
         self._timers.set(Timer.ASK_SEED, now.monotonic + self._retry_s)
 
+    def wait_for_members(self) -> None:
+        """Do not join alone: there are members, which do not know yet whether this is the node."""
+        self._may_be_first = False
+
     def is_seed(self, name: str) -> bool:
         """Whether a member is a seed that this node asks."""
         return name in self._seeds

@@ -12,6 +12,8 @@ member table:
      |- Members          which state replaces which                (members.py)
      |- OwnState         this node's own row; refutes              (own_state.py)
      |- Exchanges        compares the whole table with a member    (exchanges.py)
+     |- Identities       which process each member is              (identities.py)
+     |- Admission        whether this process may run as its node  (admission.py)
      |- Peers            sends; updates are attached               (peers.py)
      |- Disks            which disk each member had                (disks.py)
      |- MemberLog        logs what becomes of each member          (member_log.py)
@@ -35,9 +37,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from toystore.core.membership.admission import Admission
 from toystore.core.membership.agreement import Agreement, Setting
 from toystore.core.membership.disks import Disks
 from toystore.core.membership.exchanges import Exchanges, exchange_period_s
+from toystore.core.membership.identities import Identities
 from toystore.core.membership.joining import Joining
 from toystore.core.membership.lifecycle import Input, Lifecycle, State
 from toystore.core.membership.local_health import LocalHealth
@@ -54,12 +58,16 @@ from toystore.core.protocol.messages.codes import MemberStatus
 from toystore.core.protocol.messages.disk import LoadDisksReply
 from toystore.core.protocol.messages.gossip import (
     Ack,
+    ClaimReply,
     CompareSettings,
+    DescribeNode,
+    DescribeNodeReply,
     Exchange,
     ExchangeReply,
     Gossip,
     MemberState,
     Nack,
+    NameTaken,
     Ping,
     PingReq,
     Refused,
@@ -83,6 +91,7 @@ class Swim:
         self,
         *,
         node: str,
+        boot: str,
         members: MemberList,
         seeds: Sequence[str],
         settings: SwimSettings,
@@ -91,7 +100,9 @@ class Swim:
         chance: random.Random,
         known: Sequence[MemberState | None] = (),
     ) -> None:
-        """``members``: every listed name, this node's included; no other is accepted.
+        """``boot``: the id of this run of ``node``; no other process has it.
+
+        ``members``: every listed name, this node's included; no other is accepted.
 
         ``known``: the rows that it starts with, in the order of ``members``.
 
@@ -101,8 +112,6 @@ class Swim:
         """
         if node not in members:
             raise ValueError(f"node {node!r} is not on the member list: {', '.join(members)}")
-        self.refused: str | None = None
-        """Why a member refused this node before it joined; then the node should stop."""
         self._node = node
         self._settings = settings
         self._outbox = outbox
@@ -127,7 +136,17 @@ class Swim:
             outbox=outbox,
         )
         self._exchanges = Exchanges(
-            node=node, members=table, disks=disks, peers=peers, chance=chance
+            node=node, boot=boot, members=table, disks=disks, peers=peers, chance=chance
+        )
+        self._links = links = set[str]()
+        self._identities = Identities(
+            node=node,
+            boot=boot,
+            members=table,
+            disks=disks,
+            peers=peers,
+            links=links,
+            outbox=outbox,
         )
         self._joining = Joining(
             node=node,
@@ -139,6 +158,9 @@ class Swim:
             disks=disks,
             exchanges=self._exchanges,
             joined=self._on_joined,
+        )
+        self._admission = Admission(
+            node=node, boot=boot, lifecycle=self._lifecycle, joining=self._joining, outbox=outbox
         )
         self._detector = FailureDetector(
             node=node,
@@ -155,9 +177,6 @@ class Swim:
             Timer.EXCHANGE: self._exchange,
             Timer.SAVE_DISKS: self._save_disks,
         }
-        self._links: set[str] = set()
-        self._refusals: dict[str, str] = {}
-        """The last reason that was logged, by the member that refused this node."""
         self._log = MemberLog(outbox)
 
     # --- the machine --------------------------------------------------------------------
@@ -206,6 +225,11 @@ class Swim:
             if first is None or at < first:
                 first = at
         return first
+
+    @property
+    def refused(self) -> str | None:
+        """Why a member refused this process; then the node should stop."""
+        return self._admission.refused
 
     @property
     def trusts_itself(self) -> bool:
@@ -276,37 +300,45 @@ class Swim:
 
     def _on_message(self, message: Message, peer: str, now: Now) -> None:
         """A listed member has sent ``message``."""
-        if isinstance(message, Refused):
-            self._on_refused(message, peer)
-            return
-        if isinstance(message, CompareSettings):
-            self._agreement.compare(peer, message.settings)
-            return
-        if self._lifecycle.state in (State.STARTING, State.STOPPED):
-            return
+        match message:
+            case Refused():
+                self._admission.on_refused(message, peer)
+            case ClaimReply():
+                self._admission.on_claim(message)
+            case CompareSettings(settings):
+                self._agreement.compare(peer, settings)
+            case DescribeNode() if self._lifecycle.state not in (State.LEFT, State.STOPPED):
+                self._identities.describe(message, peer)
+            case NameTaken():
+                self._identities.on_taken(message, peer)
+            case DescribeNodeReply():
+                self._serve(self._identities.learn(message, peer), peer, now)
+            case _ if self._lifecycle.state not in (State.STARTING, State.STOPPED):
+                self._on_news(message, peer, now)
+
+    def _on_news(self, message: Message, peer: str, now: Now) -> None:
+        """A member says what it knows of the members; this node knows its own disk."""
         match message:
             case Gossip(updates):
                 self._learn_updates(updates, peer, now)
             case Ping() | PingReq() | Ack() | Nack():
                 self._learn_updates(message.updates, peer, now)
                 self._detector.receive(message, peer, now)
-            case Exchange(request, members):
-                about_it = self._exchanges.knowledge_of(peer)
-                self._learn_table(members, peer, now)
-                self._exchanges.answer(request, peer, about_it)
+            case Exchange():
+                if self._identities.believes(message, peer):
+                    self._serve(message, peer, now)
             case ExchangeReply(_, members):
                 self._learn_table(members, peer, now)
                 if self._lifecycle.move(Input.TABLE_RECEIVED):
                     self._timers.stop(Timer.ASK_SEED)
                     self._on_joined(peer, now)
 
-    def _on_refused(self, message: Refused, peer: str) -> None:
-        """A member says that this node does not belong there; logged once."""
-        if self._refusals.get(peer) != message.text:
-            self._refusals[peer] = message.text
-            self._outbox.log("member.refused", member=peer, reason=message.text)
-        if not self._lifecycle.has_joined:
-            self.refused = message.text
+    def _serve(self, exchange: Exchange | None, peer: str, now: Now) -> None:
+        """Learn the table of a process that is believed to be the member ``peer``, and answer."""
+        if exchange is not None:
+            about_it = self._exchanges.knowledge_of(peer)
+            self._learn_table(exchange.members, peer, now)
+            self._exchanges.answer(exchange.request, peer, about_it)
 
     # --- links --------------------------------------------------------------------------
 
@@ -319,6 +351,7 @@ class Swim:
             return
         if node not in self._links:
             self._peers.send(node, self._agreement.message())
+            self._identities.on_link_up(node)
         self._links.add(node)
         match self._lifecycle.state:
             case State.JOINING:
@@ -338,6 +371,7 @@ class Swim:
         """
         if sender != self._node:
             self._links.discard(node)
+            self._serve(self._identities.on_link_lost(node), node, now)
         if self._lifecycle.state is State.JOINED and node != self._node:
             self._detector.on_link_lost(node, now)
 
@@ -362,7 +396,7 @@ class Swim:
         for state in self._members.news(updates):
             if state.name == self._node:
                 self._own.learn(state, sender)
-            else:
+            elif state.name != sender or self._identities.believes_disk(state):
                 self._learn(state, self._log.cause(state, sender), now)
 
     def _set_status(

@@ -96,6 +96,16 @@ EVENTS: dict[str, EventKind] = {
         "This node and a member differ in cluster name, member list or version of the protocol; "
         "one refused the other.",
     ),
+    "name.taken": EventKind(
+        "error",
+        ("member", "process", "reason"),
+        "A process has the name of a member that another process is. It is refused, and stops.",
+    ),
+    "name.unconfirmed": EventKind(
+        "warning",
+        ("member", "process", "reason"),
+        "A process waits until it is known whether it is the member whose name it has.",
+    ),
     "settings.differ": EventKind(
         "warning",
         ("member", "setting", "here", "there"),

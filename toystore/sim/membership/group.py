@@ -166,6 +166,7 @@ class Group:
         for host in self.hosts.values():
             host.machine = Swim(
                 node=host.name,
+                boot=host.name,
                 members=listed,
                 seeds=[host.name],  # It joins alone, at once.
                 settings=settings,

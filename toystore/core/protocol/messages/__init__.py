@@ -63,11 +63,15 @@ from toystore.core.protocol.messages.disk import (
 )
 from toystore.core.protocol.messages.gossip import (
     Ack,
+    ClaimReply,
     CompareSettings,
+    DescribeNode,
+    DescribeNodeReply,
     Exchange,
     ExchangeReply,
     Gossip,
     Nack,
+    NameTaken,
     Ping,
     PingReq,
     Refused,
@@ -140,6 +144,10 @@ Message = (
     | Gossip
     | Exchange
     | ExchangeReply
+    | DescribeNode
+    | DescribeNodeReply
+    | ClaimReply
+    | NameTaken
     | CompareSettings
     | Refused
     | MembersChanged

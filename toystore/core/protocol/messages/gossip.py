@@ -60,6 +60,8 @@ class Exchange(NamedTuple):
 
     request: int
     members: tuple[MemberState, ...]
+    boot: str
+    """The id of this run of my node: no other process has it, and no other run."""
 
 
 class ExchangeReply(NamedTuple):
@@ -67,6 +69,41 @@ class ExchangeReply(NamedTuple):
 
     request: int
     members: tuple[MemberState, ...]
+
+
+class DescribeNode(NamedTuple):
+    """Which process is at your address?"""
+
+    request: int
+    claimant: str
+    """The run of a process that says it is you, or "" if there is none.  If it is not you, I
+    refuse it."""
+
+
+class DescribeNodeReply(NamedTuple):
+    """The answer to `DescribeNode`: I am node ``name``, in the run ``boot``."""
+
+    request: int
+    name: str
+    boot: str
+    disk: str
+    """My disk, or "" if I do not know it yet."""
+
+
+class ClaimReply(NamedTuple):
+    """The answer to an `Exchange` of a process that I do not believe to be the member it says."""
+
+    boot: str
+    """The run that sent the exchange: the member itself ignores this."""
+    taken: bool
+    """Whether another process is the member, so that this one has to stop.  Otherwise it waits."""
+    text: str
+
+
+class NameTaken(NamedTuple):
+    """Another process says that it is me: do not believe it."""
+
+    boot: str
 
 
 class CompareSettings(NamedTuple):
