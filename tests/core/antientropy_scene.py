@@ -63,6 +63,7 @@ class Node:
             store=self.disk,
             node=self.name,
             ranges=self.ranges,
+            copies={"default": N},
             hint_bytes_max=2**20,
             outbox=self.storage_out,
             chance=random.Random(1),
@@ -112,6 +113,7 @@ class Node:
         """What it answers to a coordinator."""
         asker = Peer("reader", "coordinator")
         self.tell_storage(ReadReplica(1, digest(key), ()), asker)
+        self.scene.deliver()
         [reply] = self.scene.replies.pop(asker)
         assert isinstance(reply, ReadReplicaReply)
         return reply
@@ -192,7 +194,7 @@ class Scene:
         """Let time pass."""
         end = self.time + seconds
         while True:
-            self._deliver()
+            self.deliver()
             dues = [
                 due
                 for node in self.nodes.values()
@@ -216,7 +218,8 @@ class Scene:
         self.run(seconds)
         return self.sent - before
 
-    def _deliver(self) -> None:
+    def deliver(self) -> None:
+        """Let everything arrive that was sent."""
         while self._post:
             sender, to, message = self._post.popleft()
             if not isinstance(to, Peer) or to.node not in self.nodes:

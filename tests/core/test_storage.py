@@ -15,9 +15,9 @@ from toystore.core.protocol.failures import refuse_write
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages.antientropy import (
     CompareRanges,
-    CompareStretch,
+    CompareStretches,
     FetchRecords,
-    ListStretch,
+    ListStretches,
     MarkWhole,
     QuestionFailedReply,
     ScrubLeaf,
@@ -724,8 +724,8 @@ def every_kind_of_message():
         StoreRecords(9, 3, (record(6),)),
         MarkWhole(10, 3, 0),
         FetchRecords(11, 3, DIGEST[1:], 1000),
-        ListStretch(12, DIGEST, PAST, 100, 2**63),
-        CompareStretch(13, DIGEST, PAST, b"", 2**63, 1000),
+        ListStretches(12, ((DIGEST, PAST),), 100, 2**63),
+        CompareStretches(13, ((DIGEST, PAST, b""),), 2**63, 1000),
         CompareRanges(14, False, ((3, 0, bytes(8)),)),
         ScrubLeaf(15, 3, 0),
         WatchRanges(16, True),

@@ -150,7 +150,7 @@ class Antientropy:
             self._rebuild.next_deadline(),
             self._scrub.next_deadline(),
             self._jobs.next_deadline(),
-            *(one.next_deadline() for one in self._partners if one.name in reachable),
+            *(one.next_deadline() for one in self._partners if self._may_go_on(one, reachable)),
         )
         return None if due == float("inf") else due
 
@@ -164,15 +164,17 @@ class Antientropy:
         self._turn += 1
         for at in range(len(self._partners)):
             partner = self._partners[(self._turn + at) % len(self._partners)]
-            if partner.name in reachable and self._may_go_on(partner):
+            if self._may_go_on(partner, reachable):
                 partner.go_on(reachable, now)
         self._rebuild.go_on(reachable, now)
         self._jobs.go_on(now)
         self._scrub.go_on(now)
 
-    def _may_go_on(self, partner: Partner) -> bool:
-        """Whether a partner compares already, or fewer others do than may."""
-        others = sum(one.comparing for one in self._partners)
+    def _may_go_on(self, partner: Partner, reachable: frozenset[str]) -> bool:
+        """Whether a partner can be reached and, if it is to be compared with, may be by now."""
+        if partner.name not in reachable:
+            return False
+        others = sum(one.comparing for one in self._partners if one.name in reachable)
         return partner.comparing or not partner.waits_to_compare or others < COMPARISONS_MAX
 
     # --- what the parts report ----------------------------------------------------------

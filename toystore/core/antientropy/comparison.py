@@ -1,6 +1,7 @@
-"""One comparison: a range is made equal on this node and on one other owner, in both directions.
+"""One comparison: ranges are made equal on this node and on one other owner, in both directions.
 
-The stretches in which the two trees differ are compared one after another, in parts:
+The stretches in which the two trees differ are compared in parts.  A part is as many stretches as
+are listed and compared at once, or a piece of one:
 
     READY --at its pace--> LISTING --own rows--> COMPARING
     COMPARING --records--> STORING
@@ -27,25 +28,25 @@ crosses once at most, and only records that differ cross.
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, Protocol
 
 from toystore.core.antientropy.pace import Pace
 from toystore.core.antientropy.questions import Questions
-from toystore.core.antientropy.replicas import Stretch
 from toystore.core.data.stamp import TIME_US_MAX
 from toystore.core.protocol.address import Peer
 from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages.antientropy import (
-    CompareStretch,
-    CompareStretchReply,
+    CompareStretches,
+    CompareStretchesReply,
     FetchRecords,
     FetchRecordsReply,
-    ListStretch,
-    ListStretchReply,
+    ListStretches,
+    ListStretchesReply,
     StoreRecords,
     StoreRecordsReply,
 )
@@ -55,6 +56,8 @@ from toystore.core.ring.ranges import Range
 
 ROWS_MAX = 1000
 """How many rows are listed in one part."""
+STRETCHES_MAX = 128
+"""How many stretches are in one part."""
 HASH_BYTES = 16
 _OK = int(ReplicaStatus.OK)
 _SUPERSEDED = int(ReplicaStatus.SUPERSEDED)
@@ -70,7 +73,7 @@ class State(Enum):
     FETCHING = "this node's storage reads the records that are newer here"
     PUSHING = "the other owner stores them"
     FINISHED = "every stretch was compared"
-    FAILED = "something went wrong; the range is compared again later"
+    FAILED = "something went wrong; the rest is compared again later"
 
 
 class Input(Enum):
@@ -139,13 +142,33 @@ class Moved:
         return self.bytes_in + self.bytes_out
 
 
+class Observer(Protocol):
+    """What a comparison reports to."""
+
+    def on_stored(self, of: Range, now: Now) -> None:
+        """Records of a range were stored here."""
+
+    def on_compared(self, of: Range, now: Now) -> None:
+        """Every stretch of a range was compared."""
+
+    def on_ended(self, cause: str, now: Now) -> None:
+        """Every range was compared, or ``cause`` has ended the comparison."""
+
+
+class Part(NamedTuple):
+    """What is left to be compared of a range."""
+
+    of: Range
+    start: bytes
+    end: bytes
+
+
 class Comparison:
-    """Compares the differing stretches of one range with one other owner."""
+    """Compares the differing stretches of some ranges with one other owner."""
 
     def __init__(
         self,
-        of: Range,
-        stretches: Iterable[Stretch],
+        parts: Iterable[Part],
         *,
         own: Peer,
         other: Peer,
@@ -153,27 +176,24 @@ class Comparison:
         questions: Questions,
         pace: Pace,
         settings: AntientropySettings,
-        ended: Callable[[Comparison, str, Now], None],
+        observer: Observer,
     ) -> None:
-        """``own``, ``other``: the two storages.  ``rebuilding``: leave no young record out.
-
-        ``ended``: called at the end, with the cause of a failure or "".
-        """
-        self.of = of
-        self.rebuilding = rebuilding
+        """``own``, ``other``: the two storages.  ``rebuilding``: leave no young record out."""
         self.moved = Moved()
         self.state = State.READY
-        self._stretches = deque(stretches)
+        self._left = deque(parts)
+        self._listed: tuple[tuple[bytes, bytes, bytes], ...] = ()
+        """Of the part that is under way: start, end and rows of its stretches."""
+        self._compared: tuple[tuple[bytes, int], ...] = ()
+        self._wanted = b""
+        """The hashes of the records that the other owner still needs of this part."""
         self._own, self._other = own, other
+        self._rebuilding = rebuilding
         self._questions = questions
         self._pace = pace
         self._settings = settings
-        self._ended = ended
+        self._observer = observer
         self._until_us = 0
-        self._compared_to = b""
-        """The end of the part that is under way."""
-        self._wanted = b""
-        """The hashes of the records that the other owner still needs of this part."""
         self._began = 0.0
         self._part_bytes = 0
 
@@ -182,22 +202,28 @@ class Comparison:
         """Whether it may begin its next part."""
         return self.state is State.READY
 
+    @property
+    def _n(self) -> int:
+        """The N of the part that is under way: its stretches all have the same."""
+        return self._left[0].of.n
+
     def go_on(self, now: Now) -> None:
         """Begin the next part, if none is under way."""
         if not self.is_ready:
             return
-        if not self._stretches:
+        if not self._left:
             self._move(Input.END)
-            self._ended(self, "", now)
+            self._observer.on_ended("", now)
             return
         self._move(Input.PACE)
         self._began, self._part_bytes = now.monotonic, 0
         young_us = int(self._settings.young_s * 1e6)
-        self._until_us = TIME_US_MAX if self.rebuilding else now.wall_us - young_us
-        start, end = self._stretches[0]
+        self._until_us = TIME_US_MAX if self._rebuilding else now.wall_us - young_us
+        next_parts = itertools.islice(self._left, STRETCHES_MAX)
+        stretches = tuple((part.start, part.end) for part in next_parts if part.of.n == self._n)
         self._questions.ask(
             self._own,
-            lambda number: ListStretch(number, start, end, ROWS_MAX, self._until_us),
+            lambda number: ListStretches(number, stretches, ROWS_MAX, self._until_us),
             self,
             now,
         )
@@ -205,44 +231,42 @@ class Comparison:
     def on_reply(self, reply: Any, now: Now) -> None:
         """An answer of one of the two storages."""
         match self.state, reply:
-            case State.LISTING, ListStretchReply():
-                self._listed(reply, now)
-            case State.COMPARING, CompareStretchReply():
-                self._compared(reply, now)
+            case State.LISTING, ListStretchesReply():
+                self._on_listed(reply, now)
+            case State.COMPARING, CompareStretchesReply():
+                self._on_compared(reply, now)
             case State.STORING, StoreRecordsReply():
-                self._stored(reply, now)
+                self._on_stored(reply, now)
             case State.FETCHING, FetchRecordsReply():
-                self._fetched(reply, now)
+                self._on_fetched(reply, now)
             case State.PUSHING, StoreRecordsReply():
-                self._pushed(reply, now)
+                self._on_pushed(reply, now)
 
     def on_failed(self, cause: str, now: Now) -> None:
         """An answer will not come."""
         self._move(Input.FAILURE)
-        self._ended(self, cause, now)
+        self._observer.on_ended(cause, now)
 
     # --- one part -----------------------------------------------------------------------
 
-    def _listed(self, reply: ListStretchReply, now: Now) -> None:
+    def _on_listed(self, reply: ListStretchesReply, now: Now) -> None:
         self._move(Input.ROWS)
-        start, _ = self._stretches[0]
-        rows, end = reply.rows, reply.end
-        self._sent(len(rows))
+        self._listed = reply.listed
+        self._sent(sum(len(start) + len(end) + len(rows) for start, end, rows in self._listed))
         self._questions.ask(
             self._other,
-            lambda number: CompareStretch(
-                number, start, end, rows, self._until_us, self._settings.batch_bytes
+            lambda number: CompareStretches(
+                number, self._listed, self._until_us, self._settings.batch_bytes
             ),
             self,
             now,
         )
 
-    def _compared(self, reply: CompareStretchReply, now: Now) -> None:
-        start, end = self._stretches[0]
-        if not start < reply.end <= end:
-            self.on_failed(f"{self._other.node} has compared up to {reply.end.hex()!r}", now)
+    def _on_compared(self, reply: CompareStretchesReply, now: Now) -> None:
+        self._compared, self._wanted = reply.compared, reply.wanted
+        if not self._is_progress():
+            self.on_failed(f"storage of {self._other.node} has compared nothing", now)
             return
-        self._compared_to, self._wanted = reply.end, reply.wanted
         self._received(sum(map(len, reply.records)) + len(reply.wanted))
         if reply.records:
             self._move(Input.RECORDS)
@@ -254,7 +278,14 @@ class Comparison:
             self._move(Input.EQUAL)
             self._end_part(now)
 
-    def _stored(self, reply: StoreRecordsReply, now: Now) -> None:
+    def _is_progress(self) -> bool:
+        """Whether something was compared, and nothing that was not asked."""
+        stretches = zip(self._listed, self._compared, strict=False)
+        return 0 < len(self._compared) <= len(self._listed) and all(
+            start < to <= end for (start, end, _), (to, _) in stretches
+        )
+
+    def _on_stored(self, reply: StoreRecordsReply, now: Now) -> None:
         self.moved.records_in += reply.statuses.count(_OK)
         if self._refused(reply, self._own, now):
             return
@@ -265,7 +296,7 @@ class Comparison:
             self._move(Input.STORED)
             self._end_part(now)
 
-    def _fetched(self, reply: FetchRecordsReply, now: Now) -> None:
+    def _on_fetched(self, reply: FetchRecordsReply, now: Now) -> None:
         self._wanted = self._wanted[max(1, reply.served) * HASH_BYTES :]
         if reply.records:
             self._move(Input.RECORDS)
@@ -275,7 +306,7 @@ class Comparison:
             self._move(Input.NOTHING)
             self._end_part(now)
 
-    def _pushed(self, reply: StoreRecordsReply, now: Now) -> None:
+    def _on_pushed(self, reply: StoreRecordsReply, now: Now) -> None:
         self.moved.records_out += reply.statuses.count(_OK)
         if self._refused(reply, self._other, now):
             return
@@ -288,13 +319,16 @@ class Comparison:
 
     def _end_part(self, now: Now) -> None:
         """Go on behind this part, after a pause."""
-        _, end = self._stretches[0]
-        if self._compared_to < end:
-            self._stretches[0] = (self._compared_to, end)
-        else:
-            self._stretches.popleft()
+        for to, records in self._compared:
+            part = self._left.popleft()
+            if records:
+                self._observer.on_stored(part.of, now)
+            if to < part.end:
+                self._left.appendleft(part._replace(start=to))
+            elif not self._left or self._left[0].of != part.of:
+                self._observer.on_compared(part.of, now)
         self._pace.spend(self._part_bytes, now.monotonic - self._began, now.monotonic)
-        if not self._stretches:
+        if not self._left:
             self.go_on(now)
 
     def _refused(self, reply: StoreRecordsReply, by: Peer, now: Now) -> bool:
@@ -306,12 +340,13 @@ class Comparison:
         return bool(refused)
 
     def _store(self, to: Peer, records: tuple[bytes, ...], now: Now) -> None:
-        self._questions.ask(to, lambda number: StoreRecords(number, self.of.n, records), self, now)
+        n = self._n
+        self._questions.ask(to, lambda number: StoreRecords(number, n, records), self, now)
 
     def _fetch(self, now: Now) -> None:
-        wanted, bytes_max = self._wanted, self._settings.batch_bytes
+        n, wanted, bytes_max = self._n, self._wanted, self._settings.batch_bytes
         self._questions.ask(
-            self._own, lambda number: FetchRecords(number, self.of.n, wanted, bytes_max), self, now
+            self._own, lambda number: FetchRecords(number, n, wanted, bytes_max), self, now
         )
 
     def _sent(self, size: int) -> None:

@@ -3,7 +3,7 @@
     look      which ranges are due: their root is not the one on which both last agreed, and they
               have rested; or they must be visited (visits.py)
     ask       one `CompareRanges` with the roots of all that are due
-    compare   the ranges that differ, one after another (comparison.py)
+    compare   the ranges that differ (comparison.py)
 
 Without changes there is nothing to look for, and no message.
 """
@@ -11,14 +11,13 @@ Without changes there is nothing to look for, and no message.
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
-from toystore.core.antientropy.comparison import Comparison, Moved
+from toystore.core.antientropy.comparison import Comparison, Moved, Part
 from toystore.core.antientropy.pace import Pace
 from toystore.core.antientropy.questions import Questions
-from toystore.core.antientropy.replicas import Replicas, Stretch
+from toystore.core.antientropy.replicas import Replicas
 from toystore.core.antientropy.visits import Visits
 from toystore.core.protocol.address import STORAGE, Peer
 from toystore.core.protocol.machine import Now
@@ -29,14 +28,6 @@ from toystore.core.ring.ranges import Range
 ASKED_MAX = 4096
 """How many roots are sent in one message."""
 _NEVER = float("inf")
-
-
-class Task(NamedTuple):
-    """A range that differs."""
-
-    of: Range
-    stretches: tuple[Stretch, ...]
-    rebuilding: bool
 
 
 class Kit(NamedTuple):
@@ -83,7 +74,8 @@ class Partner:
         self._asked: dict[Range, bytes] | None = None
         """The roots in the question that is open."""
         self._rebuilding = False
-        self._tasks: deque[Task] = deque()
+        self._parts: list[Part] = []
+        """What differs and is not compared yet."""
         self._comparison: Comparison | None = None
         self._moved, self._compared = Moved(), 0
 
@@ -108,8 +100,8 @@ class Partner:
 
     def go_on(self, reachable: frozenset[str], now: Now) -> None:
         """Do what is due; ``reachable``: the nodes that can be asked."""
-        if self._comparison is None and self._tasks:
-            self._begin(self._tasks.popleft())
+        if self._parts:
+            self._begin()
         if self._comparison is not None:
             if self._kit.pace.ready_at <= now.monotonic:
                 self._comparison.go_on(now)
@@ -118,10 +110,9 @@ class Partner:
 
     def next_deadline(self) -> float:
         """When something is due, in monotonic seconds; infinity if an answer is awaited."""
-        if self._comparison is not None or self._tasks:
-            waits = self._comparison is None or self._comparison.is_ready
-            return self._kit.pace.ready_at if waits else _NEVER
-        if self._asked is not None:
+        if self._parts or (self._comparison is not None and self._comparison.is_ready):
+            return self._kit.pace.ready_at
+        if self._comparison is not None or self._asked is not None:
             return _NEVER
         look_at = self._look_at if self._due else _NEVER
         return min(look_at, self._visit_at) if self._to_visit() else look_at
@@ -131,14 +122,14 @@ class Partner:
         return self._kit.chance.uniform(0.0, self._kit.settings.compare_s)
 
     @property
-    def waits_to_compare(self) -> bool:
-        """Whether ranges that differ are known."""
-        return bool(self._tasks)
-
-    @property
     def comparing(self) -> bool:
         """Whether records are compared."""
         return self._comparison is not None
+
+    @property
+    def waits_to_compare(self) -> bool:
+        """Whether ranges that differ are known."""
+        return bool(self._parts)
 
     def _to_visit(self) -> bool:
         return any(
@@ -187,7 +178,7 @@ class Partner:
         self._visit_at = now.monotonic + (self._kit.settings.visit_s if unready else 0.0)
         for of, root in asked.items():
             if of in differing:
-                self._tasks.append(self._task(of, differing[of]))
+                self._add(of, differing[of], now)
             elif of not in unready:
                 self._agree(of, root, now)
 
@@ -196,8 +187,12 @@ class Partner:
         self._asked = None
         self._fail(cause, now)
 
-    def _task(self, of: Range, tree: bytes) -> Task:
-        return Task(of, tuple(self._kit.replicas.stretches(of, tree)), self._rebuilding)
+    def _add(self, of: Range, tree: bytes, now: Now) -> None:
+        """A range differs; its own tree may be the same by now."""
+        parts = [Part(of, *stretch) for stretch in self._kit.replicas.stretches(of, tree)]
+        self._parts += parts
+        if not parts:
+            self._events.visited(of, self.name, now)
 
     def _agree(self, of: Range, root: bytes, now: Now) -> None:
         self._agreed[of] = root
@@ -207,36 +202,40 @@ class Partner:
 
     # --- comparing ----------------------------------------------------------------------
 
-    def _begin(self, task: Task) -> None:
+    def _begin(self) -> None:
         kit = self._kit
         self._comparison = Comparison(
-            task.of,
-            task.stretches,
+            sorted(self._parts),
             own=kit.own,
             other=self.storage,
-            rebuilding=task.rebuilding,
+            rebuilding=self._rebuilding,
             questions=kit.questions,
             pace=kit.pace,
             settings=kit.settings,
-            ended=self._on_ended,
+            observer=self,
         )
+        self._parts = []
 
-    def _on_ended(self, comparison: Comparison, cause: str, now: Now) -> None:
-        self._comparison = None
-        self._moved.add(comparison.moved)
-        if comparison.moved.records_in:
-            self._kit.replicas.stored(comparison.of, now.monotonic)
+    def on_stored(self, of: Range, now: Now) -> None:
+        """Records of a range were stored here."""
+        self._kit.replicas.stored(of, now.monotonic)
+
+    def on_compared(self, of: Range, now: Now) -> None:
+        """Every stretch of a range was compared."""
+        self._compared += 1
+        self._events.visited(of, self.name, now)
+
+    def on_ended(self, cause: str, now: Now) -> None:
+        """Every range was compared, or ``cause`` has ended the comparison."""
+        assert self._comparison is not None
+        self._moved, self._comparison = self._comparison.moved, None
         if cause:
             self._fail(cause, now)
-            return
-        self._compared += 1
-        self._events.visited(comparison.of, self.name, now)
-        if not self._tasks:
+        else:
             self._report("", now)
 
     def _fail(self, cause: str, now: Now) -> None:
-        """Drop what is left; it is found again later."""
-        self._tasks.clear()
+        """What is left is found again later."""
         self._look_at = max(self._look_at, now.monotonic + self._kit.settings.rest_s)
         self._visit_at = now.monotonic + self._kit.settings.visit_s
         self._report(cause, now)

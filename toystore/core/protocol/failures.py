@@ -7,9 +7,9 @@ from toystore.core.protocol.messages.antientropy import (
     AntientropyStatus,
     AntientropyStatusReply,
     CompareRanges,
-    CompareStretch,
+    CompareStretches,
     FetchRecords,
-    ListStretch,
+    ListStretches,
     MarkWhole,
     QuestionFailedReply,
     RepairRanges,
@@ -77,8 +77,8 @@ def internal_reply(message: Message, text: str) -> Message | None:
         case (
             WatchRanges()
             | CompareRanges()
-            | ListStretch()
-            | CompareStretch()
+            | ListStretches()
+            | CompareStretches()
             | FetchRecords()
             | StoreRecords()
             | MarkWhole()

@@ -7,7 +7,7 @@
     LoadDisks, SaveDisk, SettleDisk             `DiskFacts` (disk_facts.py)
     WatchRanges, CompareRanges, ScrubLeaf,      `Comparing` compares whole ranges by their `Sums`
     MarkWhole                                   (comparing.py, sums.py)
-    ListStretch, CompareStretch,                `Stretches` exchanges single records
+    ListStretches, CompareStretches,                `Stretches` exchanges single records
     FetchRecords, StoreRecords                  (stretches.py)
     StorageStatus                               all of them
 
@@ -28,9 +28,9 @@ from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages import Message
 from toystore.core.protocol.messages.antientropy import (
     CompareRanges,
-    CompareStretch,
+    CompareStretches,
     FetchRecords,
-    ListStretch,
+    ListStretches,
     MarkWhole,
     QuestionFailedReply,
     ScrubLeaf,
@@ -128,8 +128,8 @@ class Storage:
             CompareRanges: comparing.compare,
             ScrubLeaf: comparing.scrub,
             MarkWhole: comparing.mark_whole,
-            ListStretch: stretches.list,
-            CompareStretch: stretches.compare,
+            ListStretches: stretches.list_rows,
+            CompareStretches: stretches.compare,
             FetchRecords: stretches.fetch,
             StoreRecords: stretches.store,
         }

@@ -1,10 +1,10 @@
 """How two owners find out which records of a stretch differ, and exchange those.
 
-    ListStretch      the rows of the own records
-    CompareStretch   merges another owner's rows with the own records: the records that it lacks,
-                     and the hashes of those that this node lacks
-    FetchRecords     the own records with these hashes
-    StoreRecords     stores records, unless the stored ones are newer
+    ListStretches      the rows of the own records
+    CompareStretches   merges another owner's rows with the own records: the records that it
+                       lacks, and the hashes of those that this node lacks
+    FetchRecords       the own records with these hashes
+    StoreRecords       stores records, unless the stored ones are newer
 
 A corrupt record counts as absent, so that a sound copy of it is fetched.  Each question costs a
 bounded amount of work; the answer says where it was cut off.
@@ -18,12 +18,12 @@ from itertools import pairwise
 from toystore.core.data.record import DIGEST_BYTES, CorruptRecordError, digest_of, unpack_record
 from toystore.core.data.row import HASH_BYTES, rank_of, row_of, split_rows, time_us_of
 from toystore.core.protocol.messages.antientropy import (
-    CompareStretch,
-    CompareStretchReply,
+    CompareStretches,
+    CompareStretchesReply,
     FetchRecords,
     FetchRecordsReply,
-    ListStretch,
-    ListStretchReply,
+    ListStretches,
+    ListStretchesReply,
     StoreRecords,
     StoreRecordsReply,
 )
@@ -53,52 +53,78 @@ class Stretches:
         self._copies = copies
         self._known = {of.n for of in ranges.owned}
 
-    def list(self, message: ListStretch) -> ListStretchReply:
-        """The rows of a stretch.  Raises `BadQuestionError`."""
-        self._check_stretch(message.start, message.end)
-        rows: list[bytes] = []
+    def list_rows(self, message: ListStretches) -> ListStretchesReply:
+        """The rows of stretches.  Raises `BadQuestionError`."""
+        listed: list[tuple[bytes, bytes, bytes]] = []
         reading = _Limit(message.rows_max, BYTES_MAX)
-        end = message.end
-        for digest, record in scan_stretch(self._store, message.start, message.end):
-            if not reading.takes(record):
-                end = digest
-                break
-            sound = self._records.is_sound_record(digest, record)
-            if sound and time_us_of(record) <= message.until_us:
-                rows.append(row_of(digest, record))
-        return ListStretchReply(message.request, b"".join(rows), end)
+        for start, end in message.stretches:
+            self._check_stretch(start, end)
+            rows: list[bytes] = []
+            for digest, record in scan_stretch(self._store, start, end):
+                if not reading.takes(record):
+                    listed.append((start, digest, b"".join(rows)))
+                    return ListStretchesReply(message.request, tuple(listed))
+                sound = self._records.is_sound_record(digest, record)
+                if sound and time_us_of(record) <= message.until_us:
+                    rows.append(row_of(digest, record))
+            listed.append((start, end, b"".join(rows)))
+        return ListStretchesReply(message.request, tuple(listed))
 
-    def compare(self, message: CompareStretch) -> CompareStretchReply:
-        """What two owners lack of a stretch.  Raises `BadQuestionError`.
+    def compare(self, message: CompareStretches) -> CompareStretchesReply:
+        """What two owners lack of stretches.  Raises `BadQuestionError`.
 
         The asker has left out its records that are younger than ``until_us``; those of this node
         are not sent, and nothing older is asked for in their place.
         """
-        self._check_stretch(message.start, message.end)
-        theirs = self._rows_by_digest(message)
+        limits = _Limit(RECORDS_MAX, BYTES_MAX), _Limit(RECORDS_MAX, message.bytes_max)
+        records: list[bytes] = []
+        wanted: list[bytes] = []
+        compared: list[tuple[bytes, int]] = []
+        for start, end, rows in message.listed:
+            self._check_stretch(start, end)
+            theirs = _rows_by_digest(start, end, rows)
+            missing, more, to = self._compare_one(start, end, theirs, message.until_us, *limits)
+            if to > start:
+                records += missing
+                wanted += more
+                compared.append((to, len(missing)))
+            if to < end:
+                break
+        return CompareStretchesReply(
+            message.request, tuple(records), b"".join(wanted), tuple(compared)
+        )
+
+    def _compare_one(
+        self,
+        start: bytes,
+        end: bytes,
+        theirs: dict[bytes, bytes],
+        until_us: int,
+        reading: _Limit,
+        sending: _Limit,
+    ) -> tuple[list[bytes], list[bytes], bytes]:
+        """The records that the asker lacks, the hashes of those that it has, and up to where."""
         own: dict[bytes, bytes] = {}
         missing: list[bytes] = []
-        reading, sending = _Limit(RECORDS_MAX, BYTES_MAX), _Limit(RECORDS_MAX, message.bytes_max)
-        end = message.end
-        for digest, record in scan_stretch(self._store, message.start, message.end):
+        for digest, record in scan_stretch(self._store, start, end):
             if not reading.takes(record):
                 end = digest
                 break
             if not self._records.is_sound_record(digest, record):
                 continue
             row = row_of(digest, record)
-            if time_us_of(record) <= message.until_us and _is_newer(row, theirs.get(digest)):
+            if time_us_of(record) <= until_us and _is_newer(row, theirs.get(digest)):
                 if not sending.takes(record):
                     end = digest
                     break
                 missing.append(record)
             own[digest] = row
-        wanted = (
+        wanted = [
             row[:HASH_BYTES]
             for digest, row in theirs.items()
             if digest < end and _is_newer(row, own.get(digest))
-        )
-        return CompareStretchReply(message.request, tuple(missing), b"".join(wanted), end)
+        ]
+        return missing, wanted, end
 
     def fetch(self, message: FetchRecords) -> FetchRecordsReply:
         """The records with these hashes, as far as they are sound.  Raises `BadQuestionError`."""
@@ -153,19 +179,17 @@ class Stretches:
         if end > self._ranges.end_of(self._ranges.leaves(of)[-1]):
             raise BadQuestionError(f"{start.hex()} to {end.hex()} is more than one range")
 
-    @staticmethod
-    def _rows_by_digest(message: CompareStretch) -> dict[bytes, bytes]:
-        """The asker's rows.  Raises `BadQuestionError` unless they are a part of the stretch."""
-        prefix = message.start[:1]
-        try:
-            rows = {prefix + row[:HASH_BYTES]: row for row in split_rows(message.rows)}
-        except ValueError as error:
-            raise BadQuestionError(str(error)) from None
-        places = [message.start, *rows, message.end]
-        in_order = all(a < b for a, b in pairwise(places[1:])) and places[0] <= places[1]
-        if not in_order:
-            raise BadQuestionError("the rows are not those of the stretch, in order")
-        return rows
+
+def _rows_by_digest(start: bytes, end: bytes, rows: bytes) -> dict[bytes, bytes]:
+    """The asker's rows.  Raises `BadQuestionError` unless they are those of the stretch."""
+    try:
+        theirs = {start[:1] + row[:HASH_BYTES]: row for row in split_rows(rows)}
+    except ValueError as error:
+        raise BadQuestionError(str(error)) from None
+    places = [start, *theirs, end]
+    if not (places[0] <= places[1] and all(a < b for a, b in pairwise(places[1:]))):
+        raise BadQuestionError("the rows are not those of the stretch, in order")
+    return theirs
 
 
 class _Limit:

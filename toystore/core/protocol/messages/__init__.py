@@ -18,12 +18,12 @@ from toystore.core.protocol.messages.antientropy import (
     AntientropyStatusReply,
     CompareRanges,
     CompareRangesReply,
-    CompareStretch,
-    CompareStretchReply,
+    CompareStretches,
+    CompareStretchesReply,
     FetchRecords,
     FetchRecordsReply,
-    ListStretch,
-    ListStretchReply,
+    ListStretches,
+    ListStretchesReply,
     MarkWhole,
     MarkWholeReply,
     QuestionFailedReply,
@@ -153,14 +153,14 @@ Message = (
     | MembersChanged
     | AntientropyStatus
     | AntientropyStatusReply
-    | CompareStretch
-    | CompareStretchReply
+    | CompareStretches
+    | CompareStretchesReply
     | CompareRanges
     | CompareRangesReply
     | FetchRecords
     | FetchRecordsReply
-    | ListStretch
-    | ListStretchReply
+    | ListStretches
+    | ListStretchesReply
     | MarkWhole
     | MarkWholeReply
     | QuestionFailedReply

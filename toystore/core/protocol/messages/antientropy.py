@@ -65,45 +65,45 @@ class CompareRangesReply(NamedTuple):
     """Their sums are not known yet, or the owner is behind there: ask again later."""
 
 
-class ListStretch(NamedTuple):
-    """To the own storage: the rows of a stretch, ``rows_max`` at most."""
+class ListStretches(NamedTuple):
+    """To the own storage: the rows of these stretches, ``rows_max`` at most.
+
+    ``stretches``: start and end of each, all of one N.
+    """
 
     request: int
-    start: bytes
-    end: bytes
+    stretches: tuple[tuple[bytes, bytes], ...]
     rows_max: int
     until_us: int
 
 
-class ListStretchReply(NamedTuple):
-    """``end``: the end of the stretch, or where the list was cut off."""
+class ListStretchesReply(NamedTuple):
+    """``listed``: start, end and rows of the first of them; the last one may have been cut off."""
 
     request: int
-    rows: bytes
-    end: bytes
+    listed: tuple[tuple[bytes, bytes, bytes], ...]
 
 
-class CompareStretch(NamedTuple):
-    """To another owner: in this stretch I have these rows; what do you have that is newer?"""
+class CompareStretches(NamedTuple):
+    """To another owner: in these stretches I have these rows; what do you have that is newer?"""
 
     request: int
-    start: bytes
-    end: bytes
-    rows: bytes
+    listed: tuple[tuple[bytes, bytes, bytes], ...]
     until_us: int
     bytes_max: int
 
 
-class CompareStretchReply(NamedTuple):
-    """What the asker lacks, and what this owner lacks, from the start of the stretch to ``end``."""
+class CompareStretchesReply(NamedTuple):
+    """What the asker lacks, and what this owner lacks, of the first stretches."""
 
     request: int
     records: tuple[bytes, ...]
     """At most about ``bytes_max``, but at least one if there is any."""
     wanted: bytes
     """The hashes of the asker's records that are newer than this owner's."""
-    end: bytes
-    """The end of the stretch, or where the comparison was cut off."""
+    compared: tuple[tuple[bytes, int], ...]
+    """Of each of the first stretches: up to where it was compared, and how many of the records are
+    from it.  The last one may have been cut off."""
 
 
 class FetchRecords(NamedTuple):
