@@ -182,7 +182,7 @@ class Antientropy:
     def _on_told(self, reply: WatchRangesReply, now: Now) -> None:
         """Storage has told of ranges."""
         fresh = self._replicas.learn(reply.ranges, now.monotonic)
-        self._rebuild.learn(now)
+        self._rebuild.learn(now, more=reply.more)
         for partner in self._partners:
             partner.changed(fresh, now.monotonic)
 

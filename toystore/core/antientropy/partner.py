@@ -146,6 +146,7 @@ class Partner:
         for of in asked:
             kit.replicas.compared(of)
         roots = tuple((*of, root) for of, root in self._asked.items())
+        self._moved.bytes_out += sum(len(root) for *_, root in roots)
         kit.questions.ask(
             self.storage, lambda number: CompareRanges(number, self._rebuilding, roots), self, now
         )
@@ -175,6 +176,7 @@ class Partner:
         asked, self._asked = self._asked or {}, None
         differing = {Range(n, partition): tree for n, partition, tree in reply.differing}
         unready = {Range(n, partition) for n, partition in reply.unready}
+        self._moved.bytes_in += sum(map(len, differing.values()))
         self._visit_at = now.monotonic + (self._kit.settings.visit_s if unready else 0.0)
         for of, root in asked.items():
             if of in differing:
@@ -228,7 +230,8 @@ class Partner:
     def on_ended(self, cause: str, now: Now) -> None:
         """Every range was compared, or ``cause`` has ended the comparison."""
         assert self._comparison is not None
-        self._moved, self._comparison = self._comparison.moved, None
+        self._moved.add(self._comparison.moved)
+        self._comparison = None
         if cause:
             self._fail(cause, now)
         else:

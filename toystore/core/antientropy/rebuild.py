@@ -49,12 +49,17 @@ class Rebuild:
         self._marking: Range | None = None
         self._mark_at = 0.0
         self._began: float | None = None
+        self._announced = False
+        """Whether the log says that it has begun."""
         self._rebuilt = 0
         self._moved = Moved()
         self._waits_for: set[str] = set()
 
-    def learn(self, now: Now) -> None:
-        """Storage has told of ranges: plan the visits for those that are newly behind."""
+    def learn(self, now: Now, *, more: bool) -> None:
+        """Storage has told of ranges: plan the visits for those that are newly behind.
+
+        ``more``: it has not told of all yet.
+        """
         known = {*self._visited, self._marking}
         for of in self._replicas.behind:
             if of not in self.visits and of not in known:
@@ -63,6 +68,9 @@ class Rebuild:
                 self.visits.plan(of, others)
                 if not others:
                     self._visited.append(of)
+        if self._began is not None and not self._announced and not more:
+            self._announced = True
+            self._out.log("rebuild.started", ranges=len(self._replicas.behind))
 
     def visited(self, of: Range, owner: str) -> None:
         """A range was compared with ``owner``."""
@@ -111,7 +119,7 @@ class Rebuild:
         if self._began is None:
             self._began = now.monotonic
             self._rebuilt, self._moved = 0, Moved()
-            self._out.log("rebuild.started", ranges=len(self._replicas.behind))
+            self._announced = False
 
     def _finish(self, now: Now) -> None:
         if self._began is not None:
