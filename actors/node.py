@@ -39,6 +39,7 @@ from actors.surroundings import Surroundings, inproc
 from toystore import __version__
 from toystore.config import ClusterConfig
 from toystore.core.protocol.roles import GOODBYE_S, ROLES, STOP_ORDER
+from toystore.core.storage.bucket_facts import compare_buckets
 from toystore.core.storage.disk_identity import ForeignDataError, identify_disk
 from toystore.engines import Engine, EngineError, StoreFullError, open_engine
 from toystore.net import listening
@@ -288,6 +289,7 @@ def _identify(config: ClusterConfig, name: str, engine: Engine) -> str:
         members_digest=config.members_digest(),
         chance=random.SystemRandom(),
     )
+    compare_buckets(engine, {bucket: of.n for bucket, of in config.buckets.items()})
     engine.commit()
     return disk
 

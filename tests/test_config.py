@@ -327,6 +327,10 @@ def test_every_fault_of_a_file_is_told_at_once_with_its_path(tmp_path):
             "buckets.default.n: 3 copies need as many members, and there are 2",
         ),
         (
+            {"buckets": {"default": {"n": 256}}},
+            "buckets.default.n: 256 given; should be less than or equal to 255",
+        ),
+        (
             {"partitions": 2},
             "partitions: 2 given; should not be below the number of members",
         ),

@@ -10,12 +10,15 @@ from contextlib import contextmanager
 
 import pytest
 
+from actors.node import disk_of
 from tests.harness.configs import change_config, write_config
 from tests.harness.logs import logged
 from tests.harness.programs import NODE, Program, last_words
 from tests.harness.waiting import PATIENCE_S, wait_until
 from toystore import __version__
 from toystore.config import PORTS, load
+from toystore.core.data.record import digest_of, pack_record
+from toystore.core.storage.layout import RECORD
 
 pytestmark = pytest.mark.cluster
 
@@ -81,6 +84,24 @@ def test_data_of_another_cluster_is_refused(config_path, tmp_path):
 
     assert "belongs to node n1 of cluster 'one'" in told
     assert events(tmp_path / "data") == ["node.failed"]  # of the first start
+
+
+def test_a_bucket_with_data_under_another_n_is_refused(config_path, tmp_path):
+    members = ["n1", "n2"]
+    one, two = {"n": 1, "r": 1, "w": 1}, {"n": 2, "r": 1, "w": 1}
+    change_config(config_path, members=members, buckets={"default": one, "carts": two})
+    data = tmp_path / "data" / "n1" / "data"
+    with disk_of(load(config_path), "n1", data) as (engine, _):
+        record = pack_record(bytes(20), "carts", b"7", b"milk")
+        engine.begin()
+        engine.put(RECORD + digest_of("carts", b"7", 2), record)
+        engine.commit()
+    change_config(config_path, members=members, buckets={"default": one, "carts": one})
+
+    told = start(config_path, tmp_path / "data")
+
+    assert "'carts' has n=1 in the configuration" in told
+    assert "stored with n=2: give it n=2 again" in told
 
 
 # --- a node that runs -------------------------------------------------------------------

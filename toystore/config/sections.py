@@ -23,6 +23,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from toystore.config.values import Bind, Host, Name, Port, Seconds
 from toystore.core.protocol.settings import (
+    N_CAP,
     PROFILES,
     AntientropySettings,
     BucketSettings,
@@ -90,7 +91,7 @@ class BucketConfig(Section):
 
     model_config = ConfigDict(validate_default=True)
 
-    n: PositiveInt = BucketSettings().n
+    n: Annotated[PositiveInt, Field(le=N_CAP)] = BucketSettings().n
     r: PositiveInt = BucketSettings().r
     w: PositiveInt = BucketSettings().w
 

@@ -115,6 +115,11 @@ def same_key(a: bytes, b: bytes) -> bool:
     return lengths == b[_LENGTHS] and a[_HEADER.size : end] == b[_HEADER.size : end]
 
 
+def bucket_of(data: bytes) -> bytes:
+    """The name of a record's bucket.  The record is not checked."""
+    return data[_HEADER.size : _HEADER.size + int.from_bytes(data[_LENGTHS][:2], "big")]
+
+
 def unpack_record(data: bytes) -> Record:
     """Check a record and unpack its fields.  Raises `CorruptRecordError`."""
     check_record(data)

@@ -19,6 +19,8 @@ KEY_BYTES_CAP = 2**16 - 1
 VALUE_BYTES_CAP = 2**30
 FRAME_BYTES_CAP = 2**24
 """It bounds a batch of hints, too: a batch is one message on the wire."""
+N_CAP = 2**8 - 1
+"""Of a bucket: a digest has one byte for N."""
 ARRAY_ITEMS_CAP = 2**16
 """The longest array on the wire: the messages of a frame, the hints of a batch, the members."""
 

@@ -47,6 +47,8 @@ VOTES = b"mvotes"
 """`YES` if this disk votes "not found" in each range: it was not replaced, or is whole again."""
 PEER = b"mpeer:"
 """The disk id of another member; the member's name follows."""
+BUCKET = b"mbucket:"
+"""N of a bucket, in decimal; the bucket's name follows."""
 REFUSING = b"mrefusing"
 """This key exists while hints are refused, so that only the first refusal is logged."""
 

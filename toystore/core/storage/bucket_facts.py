@@ -1,0 +1,58 @@
+"""N of each bucket, as the store has it: it cannot change for a bucket that has data.
+
+N decides which nodes own a key and is part of its digest.  Under another N, the records of a
+bucket would lie where no request looks for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from toystore.core.data.record import DIGEST_BYTES, bucket_of
+from toystore.core.protocol.settings import N_CAP
+from toystore.core.storage.disk_identity import ForeignDataError
+from toystore.core.storage.layout import BUCKET, HINT, HINT_TIME_BYTES, RECORD
+from toystore.core.storage.store import Store
+
+
+def compare_buckets(store: Store, copies: Mapping[str, int]) -> None:
+    """Compare N of each bucket, ``copies``, with the store, and note what is new.
+
+    A node runs this at its start.  A bucket without data may get another N.  The N of a bucket
+    that the configuration does not list is kept.
+
+    Raises:
+        ForeignDataError: a bucket has data that were stored under another N.
+    """
+    for bucket, n in copies.items():
+        key = BUCKET + bucket.encode()
+        noted = store.get(key)
+        if noted == b"%d" % n:
+            continue
+        other = None if noted is None else _other_n(store, bucket, n, noted)
+        if other is not None:
+            raise ForeignDataError(
+                f"bucket {bucket!r} has n={n} in the configuration, and its data on disk were "
+                f"stored with n={other}: give it n={other} again, or list a new bucket with n={n} "
+                "and copy the keys to it"
+            )
+        store.put(key, b"%d" % n)
+
+
+def _other_n(store: Store, bucket: str, n: int, noted: bytes) -> int | None:
+    """An N other than ``n`` under which the store has data of the bucket, or None."""
+    other = int(noted) if noted.isdigit() else 0
+    # A corrupt note does not say where to look.
+    stretch = other.to_bytes(1, "big") if 0 < other <= N_CAP else b""
+    for digest, record in _data(store, stretch):
+        if digest[0] != n and bucket_of(record) == bucket.encode():
+            return digest[0]
+    return None
+
+
+def _data(store: Store, stretch: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Digests and records of a stretch of the store, and of all hints."""
+    for key, record in store.scan(RECORD + stretch):
+        yield key[1:], record
+    for key, hint in store.scan(HINT):
+        yield key[-DIGEST_BYTES:], hint[HINT_TIME_BYTES:]
