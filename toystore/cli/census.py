@@ -13,6 +13,7 @@ import click
 import toystore
 from toystore import ToystoreError
 from toystore.cli.output import duration, print_json, print_table, size
+from toystore.cli.rebuild import extent_of
 
 NOT_ALL_ANSWERED = 3
 ODD = "*"
@@ -30,6 +31,8 @@ class Census:
     """By the node that answered."""
     silent: dict[str, ToystoreError]
     """Why a node did not answer, by its name or, if that is not known, by its endpoint."""
+    endpoints: dict[str, str]
+    """Where each node was asked, by its name or, if that is not known, by its endpoint."""
 
     def members(self) -> list[str]:
         """All members in any answer, in the order of the member lists."""
@@ -55,28 +58,34 @@ def ask_all(endpoints: Sequence[str], timeout_s: float) -> Census:
 
 
 async def _census(endpoints: Sequence[str], timeout_s: float) -> Census:
-    seen, failed = await _statuses(endpoints, timeout_s)
+    answers = await _statuses(endpoints, timeout_s)
+    seen = _by_node(answers)
     if not seen:
-        raise next(iter(failed.values()))
+        raise next(told for told in answers.values() if isinstance(told, ToystoreError))
     address_of = {
         member["name"]: member["endpoint"]
         for status in seen.values()
         for member in status["members"]
         if "endpoint" in member and member["name"] not in seen
     }
-    asked = set(address_of.values()) - failed.keys()
-    more_seen, more_failed = await _statuses(sorted(asked), timeout_s)
+    answers |= await _statuses(sorted(set(address_of.values()) - answers.keys()), timeout_s)
     name_of = {at: name for name, at in address_of.items()}
-    silent = {name_of.get(at, at): why for at, why in (failed | more_failed).items()}
-    return Census(seen | more_seen, silent)
+    name_of |= {at: told["node"] for at, told in answers.items() if isinstance(told, dict)}
+    return Census(
+        seen=_by_node(answers),
+        silent={
+            name_of.get(at, at): why
+            for at, why in answers.items()
+            if isinstance(why, ToystoreError)
+        },
+        endpoints={name_of.get(at, at): at for at in answers},
+    )
 
 
-async def _statuses(
-    endpoints: Sequence[str], timeout_s: float
-) -> tuple[dict[str, Status], dict[str, ToystoreError]]:
-    """The answer of each node, and why an endpoint did not answer; all are asked at once."""
+async def _statuses(endpoints: Sequence[str], timeout_s: float) -> dict[str, Answer]:
+    """The answer of the node at each endpoint; all are asked at once."""
     if not endpoints:
-        return {}, {}
+        return {}
     async with toystore.AsyncClient(list(endpoints), timeout=timeout_s) as store:
 
         async def ask(endpoint: str) -> Answer:
@@ -86,9 +95,12 @@ async def _statuses(
                 return error
 
         answers = await asyncio.gather(*map(ask, endpoints))
-    seen = {each["node"]: each for each in answers if isinstance(each, dict)}
-    told = zip(endpoints, answers, strict=True)
-    return seen, {at: each for at, each in told if isinstance(each, ToystoreError)}
+    return dict(zip(endpoints, answers, strict=True))
+
+
+def _by_node(answers: dict[str, Answer]) -> dict[str, Status]:
+    """The statuses, by the node that sent them."""
+    return {told["node"]: told for told in answers.values() if isinstance(told, dict)}
 
 
 def print_census(census: Census) -> None:
@@ -115,7 +127,10 @@ def show_census(census: Census) -> None:
     asked = len(nodes) + len(census.silent)
     click.echo(f"{len(nodes)} of {asked} nodes of {clusters} answer\n")
     versions = _marked({node: census.seen[node].get("version", "?") for node in nodes})
-    columns = ("node", "version", "up", "keys", "disk", "hints", "gets, p50/p99 ms", "puts")
+    columns = (
+        *("node", "version", "up", "keys", "disk", "whole", "hints"),
+        *("gets, p50/p99 ms", "puts"),
+    )
     print_table(
         columns,
         ((node, versions[node], *_figures(census.seen[node])) for node in nodes),
@@ -144,6 +159,8 @@ def _figures(status: Status) -> Iterable[str]:
     yield (duration(status["uptime_s"]) if "uptime_s" in status else "") + joined
     yield f"{storage['keys']:,}" if "keys" in storage else ""
     yield size(storage["disk_bytes"]) if "disk_bytes" in storage else ""
+    extent = extent_of(status)
+    yield "" if extent is None else f"{extent.percent}%"
     yield f"{sum(kept['count'] for kept in status['hints'].values()):,}"
     for what in ("gets", "puts"):
         told = latencies.get(what, {})

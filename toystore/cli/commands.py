@@ -27,6 +27,7 @@ MODULES = {
     "delete": "toystore.cli.values",
     "status": "toystore.cli.status",
     "ring": "toystore.cli.ring",
+    "repair": "toystore.cli.repair",
     "node": "toystore.cli.node",
     "detect": "toystore.cli.detect",
     "sim": "toystore.sim.command",

@@ -22,13 +22,16 @@ class Common:
     """The options that every command shares."""
 
     endpoints: tuple[str, ...] = ("tcp://127.0.0.1:7400",)
-    bucket: str = "default"
+    bucket: str | None = None
+    """None if no bucket is named: the one called "default", or all."""
     timeout: float = 2.0
     as_json: bool = False
 
     def connect(self) -> Client:
         """A client with these options."""
-        return toystore.Client(list(self.endpoints), timeout=self.timeout, bucket=self.bucket)
+        return toystore.Client(
+            list(self.endpoints), timeout=self.timeout, bucket=self.bucket or "default"
+        )
 
 
 def common_options(*names: str) -> Callable[[Command], Command]:
@@ -82,6 +85,9 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         help="A node's client port; may be repeated. [default: tcp://127.0.0.1:7400]",
     ),
     "bucket": _shared("--bucket", metavar="NAME", help="The bucket of the key. [default: default]"),
+    "one_bucket": _shared(
+        "--bucket", metavar="NAME", help="Only the ranges of this bucket. [default: of all]"
+    ),
     "timeout": _shared(
         "--timeout",
         type=click.FloatRange(min=0, min_open=True),
