@@ -19,7 +19,7 @@ from coordinator_scene import (
 )
 
 from toystore.core.protocol.address import ANTIENTROPY, COORDINATOR, STORAGE, Peer
-from toystore.core.protocol.messages.antientropy import RepairRangesReply
+from toystore.core.protocol.messages.antientropy import AntientropyStatusReply, RepairRangesReply
 from toystore.core.protocol.messages.client import (
     ErrorReply,
     GetReply,
@@ -398,7 +398,7 @@ def test_a_new_link_is_logged_and_gossip_is_not_told() -> None:
 # --- telling ----------------------------------------------------------------------------
 
 
-def test_a_status_tells_members_requests_and_what_storage_has_to_say() -> None:
+def test_a_status_tells_members_requests_and_what_storage_and_anti_entropy_report() -> None:
     scene = Scene(3)
     scene.gossip({"n2": SUSPECT})
     scene.unlink("n3")
@@ -411,6 +411,8 @@ def test_a_status_tells_members_requests_and_what_storage_has_to_say() -> None:
         StorageStatusReply(question.request, {"records": 5, "hints": {"n3": 1}}),
         Peer("n1", STORAGE),
     )
+    [asked] = scene.repairs
+    scene.told(AntientropyStatusReply(asked.request, {"behind": 3}), Peer("n1", ANTIENTROPY))
 
     reply = scene.answers[-1]
     assert reply.request == 77
@@ -431,6 +433,7 @@ def test_a_status_tells_members_requests_and_what_storage_has_to_say() -> None:
         },
         "hints": {"n3": 1},
         "storage": {"records": 5},
+        "antientropy": {"behind": 3},
         "requests": {
             "held": 1,
             "settling": 0,
@@ -477,9 +480,22 @@ def test_a_status_is_told_before_the_node_serves_and_names_the_unknown() -> None
 
     status = scene.sole_answer().status
     assert (status["joined"], status["serving"]) == (False, False)
-    assert (status["storage"], status["hints"]) == (None, {})
+    assert (status["storage"], status["antientropy"], status["hints"]) == (None, None, {})
     assert [m["status"] for m in status["members"]] == ["unknown", "unknown"]
     assert scene.machine.idle
+
+
+def test_a_status_waits_for_both_parts_and_lacks_only_that_of_the_busy_actor() -> None:
+    scene = Scene()
+    scene.told(Status(1), CLIENT)
+    [asked] = scene.repairs
+
+    scene.told(AntientropyStatusReply(asked.request, {"behind": 3}), Peer("n1", ANTIENTROPY))
+    assert scene.answers == []
+    scene.wait(STATUS_WAIT_S)
+
+    status = scene.sole_answer().status
+    assert (status["storage"], status["antientropy"]) == (None, {"behind": 3})
 
 
 # --- repairs ----------------------------------------------------------------------------
