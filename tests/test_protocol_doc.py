@@ -21,12 +21,19 @@ import pytest
 import zmq
 
 from toystore import wire
+from toystore.core.antientropy.antientropy import Antientropy
 from toystore.core.data.context import pack_context
 from toystore.core.data.record import digest_of, pack_record
 from toystore.core.data.stamp import pack_stamp
 from toystore.core.protocol.address import COORDINATOR, Peer
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages import Message
+from toystore.core.protocol.messages.antientropy import (
+    AntientropyStatus,
+    AntientropyStatusReply,
+    RepairRanges,
+    RepairRangesReply,
+)
 from toystore.core.protocol.messages.client import Get, GetReply, Put, WriteReply
 from toystore.core.protocol.messages.codes import Code, MemberStatus, ReplicaStatus
 from toystore.core.protocol.messages.disk import StorageStatus, StorageStatusReply
@@ -35,6 +42,7 @@ from toystore.core.protocol.routes import WIRE, Priority, Route
 from toystore.core.protocol.settings import (
     ARRAY_ITEMS_CAP,
     KEY_BYTES_CAP,
+    AntientropySettings,
     CoordinatorSettings,
     LimitSettings,
 )
@@ -146,6 +154,30 @@ def test_the_map_of_storage_is_listed_key_by_key() -> None:
     )
     listed = {key.strip("`") for key, _ in rows_of(table)[2:]}
     assert listed == {*reply.status, "error"}
+
+
+def test_the_maps_of_anti_entropy_are_listed_key_by_key() -> None:
+    ring = Ring([Member("n1")], partitions=8, n=1)
+    out, asker = Outbox(), Peer("n1", COORDINATOR)
+    machine = Antientropy(
+        node="n1",
+        ranges=Ranges(ring, "n1", [1]),
+        settings=AntientropySettings(),
+        outbox=out,
+        chance=random.Random(1),
+    )
+    machine.receive(AntientropyStatus(1), asker, Now(0.0, 0))
+    machine.receive(RepairRanges(2, 3, None, None), asker, Now(0.0, 0))
+    status, repair = out.sends[asker]
+    assert isinstance(status, AntientropyStatusReply)
+    assert isinstance(repair, RepairRangesReply)
+    for title, told in (
+        ("The map in AntientropyStatusReply", status.status),
+        ("The map in RepairReply and RepairRangesReply", repair.progress),
+    ):
+        cells = (cells[0] for cells in rows_of(section(title))[2:])
+        listed = {key.strip("`") for keys in cells for key in keys.split(", ")}
+        assert listed == {*told, "error"}
 
 
 def test_the_limits_are_the_defaults() -> None:

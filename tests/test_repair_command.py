@@ -20,7 +20,8 @@ def endpoint_of(name):
 
 
 def progress(done, ranges=8, *, finished=None, **figures):
-    told = {"job": 1, "ranges": ranges, "done": done, "compared": 2 * done, "records": 10 * done}
+    told = {"job": 1, "queued": False, "ranges": ranges, "scrubbed": ranges, "done": done}
+    told |= {"compared": 2 * done, "records": 10 * done}
     rest = {"bytes": 1024 * done, "rotten": 0, "repaired": 0, "waits_for": []}
     return told | rest | {"finished": done == ranges if finished is None else finished} | figures
 
@@ -189,6 +190,17 @@ def test_a_member_that_does_not_answer_from_the_beginning_is_named(nodes):
     assert ["n1", "8", "8", "16", "80", "8", "KiB", "0", "0"] in rows_of(repaired.stdout)
 
 
+def test_a_node_is_first_seen_to_scrub_then_to_compare(nodes):
+    nodes["n1"].repairs = [progress(0, scrubbed=5), progress(8)]
+    nodes["n3"].repairs = [progress(0, queued=True, scrubbed=0), progress(8)]
+
+    shown = run("repair").stdout.splitlines()
+
+    assert "n1: 5 of 8 ranges scrubbed" in shown
+    assert "n1: 8 of 8 ranges compared, 80 records, 8 KiB moved" in shown
+    assert "n3: 0 of 8 ranges scrubbed, waits for an earlier repair" in shown
+
+
 def test_as_long_as_any_node_makes_progress_the_others_are_watched_too(nodes):
     nodes["n1"].repairs = [progress(0, 200, records=at) for at in range(200)] + [progress(200, 200)]
     nodes["n3"].repairs = [Timeout("restarts")] * 100 + [progress(8)]
@@ -240,7 +252,8 @@ def test_an_interruption_ends_only_the_watching_and_says_so(nodes):
 
 
 @pytest.mark.parametrize(
-    ("command", "shown"), [(("repair",), "8/8 ranges, 80 records"), (("status", "--watch"), "8/8")]
+    ("command", "shown"),
+    [(("repair",), "8/8 ranges compared, 80 records"), (("status", "--watch"), "8/8")],
 )
 def test_on_a_terminal_a_bar_is_drawn_for_each_node(nodes, monkeypatch, command, shown):
     for module in (repair, rebuild):

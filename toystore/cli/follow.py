@@ -7,6 +7,7 @@ A view is a context manager whose `show` is called after each answer: `Bars` on 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -44,6 +45,7 @@ def follow(nodes: Mapping[str, str], timeout_s: float, ask: Ask, look: Look) -> 
 
 async def _follow(nodes: Mapping[str, str], timeout_s: float, ask: Ask, look: Look) -> None:
     answers: dict[str, Told] = {}
+    news = asyncio.Event()
 
     async def keep_asking(node: str, endpoint: str) -> None:
         while True:
@@ -53,17 +55,20 @@ async def _follow(nodes: Mapping[str, str], timeout_s: float, ask: Ask, look: Lo
                 raise
             except ToystoreError as error:
                 answers[node] = error
+            finally:
+                news.set()
             await asyncio.sleep(POLL_S)
 
     async with toystore.AsyncClient(list(nodes.values()), timeout=timeout_s) as store:
         asking = [asyncio.create_task(keep_asking(*each)) for each in nodes.items()]
         try:
             while not look(answers):
-                failed, _ = await asyncio.wait(
-                    asking, timeout=POLL_S, return_when=asyncio.FIRST_COMPLETED
-                )
-                for task in failed:
-                    task.result()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(news.wait(), POLL_S)
+                news.clear()
+                for task in asking:
+                    if task.done():
+                        task.result()  # only an error ends it
         finally:
             for task in asking:
                 task.cancel()
@@ -78,6 +83,16 @@ class Step(NamedTuple):
     text: str
     """What else there is to say."""
     ended: bool
+    unit: str = "ranges"
+    """What is counted."""
+
+    def __str__(self) -> str:
+        """A line for people."""
+        counted = f"{self.done:,} of {self.ranges:,} {self.unit}" if self.ranges else ""
+        return f"{self.name}: {', '.join(part for part in (counted, self.text) if part)}"
+
+
+_NO_STEP = Step("", 0, 0, "", ended=False)
 
 
 class Nothing:
@@ -108,13 +123,11 @@ class Lines(Nothing):
         """Print the lines that are due."""
         now_s = time.monotonic()
         for node, step in steps.items():
-            before, at_s = self._shown.get(node, (None, 0.0))
-            due = before is None or step.ended or now_s >= at_s + LINE_EVERY_S
-            if due and step != before:
+            before, at_s = self._shown.get(node, (_NO_STEP, -LINE_EVERY_S))
+            due = step.ended or step.unit != before.unit or now_s >= at_s + LINE_EVERY_S
+            if due and step != before and (step.ranges or step.text):
                 self._shown[node] = step, now_s
-                click.echo(
-                    f"{step.name}: {step.done:,} of {step.ranges:,} ranges{_after(step.text)}"
-                )
+                click.echo(str(step))
 
 
 class Bars(Nothing):
@@ -135,7 +148,7 @@ class Bars(Nothing):
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("ranges{task.fields[text]}", markup=False),
+            TextColumn("{task.fields[unit]}{task.fields[text]}", markup=False),
             auto_refresh=False,  # a lost output must be noticed here, not in another thread
         )
         self._progress.start()
@@ -154,12 +167,13 @@ class Bars(Nothing):
         """Draw the bars."""
         for node, step in steps.items():
             if node not in self._bars:
-                self._bars[node] = self._progress.add_task(node, text="")
+                self._bars[node] = self._progress.add_task(node, unit="", text="")
             self._progress.update(
                 self._bars[node],
                 description=step.name,
                 completed=step.done,
-                total=step.ranges,
+                total=step.ranges or None,
+                unit=step.unit,
                 text=_after(step.text),
             )
         self._progress.refresh()

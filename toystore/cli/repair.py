@@ -125,25 +125,29 @@ class Watch:
     def _step(self, node: str) -> Step:
         """How far a node is."""
         told = self._progress[node]
-        parts = []
-        if told:
-            parts.append(f"{told['records']:,} records, {size(told['bytes'])} moved")
-        if told.get("rotten"):
+        if not told:
+            return Step(node, 0, 0, ", ".join(self._hindered_by(node)), ended=False)
+        reading = told["scrubbed"] < told["ranges"]
+        parts = [] if reading else [f"{told['records']:,} records, {size(told['bytes'])} moved"]
+        if told["rotten"]:
             parts.append(f"{told['rotten']:,} corrupt")
         return Step(
             node,
-            told.get("done", 0),
-            told.get("ranges", 0),
+            told["scrubbed" if reading else "done"],
+            told["ranges"],
             ", ".join(parts + self._hindered_by(node)),
-            bool(told.get("finished")),
+            told["finished"],
+            "ranges scrubbed" if reading else "ranges compared",
         )
 
     def _hindered_by(self, node: str) -> list[str]:
         """Why a node has not finished."""
         if node in self._trouble:
             return [self._trouble[node]]
-        waits_for = self._progress[node].get("waits_for")
-        return [f"waits for {', '.join(waits_for)}"] if waits_for else []
+        told = self._progress[node]
+        queued = ["waits for an earlier repair"] if told.get("queued") else []
+        waits_for = told.get("waits_for")
+        return [*queued, *([f"waits for {', '.join(waits_for)}"] if waits_for else [])]
 
     @property
     def total(self) -> dict[str, int]:
@@ -174,9 +178,9 @@ class Watch:
         print_table(_COLUMNS, [*rows, ("total", *_cells(self.total))])
         for node, told in self._progress.items():
             if not told.get("finished"):
-                done, why = told.get("done", 0), self._hindered_by(node) or ["is not there yet"]
+                done, why = told.get("done", 0), self._hindered_by(node) or ["has not finished"]
                 ranges = f" ({done:,} of {told['ranges']:,} ranges)" if told else ""
-                click.echo(f"{node} {why[0]}{ranges}")
+                click.echo(f"{node} {', '.join(why)}{ranges}")
         corrupt = self.total["rotten"] - self.total["repaired"]
         if corrupt > 0:
             click.echo(f"{corrupt:,} corrupt records are not replaced: no owner has a sound copy")

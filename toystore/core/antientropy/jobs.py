@@ -1,5 +1,7 @@
 """Repairs that an operator has asked for: ranges are scrubbed, then compared with each other owner.
 
+    queued ──▶ scrub ──▶ compare ──▶ scrub again what had corrupt records ──▶ finished
+
 One job runs at a time on a node.  The last jobs are remembered, so that their progress can be
 asked for after they have ended.
 """
@@ -29,13 +31,16 @@ class Job:
     began: float
     """The monotonic second at which it began."""
     unread: set[Range]
-    """The ranges that are not scrubbed yet."""
+    """The ranges that are to be scrubbed still, or again."""
     compare_at: float = float("inf")
     """When the comparisons begin: the scrub is over, and storage has told what it has found."""
     planned: bool = False
     finished: bool = False
     compared: int = 0
     rotten: int = 0
+    repaired: int = 0
+    corrupt: dict[Range, int] = field(default_factory=dict)
+    """How many corrupt records were found in a range, until it is scrubbed again."""
     moved: Moved = field(default_factory=Moved)
 
 
@@ -68,11 +73,17 @@ class Jobs:
     def read(self, of: Range, rotten: int, now: Now) -> None:
         """A range was scrubbed."""
         job = self._running
-        if job is not None and of in job.unread:
+        if job is None or of not in job.unread:
+            return
+        job.unread.discard(of)
+        if job.planned:
+            job.repaired += max(0, job.corrupt.pop(of) - rotten)
+            return
+        if rotten:
             job.rotten += rotten
-            job.unread.discard(of)
-            if not job.unread:
-                job.compare_at = now.monotonic + self._settle_s
+            job.corrupt[of] = rotten
+        if not job.unread:
+            job.compare_at = now.monotonic + self._settle_s
 
     def visited(self, of: Range, owner: str) -> None:
         """A range was compared with ``owner``."""
@@ -97,7 +108,12 @@ class Jobs:
             job.planned = True
             for of in job.ranges:
                 self.visits.plan(of, self._others(of))
-        if job.planned and not self.visits:
+        if not job.planned or self.visits or job.unread:
+            return
+        if job.corrupt:
+            job.unread |= job.corrupt.keys()
+            self._scrub.hurry(sorted(job.unread))
+        else:
             self._finish(job, now)
 
     def next_deadline(self) -> float:
@@ -106,7 +122,7 @@ class Jobs:
         if job is None:
             return 0.0 if self._waiting else float("inf")
         if job.planned:
-            return float("inf") if self.visits else 0.0
+            return float("inf") if self.visits or job.unread else 0.0
         return job.compare_at
 
     def _begin(self, question: RepairRanges, now: Now) -> Job:
@@ -136,20 +152,24 @@ class Jobs:
             records=job.moved.records,
             bytes=job.moved.bytes,
             rotten=job.rotten,
+            repaired=job.repaired,
             took_s=round(now.monotonic - job.began, 3),
         )
 
     def _progress(self, job: Job, reachable: frozenset[str]) -> dict[str, Any]:
         left = len(self.visits) if job.planned and not job.finished else len(job.ranges)
-        waits_for = self.visits.owners() - reachable if job is self._running else set()
+        waits_for = set() if job.finished else self.visits.owners() - reachable
         return {
             "job": job.number,
+            "queued": job in self._waiting,
             "ranges": len(job.ranges),
+            "scrubbed": len(job.ranges) - (0 if job.planned else len(job.unread)),
             "done": len(job.ranges) if job.finished else len(job.ranges) - left,
             "compared": job.compared,
             "records": job.moved.records,
             "bytes": job.moved.bytes,
             "rotten": job.rotten,
+            "repaired": job.repaired,
             "waits_for": sorted(waits_for),
             "finished": job.finished,
         }

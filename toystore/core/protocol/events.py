@@ -209,7 +209,7 @@ EVENTS: dict[str, EventKind] = {
     ),
     "repair.finished": EventKind(
         "info",
-        ("job", "ranges", "records", "bytes", "rotten", "took_s"),
+        ("job", "ranges", "records", "bytes", "rotten", "repaired", "took_s"),
         "Each range of a repair was read, and compared with each other owner.",
     ),
     # the disk

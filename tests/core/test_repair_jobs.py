@@ -1,0 +1,139 @@
+"""Repairs that an operator has asked for; the tests play the scrub and the comparisons."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from toystore.core.antientropy.jobs import JOBS_MAX, Jobs
+from toystore.core.protocol.machine import Now, Outbox
+from toystore.core.protocol.messages.antientropy import RepairRanges
+from toystore.core.ring.ranges import Range, Ranges
+from toystore.core.ring.ring import Member, Ring
+
+NAMES = ("n1", "n2", "n3")
+START = Now(10.0, 0)
+SETTLED = Now(11.0, 0)
+ALL = frozenset(NAMES)
+
+
+class FakeScrub:
+    """Remembers what is to be read."""
+
+    def __init__(self) -> None:
+        self.asked: list[Range] = []
+
+    def hurry(self, ranges: Any) -> None:
+        self.asked += ranges
+
+
+class Scene:
+    """The jobs of n1, which owns every range with N=3."""
+
+    def __init__(self) -> None:
+        ring = Ring([Member(name) for name in NAMES], partitions=4, n=3)
+        self.scrub = FakeScrub()
+        self.jobs = Jobs(
+            "n1",
+            Ranges(ring, "n1", [3]),
+            scrub=self.scrub,  # type: ignore[arg-type]
+            settle_s=1.0,
+            outbox=Outbox(),
+        )
+
+    def ask(self, job: int, partition: int | None = None, n: int | None = None) -> dict[str, Any]:
+        return self.jobs.ask(RepairRanges(1, job, n, partition), ALL, START)
+
+    def begin(self, job: int, partition: int | None = None) -> None:
+        self.ask(job, partition)
+        self.jobs.go_on(START)
+
+    def read(self, **rotten: int) -> None:
+        """Everything asked for is read; ``p2=3``: three records of partition 2 are corrupt."""
+        asked, self.scrub.asked = self.scrub.asked, []
+        for of in asked:
+            self.jobs.read(of, rotten.get(f"p{of.partition}", 0), START)
+
+    def compare(self, *owners: str) -> None:
+        self.jobs.go_on(SETTLED)
+        for partition in range(4):
+            for owner in owners:
+                self.jobs.visited(Range(3, partition), owner)
+        self.jobs.go_on(SETTLED)
+
+
+def test_a_job_is_finished_once_each_range_is_scrubbed_and_compared_with_each_other_owner() -> None:
+    scene = Scene()
+    scene.begin(7)
+    assert scene.scrub.asked == [Range(3, at) for at in range(4)]
+    assert (scene.ask(7)["scrubbed"], scene.ask(7)["done"]) == (0, 0)
+
+    scene.read()
+    assert (scene.ask(7)["scrubbed"], scene.ask(7)["done"]) == (4, 0)
+    scene.compare("n2")
+    assert (scene.ask(7)["done"], scene.ask(7)["finished"]) == (0, False)
+    scene.compare("n3")
+
+    told = scene.ask(7)
+    assert (told["ranges"], told["done"], told["compared"]) == (4, 4, 8)
+    assert told["finished"]
+
+
+def test_only_the_ranges_of_the_named_partition_and_n_are_repaired() -> None:
+    scene = Scene()
+
+    assert scene.ask(1, partition=2)["ranges"] == 1
+    assert scene.ask(2, n=3)["ranges"] == 4
+    assert scene.ask(3, n=1)["ranges"] == 0
+
+
+def test_an_owner_that_cannot_be_reached_is_waited_for_by_name() -> None:
+    scene = Scene()
+    scene.begin(7)
+    scene.read()
+    scene.compare("n2")
+
+    told = scene.jobs.ask(RepairRanges(1, 7, None, None), frozenset(("n1", "n2")), SETTLED)
+
+    assert told["waits_for"] == ["n3"]
+
+
+def test_ranges_with_corrupt_records_are_scrubbed_again_to_count_what_was_replaced() -> None:
+    scene = Scene()
+    scene.begin(7)
+    scene.read(p1=2, p2=3)
+    scene.compare("n2", "n3")
+
+    assert scene.scrub.asked == [Range(3, 1), Range(3, 2)]
+    told = scene.ask(7)
+    assert (told["rotten"], told["repaired"], told["finished"]) == (5, 0, False)
+    assert scene.jobs.next_deadline() == float("inf")
+
+    scene.read(p2=1)
+    scene.jobs.go_on(SETTLED)
+
+    told = scene.ask(7)
+    assert (told["rotten"], told["repaired"], told["finished"]) == (5, 4, True)
+
+
+def test_a_second_job_is_queued_and_names_whom_the_first_one_waits_for() -> None:
+    scene = Scene()
+    scene.begin(7)
+    scene.read()
+    scene.compare("n2")
+    scene.ask(8)
+
+    told = scene.jobs.ask(RepairRanges(1, 8, None, None), frozenset(("n1", "n2")), SETTLED)
+    assert (told["queued"], told["waits_for"]) == (True, ["n3"])
+
+    scene.compare("n3")
+    scene.jobs.go_on(SETTLED)
+    assert not scene.ask(8)["queued"]
+
+
+def test_too_many_jobs_are_refused() -> None:
+    scene = Scene()
+    for job in range(JOBS_MAX):
+        scene.ask(job)
+
+    assert scene.ask(99).keys() == {"error"}
+    assert scene.ask(0)["queued"]
