@@ -7,7 +7,8 @@ as long as the last one: a transcript changes where the core does, and nowhere e
 A message is shown when it is sent, with what keeps it from arriving, if anything does.
 What is left out is left out by rule (`Story.hear`):
 
-- what a node's own actors tell each other of members, of disks and of how many hints there are;
+- what a node's own actors tell each other of members, of disks, of how many hints there are, and
+  of which records;
 - what gossip tells a node that has been told it before, or has said it itself, and then the
   message, if nothing else is in it; but not a ping that is in vain, nor a relayed one;
 - events of level debug;
@@ -32,7 +33,16 @@ from toystore.core.data.stamp import HybridLogicalClock
 from toystore.core.protocol.address import COORDINATOR, Address, Caller, Peer
 from toystore.core.protocol.events import EVENTS
 from toystore.core.protocol.machine import Event
-from toystore.core.protocol.messages import Delivery, Message, client, disk, gossip, hints, local
+from toystore.core.protocol.messages import (
+    Delivery,
+    Message,
+    antientropy,
+    client,
+    disk,
+    gossip,
+    hints,
+    local,
+)
 from toystore.core.storage.hints import Hints
 from toystore.core.storage.layout import RECORD
 from toystore.sim import audit
@@ -53,6 +63,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     r"leave out (\w+)": lambda story, actor: story.left_out.add(actor),
     r"start (n\d+)": lambda story, node: story.nodes[node].start(),
     r"kill (\w+) (at once|before commit)": lambda story, node, how: story.nodes[node].kill(how),
+    r"remove (\S+) from the disk of (n\d+)": lambda story, *what: story.remove(*what),
+    r"replace the disk of (n\d+)": lambda story, node: story.nodes[node].lose_disk(),
     r"pause (\w+)": lambda story, node: story.nodes[node].pause(""),
     r"resume (\w+)": lambda story, node: story.nodes[node].resume(""),
     r"let commits of (\w+) take ([\d.]+) s": lambda story, node, s: story.slow(node, float(s)),
@@ -76,6 +88,16 @@ HOUSEKEEPING = (
     local.MembersChanged,
     disk.SaveDisk,
     disk.SettleDisk,
+    antientropy.WatchRanges,
+    antientropy.WatchRangesReply,
+    antientropy.ListStretches,
+    antientropy.ListStretchesReply,
+    antientropy.FetchRecords,
+    antientropy.FetchRecordsReply,
+    antientropy.ScrubLeaf,
+    antientropy.ScrubLeafReply,
+    antientropy.MarkWhole,
+    antientropy.MarkWholeReply,
 )
 
 
@@ -160,6 +182,14 @@ class Story(SimCluster):
     def slow(self, node: str, commit_s: float) -> None:
         """From now on the disk of a node takes so long."""
         self.nodes[node].commit_s = commit_s
+
+    def remove(self, key: str, node: str) -> None:
+        """Delete a record from a disk, as a bug would."""
+        disk = self.nodes[node].disk
+        disk.begin()
+        disk.delete(RECORD + self.words.digest(key))
+        disk.commit()
+        disk.end_commit()
 
     def owners(self, key: str) -> None:
         """Who owns a key, and who stands in."""

@@ -8,6 +8,7 @@ down, and read the difference before you commit it:
 To add a story, write a new ``.txt`` with prose and commands (`story.COMMANDS`), and rewrite.
 """
 
+import re
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,10 @@ def test_the_machines_still_tell_the_story_as_it_is_written(path: Path):
 def test_a_command_that_there_is_not_is_told_with_those_that_there_are():
     with pytest.raises(ValueError, match="no command 'put cart:7 at n1'; there are put"):
         replay("> start 3 nodes\n\n> put cart:7 at n1")
+
+
+def test_the_docs_quote_a_story_as_it_is_told():
+    folder = Path(__file__).parent
+    page = (folder / "../../docs/ANTI_ENTROPY.md").read_text()
+    [quoted] = re.findall(r"^```\n(.*?)^```", page, re.M | re.S)
+    assert quoted in (folder / "comparison.txt").read_text()

@@ -1,5 +1,6 @@
 """What messages and events look like in a transcript: their own names, and the fields that matter.
 
+A range is its N and its partition, ``3/5``; a row is a key and its stamp.
 A field that only pairs a reply with its question is left out, and so is one that is not set;
 an empty list is shown in replies alone.  Keys stand for their digests.  A stamp is its minter
 and the time on the minter's clock, in seconds since the story began: ``ann@0.0000``.  A member is
@@ -12,11 +13,15 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from toystore.core.data import context, record
-from toystore.core.data.stamp import unpack_stamp
+from toystore.core.data.row import HASH_BYTES, split_rows
+from toystore.core.data.stamp import STAMP_BYTES, unpack_stamp
 from toystore.core.protocol.machine import Event
 from toystore.core.protocol.messages import codes, gossip
 
-PAIRING = ("request", "sequence", "bucket", "timeout_ms", "bytes_max")
+PAIRING = ("request", "sequence", "bucket", "timeout_ms", "bytes_max", "until_us", "n", "compared")
+
+_N = b"\x03"
+"""N of the bucket that the stories use."""
 
 
 class Words:
@@ -29,6 +34,12 @@ class Words:
         self._shown: dict[str, Callable[[Any], str]] = {
             "code": lambda code: codes.Code(code).name,
             "context": lambda packed: self.stamp(context.unpack_context(packed)),
+            "differing": lambda ranges: listed(f"{n}/{at}" for n, at, _ in ranges),
+            "listed": lambda stretches: listed(self.rows(*one) for one in stretches),
+            "records": lambda records: listed(map(self.record, records)),
+            "roots": lambda roots: f"({len(roots)} ranges)",
+            "unready": lambda ranges: listed(f"{n}/{at}" for n, at in ranges),
+            "wanted": lambda hashes: listed(self.keys_of(hashes)),
             "delivered": lambda pairs: listed(f"{self.key(d)} {self.stamp(s)}" for d, s in pairs),
             "digest": self.key,
             "hints": lambda pairs: listed(f"{self.key(d)} {self.record(r)}" for d, r in pairs),
@@ -67,6 +78,19 @@ class Words:
     def key(self, digest: bytes) -> str:
         """The key of a digest."""
         return self._keys.get(digest) or digest.hex()
+
+    def keys_of(self, hashes: bytes) -> list[str]:
+        """The keys of hashes."""
+        each = range(0, len(hashes), HASH_BYTES)
+        return [self.key(_N + hashes[at : at + HASH_BYTES]) for at in each]
+
+    def rows(self, start: bytes, _end: bytes, rows: bytes) -> str:
+        """The rows of a stretch: keys and stamps."""
+        shown = (
+            f"{self.key(start[:1] + row[:HASH_BYTES])} {self.stamp(row[-STAMP_BYTES:])}"
+            for row in split_rows(rows)
+        )
+        return listed(shown)
 
     def stamp(self, stamp: bytes) -> str:
         """Who minted a stamp, and when."""
