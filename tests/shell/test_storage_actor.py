@@ -316,6 +316,18 @@ def test_a_batch_may_meet_a_full_map_and_poison_at_once(asker, engine):
     assert engine.grown == 1
 
 
+def test_the_machine_is_told_of_each_commit_and_each_abort(asker, engine, monkeypatch):
+    told = []
+    for when in ("on_commit", "on_abort"):
+        monkeypatch.setattr(Delicate, when, lambda _, when=when: told.append(when))
+    engine.puts_max = 1
+    asker.send(write(1), write(2), ReadReplica(3, POISON, ()))
+
+    assert statuses(asker.take(3)) == {1: OK, 2: OK, 3: INTERNAL}
+
+    assert told == ["on_abort", "on_abort", "on_commit"]
+
+
 def test_too_much_poison_ends_the_node(storage, asker):
     asker.send(*(ReadReplica(number, POISON, ()) for number in range(RESTARTS_MAX + 1)))
 

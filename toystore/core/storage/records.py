@@ -12,7 +12,7 @@ writes store the same records (docs/ARCHITECTURE.md).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from toystore.core.data.record import (
     DIGEST_BYTES,
@@ -55,15 +55,24 @@ class Records:
             return FAILED
         key = RECORD + digest
         stored = self._store.get(key)
-        objection = self.objection(digest, stored, record)
+        objection = self.objection(digest, stored, record, self.is_sound_record)
         if objection is not None:
             return objection
         self._store.put(key, record)
         self._sums.note(digest, stored)
         return STORED
 
-    def objection(self, digest: bytes, stored: bytes | None, record: bytes) -> Answer | None:
-        """The answer to a sound ``record`` if ``stored`` stays; None if ``stored`` is replaced."""
+    def objection(
+        self,
+        digest: bytes,
+        stored: bytes | None,
+        record: bytes,
+        is_sound: Callable[[bytes, bytes], bool],
+    ) -> Answer | None:
+        """The answer to a sound ``record`` if ``stored`` stays; None if ``stored`` is replaced.
+
+        ``is_sound``: `is_sound_record` or `is_sound_hint`, as ``stored`` is.
+        """
         if stored is None:
             return None
         stamp = stamp_of(record)
@@ -71,7 +80,7 @@ class Records:
         if older and same_key(stored, record):
             return None
         # Only a sound record may object.
-        if not self.is_sound(digest, stored):
+        if not is_sound(digest, stored):
             return None
         if not same_key(stored, record):
             return FAILED
@@ -83,19 +92,25 @@ class Records:
         """The newest sound copy, or None: the own record or a hint, all under ``digest``."""
         best = own if own is not None and self.is_sound_record(digest, own) else None
         for hint in hints:
-            if self.is_sound(digest, hint):
+            if self.is_sound_hint(digest, hint):
                 best = hint if best is None else newer(best, hint)
         return best
 
     def is_sound_record(self, digest: bytes, stored: bytes) -> bool:
-        """Whether an own record is as it was written.  A corrupt one is in no sum from now on."""
-        if self.is_sound(digest, stored):
-            return True
-        self._sums.doubt(digest)
-        return False
+        """Whether an own record is as it was written.
 
-    def is_sound(self, digest: bytes, stored: bytes) -> bool:
-        """Whether a stored record or hint is as it was written.  Logs a corrupt one."""
+        A corrupt one is logged when it is met for the first time, and is in no sum from then on.
+        """
+        try:
+            check_record(stored)
+        except CorruptRecordError as error:
+            if self._sums.doubt(digest):
+                self.log_corrupt(digest, error)
+            return False
+        return True
+
+    def is_sound_hint(self, digest: bytes, stored: bytes) -> bool:
+        """Whether the record of a hint is as it was written.  Logs a corrupt one."""
         try:
             check_record(stored)
         except CorruptRecordError as error:

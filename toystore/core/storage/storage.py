@@ -7,7 +7,7 @@
     LoadDisks, SaveDisk, SettleDisk             `DiskFacts` (disk_facts.py)
     WatchRanges, CompareRanges, ScrubLeaf,      `Comparing` compares whole ranges by their `Sums`
     MarkWhole                                   (comparing.py, sums.py)
-    ListStretches, CompareStretches,                `Stretches` exchanges single records
+    ListStretches, CompareStretches,            `Stretches` exchanges single records
     FetchRecords, StoreRecords                  (stretches.py)
     StorageStatus                               all of them
 
@@ -211,13 +211,15 @@ class Storage:
         if len(digest) != DIGEST_BYTES or not fits_a_key(owner):
             return FAILED
         own = self._store.get(RECORD + digest)
-        answer = self._records.objection(digest, own, record) or STORED
+        records = self._records
+        answer = records.objection(digest, own, record, records.is_sound_record) or STORED
         if own is not None and answer[0] == _SUPERSEDED:
             # The write of ``own`` may have failed; then the owner would get neither record.
             record = own
         elif answer is not STORED:
             return answer
-        objection = self._records.objection(digest, self._hints.find(owner, digest), record)
+        hint = self._hints.find(owner, digest)
+        objection = records.objection(digest, hint, record, records.is_sound_hint)
         if objection is not None:
             return answer if objection is STORED else objection
         total = self._hints.total_of_all()

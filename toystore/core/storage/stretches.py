@@ -36,6 +36,8 @@ from toystore.core.storage.stretch import scan_stretch
 
 RECORDS_MAX = 2000
 """The most records that are read for one question."""
+STRETCHES_MAX = 1024
+"""The most stretches of one question that are looked at."""
 BYTES_MAX = 4 * 1024 * 1024
 """The most bytes of records that are read for one question, and of those in an answer; or one."""
 
@@ -57,7 +59,7 @@ class Stretches:
         """The rows of stretches.  Raises `BadQuestionError`."""
         listed: list[tuple[bytes, bytes, bytes]] = []
         reading = _Limit(message.rows_max, BYTES_MAX)
-        for start, end in message.stretches:
+        for start, end in message.stretches[:STRETCHES_MAX]:
             self._check_stretch(start, end)
             rows: list[bytes] = []
             for digest, record in scan_stretch(self._store, start, end):
@@ -80,7 +82,7 @@ class Stretches:
         records: list[bytes] = []
         wanted: list[bytes] = []
         compared: list[tuple[bytes, int]] = []
-        for start, end, rows in message.listed:
+        for start, end, rows in message.listed[:STRETCHES_MAX]:
             self._check_stretch(start, end)
             theirs = _rows_by_digest(start, end, rows)
             missing, more, to = self._compare_one(start, end, theirs, message.until_us, *limits)
@@ -183,13 +185,13 @@ class Stretches:
 def _rows_by_digest(start: bytes, end: bytes, rows: bytes) -> dict[bytes, bytes]:
     """The asker's rows.  Raises `BadQuestionError` unless they are those of the stretch."""
     try:
-        theirs = {start[:1] + row[:HASH_BYTES]: row for row in split_rows(rows)}
+        listed = [(start[:1] + row[:HASH_BYTES], row) for row in split_rows(rows)]
     except ValueError as error:
         raise BadQuestionError(str(error)) from None
-    places = [start, *theirs, end]
-    if not (places[0] <= places[1] and all(a < b for a, b in pairwise(places[1:]))):
+    places = [digest for digest, _ in listed] + [end]
+    if places[0] < start or not all(one < after for one, after in pairwise(places)):
         raise BadQuestionError("the rows are not those of the stretch, in order")
-    return theirs
+    return dict(listed)
 
 
 class _Limit:

@@ -91,6 +91,8 @@ class Sums:
         """The ranges that were reported in this transaction."""
         self._replaced: list[tuple[int, bytes]] = []
         """The leaves and digests of the corrupt records that were overwritten in it."""
+        self._doubted: list[tuple[int, bytes]] = []
+        """Those that were met for the first time in it."""
 
     # --- what is told of the records ----------------------------------------------------
 
@@ -112,18 +114,22 @@ class Sums:
             return
         try:
             notes[digest] = None if before is None else sound_head(before)
-        except CorruptRecordError:
+        except CorruptRecordError as error:
             self._lose(leaf)
             if not known:
+                self._out.log("record.corrupt", digest=digest.hex(), reason=str(error))
                 self._out.log("record.replaced", digest=digest.hex())
 
-    def doubt(self, digest: bytes) -> None:
-        """A record was found to be corrupt when it was read."""
+    def doubt(self, digest: bytes) -> bool:
+        """A record was found to be corrupt when it was read; False if that was known."""
         leaf = self._ranges.index_of(digest)
         rotten = self._rotten.setdefault(leaf, set())
-        if digest not in rotten:
-            rotten.add(digest)
-            self._lose(leaf)
+        if digest in rotten:
+            return False
+        rotten.add(digest)
+        self._doubted.append((leaf, digest))
+        self._lose(leaf)
+        return True
 
     @property
     def rotten(self) -> int:
@@ -174,6 +180,7 @@ class Sums:
         self._summed.clear()
         self._reported.clear()
         self._replaced.clear()
+        self._doubted.clear()
 
     def on_abort(self) -> None:
         """What was summed in this transaction was never stored, and no report was sent."""
@@ -186,6 +193,10 @@ class Sums:
         for leaf, digest in self._replaced:
             self._rotten.setdefault(leaf, set()).add(digest)
         self._replaced.clear()
+        for leaf, digest in self._doubted:
+            self._rotten.get(leaf, set()).discard(digest)
+        self._doubted.clear()
+        self._doubted.clear()
 
     # --- sums ---------------------------------------------------------------------------
 
@@ -236,7 +247,6 @@ class Sums:
                 records += 1
         work.left -= _SEEK + records + len(rotten) + size // _WORK_BYTES
         self._summed.add(leaf)
-        self._notes.pop(leaf, None)
         self._sums[leaf] = LeafSum(xor, records)
         if rotten:
             self._rotten[leaf] = rotten
