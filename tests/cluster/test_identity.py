@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import contextmanager
 
 import pytest
 
@@ -33,6 +34,25 @@ def elsewhere(cluster, name, tmp_path):
     """A configuration by which the member listens at its own ports, but at another address."""
     listed = members(cluster, name, bind=ELSEWHERE)
     return change_config(cluster.config_path, into=tmp_path / "elsewhere.yaml", members=listed)
+
+
+def at_other_ports(cluster, name, tmp_path):
+    """What reserves four free ports, and a configuration by which the member listens there."""
+    guard, base = reserve_ports(1)
+    ports = ("client_port", "peer_port", "gossip_port", "exchange_port")
+    listed = members(cluster, name, **{port: base + at for at, port in enumerate(ports)})
+    return guard, change_config(cluster.config_path, into=tmp_path / "ports.yaml", members=listed)
+
+
+@contextmanager
+def change(mapping, key, value):
+    """Another value for a key within the block."""
+    before = mapping[key]
+    mapping[key] = value
+    try:
+        yield
+    finally:
+        mapping[key] = before
 
 
 def copy_of_its_folder(cluster, name, tmp_path):
@@ -84,16 +104,29 @@ def test_a_second_process_with_the_name_of_a_member_stops_and_all_log_it(
 
 def test_a_second_process_with_a_copied_folder_stops_at_any_ports(cluster, tmp_path):
     folder = copy_of_its_folder(cluster, "n3", tmp_path)
-    guard, base = reserve_ports(1)
-    ports = ("client_port", "peer_port", "gossip_port", "exchange_port")
-    listed = members(cluster, "n3", **{port: base + at for at, port in enumerate(ports)})
-    path = change_config(cluster.config_path, into=tmp_path / "ports.yaml", members=listed)
+    guard, path = at_other_ports(cluster, "n3", tmp_path)
 
     with guard:
         line = last_words(path, "n3", folder, code=1)
 
     assert "n3 is process " in line
     cluster.assert_all_run()
+
+
+def test_a_member_that_moves_to_other_ports_joins_before_the_others_know_of_them(cluster, tmp_path):
+    guard, path = at_other_ports(cluster, "n3", tmp_path)
+    paths = cluster.local.config_paths
+    before = cluster.events("n3", "member.joined"), taken(cluster, "n3")
+    cluster.stop("n3")
+
+    with guard, change(paths, "n3", path):
+        cluster.launch("n3")
+        wait_until(lambda: len(cluster.events("n3", "member.joined")) > len(before[0]), "it joins")
+        cluster.stop("n3")
+    cluster.start("n3")
+
+    assert taken(cluster, "n3") == before[1]
+    assert not cluster.events("n3", "disk.replaced")
 
 
 def test_a_process_that_takes_the_name_of_a_dead_member_does_not_take_its_vote(cluster, tmp_path):

@@ -8,9 +8,10 @@ or member list has to stop unless it has joined.
 
 from __future__ import annotations
 
+from toystore.core.membership.identities import WAITS_S
 from toystore.core.membership.joining import Joining
 from toystore.core.membership.lifecycle import Lifecycle
-from toystore.core.protocol.machine import Outbox
+from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages.gossip import ClaimReply, Refused
 
 
@@ -21,10 +22,11 @@ class Admission:
         "_boot",
         "_joining",
         "_lifecycle",
+        "_logged",
         "_node",
         "_outbox",
         "_refusals",
-        "_waited",
+        "_waits_since",
         "refused",
     )
 
@@ -38,8 +40,10 @@ class Admission:
         self._outbox = outbox
         self._refusals: dict[str, str] = {}
         """The last reason that was logged, by the member that refused this node."""
-        self._waited = 0
-        """How often this process was told that it is not confirmed."""
+        self._waits_since: float | None = None
+        """When this process was first told that it is not confirmed, in monotonic seconds."""
+        self._logged = False
+        """Whether that was logged."""
         self.refused: str | None = None
         """Why a member refused this process; then the node should stop."""
 
@@ -51,10 +55,10 @@ class Admission:
         if not self._lifecycle.has_joined:
             self.refused = message.text
 
-    def on_claim(self, message: ClaimReply) -> None:
+    def on_claim(self, message: ClaimReply, now: Now) -> None:
         """A member does not believe a process of this name, maybe this one, that it is this node.
 
-        That this process waits is logged the second time: the first answer often follows at once.
+        That this process waits is logged after `WAITS_S`: it is often believed at once.
         """
         if message.boot != self._boot:
             return
@@ -63,8 +67,10 @@ class Admission:
             self._outbox.log("name.taken", member=self._node, process=self._boot, reason=reason)
         elif not self._lifecycle.has_joined:
             self._joining.wait_for_members()
-            self._waited += 1
-            if self._waited == 2:
+            if self._waits_since is None:
+                self._waits_since = now.monotonic
+            if now.monotonic - self._waits_since >= WAITS_S and not self._logged:
+                self._logged = True
                 self._outbox.log(
                     "name.unconfirmed",
                     member=self._node,

@@ -27,7 +27,7 @@ from typing import NamedTuple
 from toystore.core.membership.disks import Disks
 from toystore.core.membership.members import Members
 from toystore.core.membership.peers import Peers
-from toystore.core.protocol.machine import Outbox
+from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages.gossip import (
     ClaimReply,
     DescribeNode,
@@ -39,6 +39,8 @@ from toystore.core.protocol.messages.gossip import (
 
 BOOT_CHARS_MAX = 128
 """The longest id of a run; a longer one is not believed."""
+WAITS_S = 1.0
+"""A process that asks again this long after its first question is logged as one that waits."""
 REFUSED_MAX = 64
 """How many refused processes are remembered; of more, the oldest are forgotten."""
 
@@ -57,6 +59,8 @@ class _Claim(NamedTuple):
     exchange: Exchange
     before: str
     """The run that was known at the member's address when the exchange arrived; or ""."""
+    since: float
+    """When the first exchange of this run was set aside, in monotonic seconds."""
 
 
 class Identities:
@@ -127,7 +131,7 @@ class Identities:
 
     # --- other processes ----------------------------------------------------------------
 
-    def believes(self, exchange: Exchange, name: str) -> bool:
+    def believes(self, exchange: Exchange, name: str, now: Now) -> bool:
         """Whether the process that sent ``exchange`` is the member ``name``.
 
         If that is not known, the exchange is set aside, and the address is asked.
@@ -144,7 +148,7 @@ class Identities:
         here = name in self._links and self._members.is_alive(name)
         if process is None and not here and self._has_known_disk(name, exchange):
             return True
-        self._set_aside(exchange, name, process)
+        self._set_aside(exchange, name, process, now)
         return False
 
     def believes_disk(self, state: MemberState) -> bool:
@@ -162,7 +166,7 @@ class Identities:
             self._ask(state.name)
         return False
 
-    def learn(self, reply: DescribeNodeReply, name: str) -> Exchange | None:
+    def learn(self, reply: DescribeNodeReply, name: str, now: Now) -> Exchange | None:
         """The process at a member's address has answered.  Returns the exchange to be served."""
         listed_there = reply.name == name and len(reply.boot) <= BOOT_CHARS_MAX
         if not listed_there or self._asked.get(name) != reply.request:
@@ -174,7 +178,7 @@ class Identities:
             return None
         exchange = claim.exchange
         if exchange.boot == reply.boot:
-            return exchange if self.believes(exchange, name) else None
+            return exchange if self.believes(exchange, name, now) else None
         if claim.before == reply.boot:
             self._refuse(name, exchange.boot, _disk_in(exchange, name))
         return None
@@ -210,17 +214,19 @@ class Identities:
         self._asked[name] = self._request
         self._peers.send(name, DescribeNode(self._request, claimant))
 
-    def _set_aside(self, exchange: Exchange, name: str, process: _Process | None) -> None:
-        """Ask the address.  The claimant asks again each ``join_retry_s``: then log that it waits.
+    def _set_aside(self, exchange: Exchange, name: str, process: _Process | None, now: Now) -> None:
+        """Ask the address, and log if the claimant has waited for long.
 
         It is sent that it waits, so that it does not join alone.
         """
         boot, earlier = exchange.boot, self._claims.get(name)
-        self._claims[name] = _Claim(exchange, "" if process is None else process.boot)
+        since = now.monotonic
+        if earlier is not None and earlier.exchange.boot == boot:
+            since = earlier.since
+        self._claims[name] = _Claim(exchange, "" if process is None else process.boot, since)
         state = "has not answered yet" if name in self._links else "cannot be reached"
         text = f"the address that {self._node} has for {name} {state}"
-        again = earlier is not None and earlier.exchange.boot == boot
-        if again and self._waiting.get(name) != boot:
+        if now.monotonic - since >= WAITS_S and self._waiting.get(name) != boot:
             self._waiting[name] = boot
             self._outbox.log("name.unconfirmed", member=name, process=boot, reason=text)
         self._peers.send(name, ClaimReply(boot, False, text))
@@ -235,7 +241,7 @@ class Identities:
                 name,
                 boot,
                 f"{name} is process {process.boot}, which answers at the address that "
-                f"{self._node} has for {name}{same if disk == process.disk else ''}",
+                f"{self._node} has for {name}{same if disk and disk == process.disk else ''}",
             )
         self._peers.send(name, ClaimReply(boot, True, self._refused[name, boot]))
 

@@ -304,7 +304,7 @@ class Swim:
             case Refused():
                 self._admission.on_refused(message, peer)
             case ClaimReply():
-                self._admission.on_claim(message)
+                self._admission.on_claim(message, now)
             case CompareSettings(settings):
                 self._agreement.compare(peer, settings)
             case DescribeNode() if self._lifecycle.state not in (State.LEFT, State.STOPPED):
@@ -312,7 +312,7 @@ class Swim:
             case NameTaken():
                 self._identities.on_taken(message, peer)
             case DescribeNodeReply():
-                self._serve(self._identities.learn(message, peer), peer, now)
+                self._serve(self._identities.learn(message, peer, now), peer, now)
             case _ if self._lifecycle.state not in (State.STARTING, State.STOPPED):
                 self._on_news(message, peer, now)
 
@@ -325,7 +325,7 @@ class Swim:
                 self._learn_updates(message.updates, peer, now)
                 self._detector.receive(message, peer, now)
             case Exchange():
-                if self._identities.believes(message, peer):
+                if self._identities.believes(message, peer, now):
                     self._serve(message, peer, now)
             case ExchangeReply(_, members):
                 self._learn_table(members, peer, now)
