@@ -154,10 +154,11 @@ class Node:
         except listening.ListenError as error:
             raise StartupError(str(error)) from None
         end = time.monotonic() + NAMES_S
-        for member in self.config.members:
-            resolver.find(member.host)  # all at once
-        for member in self.config.members:
-            resolver.wait(member.host, max(0.0, end - time.monotonic()))
+        hosts = [member.reached_at("client_port").host for member in self.config.members]
+        for host in hosts:
+            resolver.find(host)  # all at once
+        for host in hosts:
+            resolver.wait(host, max(0.0, end - time.monotonic()))
 
     def _warn(self) -> None:
         """Log a warning if another connection may take a port of this node while it is down."""

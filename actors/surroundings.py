@@ -80,8 +80,7 @@ class Surroundings:
 
     def address(self, to: Peer) -> str:
         """The ZeroMQ address at which an actor of another node is reached."""
-        member = self.config.member(to.node)
-        return tcp(member.host, member.ports[ROLE_OF[to.actor].port])
+        return str(self.config.member(to.node).reached_at(ROLE_OF[to.actor].port))
 
     def others(self) -> list[MemberConfig]:
         """Every member but this node."""

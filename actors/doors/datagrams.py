@@ -26,7 +26,6 @@ from toystore.core.protocol.messages import Delivery, Message
 from toystore.core.protocol.messages.local import SendFailed
 from toystore.core.protocol.routes import Carrier, carried_by
 from toystore.net.connection import Connection, Monitor
-from toystore.net.endpoint import Endpoint
 from toystore.net.refusal import Refusals
 
 EVERYONE = b"*\0"
@@ -57,7 +56,7 @@ class Datagrams(ConnectingDoor):
         """Finds out which lost peers have no process."""
         now = time.monotonic()
         for other in surroundings.others():
-            endpoint = Endpoint(other.host, other.gossip_port)
+            endpoint = other.reached_at("gossip_port")
             connection = Connection(self.outlet, endpoint, surroundings.resolver, now)
             self.connections[other.name] = connection
         self.tend(now)

@@ -148,7 +148,7 @@ def pair(config_path, seen):
     """Both ends of a connection from n1 to the peer port of n2."""
     real = load(config_path).member("n2")
     with socket.create_server((real.host, real.peer_port)) as server:
-        near = socket.create_connection((seen.member("n2").host, seen.member("n2").peer_port))
+        near = socket.create_connection(seen.member("n2").reached_at("peer_port"))
         far, _ = server.accept()
     for end in (near, far):
         end.settimeout(PATIENCE_S)
@@ -159,8 +159,9 @@ def test_a_node_keeps_its_own_ports_and_finds_the_others_at_the_proxy(config_pat
     own = load(config_path)
 
     assert seen.members[0] == own.members[0]
-    assert seen.member("n2").client_port == own.member("n2").client_port
-    assert seen.member("n2").peer_port != own.member("n2").peer_port
+    assert seen.member("n2").ports == own.member("n2").ports
+    assert seen.member("n2").reached_at("client_port") == own.member("n2").reached_at("client_port")
+    assert seen.member("n2").reached_at("peer_port") != own.member("n2").reached_at("peer_port")
     assert seen.members_digest() == own.members_digest()
 
 

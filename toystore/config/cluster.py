@@ -21,6 +21,7 @@ from toystore.config.sections import (
     RequestsSection,
     Section,
     SwimSection,
+    ThroughConfig,
     read_as,
 )
 from toystore.config.steps import Step
@@ -236,6 +237,7 @@ def _over_limits(load: LoadConfig, limits: LimitSettings) -> Iterator[str]:
 SECTIONS: dict[str, type[BaseModel]] = {
     "": ClusterConfig,
     "members": MemberConfig,
+    "through": ThroughConfig,
     "buckets": BucketConfig,
     "swim": SwimSection,
     "requests": RequestsSection,

@@ -32,6 +32,7 @@ from toystore.core.protocol.settings import (
     LimitSettings,
     SwimSettings,
 )
+from toystore.net.endpoint import Endpoint
 
 PORTS = ("client_port", "peer_port", "gossip_port", "exchange_port")
 """A member's ports; the default is to count up from the base port."""
@@ -41,6 +42,16 @@ class Section(BaseModel):
     """A mapping in the file: no unknown keys, nothing converted, nothing changed afterwards."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class ThroughConfig(Section):
+    """Where a member is reached, if something that forwards connections is in between."""
+
+    host: Host
+    client_port: Port | None = None
+    peer_port: Port | None = None
+    gossip_port: Port | None = None
+    exchange_port: Port | None = None
 
 
 class MemberConfig(Section):
@@ -57,6 +68,15 @@ class MemberConfig(Section):
     exchange_port: Port
     weight: PositiveInt = 1
     zone: str = ""
+    through: ThroughConfig | None = None
+    """Where the node that reads this file connects instead."""
+
+    def reached_at(self, port: str) -> Endpoint:
+        """Where to connect for one of its ports."""
+        own: int = getattr(self, port)
+        if self.through is None:
+            return Endpoint(self.host, own)
+        return Endpoint(self.through.host, getattr(self.through, port) or own)
 
     @property
     def ports(self) -> dict[str, int]:

@@ -1,8 +1,7 @@
 """The links between the nodes of a local cluster, if they lead through the proxy (proxy.py).
 
-`Links` runs the process, writes a configuration for each node in which the other nodes have ports
-of the proxy, and impairs or resets ways.  Addresses decide nothing about who belongs to a cluster,
-so nodes with such configurations accept each other.  Ports are free ports of the address that a
+`Links` runs the process, writes a configuration for each node in which the other nodes are reached
+through ports of the proxy, and impairs or resets ways.  Ports are free ports of the address that a
 node has anyway, so this works on every system and beside other clusters.
 """
 
@@ -102,8 +101,7 @@ class Links:
             member.model_dump()
             if member.name == name
             else member.model_dump()
-            | {"host": self._addresses[member.name]}
-            | self._ports[name, member.name]
+            | {"through": {"host": self._addresses[member.name]} | self._ports[name, member.name]}
             for member in self._config.members
         ]
         assert isinstance(self._raw, dict)
