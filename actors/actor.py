@@ -197,8 +197,14 @@ class Actor(threading.Thread):
 
     # --- doors --------------------------------------------------------------------------
 
+    def adopt(self, lineage: bytes) -> None:
+        """From now on every frame has an older lineage, which another node has."""
+        for door in set(self._doors.values()):
+            door.adopt(lineage)
+
     def add(self, door: Door, *outlets: Address) -> None:
         """Poll a door, and send to these addresses through it."""
+        door.on_older = self.adopt
         for socket in door.sockets():
             self._doors[socket] = door
             self.poller.register(socket, zmq.POLLIN)

@@ -17,9 +17,10 @@ from actors.actor import Actor
 from actors.doors.datagrams import Datagrams
 from actors.doors.link import Link
 from toystore.core.membership.swim import Swim
-from toystore.core.protocol.address import GOSSIP, Address, Peer
+from toystore.core.protocol.address import GOSSIP, STORAGE, Address, Peer
 from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages import Delivery, Message
+from toystore.core.protocol.messages.disk import AdoptLineage
 from toystore.core.protocol.messages.local import LinkLost, LinkRefused, LinkUp
 from toystore.core.protocol.routes import Way, by_way
 from toystore.core.protocol.turn import Turn
@@ -29,7 +30,7 @@ COUNT_S = 5.0
 
 
 class RefusedError(Exception):
-    """The cluster refuses this node: its cluster name or its member list is different."""
+    """The cluster refuses this node: it belongs to another, or differs in what all must share."""
 
 
 class Counted(NamedTuple):
@@ -110,6 +111,12 @@ class GossipActor(Actor):
                 case Way.DATAGRAM:
                     news += self.datagrams.send(to, some)
         return news
+
+    def adopt(self, lineage: bytes) -> None:
+        """Have it stored, too.  If that fails, this is repeated after the next start."""
+        super().adopt(lineage)
+        log.event(self.role, "lineage.adopted", lineage=lineage.hex())
+        self.deliver(Peer(self.me, STORAGE), [AdoptLineage(lineage)])
 
     def _hurry(self, inbox: list[Delivery], now: float) -> None:
         """Connect at once to nodes that send, but have no link: they have just started."""

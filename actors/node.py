@@ -40,7 +40,7 @@ from toystore import __version__
 from toystore.config import ClusterConfig
 from toystore.core.protocol.roles import GOODBYE_S, ROLES, STOP_ORDER
 from toystore.core.storage.bucket_facts import compare_buckets
-from toystore.core.storage.disk_identity import ForeignDataError, identify_disk
+from toystore.core.storage.disk_identity import DiskIdentity, ForeignDataError, identify_disk
 from toystore.engines import Engine, EngineError, StoreFullError, open_engine
 from toystore.net import listening
 from toystore.net.endpoint import Endpoint
@@ -82,7 +82,7 @@ class Node:
         self.actors: dict[str, Actor] = {}
         self.controls: dict[str, zmq.Socket[bytes]] = {}
 
-    def run(self, engine: Engine, disk: str, watched: list[int]) -> None:
+    def run(self, engine: Engine, disk: DiskIdentity, watched: list[int]) -> None:
         """Start, run until a signal or until one of the file descriptors ends, stop.
 
         Raises:
@@ -91,14 +91,14 @@ class Node:
         """
         with WakeUp() as wake_up:
             try:
-                self._start(engine)
+                self._start(engine, disk.lineage)
                 log.event(
                     "node",
                     "node.started",
                     version=__version__,
                     before=self.folder.life.begin(),
                     pid=os.getpid(),
-                    disk=disk,
+                    disk=disk.disk,
                     client_port=self.me.client_port,
                     members=len(self.config.members),
                 )
@@ -110,7 +110,7 @@ class Node:
 
     # --- start --------------------------------------------------------------------------
 
-    def _start(self, engine: Engine) -> None:
+    def _start(self, engine: Engine, lineage: bytes) -> None:
         """Start each actor and wait until its sockets are open."""
         resolver = Resolver(_tell_of_name)
         self._find_hosts(resolver)
@@ -119,6 +119,7 @@ class Node:
             me=self.me,
             context=self.context,
             boot=f"{socket.gethostname()[:HOST_CHARS_MAX]}:{os.getpid()}:{os.urandom(4).hex()}",
+            lineage=lineage,
             resolver=resolver,
         )
         made = (
@@ -252,8 +253,10 @@ def _tell_of_name(host: str, cause: str) -> None:
 
 
 @contextlib.contextmanager
-def disk_of(config: ClusterConfig, name: str, folder: Path) -> Iterator[tuple[Engine, str]]:
-    """The engine of a data folder that is this node's, and the id of its disk.
+def disk_of(
+    config: ClusterConfig, name: str, folder: Path
+) -> Iterator[tuple[Engine, DiskIdentity]]:
+    """The engine of a data folder that is this node's, and the identity of its disk.
 
     An empty folder is initialised as this node's.
 
@@ -280,14 +283,15 @@ def disk_of(config: ClusterConfig, name: str, folder: Path) -> Iterator[tuple[En
             raise NodeFailedError(str(error)) from None
 
 
-def _identify(config: ClusterConfig, name: str, engine: Engine) -> str:
-    """The id of a disk that is this node's, in a transaction of its own."""
+def _identify(config: ClusterConfig, name: str, engine: Engine) -> DiskIdentity:
+    """The identity of a disk that is this node's, in a transaction of its own."""
     engine.begin()
     disk = identify_disk(
         engine,
         cluster=config.cluster,
         node=name,
         members_digest=config.members_digest(),
+        digest=config.digest(),
         chance=random.SystemRandom(),
     )
     compare_buckets(engine, {bucket: of.n for bucket, of in config.buckets.items()})

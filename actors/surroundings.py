@@ -19,6 +19,7 @@ from toystore.core.assembly import Blueprint
 from toystore.core.protocol.address import Peer
 from toystore.core.protocol.machine import Now
 from toystore.core.protocol.roles import ROLE_OF
+from toystore.core.ring.cluster_id import ClusterId
 from toystore.core.ring.ring import Ring
 from toystore.net import listening
 from toystore.net.endpoint import Endpoint
@@ -38,12 +39,19 @@ class Surroundings:
     process with its name."""
     started_s: float = field(default_factory=time.monotonic)
     """The monotonic second at which this run began."""
+    lineage: bytes | None = None
+    """The cluster's, from this node's disk; None if the cluster begins."""
     resolver: Resolver = field(default_factory=Resolver)
     """Finds the addresses of hosts for all actors; no actor waits for it."""
 
     def header(self, actor: str) -> Header:
         """The header of an actor's frames: it names the sender."""
-        return Header(Peer(self.me.name, actor), self.config.cluster, self.config.members_digest())
+        return Header(Peer(self.me.name, actor), self.cluster_id)
+
+    @functools.cached_property
+    def cluster_id(self) -> ClusterId:
+        """The cluster, as the other nodes know it from this one's frames."""
+        return self.config.cluster_id(self.lineage)
 
     def identity(self, actor: str) -> bytes:
         """The ZeroMQ identity of an actor's DEALERs."""

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from toystore.config import SECTIONS, ClusterConfig, ConfigError, keys_of, load, parse
+from toystore.config.sections import PORTS
 from toystore.core.protocol.settings import (
     LAN,
     LOCAL,
@@ -19,6 +20,7 @@ from toystore.core.protocol.settings import (
     LimitSettings,
     SwimSettings,
 )
+from toystore.core.ring.digest import members_digest_of_layout_1
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -201,17 +203,22 @@ def test_a_configuration_cannot_be_changed():
 # --- the digest -------------------------------------------------------------------------
 
 
-def test_the_digest_is_the_same_for_whatever_leaves_the_ring_alone():
+def test_the_digest_of_the_members_is_the_same_for_whatever_leaves_the_ring_alone():
     plain = three().members_digest()
 
     assert len(plain) == 16
     assert three(members=["n3", "n1", "n2"], base_port=9000).members_digest() == plain
     assert three(cluster="other", seeds=["n2"]).members_digest() == plain
-    assert three(buckets={"b": {"n": 1, "r": 1, "w": 1}}).members_digest() == plain
+    assert three(buckets={"default": {"n": 2}}).members_digest() == plain
 
 
-def test_the_digest_stays_what_it_was_when_it_was_first_written_to_disks():
-    assert three().members_digest().hex() == "8a1d7695544cc0c85370637a2aa09933"
+def test_the_digests_stay_what_they_were_when_they_were_first_written_to_disks():
+    config = three()
+    members = config.ring_members()
+
+    assert config.members_digest().hex() == "7b7a51cf5708c1ad4b0a638a7921c2bf"
+    assert config.digest().hex() == "84218016f7ca2070cab46e83640ca682"
+    assert members_digest_of_layout_1(members, 1024, 3).hex() == "8a1d7695544cc0c85370637a2aa09933"
 
 
 @pytest.mark.parametrize(
@@ -221,11 +228,46 @@ def test_the_digest_stays_what_it_was_when_it_was_first_written_to_disks():
         {"members": ["n1", "n2", {"name": "n3", "weight": 2}]},
         {"members": ["n1", "n2", {"name": "n3", "zone": "z"}]},
         {"partitions": 2048},
-        {"buckets": {"default": {"n": 2}}},
     ],
 )
-def test_the_digest_differs_with_whatever_decides_the_ring(change):
+def test_both_digests_differ_with_whatever_decides_the_ring(change):
     assert three(**change).members_digest() != three().members_digest()
+    assert three(**change).digest() != three().digest()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cluster": "staging"},
+        {"host": "10.0.0.1"},
+        {"members": ["n1", "n2", {"name": "n3", "host": "10.0.0.3"}]},
+        *({"members": ["n1", "n2", {"name": "n3", port: 9000}]} for port in PORTS),
+    ],
+)
+def test_the_digest_of_the_cluster_differs_with_its_name_and_with_each_address(change):
+    assert three(**change).members_digest() == three().members_digest()
+    assert three(**change).digest() != three().digest()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"members": ["n1", "n2", {"name": "n3", "bind": "0.0.0.0"}]},
+        {"members": ["n1", "n2", {"name": "n3", "through": {"host": "proxy", "peer_port": 9000}}]},
+        {"seeds": ["n2"], "durability": "async", "buckets": {"b": {"n": 2}}},
+    ],
+)
+def test_the_digest_of_the_cluster_is_the_same_for_whatever_is_no_address(change):
+    assert three(**change).digest() == three().digest()
+
+
+def test_a_member_is_reached_at_its_address_or_through_what_the_file_names():
+    through = {"host": "proxy", "peer_port": 9000}
+    plain, forwarded = three(members=["n1", {"name": "n2", "through": through}, "n3"]).members[:2]
+
+    assert plain.reached_at("peer_port") == ("127.0.0.1", 7401)
+    assert forwarded.reached_at("peer_port") == ("proxy", 9000)
+    assert forwarded.reached_at("gossip_port") == ("proxy", 7412)
 
 
 # --- what is refused --------------------------------------------------------------------

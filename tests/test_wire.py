@@ -25,6 +25,7 @@ from toystore.core.protocol.messages.local import MembersChanged
 from toystore.core.protocol.messages.replica import WriteReplica
 from toystore.core.protocol.routes import WIRE
 from toystore.core.protocol.settings import ARRAY_ITEMS_CAP
+from toystore.core.ring.cluster_id import ClusterId
 from toystore.wire import (
     ARRAYS_MAX,
     VERSION,
@@ -75,7 +76,10 @@ def values(annotation: Any) -> st.SearchStrategy[Any]:
 
 MESSAGES = st.one_of([values(route.type) for route in WIRE])
 HEADERS = st.none() | values(Header)
-HEADER = Header(Peer("n1", "storage"), "ten_nodes", b"digest of 16 b..")
+HEADER = Header(
+    Peer("n1", "storage"),
+    ClusterId("ten_nodes", b"lineage of 16 b.", 0, b"digest of 16 b..", b"nameN"),
+)
 GET = Get(7, "default", b"cart:7", 2, 2000)
 
 
@@ -277,14 +281,16 @@ def test_what_is_not_an_array_of_a_version_and_messages_is_refused(content):
     [
         ["n1"],
         ["n1", "storage", "ten_nodes"],
-        ["n1", "storage", "ten_nodes", "a text"],
-        ["n1", None, "ten_nodes", b"digest"],
-        ["n1", "storage", "ten_nodes", b"digest", "more"],
+        ["n1", "storage", "ten_nodes", b"digest"],
+        ["n1", "storage", "ten_nodes", b"lineage", 0, b"digest", "a text"],
+        ["n1", "storage", "ten_nodes", b"lineage", True, b"digest", b""],
+        ["n1", None, "ten_nodes", b"lineage", 0, b"digest", b""],
+        ["n1", "storage", "ten_nodes", b"lineage", 0, b"digest", b"", "more"],
     ],
     ids=repr,
 )
 def test_a_header_that_is_not_one_is_refused(header):
-    with pytest.raises(FrameError, match="a header is node, actor, cluster, members digest"):
+    with pytest.raises(FrameError, match="a header is node, actor, cluster, lineage, epoch"):
         decode(msgpack.packb([VERSION, [], *header]))
 
 

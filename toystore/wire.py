@@ -2,8 +2,9 @@
 
 A frame is one msgpack array; its first item is the version of the protocol:
 
-    [version, runs]                                    from and to clients
-    [version, runs, node, actor, cluster, digest]      between nodes and actors
+    [version, runs]                        from and to clients
+    [version, runs, node, actor, cluster, lineage, epoch, digest, buckets]
+                                           between nodes and actors
 
 and a run is ``[tag, [fields, ...], [fields, ...]]``: consecutive messages of one type.  Several
 messages for one destination share a frame, in the order in which they were written.  A
@@ -29,6 +30,7 @@ from toystore.core.protocol.address import Peer
 from toystore.core.protocol.messages import Message
 from toystore.core.protocol.routes import ROUTE_BY_TAG, ROUTE_OF
 from toystore.core.protocol.settings import ARRAY_ITEMS_CAP, KEY_BYTES_CAP, VALUE_BYTES_CAP
+from toystore.core.ring.cluster_id import ClusterId
 
 VERSION = 2
 FRAME_BYTES_MAX = VALUE_BYTES_CAP + KEY_BYTES_CAP + 64 * 1024
@@ -54,11 +56,10 @@ class VersionError(FrameError):
 
 
 class Header(NamedTuple):
-    """The sender, its cluster and its member list."""
+    """The sender, and its cluster as the sender knows it."""
 
     sender: Peer
-    cluster: str
-    members_digest: bytes
+    cluster: ClusterId
 
 
 class Frame(NamedTuple):
@@ -81,9 +82,7 @@ def encode(messages: Iterable[Message], header: Header | None = None) -> bytes:
     if header is None:
         frame: bytes = msgpack.packb((VERSION, runs))
     else:
-        frame = msgpack.packb(
-            (VERSION, runs, *header.sender, header.cluster, header.members_digest)
-        )
+        frame = msgpack.packb((VERSION, runs, *header.sender, *header.cluster))
     return frame
 
 
@@ -125,9 +124,9 @@ def decode(data: bytes) -> Frame:
             raise FrameError(f"more than {ARRAY_ITEMS_CAP} messages")
     if len(parts) == 2:
         return Frame(messages, None)
-    if tuple(map(type, parts[2:])) != (str, str, str, bytes):
-        raise FrameError("a header is node, actor, cluster, members digest")
-    return Frame(messages, Header(Peer(parts[2], parts[3]), parts[4], parts[5]))
+    if tuple(map(type, parts[2:])) != (str, str, str, bytes, int, bytes, bytes):
+        raise FrameError("a header is node, actor, cluster, lineage, epoch, digest, buckets")
+    return Frame(messages, Header(Peer(*parts[2:4]), ClusterId(*parts[4:])))
 
 
 def request_numbers(data: bytes) -> list[int] | None:

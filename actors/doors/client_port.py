@@ -54,7 +54,7 @@ class ClientPort(Door):
         self.turned_away = 0
         """How many requests were refused for lack of room since the last reset."""
         self._admission = admission
-        self.speaks_as = None
+        self.is_signed = False
         self.socket = bound_router(
             surroundings,
             CLIENT_FRAMES_MAX,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import zmq
 
@@ -11,6 +11,7 @@ from actors.surroundings import Surroundings
 from toystore.core.protocol.address import Address
 from toystore.core.protocol.failures import error_instead
 from toystore.core.protocol.messages import Delivery, Message
+from toystore.core.ring.cluster_id import ClusterId, older_lineage, why_foreign
 from toystore.wire import (
     FRAME_BYTES_MAX,
     Frame,
@@ -23,6 +24,8 @@ from toystore.wire import (
 )
 
 LOGGED_SENDERS_MAX = 256
+TABLE_BYTES_MAX = 4096
+"""A header with a larger table of buckets is judged anew each time."""
 NAME_TOLD_MAX = 64
 """How much of a foreign node's name is logged; no member's name is longer."""
 
@@ -35,10 +38,15 @@ class Door:
         self.surroundings = surroundings
         self.actor = actor
         self.header: Header = surroundings.header(actor)
-        self.speaks_as: Header | None = self.header
+        self.is_signed = True
+        """Whether the frames of this door have a header."""
+        self.on_older: Callable[[bytes], None] = self.adopt
+        """Called with an older lineage of this cluster, from a frame that was accepted."""
         self.dropped = 0
         self._logged: set[object] = set()
         self._refused: set[object] = set()
+        self._judged: set[ClusterId] = set()
+        """Other headers of this cluster that were accepted."""
 
     def sockets(self) -> Iterable[zmq.Socket[bytes]]:
         """The sockets to poll."""
@@ -102,24 +110,38 @@ class Door:
                 self.actor, "frame.rejected", port=self.port, reason=reason, sender=str(sender)
             )
 
-    def refusal(self, header: Header) -> str | None:
-        """Why a header is foreign, or None.
+    @property
+    def speaks_as(self) -> Header | None:
+        """The header of the frames of this door."""
+        return self.header if self.is_signed else None
 
-        Only as much of a foreign node's name is stored, logged and sent back as identifies it.
-        """
-        if header[1:] == self.header[1:]:
+    def refusal(self, header: Header) -> str | None:
+        """Why a header is foreign, or None."""
+        other = header.cluster
+        if other == self.header.cluster or other in self._judged:
             return None
-        node, cluster = header.sender.node[:NAME_TOLD_MAX], header.cluster[:NAME_TOLD_MAX]
-        digest = header.members_digest[:4].hex()
-        if header.cluster != self.header.cluster:
-            reason = f"cluster {cluster!r} is not {self.header.cluster!r}"
-        else:
-            reason = (
-                f"the member list of {node} (digest {digest}) is not the one here "
-                f"({self.header.members_digest[:4].hex()}); both must be the same"
-            )
-        self.refuse(node, reason)
-        return reason
+        reason = why_foreign(self.header.cluster, other, self.surroundings.config.copies())
+        if reason is not None:
+            # Only as much of a foreign node's name is kept as identifies it.
+            self.refuse(header.sender.node[:NAME_TOLD_MAX], reason)
+            return reason
+        self.learn(other)
+        if len(other.buckets) <= TABLE_BYTES_MAX and len(self._judged) < LOGGED_SENDERS_MAX:
+            self._judged.add(other)
+        return None
+
+    def learn(self, other: ClusterId) -> None:
+        """Learn an older lineage of this cluster from a node of it."""
+        if other.lineage != self.header.cluster.lineage:
+            lineage = older_lineage(self.header.cluster, other)
+            if lineage is not None:
+                self.on_older(lineage)
+
+    def adopt(self, lineage: bytes) -> None:
+        """From now on the frames of this door have another lineage."""
+        cluster = self.header.cluster._replace(lineage=lineage)
+        self.header = self.header._replace(cluster=cluster)
+        self._judged.clear()
 
     def refuse(self, node: str, reason: str) -> None:
         """Log a foreign node, once for each reason."""

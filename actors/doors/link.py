@@ -70,6 +70,8 @@ class Link(ConnectingDoor):
             except FrameError as error:
                 self.reject(str(error), self.to)
                 continue
+            if frame.header is not None:
+                self.learn(frame.header.cluster)
             inbox.extend(zip(frame.messages, repeat(self.to)))
         return inbox + self._news()
 

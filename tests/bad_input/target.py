@@ -44,8 +44,8 @@ class Target(Cluster):
             },
             swim={"probe_period_s": 0.5, "probe_timeout_s": 0.2},
         )
-        self.header = Header(Peer("n9", STORAGE), self.config.cluster, self.config.members_digest())
-        self.foreign = self.header._replace(cluster="another")
+        self.header = Header(Peer("n9", STORAGE), self.config.cluster_id())
+        self.foreign = Header(self.header.sender, self.header.cluster._replace(name="another"))
         self._context: zmq.Context[Any] = zmq.Context()
 
     def __exit__(self, *_: object) -> None:

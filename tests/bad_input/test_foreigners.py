@@ -17,7 +17,8 @@ from toystore.core.protocol.messages.gossip import (
     Ping,
     Refused,
 )
-from toystore.wire import VERSION, decode, encode
+from toystore.core.ring.digest import bucket_table
+from toystore.wire import VERSION, Header, decode, encode
 
 from .garbage import GARBAGE
 from .target import a_put, ask
@@ -82,16 +83,22 @@ def test_datagrams_of_version_1_are_dropped_and_their_node_is_logged_by_its_name
 
 @pytest.mark.parametrize("port_name", ["client_port", "peer_port", "exchange_port"])
 @pytest.mark.parametrize(
-    "difference", [{"cluster": "another"}, {"members_digest": bytes(16)}], ids=["name", "members"]
+    ("difference", "told"),
+    [
+        ({"name": "another"}, "cluster 'another' is not"),
+        ({"lineage": bytes(16), "digest": bytes(16)}, "another lineage"),
+        ({"buckets": bucket_table({"pair": 3})}, "bucket 'pair' has n=3 there and n=2 here"),
+    ],
+    ids=["name", "members", "buckets"],
 )
-def test_a_foreign_peer_is_told_why_it_is_refused(cluster, port_name, difference):
+def test_a_foreign_peer_is_told_why_it_is_refused(cluster, port_name, difference, told):
     member = f"foreigner/{port_name}/{next(iter(difference))}"
-    header = cluster.header._replace(sender=Peer(member, STORAGE), **difference)
+    header = Header(Peer(member, STORAGE), cluster.header.cluster._replace(**difference))
     with cluster.socket(zmq.DEALER, port_name) as port:
         replies = [ask(port, a_put(forwarded=True), header=header) for _ in range(3)]
 
     assert all(type(reply) is Refused for [reply] in replies)
-    assert ("another" if "cluster" in difference else "member list") in replies[0][0].text
+    assert told in replies[0][0].text
     assert [line["reason"] for line in cluster.refused(member)] == [replies[0][0].text]
 
 
@@ -126,6 +133,6 @@ def test_a_node_with_another_member_list_is_refused_says_why_and_stops(cluster, 
 
     told = last_words(path, "n4", cluster.data, code=1)
 
-    assert "the member list of n4" in told
-    assert "both must be the same" in told
+    assert "another lineage of cluster" in told
+    assert "must be the same in both configurations" in told
     assert any(cluster.events(name, "member.refused") for name in cluster.names)

@@ -51,7 +51,7 @@ def ask(
 ) -> dict[int, Any]:
     """Ask one storage as the coordinator of some node would, a few at a time: each reply."""
     replies: dict[int, Any] = {}
-    header = Header(Peer("checker", COORDINATOR), config.cluster, config.members_digest())
+    header = Header(Peer("checker", COORDINATOR), config.cluster_id())
     address = str(Endpoint(member.host, member.peer_port))
     identity = b"checker/" + os.urandom(4)
     with (

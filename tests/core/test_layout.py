@@ -26,7 +26,17 @@ def test_a_range_that_is_behind_is_under_its_n_and_its_partition():
 
 
 def test_facts_have_these_names():
-    names = ("LAYOUT", "DISK", "CLUSTER", "NODE", "MEMBERS", "SETTLED", "VOTES", "REFUSING")
+    names = (
+        "LAYOUT",
+        "DISK",
+        "CLUSTER",
+        "NODE",
+        "MEMBERS",
+        "LINEAGE",
+        "SETTLED",
+        "VOTES",
+        "REFUSING",
+    )
 
     for name in names:
         assert getattr(layout, name) == layout.FACT + name.lower().encode()

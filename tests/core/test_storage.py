@@ -27,6 +27,7 @@ from toystore.core.protocol.messages.antientropy import (
 )
 from toystore.core.protocol.messages.codes import ReplicaStatus
 from toystore.core.protocol.messages.disk import (
+    AdoptLineage,
     LoadDisks,
     LoadDisksReply,
     SaveDisk,
@@ -54,7 +55,7 @@ from toystore.core.protocol.routes import ROUTE_OF, WIRE, DiskUse
 from toystore.core.ring.ranges import Ranges
 from toystore.core.ring.ring import Member, Ring
 from toystore.core.storage.disk_identity import ForeignDataError, identify_disk
-from toystore.core.storage.layout import DISK, LAYOUT, PEER, RECORD
+from toystore.core.storage.layout import DISK, LAYOUT, LINEAGE, PEER, RECORD
 from toystore.core.storage.storage import Storage
 from toystore.engines import open_engine
 
@@ -586,14 +587,17 @@ def test_what_is_no_digest_is_not_written_under(disk, owner, size):
 
 # --- the disk ---------------------------------------------------------------------------
 
-FACTS = {"cluster": "toys", "node": "n1", "members_digest": b"\x01\x02"}
+FACTS = {
+    "cluster": "toys",
+    "node": "n1",
+    "members_digest": b"\x01\x02",
+    "digest": b"digest of 16 b..",
+}
 
 
 def test_disks_are_remembered(disk):
     disk.engine.begin()
-    own = identify_disk(
-        disk.engine, cluster="c", node="n1", members_digest=b"d", chance=random.Random(1)
-    )
+    own = identify_disk(disk.engine, **FACTS, chance=random.Random(1)).disk
     disk.engine.commit()
     assert disk.ask(LoadDisks()) == [LoadDisksReply(own, False, False, ())]
 
@@ -648,7 +652,50 @@ def test_an_empty_disk_is_given_an_identity_once(disk):
     again = identify_disk(disk.engine, **FACTS, chance=random.Random(2))
 
     assert first == again
-    assert len(bytes.fromhex(first)) == 16
+    assert len(bytes.fromhex(first.disk)) == 16
+
+
+def test_a_disk_keeps_the_lineage_of_its_founding_when_addresses_change(disk):
+    disk.engine.begin()
+    founded = identify_disk(disk.engine, **FACTS, chance=random.Random(1))
+    moved = identify_disk(
+        disk.engine, **{**FACTS, "digest": b"another digest.."}, chance=random.Random(1)
+    )
+
+    assert founded.lineage == moved.lineage == FACTS["digest"]
+
+
+def test_a_disk_without_a_lineage_begins_with_the_present_digest(disk):
+    disk.engine.begin()
+    identify_disk(disk.engine, **FACTS, chance=random.Random(1))
+    disk.engine.delete(LINEAGE)
+
+    again = identify_disk(
+        disk.engine, **{**FACTS, "digest": b"another digest.."}, chance=random.Random(1)
+    )
+
+    assert again.lineage == disk.engine.get(LINEAGE) == b"another digest.."
+
+
+def test_a_disk_adopts_an_older_lineage_for_its_next_start(disk):
+    disk.engine.begin()
+    identify_disk(disk.engine, **FACTS, chance=random.Random(1))
+    disk.engine.commit()
+
+    assert disk.ask(AdoptLineage(b"an older digest.")) == []
+
+    disk.engine.begin()
+    again = identify_disk(disk.engine, **FACTS, chance=random.Random(1))
+    assert again.lineage == b"an older digest."
+
+
+def test_a_disk_whose_lineage_rotted_is_refused(disk):
+    disk.engine.begin()
+    identify_disk(disk.engine, **FACTS, chance=random.Random(1))
+    disk.engine.put(LINEAGE, b"")
+
+    with pytest.raises(ForeignDataError, match="the folder's lineage has rotted"):
+        identify_disk(disk.engine, **FACTS, chance=random.Random(1))
 
 
 @pytest.mark.parametrize(
@@ -718,6 +765,7 @@ def every_kind_of_message():
         DropHints("n4", ((DIGEST, stamp),)),
         SaveDisk("n2", "aa"),
         SettleDisk(True),
+        AdoptLineage(bytes(16)),
         LoadDisks(),
         CountHints(),
         StorageStatus(8),

@@ -47,7 +47,7 @@ from toystore.core.protocol.messages.replica import (
 from toystore.core.protocol.routes import WIRE, taken_by
 from toystore.core.ring.ranges import Ranges
 from toystore.core.ring.ring import Member, Ring
-from toystore.core.storage.disk_identity import identify_disk
+from toystore.core.storage.disk_identity import DiskIdentity, identify_disk
 from toystore.core.storage.hints import Hints
 from toystore.core.storage.layout import FACT, HINT, QUEUE, TOTAL
 from toystore.core.storage.storage import Storage
@@ -216,7 +216,7 @@ def _check_write(write: WriteReplica, answer: WriteReplicaReply, replica: Replic
 def used_disk() -> Disk:
     """A disk on which there is something of everything."""
     replica = Replica(Disk())
-    facts = {"cluster": "small", "node": "n1", "members_digest": bytes(16)}
+    facts = {"cluster": "small", "node": "n1", "members_digest": bytes(16), "digest": bytes(16)}
     identify_disk(replica.disk, **facts, chance=random.Random(1))
     replica.tell([SettleDisk(True), SaveDisk("n2", "0" * 32), SaveDisk("n3", "f" * 32)])
     for owner in (None, "n3", "n4"):
@@ -291,16 +291,16 @@ def hints_seeds() -> Iterator[bytes]:
     yield msgpack.packb([row for row in used_disk().rows() if row[0][:1] in (HINT, QUEUE, TOTAL)])
 
 
-def read_facts(data: bytes) -> str:
+def read_facts(data: bytes) -> DiskIdentity:
     """``rows``: whose disk is it?"""
     rows = listed(unpacked(data))
-    facts = {"cluster": "small", "node": "n1", "members_digest": bytes(16)}
+    facts = {"cluster": "small", "node": "n1", "members_digest": bytes(16), "digest": bytes(16)}
     return identify_disk(Disk(rows), **facts, chance=random.Random(1))
 
 
-def check_facts(disk: str) -> None:
-    """A disk's id is 32 hex digits."""
-    assert len(bytes.fromhex(disk)) == 16
+def check_facts(read: DiskIdentity) -> None:
+    """A disk's id is 32 hex digits, and its lineage is a digest."""
+    assert len(bytes.fromhex(read.disk)) == len(read.lineage) == 16
 
 
 def facts_seeds() -> Iterator[bytes]:

@@ -39,7 +39,7 @@ def check_config(config: ClusterConfig) -> None:
     """Nobody has to check anything again: a node can be made of it."""
     for member in config.members:
         assert config.member(member.name) is member
-    assert len(config.members_digest()) == 16
+    assert len(config.members_digest()) == len(config.digest()) == 16
     config.swim_settings(), config.coordinator_settings(), config.handoff_settings()
     members, n = config.ring_members(), config.buckets["default"].n
     if config.partitions * len(members) <= PARTITIONS_TRIED:

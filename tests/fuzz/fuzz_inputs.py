@@ -32,7 +32,7 @@ RECORD = pack_record(STAMP, "default", b"cart:7", b"milk, bread")
 CONFIG = parse(
     {"cluster": "small", "members": ["n1", "n2"], "buckets": {"default": {"n": 1, "r": 1, "w": 1}}}
 )
-HEADER = Header(Peer("n2", GOSSIP), CONFIG.cluster, CONFIG.members_digest())
+HEADER = Header(Peer("n2", GOSSIP), CONFIG.cluster_id())
 
 
 class NotAnInputError(Exception):

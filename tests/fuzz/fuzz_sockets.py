@@ -196,7 +196,7 @@ def client_port_seeds() -> Iterator[bytes]:
     for route in WIRE:
         message = sample(route.type)
         yield msgpack.packb([[encode([message])], [b"", encode([message], HEADER)]])
-    foreign = HEADER._replace(cluster="another")
+    foreign = HEADER._replace(cluster=HEADER.cluster._replace(name="another"))
     yield msgpack.packb([[encode([], foreign)], [b"x"] * 9, [b""], [b"req 1", b"", b"\xc1"]])
 
 

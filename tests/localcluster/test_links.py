@@ -162,7 +162,7 @@ def test_a_node_keeps_its_own_ports_and_finds_the_others_at_the_proxy(config_pat
     assert seen.member("n2").ports == own.member("n2").ports
     assert seen.member("n2").reached_at("client_port") == own.member("n2").reached_at("client_port")
     assert seen.member("n2").reached_at("peer_port") != own.member("n2").reached_at("peer_port")
-    assert seen.members_digest() == own.members_digest()
+    assert seen.cluster_id() == own.cluster_id()
 
 
 def test_what_is_sent_into_a_hole_arrives_when_it_ends_and_the_other_way_is_free(
@@ -243,8 +243,7 @@ def refused(address):
 def test_a_node_that_refuses_connections_is_seen_to_refuse_until_it_listens_again(
     config_path, links, seen
 ):
-    member = seen.member("n2")
-    address = member.host, member.peer_port
+    address = seen.member("n2").reached_at("peer_port")
     with socket.create_connection(address) as alone:
         alone.settimeout(PATIENCE_S)
         with pytest.raises(ConnectionResetError):
@@ -269,18 +268,18 @@ def first_bytes(server):
 
 
 def test_nothing_comes_back_through_a_hole_from_a_node_that_is_gone(links, seen):
-    member = seen.member("n2")
+    address = seen.member("n2").reached_at("peer_port")
     links.impair(Impairment(hole=True), [("n2", "n1")])
-    with socket.create_connection((member.host, member.peer_port)) as alone:
+    with socket.create_connection(address) as alone:
         links.impair(Impairment(hole=True), [("n1", "n2")])  # it has tried to connect by then
         alone.setblocking(False)
         with pytest.raises(BlockingIOError):
             alone.recv(1)
-    assert not refused((member.host, member.peer_port))
+    assert not refused(address)
 
 
 def test_a_lossy_way_loses_some_datagrams_whole_and_no_subscription(config_path, links, seen):
-    real, met = load(config_path).member("n2"), seen.member("n2")
+    real, met = load(config_path).member("n2"), seen.member("n2").reached_at("gossip_port")
     context = zmq.Context()
     inbox, outlet = context.socket(zmq.SUB), context.socket(zmq.XPUB)
     try:
@@ -290,7 +289,7 @@ def test_a_lossy_way_loses_some_datagrams_whole_and_no_subscription(config_path,
         inbox.subscribe(b"n2\0")
         inbox.bind(f"tcp://{real.host}:{real.gossip_port}")
         links.impair(Impairment(loss=0.5), [("n1", "n2"), ("n2", "n1")])
-        outlet.connect(f"tcp://{met.host}:{met.gossip_port}")
+        outlet.connect(str(met))
         wait_until(lambda: inbox.poll(0) or outlet.poll(0))  # each works while it is asked
         assert outlet.recv() == b"\x01n2\0"
 

@@ -160,9 +160,8 @@ class OtherActor:
         address: str,
         identity: bytes | None = None,
     ) -> None:
-        own = around.header(sender.actor)
         self.peer = sender
-        self.header = Header(sender, own.cluster, own.members_digest)
+        self.header = Header(sender, around.cluster_id)
         options = {} if identity is None else {"ROUTING_ID": identity}
         self.socket = connected(around.context, zmq.DEALER, address, **options)
 

@@ -37,7 +37,8 @@ from toystore.core.protocol.messages.gossip import Ack, Exchange, Ping, Refused
 from toystore.core.protocol.messages.hints import CountHints
 from toystore.core.protocol.messages.local import LinkLost, LinkUp, SendFailed
 from toystore.core.protocol.messages.replica import ReadReplicaReply, RepairReplica
-from toystore.wire import decode, encode
+from toystore.core.ring.digest import bucket_table
+from toystore.wire import Header, decode, encode
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ANOTHER = "another"
@@ -544,11 +545,19 @@ def test_answers_to_an_actor_that_does_not_read_are_dropped_not_waited_for(aroun
 
 
 @pytest.mark.parametrize(
-    "difference", [{"cluster": ANOTHER}, {"members_digest": bytes(16)}], ids=["name", "members"]
+    "difference",
+    [
+        {"name": ANOTHER},
+        {"lineage": bytes(16), "digest": bytes(16)},
+        {"buckets": bucket_table({"default": 7})},
+    ],
+    ids=["name", "members", "buckets"],
 )
 def test_a_foreigner_is_told_why_and_logged_once(around, mailbox, log_path, difference):
     foreigner = coordinator_of(around, "n7")
-    foreigner.header = foreigner.header._replace(**difference)
+    foreigner.header = foreigner.header._replace(
+        cluster=foreigner.header.cluster._replace(**difference)
+    )
     local = coordinator_of(around, "n2")
     for _ in range(3):
         foreigner.send(StorageStatus(1))
@@ -746,7 +755,7 @@ def test_publishing_to_a_peer_that_does_not_read_never_blocks(three):
 def test_foreign_and_misplaced_datagrams_are_dropped(around, three, log_path):
     rejections = rejections_of(three["n1"])
     own = around.header(GOSSIP)._replace(sender=Peer("n2", GOSSIP))
-    foreign = own._replace(cluster=ANOTHER, sender=Peer("n7", GOSSIP))
+    foreign = Header(Peer("n7", GOSSIP), own.cluster._replace(name=ANOTHER))
     for body in (
         b"garbage",
         encode([Ping(1, ())]),

@@ -153,6 +153,7 @@ def engine(around):
         cluster="shell",
         node="n1",
         members_digest=around.config.members_digest(),
+        digest=around.config.digest(),
         chance=around.chance(),
     )
     made.commit()

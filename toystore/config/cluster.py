@@ -39,7 +39,8 @@ from toystore.core.protocol.settings import (
     LimitSettings,
     SwimSettings,
 )
-from toystore.core.ring.digest import members_digest
+from toystore.core.ring.cluster_id import ClusterId
+from toystore.core.ring.digest import Place, bucket_table, cluster_digest, members_digest
 from toystore.core.ring.ring import Member
 
 _PARTITIONS_MAX = ARRAY_ITEMS_CAP  # and there are no more members than partitions
@@ -83,8 +84,27 @@ class ClusterConfig(Section):
         return tuple(Member(member.name, member.weight, member.zone) for member in self.members)
 
     def members_digest(self) -> bytes:
-        """The digest of all that decides the ring; nodes with another digest are refused."""
-        return members_digest(self.ring_members(), self.partitions, self.buckets["default"].n)
+        """The digest of all that decides the ring: by it the data of a disk is placed."""
+        return members_digest(self.ring_members(), self.partitions)
+
+    def digest(self) -> bytes:
+        """The digest of all that makes the cluster this one, addresses included."""
+        places = [Place(member.host, tuple(member.ports.values())) for member in self.members]
+        members = zip(self.ring_members(), places, strict=True)
+        return cluster_digest(self.cluster, members, self.partitions)
+
+    def copies(self) -> dict[str, int]:
+        """N of each bucket."""
+        return {name: bucket.n for name, bucket in self.buckets.items()}
+
+    def cluster_id(self, lineage: bytes | None = None) -> ClusterId:
+        """The cluster, as nodes know it from each other's frames.
+
+        ``lineage``: what the disk of the node keeps, or None for a cluster that begins.
+        """
+        digest = self.digest()
+        founded = digest if lineage is None else lineage
+        return ClusterId(self.cluster, founded, 0, digest, bucket_table(self.copies()))
 
     def swim_settings(self) -> SwimSettings:
         """The settings of the SWIM machine."""
@@ -93,7 +113,7 @@ class ClusterConfig(Section):
     def shared_settings(self) -> dict[str, int | float | str]:
         """The settings that should be the same on all nodes, by their names in the file.
 
-        The member list is not among them: nodes with different lists refuse each other.
+        The member list and N are not among them: nodes in which these differ refuse each other.
         """
         shared: dict[str, Any] = {
             "durability": self.durability,

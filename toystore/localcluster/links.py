@@ -98,9 +98,9 @@ class Links:
     def _config_for(self, name: str) -> dict[str, Any]:
         """The configuration of one node."""
         members = [
-            member.model_dump()
+            member.model_dump(exclude_none=True)
             if member.name == name
-            else member.model_dump()
+            else member.model_dump(exclude_none=True)
             | {"through": {"host": self._addresses[member.name]} | self._ports[name, member.name]}
             for member in self._config.members
         ]

@@ -22,7 +22,8 @@ from toystore.core.protocol.settings import (
     LimitSettings,
     SwimSettings,
 )
-from toystore.core.ring.digest import members_digest
+from toystore.core.ring.cluster_id import ClusterId
+from toystore.core.ring.digest import Place, bucket_table, cluster_digest, members_digest
 from toystore.core.ring.ring import Member, Ring
 from toystore.sim.actor import BrokenMachineError
 from toystore.sim.network import Link, Network
@@ -76,7 +77,7 @@ class SimCluster:
         self.seeds = scenario.names[: scenario.seeds]
         members = list(map(Member, scenario.names))
         self.ring = Ring(members, scenario.partitions, scenario.n)
-        self.members_digest = members_digest(members, scenario.partitions, scenario.n)
+        self.members_digest = members_digest(members, scenario.partitions)
         self.losses: list[Loss] = []
         """The times at which nodes lost what they had acknowledged."""
         self.wiped: set[str] = set()
@@ -115,6 +116,10 @@ class SimCluster:
                 frame_bytes_max=scenario.frame_bytes_max,
             ),
         )
+        copies = {name: bucket.n for name, bucket in self.coordinator_settings.buckets.items()}
+        places = [(member, Place(member.name, ())) for member in members]
+        digest = cluster_digest("sim", places, scenario.partitions)
+        self.cluster_id = ClusterId("sim", digest, 0, digest, bucket_table(copies))
         self.handoff_settings = HandoffSettings(
             batch_bytes=scenario.batch_bytes, reply_timeout_s=1.0, retry_s=scenario.retry_s
         )

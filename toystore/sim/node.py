@@ -46,9 +46,7 @@ class SimNode:
         self.world = cluster.world
         self.network = cluster.network
         self.name = name
-        self.header_of = {
-            role: Header(Peer(name, role), "sim", cluster.members_digest) for role in ACTORS
-        }
+        self.header_of = {role: Header(Peer(name, role), cluster.cluster_id) for role in ACTORS}
         self.commit_s = 0.0
         """The shortest time of a commit."""
         self.actors: dict[str, SimActor] = {}
@@ -99,6 +97,7 @@ class SimNode:
             cluster="sim",
             node=self.name,
             members_digest=self.cluster.members_digest,
+            digest=self.cluster.cluster_id.digest,
             chance=self.world.chance(f"disk of {self.name}, boot {self.boots}"),
         )
         self.disk.commit()

@@ -93,8 +93,8 @@ EVENTS: dict[str, EventKind] = {
     "member.refused": EventKind(
         "error",
         ("member", "reason"),
-        "This node and a member differ in cluster name, member list or version of the protocol; "
-        "one refused the other.",
+        "This node and a member differ in cluster name, lineage, N of a bucket or version of the "
+        "protocol; one refused the other.",
     ),
     "name.taken": EventKind(
         "error",
@@ -213,6 +213,11 @@ EVENTS: dict[str, EventKind] = {
         "Each range of a repair was read, and compared with each other owner.",
     ),
     # the disk
+    "lineage.adopted": EventKind(
+        "info",
+        ("lineage",),
+        "Other nodes have an older lineage of the cluster than this disk, which now has theirs.",
+    ),
     "disk.replaced": EventKind(
         "warning",
         ("disk", "before"),

@@ -110,6 +110,7 @@ WIRE: tuple[Route, ...] = (
     Route(43, disk.SettleDisk, STORAGE, disk=DiskUse.WRITES),
     Route(44, disk.StorageStatus, STORAGE),
     Route(45, disk.StorageStatusReply, COORDINATOR),
+    Route(46, disk.AdoptLineage, STORAGE, disk=DiskUse.WRITES),
     Route(50, gossip.Ping, GOSSIP, Carrier.DATAGRAM),
     Route(51, gossip.PingReq, GOSSIP, Carrier.DATAGRAM),
     Route(52, gossip.Ack, GOSSIP, Carrier.DATAGRAM),

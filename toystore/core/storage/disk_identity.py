@@ -1,11 +1,26 @@
-"""The identity of a disk: a store belongs to one node of one cluster, and to one member list."""
+"""The identity of a disk: a store belongs to one node of one cluster, and to one member list.
+
+The first start on an empty store founds it.  It keeps the digest that the cluster had then, its
+*lineage*, which the node sends in every header from then on: addresses may change, names, weights,
+zones and partitions may not.
+"""
 
 from __future__ import annotations
 
 import random
 import re
+from typing import NamedTuple
 
-from toystore.core.storage.layout import CLUSTER, DISK, LAYOUT, LAYOUT_VERSION, MEMBERS, NODE
+from toystore.core.ring.digest import DIGEST_BYTES
+from toystore.core.storage.layout import (
+    CLUSTER,
+    DISK,
+    LAYOUT,
+    LAYOUT_VERSION,
+    LINEAGE,
+    MEMBERS,
+    NODE,
+)
 from toystore.core.storage.store import Store
 
 
@@ -13,14 +28,30 @@ class ForeignDataError(ValueError):
     """The data belongs to another node, cluster or member list; the text says what to do."""
 
 
-def identify_disk(
-    store: Store, *, cluster: str, node: str, members_digest: bytes, chance: random.Random
-) -> str:
-    """The id of the disk, 32 hex digits.
+class DiskIdentity(NamedTuple):
+    """What identifies a disk."""
 
-    A node runs this once, at its start, in its own transaction.  An empty store is
-    initialised for the node, with an id from ``chance``.  The facts of any other store are
-    compared with the configuration.
+    disk: str
+    """Its id, 32 hex digits."""
+    lineage: bytes
+    """The lineage of its cluster."""
+
+
+def identify_disk(
+    store: Store,
+    *,
+    cluster: str,
+    node: str,
+    members_digest: bytes,
+    digest: bytes,
+    chance: random.Random,
+) -> DiskIdentity:
+    """The identity of the disk of a node.
+
+    ``members_digest`` is of all that decides the ring, ``digest`` of the whole cluster now.  A
+    node runs this once, at its start, in its own transaction.  An empty store is initialised for
+    the node, with an id from ``chance``.  The facts of any other store are compared with the
+    configuration.
 
     Raises:
         ForeignDataError: the store was initialised for another node, cluster or member list.
@@ -42,7 +73,21 @@ def identify_disk(
             f"the folder's own id has rotted ({disk!r:.80}); restore the folder, or move it away "
             "and let the node be rebuilt from its peers"
         )
-    return disk.decode()
+    return DiskIdentity(disk.decode(), _lineage(store, digest))
+
+
+def _lineage(store: Store, digest: bytes) -> bytes:
+    """The lineage in the store; a store without one begins with the cluster's present digest."""
+    lineage = store.get(LINEAGE)
+    if lineage is None:
+        store.put(LINEAGE, digest)
+        return digest
+    if len(lineage) != DIGEST_BYTES:
+        raise ForeignDataError(
+            f"the folder's lineage has rotted ({lineage!r:.80}); restore the folder, or move it "
+            "away and let the node be rebuilt from its peers"
+        )
+    return lineage
 
 
 def _compare(given: dict[bytes, bytes], stored: dict[bytes, bytes | None]) -> None:

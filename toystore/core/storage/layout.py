@@ -39,6 +39,8 @@ CLUSTER = b"mcluster"
 NODE = b"mnode"
 MEMBERS = b"mmembers"
 """The digest of the member list by which the data was placed."""
+LINEAGE = b"mlineage"
+"""The digest of the cluster at its founding."""
 SETTLED = b"msettled"
 """`YES` if this disk is the one that the cluster knows, `REPLACED` if it took the place of that
 one; absent before it is confirmed which."""

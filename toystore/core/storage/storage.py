@@ -5,6 +5,7 @@
     ReadReplica                                 the newest sound copy in both
     TakeHints, DropHints, CountHints            `Hints`
     LoadDisks, SaveDisk, SettleDisk             `DiskFacts` (disk_facts.py)
+    AdoptLineage                                the lineage (disk_identity.py)
     WatchRanges, CompareRanges, ScrubLeaf,      `Comparing` compares whole ranges by their `Sums`
     MarkWhole                                   (comparing.py, sums.py)
     ListStretches, CompareStretches,            `Stretches` exchanges single records
@@ -39,6 +40,7 @@ from toystore.core.protocol.messages.antientropy import (
 )
 from toystore.core.protocol.messages.codes import ReplicaStatus
 from toystore.core.protocol.messages.disk import (
+    AdoptLineage,
     LoadDisks,
     LoadDisksReply,
     SaveDisk,
@@ -67,7 +69,7 @@ from toystore.core.ring.ranges import Ranges
 from toystore.core.storage.comparing import Comparing
 from toystore.core.storage.disk_facts import DiskFacts
 from toystore.core.storage.hints import Hints, HintTotal
-from toystore.core.storage.layout import RECORD, REFUSING, YES, fits_a_key
+from toystore.core.storage.layout import LINEAGE, RECORD, REFUSING, YES, fits_a_key
 from toystore.core.storage.questions import BadQuestionError
 from toystore.core.storage.records import FAILED, STORED, Answer, Records
 from toystore.core.storage.store import Store
@@ -120,6 +122,7 @@ class Storage:
             CountHints: self._count_hints,
             LoadDisks: self._load_disks,
             SaveDisk: self._save_disk,
+            AdoptLineage: self._adopt_lineage,
             SettleDisk: self._settle_disk,
             StorageStatus: self._storage_status,
             WatchRanges: self._watch_ranges,
@@ -266,6 +269,9 @@ class Storage:
         facts = self._facts
         reply = LoadDisksReply(facts.disk(), facts.confirmed(), facts.replaced(), facts.peers())
         self._out.send(sender, reply)
+
+    def _adopt_lineage(self, message: AdoptLineage, _sender: Address, _now: Now) -> None:
+        self._store.put(LINEAGE, message.lineage)
 
     def _save_disk(self, message: SaveDisk, _sender: Address, _now: Now) -> None:
         self._facts.save_peer(message.member, message.disk)

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 from toystore.core.protocol.messages import Message
 from toystore.core.protocol.messages.gossip import Exchange, ExchangeReply
+from toystore.core.ring.cluster_id import ClusterId
 from toystore.sim.membership.group import Host, Observer
 from toystore.wire import Header, encode
 
-_CLUSTER = "toystore"
-_DIGEST = bytes(16)
-"""The digest of the member list in a frame's header: only its length counts here."""
+_CLUSTER = ClusterId("toystore", bytes(16), 0, bytes(16), bytes(5))
+"""The cluster in a frame's header: only its length counts here."""
 
 
 class Traffic(Observer):
@@ -34,7 +34,7 @@ class Traffic(Observer):
         """Count a frame."""
         header = self._headers.get(host.name)
         if header is None:
-            header = self._headers[host.name] = Header(host.peer, _CLUSTER, _DIGEST)
+            header = self._headers[host.name] = Header(host.peer, _CLUSTER)
         data = encode(frame, header)
         self._digest.update(struct.pack("<d", at) + to.encode() + data)
         if isinstance(frame[0], Exchange | ExchangeReply):

@@ -54,6 +54,7 @@ from toystore.core.protocol.messages.client import (
     WriteReply,
 )
 from toystore.core.protocol.messages.disk import (
+    AdoptLineage,
     LoadDisks,
     LoadDisksReply,
     SaveDisk,
@@ -135,6 +136,7 @@ Message = (
     | LoadDisksReply
     | SaveDisk
     | SettleDisk
+    | AdoptLineage
     | StorageStatus
     | StorageStatusReply
     | Ping

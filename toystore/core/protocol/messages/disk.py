@@ -38,6 +38,12 @@ class SettleDisk(NamedTuple):
     votes: bool
 
 
+class AdoptLineage(NamedTuple):
+    """Other nodes have an older lineage than your disk: keep theirs."""
+
+    lineage: bytes
+
+
 class StorageStatus(NamedTuple):
     """How is the disk?"""
 

@@ -1,0 +1,76 @@
+"""What a node sends of its cluster in the header of each frame, and whose frames it accepts.
+
+    name      of the cluster
+    lineage   the digest of the cluster at its founding, which the disk keeps
+    epoch     0: the member list has not changed since the founding
+    digest    the digest of the cluster in the configuration now, addresses included
+    buckets   N of each bucket
+
+A frame is accepted if the names are equal, the lineages or the digests are equal, and no bucket
+has two different N.  So addresses may be changed node by node: nodes of one lineage accept each
+other.  A cluster whose configuration is a copy in which an address was left over has another
+lineage and another digest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from toystore.core.ring.digest import other_copies
+
+NAME_TOLD_MAX = 64
+"""How much of a foreign cluster's name is reported; no configured name is longer."""
+
+
+class ClusterId(NamedTuple):
+    """See the module's docstring."""
+
+    name: str
+    lineage: bytes
+    epoch: int
+    digest: bytes
+    buckets: bytes
+
+
+def why_foreign(own: ClusterId, other: ClusterId, copies: Mapping[str, int]) -> str | None:
+    """Why a node refuses another's frames; None if it accepts them.
+
+    ``copies``: N of each bucket here.
+    """
+    if other.name != own.name:
+        return f"cluster {other.name[:NAME_TOLD_MAX]!r} is not {own.name!r}"
+    if other.lineage != own.lineage and other.digest != own.digest:
+        return (
+            f"another lineage of cluster {own.name!r}: {_short(other)} there and {_short(own)} "
+            "here; names, addresses, weights, zones and partitions of all members must be the "
+            "same in both configurations (of two clusters, give one another name)"
+        )
+    different = other_copies(other.buckets, copies)
+    if different is not None:
+        bucket, n = different
+        return (
+            f"bucket {bucket!r} has n={n} there and n={copies[bucket]} here; both must be the same"
+        )
+    return None
+
+
+def older_lineage(own: ClusterId, other: ClusterId) -> bytes | None:
+    """The lineage that a node adopts from another whose frames it accepts; None to keep its own.
+
+    A node whose disk was empty when the addresses had changed has the present digest as its
+    lineage, and the others have an older one.  With the others' lineage, it stays one of them
+    when addresses change again.
+    """
+    if other.digest != own.digest or other.lineage == own.lineage:
+        return None
+    return other.lineage if _age(other) < _age(own) else None
+
+
+def _age(of: ClusterId) -> tuple[bool, bytes]:
+    """An order of lineages in which the present digest is last, the same on all nodes."""
+    return of.lineage == of.digest, of.lineage
+
+
+def _short(of: ClusterId) -> str:
+    return of.lineage[:4].hex()
