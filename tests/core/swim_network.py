@@ -77,7 +77,8 @@ class Disk:
 class Host:
     """A running node: its machine and what the network keeps for it."""
 
-    def __init__(self, machine: Swim, outbox: Outbox) -> None:
+    def __init__(self, node: str, machine: Swim, outbox: Outbox) -> None:
+        self.node = node
         self.machine = machine
         self.outbox = outbox
         self.paused = False
@@ -128,18 +129,7 @@ class Network:
     def start(self, *names: str, linked_in_s: float = 0.0) -> None:
         """``linked_in_s``: how long it takes the others, at most, to be linked to them."""
         for name in names or self.names:
-            outbox = Outbox()
-            machine = Swim(
-                node=name,
-                boot=f"{name}:{self.chance.random()}",
-                members=MemberList(self.names),
-                seeds=self.seeds,
-                settings=self.settings,
-                shared=self.shared.get(name, {}),
-                outbox=outbox,
-                chance=random.Random(self.chance.random()),
-            )
-            self.hosts[name] = Host(machine, outbox)
+            self._host(name, name)
             self._lost = {way for way in self._lost if way[0] != name}
             for other in self.hosts:
                 late_s = self.chance.uniform(0, linked_in_s) if linked_in_s else 0.0
@@ -241,6 +231,21 @@ class Network:
 
     # --- inside ---
 
+    def _host(self, name: str, node: str) -> None:
+        """A process that runs on host ``name`` as ``node``."""
+        outbox = Outbox()
+        machine = Swim(
+            node=node,
+            boot=f"{name}:{self.chance.random()}",
+            members=MemberList(self.names),
+            seeds=self.seeds,
+            settings=self.settings,
+            shared=self.shared.get(node, {}),
+            outbox=outbox,
+            chance=random.Random(self.chance.random()),
+        )
+        self.hosts[name] = Host(node, machine, outbox)
+
     def _next_moment(self) -> float:
         due = [
             at
@@ -290,7 +295,7 @@ class Network:
         for to, messages in sends.items():
             assert isinstance(to, Peer)
             for message in messages:
-                if to.node == name:
+                if to.node == host.node:
                     self._to_own_node(name, host, to.actor, message)
                 else:
                     assert to.actor == GOSSIP

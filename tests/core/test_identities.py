@@ -191,6 +191,13 @@ def test_a_second_process_with_an_empty_disk_waits_while_the_member_is_down():
     assert disks == []
 
 
+def test_a_paused_member_keeps_its_name_though_it_is_called_dead():
+    alone = linked("first")
+    alone.receive(Gossip((MemberState("n3", DEAD, 0, ""),)), "n2")
+
+    assert kinds(claim(alone, "second")) == [ClaimReply, DescribeNode]
+
+
 def test_a_row_with_another_disk_is_believed_once_the_address_says_so():
     alone = linked("first")
     own = MemberState("n3", ALIVE, 1, "new disk")
@@ -312,6 +319,14 @@ def starting() -> Alone:
     alone.receive(LoadDisksReply("d1", False, False, ()), "n1")
     alone.take()
     return alone
+
+
+def test_an_answer_to_another_process_with_its_name_does_not_let_a_node_join():
+    alone = starting()
+    for boot in ("another run", "run of n1"):
+        alone.receive(ExchangeReply(1, (), boot), "n2")
+        alone.take()
+        assert ("member.joined" in names(alone)) is (boot == "run of n1")
 
 
 # --- several nodes ----------------------------------------------------------------------

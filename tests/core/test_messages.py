@@ -69,7 +69,11 @@ def test_a_coordinator_takes_the_replies_to_what_it_forwarded():
 
 def test_gossip_travels_by_datagram_but_exchanges_by_link_a_type_to_a_frame():
     pings = [Ping(1, ()), Ping(2, ())]
-    exchange, settings, reply = Exchange(3, (), "run"), CompareSettings({}), ExchangeReply(4, ())
+    exchange, settings, reply = (
+        Exchange(3, (), "run"),
+        CompareSettings({}),
+        ExchangeReply(4, (), "run"),
+    )
 
     parts = by_way([pings[0], exchange, settings, pings[1], reply])
 

@@ -512,7 +512,7 @@ def test_storage_may_answer_before_the_first_deadline():
     machine, peer = net.hosts["n1"].machine, Peer("n2", GOSSIP)
 
     machine.receive(LoadDisksReply("d1", True, False, ()), Peer("n1", STORAGE), Now(net.now, 0))
-    machine.receive(ExchangeReply(1, ()), peer, Now(net.now, 0))
+    machine.receive(ExchangeReply(1, (), machine._boot), peer, Now(net.now, 0))
 
     net.run(3)
     assert net.events("member.joined")

@@ -184,7 +184,7 @@ def test_after_a_stall_a_suspected_member_has_a_whole_period_to_refute():
 
 def test_the_dead_of_an_exchange_are_only_suspects_and_may_refute():
     alone = Alone()
-    alone.receive(ExchangeReply(1, (MemberState("n3", DEAD, 0, ""),)), "n2")
+    alone.receive(ExchangeReply(1, (MemberState("n3", DEAD, 0, ""),), "run of n1"), "n2")
     [*_, (_, news)] = alone.take(MembersChanged)
     assert {state.name: state.status for state in news.members}["n3"] == SUSPECT
 

@@ -62,7 +62,7 @@ class Node:
             case Input.DISKS_FETCHED:
                 self.receive(LoadDisksReply("d1", True, False, ()), Peer("n1", STORAGE))
             case Input.TABLE_RECEIVED:
-                self.receive(ExchangeReply(1, ()), Peer("n2", GOSSIP))
+                self.receive(ExchangeReply(1, (), "run of n1"), Peer("n2", GOSSIP))
             case Input.LEAVE:
                 self.receive(Leave(), Peer("n1", GOSSIP))
             case Input.ALONE:

@@ -280,7 +280,7 @@ def test_exchanges_go_over_their_link_and_all_else_as_datagrams(gossip, n2, arou
 
 def test_an_exchange_is_answered_where_it_came_from(gossip, around):
     gossip.puppet.do = lambda puppet, message, sender: (
-        puppet.outbox.send(sender, ExchangeReply(message.request, ()))
+        puppet.outbox.send(sender, ExchangeReply(message.request, (), "run"))
         if type(message) is Exchange
         else None
     )
@@ -289,7 +289,7 @@ def test_an_exchange_is_answered_where_it_came_from(gossip, around):
 
     peer.send(Exchange(5, (), "run"))
 
-    assert peer.frame() == [ExchangeReply(5, ())]
+    assert peer.frame() == [ExchangeReply(5, (), "run")]
 
 
 def test_what_cannot_be_sent_to_a_peer_that_is_away_comes_back(gossip, around):

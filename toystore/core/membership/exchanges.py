@@ -67,15 +67,15 @@ class Exchanges:
                 self.start(name)
                 return
 
-    def answer(self, request: int, name: str, about_it: tuple[MemberState, ...]) -> None:
-        """Send a member all this node knows.
+    def answer(self, exchange: Exchange, name: str, about_it: tuple[MemberState, ...]) -> None:
+        """Send a member all this node knows, for its ``exchange``.
 
         ``about_it``: what was known of the member before its `Exchange` was learned.  So it
         learns what it has to refute, and which disk it was known with.  That row comes last:
         when the member refutes, it already knows which members are alive.
         """
         members = self._members.states(but=name) + about_it
-        self._peers.send(name, ExchangeReply(request, members))
+        self._peers.send(name, ExchangeReply(exchange.request, members, exchange.boot))
 
     def knowledge_of(self, name: str) -> tuple[MemberState, ...]:
         """What is known of one member, even if it is only the disk of an earlier run.

@@ -113,6 +113,7 @@ class Swim:
         if node not in members:
             raise ValueError(f"node {node!r} is not on the member list: {', '.join(members)}")
         self._node = node
+        self._boot = boot
         self._settings = settings
         self._outbox = outbox
         self._chance = chance
@@ -327,7 +328,7 @@ class Swim:
             case Exchange():
                 if self._identities.believes(message, peer, now):
                     self._serve(message, peer, now)
-            case ExchangeReply(_, members):
+            case ExchangeReply(_, members, boot) if boot == self._boot:
                 self._learn_table(members, peer, now)
                 if self._lifecycle.move(Input.TABLE_RECEIVED):
                     self._timers.stop(Timer.ASK_SEED)
@@ -338,7 +339,7 @@ class Swim:
         if exchange is not None:
             about_it = self._exchanges.knowledge_of(peer)
             self._learn_table(exchange.members, peer, now)
-            self._exchanges.answer(exchange.request, peer, about_it)
+            self._exchanges.answer(exchange, peer, about_it)
 
     # --- links --------------------------------------------------------------------------
 

@@ -69,6 +69,8 @@ class ExchangeReply(NamedTuple):
 
     request: int
     members: tuple[MemberState, ...]
+    boot: str
+    """The run that has asked; another process with its name ignores this."""
 
 
 class DescribeNode(NamedTuple):
