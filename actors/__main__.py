@@ -74,11 +74,15 @@ def main() -> int:
 def run(config: ClusterConfig, name: str, folder: Folder, watched: list[int]) -> int:
     """Run the node until it stops or fails."""
     logging = False
+
+    def claim() -> None:
+        nonlocal logging
+        folder.claim()
+        open_log(folder.log, config, name)
+        logging = True
+
     try:
-        with disk_of(config, name, folder.data) as (engine, disk):
-            folder.claim()
-            open_log(folder.log, config, name)
-            logging = True
+        with disk_of(config, name, folder.data, claim) as (engine, disk):
             Node(config, name, folder).run(engine, disk, watched)
         folder.life.end(CLEAN)
     except (StartupError, NodeFailedError) as error:

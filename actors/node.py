@@ -20,7 +20,7 @@ import random
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ import zmq
 from actors import log
 from actors.actor import Actor, Command, Report
 from actors.antientropy import AntientropyActor
+from actors.converting import Converting
 from actors.coordinator import CoordinatorActor
 from actors.folder import Folder
 from actors.gossip import GossipActor
@@ -254,11 +255,12 @@ def _tell_of_name(host: str, cause: str) -> None:
 
 @contextlib.contextmanager
 def disk_of(
-    config: ClusterConfig, name: str, folder: Path
+    config: ClusterConfig, name: str, folder: Path, claim: Callable[[], None]
 ) -> Iterator[tuple[Engine, DiskIdentity]]:
     """The engine of a data folder that is this node's, and the identity of its disk.
 
-    An empty folder is initialised as this node's.
+    An empty folder is initialised as this node's.  Data of toystore 0.1.0 are converted.
+    ``claim`` is called once it is known that the data are this node's: it opens the log.
 
     Raises:
         StartupError: the folder is another node's, or cannot be used.
@@ -272,7 +274,14 @@ def disk_of(
         raise StartupError(str(error)) from None
     try:
         try:
+            converting = Converting(config, name, engine, say)
+            is_old = converting.is_needed()
+            if is_old:
+                claim()
+                converting.run()
             disk = _identify(config, name, engine)
+            if not is_old:
+                claim()
         except (ForeignDataError, EngineError, StoreFullError) as error:
             raise StartupError(str(error)) from None
         yield engine, disk
@@ -294,7 +303,7 @@ def _identify(config: ClusterConfig, name: str, engine: Engine) -> DiskIdentity:
         digest=config.digest(),
         chance=random.SystemRandom(),
     )
-    compare_buckets(engine, {bucket: of.n for bucket, of in config.buckets.items()})
+    compare_buckets(engine, config.copies())
     engine.commit()
     return disk
 

@@ -91,7 +91,7 @@ def test_a_bucket_with_data_under_another_n_is_refused(config_path, tmp_path):
     one, two = {"n": 1, "r": 1, "w": 1}, {"n": 2, "r": 1, "w": 1}
     change_config(config_path, members=members, buckets={"default": one, "carts": two})
     data = tmp_path / "data" / "n1" / "data"
-    with disk_of(load(config_path), "n1", data) as (engine, _):
+    with disk_of(load(config_path), "n1", data, lambda: None) as (engine, _):
         record = pack_record(bytes(20), "carts", b"7", b"milk")
         engine.begin()
         engine.put(RECORD + digest_of("carts", b"7", 2), record)

@@ -46,6 +46,12 @@ class Engine(Store, Protocol):
         Raises `StoreFullError` if the disk has none.
         """
 
+    def sync(self) -> None:
+        """Make sure that earlier commits are on the disk, between transactions.
+
+        Raises `EngineError`: after a failed sync the engine cannot be trusted.
+        """
+
     def due_s(self) -> float | None:
         """The monotonic second at which `tend` is due; None if there is nothing to do."""
 

@@ -176,13 +176,14 @@ class LmdbEngine:
         """Sync earlier commits, and free what dead readers used, if that is due."""
         now = time.monotonic()
         if self._sync_due_s is not None and self._sync_due_s <= now:
-            self._sync()
+            self.sync()
         if self._dead_due_s > now:
             return []
         self._free_dead_readers()
         return self._lingering(now)
 
-    def _sync(self) -> None:
+    def sync(self) -> None:
+        """Make sure that earlier commits are on the disk."""
         try:
             self._env.sync(True)
         except lmdb.Error as error:
@@ -216,7 +217,7 @@ class LmdbEngine:
         self.abort()
         try:
             if self._sync_due_s is not None:
-                self._sync()
+                self.sync()
         finally:
             self._env.close()
             os.close(self._lock)

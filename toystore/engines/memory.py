@@ -92,6 +92,9 @@ class MemoryEngine:
         """Not needed: memory has no map to grow."""
         return 0
 
+    def sync(self) -> None:
+        """Nothing to do."""
+
     def due_s(self) -> float | None:
         """Nothing is ever due."""
         return None

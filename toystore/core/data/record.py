@@ -115,9 +115,11 @@ def same_key(a: bytes, b: bytes) -> bool:
     return lengths == b[_LENGTHS] and a[_HEADER.size : end] == b[_HEADER.size : end]
 
 
-def bucket_of(data: bytes) -> bytes:
-    """The name of a record's bucket.  The record is not checked."""
-    return data[_HEADER.size : _HEADER.size + int.from_bytes(data[_LENGTHS][:2], "big")]
+def names_of(data: bytes) -> tuple[bytes, bytes]:
+    """The bucket and the key of a record, as far as they can be read: it is not checked."""
+    lengths = data[_LENGTHS]
+    key_at = _HEADER.size + int.from_bytes(lengths[:2], "big")
+    return data[_HEADER.size : key_at], data[key_at : key_at + int.from_bytes(lengths[2:], "big")]
 
 
 def unpack_record(data: bytes) -> Record:

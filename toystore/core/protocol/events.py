@@ -218,6 +218,14 @@ EVENTS: dict[str, EventKind] = {
         ("lineage",),
         "Other nodes have an older lineage of the cluster than this disk, which now has theirs.",
     ),
+    "layout.converting": EventKind(
+        "info",
+        ("records", "of"),
+        "The data of toystore 0.1.0 are converted: `records` of `of` records and hints so far.",
+    ),
+    "layout.converted": EventKind(
+        "info", ("records", "took_s"), "The data of toystore 0.1.0 have been converted."
+    ),
     "disk.replaced": EventKind(
         "warning",
         ("disk", "before"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from toystore.core.data.record import DIGEST_BYTES, bucket_of
+from toystore.core.data.record import DIGEST_BYTES, names_of
 from toystore.core.protocol.settings import N_CAP
 from toystore.core.storage.disk_identity import ForeignDataError
 from toystore.core.storage.layout import BUCKET, HINT, HINT_TIME_BYTES, RECORD
@@ -45,7 +45,7 @@ def _other_n(store: Store, bucket: str, n: int, noted: bytes) -> int | None:
     # A corrupt note does not say where to look.
     stretch = other.to_bytes(1, "big") if 0 < other <= N_CAP else b""
     for digest, record in _data(store, stretch):
-        if digest[0] != n and bucket_of(record) == bucket.encode():
+        if digest[0] != n and names_of(record)[0] == bucket.encode():
             return digest[0]
     return None
 

@@ -11,7 +11,7 @@ A disk that has no range left to rebuild votes everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from toystore.core.ring.ranges import Range
 from toystore.core.storage.layout import (
@@ -73,6 +73,15 @@ class DiskFacts:
         for of in sorted(self._owned):
             self._store.put(behind_key(of), b"")
         return True
+
+    def fall_behind(self, ranges: Iterable[Range]) -> None:
+        """These ranges lack records.  If it is not known that the disk was kept, all may."""
+        if not self.confirmed():
+            self.replace()
+        for of in ranges:
+            self._store.put(behind_key(of), b"")
+            self._store.put(SETTLED, REPLACED)
+            self._store.put(VOTES, NO)
 
     def is_behind(self, of: Range) -> bool:
         """Whether a range lacks records that the disk before this one had."""

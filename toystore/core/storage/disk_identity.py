@@ -66,7 +66,7 @@ def identify_disk(
         store.put(DISK, chance.randbytes(16).hex().encode())
         for name, value in facts.items():
             store.put(name, value)
-    _compare(facts, {name: store.get(name) for name in (*facts, DISK)})
+    compare_facts(facts, {name: store.get(name) for name in (*facts, DISK)})
     disk = store.get(DISK) or b""
     if not re.fullmatch(rb"[0-9a-f]{32}", disk):
         raise ForeignDataError(
@@ -90,7 +90,7 @@ def _lineage(store: Store, digest: bytes) -> bytes:
     return lineage
 
 
-def _compare(given: dict[bytes, bytes], stored: dict[bytes, bytes | None]) -> None:
+def compare_facts(given: dict[bytes, bytes], stored: dict[bytes, bytes | None]) -> None:
     """Raise `ForeignDataError` over the first difference that matters."""
     if None in stored.values():
         raise ForeignDataError(
