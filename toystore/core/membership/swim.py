@@ -2,13 +2,13 @@
 
 After Das, Gupta and Motivala, *SWIM: Scalable Weakly-consistent Infection-style Process
 Group Membership Protocol* (DSN 2002).  `Swim` is the gossip actor's machine.  It passes
-each message and timer to the part that it concerns, and merges what it learns into the
-member table:
+each message and timer to the part that it concerns:
 
-    Swim                 messages, timers, links; merges states into the table
+    Swim                 messages, timers, links
      |- Lifecycle        starting, joining, joined, left           (lifecycle.py)
      |- Joining          fetches the known disks, asks the seeds   (joining.py)
      |- FailureDetector  probes, suspects, declares dead           (probing.py)
+     |- Learning         merges what it learns into the table      (learning.py)
      |- Members          which state replaces which                (members.py)
      |- OwnState         this node's own row; refutes              (own_state.py)
      |- Exchanges        compares the whole table with a member    (exchanges.py)
@@ -35,7 +35,7 @@ dead treats them as suspicions.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from toystore.core.membership.admission import Admission
 from toystore.core.membership.agreement import Agreement, Setting
@@ -43,10 +43,10 @@ from toystore.core.membership.disks import Disks
 from toystore.core.membership.exchanges import Exchanges, exchange_period_s
 from toystore.core.membership.identities import Identities
 from toystore.core.membership.joining import Joining
+from toystore.core.membership.learning import Learning
 from toystore.core.membership.lifecycle import Input, Lifecycle, State
 from toystore.core.membership.local_health import LocalHealth
-from toystore.core.membership.member_log import MemberLog
-from toystore.core.membership.members import MemberList, Members, merge
+from toystore.core.membership.members import MemberList, Members
 from toystore.core.membership.own_state import OwnState
 from toystore.core.membership.peers import Peers
 from toystore.core.membership.probing import FailureDetector
@@ -54,7 +54,6 @@ from toystore.core.membership.timers import Timer, Timers
 from toystore.core.protocol.address import Address, Peer
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages import Message
-from toystore.core.protocol.messages.codes import MemberStatus
 from toystore.core.protocol.messages.disk import LoadDisksReply
 from toystore.core.protocol.messages.gossip import (
     Ack,
@@ -163,6 +162,16 @@ class Swim:
         self._admission = Admission(
             node=node, boot=boot, lifecycle=self._lifecycle, joining=self._joining, outbox=outbox
         )
+        self._learning = Learning(
+            node=node,
+            members=table,
+            own=self._own,
+            disks=disks,
+            exchanges=self._exchanges,
+            identities=self._identities,
+            outbox=outbox,
+            follow=self._follow,
+        )
         self._detector = FailureDetector(
             node=node,
             members=table,
@@ -170,7 +179,7 @@ class Swim:
             health=health,
             settings=settings,
             chance=chance,
-            set_status=self._set_status,
+            set_status=self._learning.set_status,
         )
         self._steps: dict[Timer, Callable[[Now], None]] = {
             Timer.FETCH_DISKS: self._joining.fetch_disks,
@@ -178,7 +187,6 @@ class Swim:
             Timer.EXCHANGE: self._exchange,
             Timer.SAVE_DISKS: self._save_disks,
         }
-        self._log = MemberLog(outbox)
 
     # --- the machine --------------------------------------------------------------------
 
@@ -239,6 +247,10 @@ class Swim:
 
     def on_failure(self, now: Now) -> None:
         """No caller waits for an answer: SWIM allows for lost messages."""
+
+    def _follow(self, before: MemberState | None, state: MemberState, now: Now) -> None:
+        """A member's row has changed: the failure detector has to know."""
+        self._detector.follow(before, state, now)
 
     def _announce_changes(self) -> None:
         """Send the other actors of this node the rows that this turn has changed."""
@@ -321,15 +333,15 @@ class Swim:
         """A member says what it knows of the members; this node knows its own disk."""
         match message:
             case Gossip(updates):
-                self._learn_updates(updates, peer, now)
+                self._learning.updates(updates, peer, now)
             case Ping() | PingReq() | Ack() | Nack():
-                self._learn_updates(message.updates, peer, now)
+                self._learning.updates(message.updates, peer, now)
                 self._detector.receive(message, peer, now)
             case Exchange():
                 if self._identities.believes(message, peer, now):
                     self._serve(message, peer, now)
             case ExchangeReply(_, members, boot) if boot == self._boot:
-                self._learn_table(members, peer, now)
+                self._learning.table(members, peer, now)
                 if self._lifecycle.move(Input.TABLE_RECEIVED):
                     self._timers.stop(Timer.ASK_SEED)
                     self._on_joined(peer, now)
@@ -338,7 +350,7 @@ class Swim:
         """Learn the table of a process that is believed to be the member ``peer``, and answer."""
         if exchange is not None:
             about_it = self._exchanges.knowledge_of(peer)
-            self._learn_table(exchange.members, peer, now)
+            self._learning.table(exchange.members, peer, now)
             self._exchanges.answer(exchange, peer, about_it)
 
     # --- links --------------------------------------------------------------------------
@@ -375,52 +387,3 @@ class Swim:
             self._serve(self._identities.on_link_lost(node), node, now)
         if self._lifecycle.state is State.JOINED and node != self._node:
             self._detector.on_link_lost(node, now)
-
-    # --- learning (SWIM section 4.2) ----------------------------------------------------
-
-    def _learn_updates(self, updates: tuple[MemberState, ...], sender: str, now: Now) -> None:
-        """Learn the updates on a message, from a dead member as if they were its whole table.
-
-        It is alive and was cut off; so a member that it declared dead may be alive, too.
-        """
-        if self._members.is_dead(sender):
-            self._learn_table(updates, sender, now)
-        else:
-            self._learn_all(updates, sender, now)
-
-    def _learn_table(self, members: tuple[MemberState, ...], sender: str, now: Now) -> None:
-        """Learn the whole table of ``sender``."""
-        self._learn_all(map(self._exchanges.reprieved, members), sender, now)
-
-    def _learn_all(self, updates: Iterable[MemberState], sender: str, now: Now) -> None:
-        """Learn rows that ``sender`` has sent."""
-        for state in self._members.news(updates):
-            if state.name == self._node:
-                self._own.learn(state, sender)
-            elif state.name != sender or self._identities.believes_disk(state):
-                self._learn(state, self._log.cause(state, sender), now)
-
-    def _set_status(
-        self, name: str, status: MemberStatus, cause: str, now: Now, took_s: float | None = None
-    ) -> None:
-        """Suspect a member or declare it dead, in its known incarnation."""
-        known = self._members.get(name)
-        if known is not None:
-            accusers = (self._node,) if status == MemberStatus.SUSPECT else ()
-            self._learn(known._replace(status=status, accusers=accusers), cause, now, took_s)
-
-    def _learn(
-        self, received: MemberState, cause: str, now: Now, took_s: float | None = None
-    ) -> None:
-        """Merge the state of another member into the table; spread and log what has changed."""
-        known = self._members.get(received.name)
-        state = received if known is None else merge(known, received)
-        if state == known:
-            if received.status != MemberStatus.ALIVE and received.incarnation < known.incarnation:
-                self._members.spread(known.name)  # The sender does not know the refutation.
-            return
-        self._members.put(state)
-        if known is None or known.disk != state.disk:
-            self._disks.learn(state)
-        self._detector.follow(known, state, now)
-        self._log.record(known, state, cause, now, took_s)
