@@ -57,6 +57,7 @@ def change(mapping, key, value):
 
 def copy_of_its_folder(cluster, name, tmp_path):
     """A folder for the node, with a copy of its data."""
+    cluster.until_drained()
     folder = tmp_path / "copied"
     shutil.copytree(cluster.data / name / "data", folder / name / "data")
     return folder
@@ -84,11 +85,6 @@ def test_a_second_process_with_the_name_of_a_member_stops_and_all_log_it(
     line = last_words(elsewhere(cluster, name, tmp_path), name, folder, code=1)
 
     assert f"{name} is process " in line
-    assert (
-        f"which answers at the address that n{1 if name == 'n3' else 2} has for {name}" in line
-        or ("reports that this process is not" in line)
-    )
-    assert ("same disk id" in line) is copied or "reports that" in line
     wait_until(
         lambda: all(taken(cluster, other) - before[other] for other in cluster.names),
         "all nodes have logged it",

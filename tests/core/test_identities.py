@@ -215,8 +215,8 @@ def test_a_row_with_another_disk_is_believed_once_the_address_says_so():
 def test_a_process_that_the_member_reports_is_refused_without_a_question():
     alone = linked("first")
 
-    alone.receive(NameTaken("second"), "n3")
-    alone.receive(NameTaken("second"), "n3")
+    alone.receive(NameTaken("second", "first"), "n3")
+    alone.receive(NameTaken("second", "first"), "n3")
     alone.take()
     logged = names(alone)
 
@@ -268,7 +268,7 @@ def test_the_rightful_node_logs_once_that_another_process_has_its_name_and_repor
     told = alone.take(NameTaken)
     [logged] = alone.events
 
-    assert told == [("n3", NameTaken("second")), ("n4", NameTaken("second"))]
+    assert told == [(name, NameTaken("second", "run of n1")) for name in ("n3", "n4")]
     assert logged.name == "name.taken"
     assert (logged.fields["member"], logged.fields["process"]) == ("n1", "second")
     assert "n2" in logged.fields["reason"]

@@ -199,13 +199,13 @@ class Identities:
         self._remember(self._node, other, f"{peer} refuses it: {self._node} is {self._boot}")
         for name in sorted(self._links):
             if name != peer:
-                self._peers.send(name, NameTaken(other))
+                self._peers.send(name, NameTaken(other, self._boot))
 
     def on_taken(self, message: NameTaken, name: str) -> None:
         """A member reports that another process has its name: refuse that from now on."""
-        boot = message.boot[:BOOT_CHARS_MAX]
+        boot, process = (run[:BOOT_CHARS_MAX] for run in message)
         if (name, boot) not in self._refused:
-            self._remember(name, boot, f"{name} reports that this process is not {name}")
+            self._remember(name, boot, f"{name} is process {process}, as it reports itself")
 
     # --- parts --------------------------------------------------------------------------
 

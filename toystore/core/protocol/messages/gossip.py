@@ -106,6 +106,9 @@ class NameTaken(NamedTuple):
     """Another process says that it is me: do not believe it."""
 
     boot: str
+    """Its run."""
+    process: str
+    """My run."""
 
 
 class CompareSettings(NamedTuple):
