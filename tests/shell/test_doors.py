@@ -570,6 +570,31 @@ def test_a_foreigner_is_told_why_and_logged_once(around, mailbox, log_path, diff
     assert (line["member"], line["reason"]) == ("n7", replies[0].text)
 
 
+def test_a_node_of_the_same_lineage_is_accepted_with_other_addresses(around, mailbox, log_path):
+    moved = coordinator_of(around, "n2")
+    own = moved.header.cluster
+    moved.header = moved.header._replace(cluster=own._replace(digest=bytes(16)))
+    for number in range(3):
+        moved.send(StorageStatus(number))
+
+    assert [message for message, _ in arrivals(mailbox, 3)] == list(map(StorageStatus, range(3)))
+    assert mailbox.header.cluster == own
+    assert not log_path.exists() or not logged(log_path, "member.refused")
+
+
+def test_a_door_adopts_the_older_lineage_of_a_node_with_the_same_addresses(around, mailbox):
+    older = coordinator_of(around, "n2")
+    own = older.header.cluster
+    older.header = older.header._replace(cluster=own._replace(lineage=bytes(16)))
+    older.send(StorageStatus(1))
+
+    assert [message for message, _ in arrivals(mailbox)] == [StorageStatus(1)]
+    mailbox.send(older.peer, [StorageStatusReply(1, {})])
+    header = decode(older.socket.recv()).header
+    assert header is not None
+    assert header.cluster == own._replace(lineage=bytes(16))
+
+
 def test_what_is_for_another_actor_is_dropped_and_logged_once_per_sender(around, mailbox, log_path):
     rejections = rejections_of(mailbox)
     for sender in (b"one", b"two"):
