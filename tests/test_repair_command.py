@@ -201,6 +201,15 @@ def test_a_node_is_first_seen_to_scrub_then_to_compare(nodes):
     assert "n3: 0 of 8 ranges scrubbed, waits for an earlier repair" in shown
 
 
+def test_a_node_that_owns_none_of_the_ranges_says_so(nodes):
+    nodes["n1"].repairs = [progress(0, 0)]
+
+    repaired = run("repair", "--partition", "7")
+
+    assert repaired.exit_code == 0
+    assert "n1: owns no such range" in repaired.stdout
+
+
 def test_as_long_as_any_node_makes_progress_the_others_are_watched_too(nodes):
     nodes["n1"].repairs = [progress(0, 200, records=at) for at in range(200)] + [progress(200, 200)]
     nodes["n3"].repairs = [Timeout("restarts")] * 100 + [progress(8)]
@@ -336,7 +345,7 @@ def test_a_watch_in_vain_exits_with_3_and_says_how_far_the_node_is(nodes):
     watched = run("status", "--watch", "--wait", "0.05")
 
     assert watched.exit_code == 3
-    assert "n2 has 5 of 8, waits for n3" in watched.stderr
+    assert "n2: 5 of 8 ranges, waits for n3" in watched.stderr
 
 
 def test_a_watch_in_json_is_an_object_for_each_step(nodes):

@@ -125,7 +125,7 @@ class Lines(Nothing):
         for node, step in steps.items():
             before, at_s = self._shown.get(node, (_NO_STEP, -LINE_EVERY_S))
             due = step.ended or step.unit != before.unit or now_s >= at_s + LINE_EVERY_S
-            if due and step != before and (step.ranges or step.text):
+            if due and str(step) != str(before) and (step.ranges or step.text):
                 self._shown[node] = step, now_s
                 click.echo(str(step))
 

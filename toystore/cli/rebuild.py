@@ -124,8 +124,7 @@ class Watch:
         self._view.show(self._steps)
         missing = [step for step in self._steps.values() if not step.ended]
         if missing and self._give_up is not None and time.monotonic() >= self._give_up:
-            each = (f"{one.name} has {one.done:,} of {one.ranges:,}, {one.text}" for one in missing)
-            raise Timeout(f"not every node has all its ranges: {'; '.join(each)}")
+            raise Timeout(f"not every node has all its ranges: {'; '.join(map(str, missing))}")
         return not missing
 
     def _note(self, at: str, told: Told) -> None:

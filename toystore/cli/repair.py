@@ -127,6 +127,8 @@ class Watch:
         told = self._progress[node]
         if not told:
             return Step(node, 0, 0, ", ".join(self._hindered_by(node)), ended=False)
+        if not told["ranges"] and told["finished"]:
+            return Step(node, 0, 0, "owns no such range", ended=True)
         reading = told["scrubbed"] < told["ranges"]
         parts = [] if reading else [f"{told['records']:,} records, {size(told['bytes'])} moved"]
         if told["rotten"]:

@@ -161,7 +161,7 @@ class Jobs:
         waits_for = set() if job.finished else self.visits.owners() - reachable
         return {
             "job": job.number,
-            "queued": job in self._waiting,
+            "queued": job in self._waiting and self._running is not None,
             "ranges": len(job.ranges),
             "scrubbed": len(job.ranges) - (0 if job.planned else len(job.unread)),
             "done": len(job.ranges) if job.finished else len(job.ranges) - left,
