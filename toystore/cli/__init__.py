@@ -13,7 +13,7 @@ command's name.  An error is one line on standard error, and an exit code:
     3    not served: unavailable, overloaded, late or in conflict; a second try may succeed.
          The line says whether it certainly did not happen (definite) or may have
          (indefinite).  Also `status --wait`, if its time was over first, and `status --all`,
-         if a node did not answer.
+         if a node did not answer, and `repair`, if not all is repaired.
     4    internal: a bug in toystore
     5    what was asked for was done (a put is stored), but standard output could not be
          written
@@ -25,6 +25,8 @@ command's name.  An error is one line on standard error, and an exit code:
     output.py     JSON and tables
     values.py     put, get, delete
     status.py     status        census.py   status --all
+    rebuild.py    what both say of a node that rebuilds its ranges; status --watch
+    repair.py     repair        follow.py   asks nodes repeatedly, and draws bars
     ring.py       ring          node.py     node
 """
 
