@@ -136,4 +136,4 @@ def test_too_many_jobs_are_refused() -> None:
         scene.ask(job)
 
     assert scene.ask(99).keys() == {"error"}
-    assert scene.ask(0)["queued"]
+    assert scene.ask(0)["job"] == 0
