@@ -223,6 +223,7 @@ class Antientropy:
             "bytes_in": moved.bytes_in,
             "bytes_out": moved.bytes_out,
             "compared": self._compared,
+            "asked": self._questions.asked,
             "rotten": self._scrub.rotten,
             "scrubbed": round(self._scrub.share, 3),
         }

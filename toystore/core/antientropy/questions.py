@@ -38,14 +38,19 @@ class _Open(NamedTuple):
 class Questions:
     """All open questions."""
 
-    __slots__ = ("_number", "_open", "_outbox", "_timeout_s")
+    __slots__ = ("_first", "_number", "_open", "_outbox", "_timeout_s")
 
     def __init__(self, timeout_s: float, outbox: Outbox, chance: random.Random) -> None:
         self._timeout_s = timeout_s
         self._outbox = outbox
         # A reply to the machine before this one must not match a question of this one.
-        self._number = chance.getrandbits(62)
+        self._first = self._number = chance.getrandbits(62)
         self._open: dict[int, _Open] = {}
+
+    @property
+    def asked(self) -> int:
+        """How many questions were asked."""
+        return self._number - self._first
 
     def ask(
         self,
