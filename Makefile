@@ -12,7 +12,7 @@ PARALLEL := -n auto --maxprocesses 4 --dist worksteal
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench overload detection sim torture clean
+.PHONY: help run test check bench overload detection rebuild sim torture clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ overload: $(INSTALLED)  ## offer three nodes 1, 2 and 5 times what they can carr
 
 detection: $(INSTALLED)  ## measure failure detection: idle, kills, busy, resets, healing (ARGS="kills": one)
 	@$(PY) benchmarks/detection.py $(ARGS)
+
+rebuild: $(INSTALLED)  ## measure anti-entropy: wipe, rot, idle, equal, kills (ARGS="wipe": one)
+	@$(PY) benchmarks/rebuild.py $(ARGS)
 
 sim: $(INSTALLED)  ## simulate: find the planted faults, then fresh seeds until stopped
 	@$(PY) -m tests.sim.plant
