@@ -54,6 +54,7 @@ class Converting:
         try:
             if not has_old_layout(self._engine):
                 return False
+            self._tell(f"{self._name}: checking the data of toystore 0.1.0")
             config, members = self._config, self._config.ring_members()
             n = config.buckets["default"].n
             placed_by = members_digest_of_layout_1(members, config.partitions, n)

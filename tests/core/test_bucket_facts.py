@@ -56,6 +56,23 @@ def test_a_bucket_with_data_keeps_its_n(store, owner):
         assert part in str(refused.value)
 
 
+@pytest.mark.parametrize("owner", [None, "n9"], ids=["record", "hint"])
+def test_the_default_bucket_keeps_its_n_if_any_bucket_has_data(store, owner):
+    compare_buckets(store, {"default": 3})
+    put(store, "carts", 2, owner=owner)
+
+    with pytest.raises(ForeignDataError, match=r"'default' has n=2 .* were placed with n=3"):
+        compare_buckets(store, {"default": 2, "carts": 2})
+
+
+def test_without_any_data_the_default_bucket_gets_another_n(store):
+    compare_buckets(store, {"default": 3})
+
+    compare_buckets(store, {"default": 2})
+
+    assert noted(store, "default") == b"2"
+
+
 def test_a_bucket_without_data_gets_another_n(store):
     put(store, "other", 2)
 
