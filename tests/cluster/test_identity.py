@@ -109,6 +109,21 @@ def test_a_second_process_with_a_copied_folder_stops_at_any_ports(cluster, tmp_p
     cluster.assert_all_run()
 
 
+def test_a_second_process_with_an_empty_folder_is_of_another_lineage_at_other_ports(
+    cluster, tmp_path
+):
+    guard, path = at_other_ports(cluster, "n3", tmp_path)
+
+    with guard:
+        line = last_words(path, "n3", tmp_path / "empty", code=1)
+
+    assert "another lineage of cluster" in line
+    for other in ("n1", "n2"):
+        wait_until(lambda o=other: cluster.events(o, "member.refused", "name.taken"), "it logs it")
+    cluster.until(lambda: votes(cluster, "n3") is True, "n3 votes")
+    cluster.assert_all_run()
+
+
 def test_a_member_that_moves_to_other_ports_joins_before_the_others_know_of_them(cluster, tmp_path):
     guard, path = at_other_ports(cluster, "n3", tmp_path)
     paths = cluster.local.config_paths
