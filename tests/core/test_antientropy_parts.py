@@ -184,6 +184,15 @@ def test_a_range_is_compared_once_it_has_rested_or_changed_for_too_long():
     assert known.has_rested(A, at + 62.0)
 
 
+def test_a_range_is_calm_once_no_write_to_it_can_be_under_way():
+    known, _ = replicas()
+    known.learn([told()], 100.0)
+    assert known.is_calm(A, 100.0)
+    known.learn([told(leaves=(1,))], 100.0)
+    assert not known.is_calm(A, 104.9)
+    assert known.is_calm(A, 105.0)
+
+
 def test_a_range_that_was_written_to_is_unknown_until_storage_tells_of_it():
     known, _ = replicas()
     assert not known.is_known(A, 0.0)

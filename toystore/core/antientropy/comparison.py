@@ -172,13 +172,13 @@ class Comparison:
         *,
         own: Peer,
         other: Peer,
-        rebuilding: bool,
+        with_young: bool,
         questions: Questions,
         pace: Pace,
         settings: AntientropySettings,
         observer: Observer,
     ) -> None:
-        """``own``, ``other``: the two storages.  ``rebuilding``: leave no young record out."""
+        """``own``, ``other``: the two storages.  ``with_young``: leave no record out."""
         self.moved = Moved()
         self.state = State.READY
         self._left = deque(parts)
@@ -188,7 +188,7 @@ class Comparison:
         self._wanted = b""
         """The hashes of the records that the other owner still needs of this part."""
         self._own, self._other = own, other
-        self._rebuilding = rebuilding
+        self._with_young = with_young
         self._questions = questions
         self._pace = pace
         self._settings = settings
@@ -218,7 +218,7 @@ class Comparison:
         self._move(Input.PACE)
         self._began, self._part_bytes = now.monotonic, 0
         young_us = int(self._settings.young_s * 1e6)
-        self._until_us = TIME_US_MAX if self._rebuilding else now.wall_us - young_us
+        self._until_us = TIME_US_MAX if self._with_young else now.wall_us - young_us
         next_parts = itertools.islice(self._left, STRETCHES_MAX)
         stretches = tuple((part.start, part.end) for part in next_parts if part.of.n == self._n)
         self._questions.ask(

@@ -101,7 +101,7 @@ class Partner:
     def go_on(self, reachable: frozenset[str], now: Now) -> None:
         """Do what is due; ``reachable``: the nodes that can be asked."""
         if self._parts:
-            self._begin()
+            self._begin(now)
         if self._comparison is not None:
             if self._kit.pace.ready_at <= now.monotonic:
                 self._comparison.go_on(now)
@@ -125,6 +125,11 @@ class Partner:
     def comparing(self) -> bool:
         """Whether records are compared."""
         return self._comparison is not None
+
+    @property
+    def idle(self) -> bool:
+        """Whether all ranges are known to be equal there."""
+        return not (self._due or self._parts or self._comparison or self._asked)
 
     @property
     def waits_to_compare(self) -> bool:
@@ -204,13 +209,14 @@ class Partner:
 
     # --- comparing ----------------------------------------------------------------------
 
-    def _begin(self) -> None:
+    def _begin(self, now: Now) -> None:
         kit = self._kit
+        calm = all(kit.replicas.is_calm(part.of, now.monotonic) for part in self._parts)
         self._comparison = Comparison(
             sorted(self._parts),
             own=kit.own,
             other=self.storage,
-            rebuilding=self._rebuilding,
+            with_young=self._rebuilding or calm,
             questions=kit.questions,
             pace=kit.pace,
             settings=kit.settings,

@@ -78,6 +78,15 @@ class Replicas:
             or self._since.get(of, now_s) + self._settings.rest_max_s <= now_s
         )
 
+    def is_calm(self, of: Range, now_s: float) -> bool:
+        """Whether a range has not changed for ``young_s``: no write to it can be under way.
+
+        Its records then count as old, whatever their stamps say: the clock of a client, or of this
+        node, may be wrong.
+        """
+        changed_at = self._changed_at.get(of)
+        return changed_at is None or changed_at + self._settings.young_s <= now_s
+
     def compared(self, of: Range) -> None:
         """A range is compared now."""
         self._since.pop(of, None)

@@ -132,7 +132,8 @@ class AntientropySettings:
     visit_s: float = 0.5
     """How soon an owner that must be compared with is asked again if it was not ready."""
     young_s: float = 5.0
-    """Records whose stamps are younger are left to their writers."""
+    """Records with younger stamps are left to their writers, unless their range has not changed
+    for this long."""
     reply_timeout_s: float = 5.0
     """A question without an answer for this long is asked again later."""
     scrub_s: float = 7 * 24 * 3600.0
