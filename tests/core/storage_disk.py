@@ -51,7 +51,7 @@ class Disk:
             outbox=self.out,
             chance=random.Random(1),
         )
-        self.sums = self.machine._sums
+        self.sums = self.machine.sums
 
     def feed(self, *messages):
         """The replies to messages of a transaction that is open."""

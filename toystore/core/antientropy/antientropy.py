@@ -157,6 +157,16 @@ class Antientropy:
     def on_failure(self, now: Now) -> None:
         """No caller waits for long, and the next machine compares everything once."""
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is to be compared, rebuilt or repaired, as far as storage has told."""
+        return (
+            self._watch.is_open
+            and self._rebuild.idle
+            and self._jobs.idle
+            and all(partner.idle for partner in self._partners)
+        )
+
     def _go_on(self, now: Now) -> None:
         """Let each part do what is due."""
         reachable = self._reachable()

@@ -116,6 +116,11 @@ class Jobs:
         else:
             self._finish(job, now)
 
+    @property
+    def idle(self) -> bool:
+        """Whether no repair runs or waits."""
+        return self._running is None and not self._waiting
+
     def next_deadline(self) -> float:
         """When the comparisons begin, in monotonic seconds; infinity if they are not waited for."""
         job = self._running

@@ -89,6 +89,11 @@ class Rebuild:
             self._marking = of = self._visited.pop()
             self._questions.ask(self._own, lambda number: MarkWhole(number, *of), self, now)
 
+    @property
+    def idle(self) -> bool:
+        """Whether no range is behind."""
+        return not (self.visits or self._visited or self._marking)
+
     def next_deadline(self) -> float:
         """When a range can be marked, in monotonic seconds; infinity if there is none."""
         waits = self._visited and self._marking is None

@@ -86,7 +86,9 @@ class Scrub:
             return float("inf")
         if self._reading is not None or self._urgent:
             return self._pace.ready_at
-        return self._next_at or 0.0
+        if not self._round:
+            return float("inf")
+        return max(self._next_at or 0.0, self._pace.ready_at)
 
     def on_reply(self, reply: Any, now: Now) -> None:
         """A leaf was read."""

@@ -47,6 +47,11 @@ class Watch:
                 self._own, lambda number: WatchRanges(number, every), self, now, for_ever=True
             )
 
+    @property
+    def is_open(self) -> bool:
+        """Whether storage is asked, and will tell of the next change."""
+        return self._asked_at is not None
+
     def next_deadline(self) -> float:
         """When storage is asked, in monotonic seconds; infinity while it is."""
         return float("inf") if self._asked_at is not None else self._ask_at

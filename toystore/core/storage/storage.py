@@ -103,14 +103,14 @@ class Storage:
         """
         self._store = store
         self._node = node
-        self._ranges = ranges
+        self.ranges = ranges
         self._hint_bytes_max = hint_bytes_max
         self._out = outbox
-        self._sums = Sums(store, ranges, outbox)
-        self._records = Records(store, self._sums, outbox)
+        self.sums = Sums(store, ranges, outbox)
+        self._records = Records(store, self.sums, outbox)
         self._hints = Hints(store)
         self._facts = DiskFacts(store, ranges.owned)
-        self._comparing = comparing = Comparing(self._sums, self._facts, ranges, outbox)
+        self._comparing = comparing = Comparing(self.sums, self._facts, ranges, outbox)
         stretches = Stretches(store, self._records, ranges, copies)
         self._handlers: dict[type[Any], Callable[[Any, Address, Now], None]] = {
             WriteReplica: self._write_replica,
@@ -160,12 +160,12 @@ class Storage:
 
     def on_commit(self) -> None:
         """All that was received since the last commit or abort is stored."""
-        self._sums.on_commit()
+        self.sums.on_commit()
         self._comparing.on_commit()
 
     def on_abort(self) -> None:
         """Nothing that was received since the last commit or abort is stored or answered."""
-        self._sums.on_abort()
+        self.sums.on_abort()
 
     # --- records ------------------------------------------------------------------------
 
@@ -201,7 +201,7 @@ class Storage:
 
     def _votes_on(self, digest: bytes) -> bool:
         """Whether it proves anything that nothing is stored under ``digest``."""
-        return self._facts.votes() or self._facts.votes_in(self._ranges.range_of(digest))
+        return self._facts.votes() or self._facts.votes_in(self.ranges.range_of(digest))
 
     # --- hints --------------------------------------------------------------------------
 
@@ -302,9 +302,9 @@ class Storage:
         status = {
             "disk": self._facts.disk(),
             "votes": self._facts.votes(),
-            "ranges": len(self._ranges.owned),
+            "ranges": len(self.ranges.owned),
             "ranges_behind": self._facts.behind(),
-            "rotten": self._sums.rotten,
+            "rotten": self.sums.rotten,
             "keys": max(0, size.keys - others),
             "disk_bytes": size.disk_bytes,
             "hints": hints,

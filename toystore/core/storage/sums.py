@@ -15,6 +15,8 @@ in the record's transaction, would cost a put much more (docs/ARCHITECTURE.md ha
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from toystore.core.data.record import CorruptRecordError, check_record
@@ -135,6 +137,14 @@ class Sums:
     def rotten(self) -> int:
         """How many records are known to be corrupt."""
         return sum(map(len, self._rotten.values()))
+
+    def rotten_digests(self) -> Iterator[bytes]:
+        """The digests of the records that are known to be corrupt."""
+        return itertools.chain.from_iterable(self._rotten.values())
+
+    def known(self) -> dict[int, LeafSum]:
+        """The sums of the leaves that are summed as they are stored, by the index of the leaf."""
+        return {leaf: one for leaf, one in self._sums.items() if leaf not in self._notes}
 
     def change(self, of: Range) -> None:
         """Something else about an owned range has changed."""
