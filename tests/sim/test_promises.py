@@ -137,6 +137,32 @@ def test_a_node_that_knows_of_its_loss_does_not_vote_not_found():
     assert not promises.quorums_overlap(rows, [Loss("n1", knowing=False)])
 
 
+@pytest.mark.parametrize(
+    ("write", "loss", "broken"),
+    [
+        ({"owners": 2}, Loss("n1", 2.0, knowing=True, whole_s=3.0), True),
+        ({"owners": 2}, Loss("n1", 2.0, knowing=True, whole_s=9.0), False),
+        ({"owners": 1}, Loss("n1", 2.0, knowing=True, whole_s=3.0), False),
+        ({"owners": 2, "return_s": 2.5}, Loss("n1", 2.0, knowing=True, whole_s=3.0), False),
+    ],
+    ids=["whole", "not whole yet", "no other owner had it", "another owner got it later"],
+)
+def test_a_node_that_is_whole_has_again_what_another_owner_had(write, loss, broken):
+    put = did(PUT, "1", 1, stamp="b")._replace(**write)
+    rows = [put, did(GET, "0", 5, stamp="a", owners=4 - put.owners)]
+
+    assert bool(promises.quorums_overlap(rows, [loss])) == broken
+
+
+def test_once_all_replicas_are_equal_one_owner_is_enough_to_read_what_one_owner_has_kept():
+    rows = [did(PUT, "1", 1, stamp="a", owners=2), did(GET, None, 7, owners=1)]
+
+    assert not promises.nothing_lost(rows, 6)
+    assert promises.nothing_lost(rows, 6, equal=True)
+    assert promises.nothing_lost(rows, 6, [Loss("n1")], equal=True)
+    assert not promises.nothing_lost(rows, 6, [Loss("n1"), Loss("n2")], equal=True)
+
+
 def stamped(time: str, minter: str) -> str:
     return time.rjust(24, "0") + minter.rjust(16, "0")
 

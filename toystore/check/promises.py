@@ -57,7 +57,9 @@ class Loss(NamedTuple):
     at_s: float | None = None
     """When; None if that is not known."""
     knowing: bool = False
-    """Whether the node knows of it, and so does not vote "not found"."""
+    """Whether the node knows of it, and so does not vote "not found" until it is whole."""
+    whole_s: float | None = None
+    """From when on the node has again whatever any other owner had; None if that is not known."""
 
 
 def _told(row: Row) -> str:
@@ -146,10 +148,10 @@ def quorums_overlap(rows: Iterable[Row], losses: Sequence[Loss] = ()) -> list[Vi
     A later acknowledged write must be *above* it as well.
 
     The owner in common may be a node that has lost data since.  If it knows of the loss it
-    does not vote "not found", so it is in the quorum of no such answer.
+    does not vote "not found" until it is whole again, so it is in the quorum of no such answer.
+    Once it is whole it has the write again, if another owner that lost nothing had it before.
     """
     found = []
-    forgotten = [loss for loss in losses if not loss.knowing]
     for operations in by_key(rows).values():
         answered = [row for row in operations if row.outcome == OK and row.owners]
         returned = sorted((row for row in answered if row.writes), key=lambda row: row.return_s)
@@ -163,7 +165,7 @@ def quorums_overlap(rows: Iterable[Row], losses: Sequence[Loss] = ()) -> list[Vi
                 if best is None or best.stamp < write.stamp:
                     newest[write.owners] = write
             for owners, write in newest.items():
-                gone = _lost_between(write, row, losses if row.stamp else forgotten)
+                gone = _may_lack(write, row, losses)
                 shared = owners + row.owners - max(row.n, write.n) - gone
                 if shared > 0 and row.stamp < write.stamp:
                     text = f"the {row.operation} shares {shared} owners with a newer write"
@@ -211,13 +213,14 @@ def nothing_hangs(rows: Iterable[Row], timeout_s: float, slack_s: float) -> list
 
 
 def nothing_lost(
-    rows: Iterable[Row], healed_s: float, losses: Sequence[Loss] = ()
+    rows: Iterable[Row], healed_s: float, losses: Sequence[Loss] = (), *, equal: bool = False
 ) -> list[Violation]:
     """A read invoked after ``healed_s`` gives the last acknowledged write or a later one.
 
     To be called once every hint has been delivered: from then on all copies of a write are
     at its owners, so that a read of R of them sees it if R and its copies are above N,
-    however many of these were hints at first.
+    however many of these were hints at first.  ``equal``: anti-entropy has found all replicas
+    equal, too, so every owner has what any other has, and each read sees it.
 
     A write may be lost if it had at most as many copies as nodes have lost data since.
     """
@@ -231,8 +234,8 @@ def nothing_lost(
                 write
                 for write in written
                 if write.return_s < row.invoke_s
-                and write.copies + row.owners - max(row.n, write.n)
-                > _lost_between(write, row, losses)
+                and write.copies - (0 if equal else max(row.n, write.n) - row.owners)
+                > len(_lost_between(write, row, losses))
             ]
             last = max(owed, key=lambda write: write.stamp, default=None)
             if last is not None and row.stamp < last.stamp:
@@ -261,15 +264,41 @@ ALWAYS: Sequence[Callable[[Iterable[Row]], list[Violation]]] = (
 """The checks that need only the rows."""
 
 
-def _lost_between(write: Row, row: Row, losses: Iterable[Loss]) -> int:
-    """How many nodes may have lost a write before ``row`` was answered."""
+def _lost_between(write: Row, row: Row, losses: Iterable[Loss]) -> set[str]:
+    """The nodes that may have lost a write before ``row`` was answered."""
+    return {
+        loss.node
+        for loss in losses
+        if loss.at_s is None or write.invoke_s <= loss.at_s <= row.return_s
+    }
+
+
+def _may_lack(write: Row, row: Row, losses: Sequence[Loss]) -> int:
+    """How many owners may vote in ``row`` without a write that they had.
+
+    If no owner is left that had the write and lost nothing, a node becomes whole without it.
+    """
+    lost = _lost_between(write, row, losses)
+    survives = write.owners > len(lost)
     return len(
         {
             loss.node
             for loss in losses
-            if loss.at_s is None or write.invoke_s <= loss.at_s <= row.return_s
+            if loss.node in lost and not (survives and _has_again(loss, write, row))
         }
     )
+
+
+def _has_again(loss: Loss, write: Row, row: Row) -> bool:
+    """Whether a node that votes in ``row`` has what it had lost, and another owner had not.
+
+    The other owner may have stored a write that was still open at the loss after it was compared.
+    """
+    if loss.at_s is not None and loss.at_s <= write.return_s:
+        return False
+    if loss.whole_s is not None and loss.whole_s <= row.invoke_s:
+        return True
+    return loss.knowing and not row.stamp
 
 
 def _reads(rows: Iterable[Row]) -> Iterable[Row]:

@@ -2,30 +2,37 @@
 
 `membership_agreed`  every node has joined, and every node sees every node alive
 `hints_drained`      no node keeps a hint, or a remainder of one
-`copies_complete`    every owner stores every acknowledged write, unless its coordinator died
+`nodes_whole`        every disk votes, and no range is behind
+`rot_replaced`       no corrupt record is left if another owner has a sound one
+`trees_are_true`     the sums that storage has are those of its records
+`copies_complete`    every owner stores every acknowledged write
 `everything_in_its_place`  every record is stored by owners of its key only
-`replicas_equal`     after each key was read from all its owners, they store the same bytes
+`replicas_equal`     the owners of each key store the same bytes, though no client has read it
 `lists_distinct`     every partition has N distinct owners, and each node once in its order
-`idle_is_quiet`      without requests there is only gossip, and little of it
+`idle_is_quiet`      without requests there is only gossip and the scrub, and little of it
 `news_travels`       all nodes declare a dead node dead at about the same time
 
 Each returns violations, like the checks of histories (``toystore/check/promises.py``).
-With anti-entropy, `replicas_equal` would not need the reads before it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from toystore.check.history import OK, Row
 from toystore.check.promises import Violation
+from toystore.core.antientropy.antientropy import Antientropy
 from toystore.core.data.record import CorruptRecordError, digest_of, stamp_of, unpack_record
+from toystore.core.protocol.address import ANTIENTROPY, STORAGE
 from toystore.core.protocol.messages.codes import MemberStatus
 from toystore.core.protocol.roles import TOLD_OF_MEMBERS
+from toystore.core.ring.ranges import LEAVES
 from toystore.core.ring.ring import Ring
-from toystore.core.storage.layout import HINT, QUEUE, RECORD, SETTLED, TOTAL, VOTES, YES
+from toystore.core.storage.layout import BEHIND, HINT, QUEUE, RECORD, SETTLED, TOTAL, VOTES, YES
+from toystore.core.storage.storage import Storage
 from toystore.sim.cluster import SimCluster
+from toystore.sim.storage import SimStorage
 
 HINTS = (HINT, QUEUE, TOTAL)
 """The kinds of keys that hints use."""
@@ -65,9 +72,56 @@ def hints_drained(cluster: SimCluster) -> list[Violation]:
     return [Violation("hints_drained", f"left are {left}")] if left else []
 
 
+def nodes_whole(cluster: SimCluster) -> list[Violation]:
+    """Every disk is confirmed and votes, and none has a range that is behind."""
+    found = []
+    for node in cluster.nodes.values():
+        facts = {name: node.disk.get(name) for name in (SETTLED, VOTES)}
+        behind = sum(1 for _ in node.disk.scan(BEHIND))
+        if behind or facts[VOTES] != YES or not facts[SETTLED]:
+            text = f"{node.name} is behind in {behind} ranges, and has {facts}"
+            found.append(Violation("nodes_whole", text))
+    return found
+
+
+def rot_replaced(cluster: SimCluster) -> list[Violation]:
+    """No owner has a corrupt record if another owner has a sound one."""
+    return [
+        Violation("rot_replaced", f"{node.name} has a corrupt record under {key.hex()}")
+        for node in cluster.nodes.values()
+        for key, copy in node.disk.scan(RECORD)
+        if not _is_sound(copy) and _can_be_replaced(cluster, node.name, key[len(RECORD) :])
+    ]
+
+
+def trees_are_true(cluster: SimCluster) -> list[Violation]:
+    """The sums that each storage has are those of the records on its disk."""
+    storages = (node.actors.get(STORAGE) for node in cluster.nodes.values())
+    return [
+        violation
+        for storage in storages
+        if isinstance(storage, SimStorage)
+        for violation in storage.untrue_sums()
+    ]
+
+
+def is_compared(cluster: SimCluster) -> bool:
+    """Whether anti-entropy of every node is idle, and has been told of every change."""
+    return all(
+        isinstance(storage, Storage)
+        and isinstance(antientropy, Antientropy)
+        and antientropy.idle
+        and not storage.sums.changed()
+        for storage, antientropy in (
+            (node.actors[STORAGE].machine, node.actors[ANTIENTROPY].machine)
+            for node in cluster.nodes.values()
+        )
+    )
+
+
 def is_well(cluster: SimCluster) -> bool:
-    """Whether every node is connected, agreed, idle and trusts itself, no hint is left, and the
-    disks are settled.
+    """Whether every node is connected, agreed, idle, whole and trusts itself, no hint is left, no
+    corrupt record that could be replaced, and all replicas were compared.
     """
     actors = [actor for node in cluster.nodes.values() for actor in node.actors.values()]
     return (
@@ -76,8 +130,19 @@ def is_well(cluster: SimCluster) -> bool:
         and all(getattr(actor.machine, "idle", True) for actor in actors)
         and all(getattr(actor.machine, "trusts_itself", True) for actor in actors)
         and not hints_drained(cluster)
-        and all(node.disk.get(SETTLED) for node in cluster.nodes.values())
+        and not nodes_whole(cluster)
+        and is_compared(cluster)
+        and not rot_replaced(cluster)
     )
+
+
+HEALED: Sequence[Callable[[SimCluster], list[Violation]]] = (
+    membership_agreed,
+    hints_drained,
+    nodes_whole,
+    rot_replaced,
+)
+"""The checks of a healed cluster that say why it is not well."""
 
 
 def is_called(cluster: SimCluster, name: str, status: MemberStatus) -> bool:
@@ -103,8 +168,7 @@ def can_lose_one(cluster: SimCluster) -> bool:
     scenario, quorum = cluster.scenario, max(cluster.scenario.r, cluster.scenario.w)
     # Writes that an unreachable node misses stay open for longer: a few must have room.
     roomy = scenario.hint_bytes_max >= ROOMY_BYTES and scenario.requests_max > scenario.partitions
-    voting = all(node.disk.get(VOTES) == YES for node in cluster.nodes.values())
-    return scenario.nodes > quorum and voting and roomy
+    return scenario.nodes > quorum and roomy
 
 
 def news_travels(cluster: SimCluster, name: str) -> list[Violation]:
@@ -120,32 +184,32 @@ def news_travels(cluster: SimCluster, name: str) -> list[Violation]:
 def copies_complete(cluster: SimCluster, rows: Iterable[Row]) -> list[Violation]:
     """Every owner stores the last acknowledged write of each key, or a later one.
 
-    An owner may lack two kinds of writes until the key is read: writes that were invoked
-    before a node lost data, and writes in `SimCluster.unkept`.
+    A write may be gone that had at most as many copies as nodes have lost data since.
     """
-    lost_s = max((loss.at_s or 0.0 for loss in cluster.losses), default=0.0)
     last: dict[tuple[str, str], Row] = {}
     for row in rows:
-        owed = row.writes and row.outcome == OK and row.invoke_s > lost_s
-        if owed and (_digest(cluster, *row.place), row.stamp) not in cluster.unkept:
+        if row.writes and row.outcome == OK and row.copies > _losers_since(cluster, row):
             last[row.place] = max(row, last.get(row.place, row), key=lambda row: row.stamp)
     found = []
     for place, row in last.items():
         for owner, copy in _copies(cluster, *place).items():
-            if copy is None or stamp_of(copy).hex() < row.stamp:
+            if copy is None or (_is_sound(copy) and stamp_of(copy).hex() < row.stamp):
                 text = f"{owner} holds {_told(copy)}"
                 found.append(Violation("copies_complete", text, (row,)))
     return found
 
 
-def replicas_equal(cluster: SimCluster, keys: Iterable[tuple[str, str]]) -> list[Violation]:
-    """The owners of each (bucket, key) hold the same bytes, unless all that there is has rotted."""
+def replicas_equal(cluster: SimCluster) -> list[Violation]:
+    """The owners of each key hold the same bytes, unless all that there is has rotted."""
+    digests = {
+        key[len(RECORD) :] for node in cluster.nodes.values() for key, _ in node.disk.scan(RECORD)
+    }
     found = []
-    for bucket, key in keys:
-        copies = _copies(cluster, bucket, key)
+    for digest in sorted(digests):
+        copies = _copies_of(cluster, digest)
         if len(set(copies.values())) > 1 and any(map(_is_sound, copies.values())):
             told = {name: _told(copy) for name, copy in copies.items()}
-            found.append(Violation("replicas_equal", f"{bucket}/{key}: {told}"))
+            found.append(Violation("replicas_equal", f"{digest.hex()}: {told}"))
     return found
 
 
@@ -183,9 +247,12 @@ def idle_is_quiet(
     Each node pings one other node per probe period, and exchanges with one per exchange
     period; then it sends its other actors all that it knows of the members.  It fetches known
     disks from its storage if it has none yet, and counts its hints.  Each of these messages but
-    the news of members is answered, and no other message is sent.
+    the news of members is answered.  A node whose question for the process at an address was lost
+    asks again at the next exchange.  Anti-entropy asks the own storage to read each leaf once in
+    a round of the scrub, and compares nothing.  No other message is sent.
     """
     swim = cluster.swim_settings
+    nodes, round_s = len(cluster.nodes), cluster.antientropy_settings.scrub_s
     periods = {
         ("Ping", "Ack"): swim.probe_period_s,
         ("Exchange", "ExchangeReply"): swim.exchange_period_s,
@@ -193,17 +260,28 @@ def idle_is_quiet(
         ("CountHints", "CountHintsReply"): COUNTS_EARLY * cluster.handoff_settings.retry_s,
     }
     most = {
-        name: len(cluster.nodes) * (seconds / period_s + 1)
+        name: nodes * (seconds / period_s + 1)
         for names, period_s in periods.items()
         for name in names
     }
+    asked = ("DescribeNode", "DescribeNodeReply", "ClaimReply")
+    most |= dict.fromkeys(asked, nodes * (nodes - 1))
     most["MembersChanged"] = len(TOLD_OF_MEMBERS) * most["Exchange"]
+    most["ScrubLeaf"] = _leaves(cluster) * seconds / round_s + 2 * LEAVES * nodes
+    most["ScrubLeafReply"] = most["ScrubLeaf"]
+    logged = logged - Counter({"scrub.finished": nodes * (int(seconds / round_s) + 1)})
     found = []
     if unusual := {name: count for name, count in said.items() if count > most.get(name, 0)}:
         found.append(Violation("idle_is_quiet", f"said in {seconds:g} s of idleness: {unusual}"))
     if logged:
         found.append(Violation("idle_is_quiet", f"logged in idleness: {dict(logged)}"))
     return found
+
+
+def _leaves(cluster: SimCluster) -> int:
+    """How many leaves all nodes own."""
+    copies = {bucket.n for bucket in cluster.coordinator_settings.buckets.values()}
+    return sum(copies) * cluster.ring.partitions * LEAVES
 
 
 def _digest(cluster: SimCluster, bucket: str, key: str) -> bytes:
@@ -213,9 +291,30 @@ def _digest(cluster: SimCluster, bucket: str, key: str) -> bytes:
 
 def _copies(cluster: SimCluster, bucket: str, key: str) -> dict[str, bytes | None]:
     """The record of a key on each of its owners."""
-    digest = _digest(cluster, bucket, key)
+    return _copies_of(cluster, _digest(cluster, bucket, key))
+
+
+def _copies_of(cluster: SimCluster, digest: bytes) -> dict[str, bytes | None]:
+    """The record under a digest on each of its owners."""
     owners = _owners(cluster, digest)
     return {name: cluster.nodes[name].disk.get(RECORD + digest) for name in owners}
+
+
+def _can_be_replaced(cluster: SimCluster, owner: str, digest: bytes) -> bool:
+    """Whether a node owns a key of which another owner has a sound record."""
+    copies = _copies_of(cluster, digest)
+    return owner in copies and any(map(_is_sound, copies.values()))
+
+
+def sound_owners(cluster: SimCluster, bucket: str, key: str) -> int:
+    """How many owners of a key have a sound record of it, or none."""
+    copies = _copies(cluster, bucket, key).values()
+    return sum(copy is None or _is_sound(copy) for copy in copies)
+
+
+def _losers_since(cluster: SimCluster, row: Row) -> int:
+    """How many nodes have lost data since a row was invoked."""
+    return len({loss.node for loss in cluster.losses if (loss.at_s or 0.0) >= row.invoke_s})
 
 
 def _owners(cluster: SimCluster, digest: bytes) -> tuple[str, ...]:

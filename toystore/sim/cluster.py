@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 
 from toystore import __version__
-from toystore.check.promises import Loss
+from toystore.check.promises import Loss, Violation
 from toystore.core.assembly import Blueprint
 from toystore.core.protocol.address import COORDINATOR, Caller, Peer
 from toystore.core.protocol.events import EVENTS
@@ -82,11 +82,10 @@ class SimCluster:
         """The times at which nodes lost what they had acknowledged."""
         self.wiped: set[str] = set()
         """The nodes that have a new disk, and do not know it."""
-        self.unkept: set[tuple[bytes, str]] = set()
-        """Digest and stamp, as hex, of acknowledged writes that an owner may have missed without a
-        hint: their coordinator ended or failed before it had sent the hints, or the last hint had
-        no room, or storage failed on the record.
-        """
+        self.disk_lost_s: dict[str, float] = {}
+        """When a node last lost its disk."""
+        self.violations: list[Violation] = []
+        """The promises that were found broken while the cluster ran."""
         self.said: Counter[str] = Counter()
         """How many messages of each type actors have received."""
         self.minters: dict[str, str] = {}
@@ -123,7 +122,9 @@ class SimCluster:
         self.handoff_settings = HandoffSettings(
             batch_bytes=scenario.batch_bytes, reply_timeout_s=1.0, retry_s=scenario.retry_s
         )
-        self.antientropy_settings = AntientropySettings(reply_timeout_s=1.0)
+        self.antientropy_settings = AntientropySettings(
+            **scenario.comparing._asdict(), reply_timeout_s=1.0
+        )
         self.nodes = {name: SimNode(self, name) for name in scenario.names}
 
     @property
@@ -189,12 +190,28 @@ class SimCluster:
                 self._joins_unaware(node)
             case "disk.replaced":
                 self.wiped.discard(node)
+            case "rebuild.finished":
+                self._is_whole(node, until_s=self.disk_lost_s.get(node, 0.0))
 
     def _joins_unaware(self, node: str) -> None:
         """A node that joins alone, or through one without memory, does not know its loss."""
         if node in self.wiped:
             mine = [loss for loss in self.losses if loss.node == node]
             self.losses += [loss._replace(knowing=False) for loss in mine]
+
+    def _is_whole(self, node: str, until_s: float) -> None:
+        """A node has again what it had lost until then, or what is left of it."""
+        self.losses = [
+            loss._replace(whole_s=self.world.now)
+            if loss.node == node and loss.whole_s is None and (loss.at_s or 0.0) <= until_s
+            else loss
+            for loss in self.losses
+        ]
+
+    def are_whole(self) -> None:
+        """All replicas are equal: every node has what is left of what it had lost."""
+        for name in self.nodes:
+            self._is_whole(name, until_s=self.world.now)
 
     # --- healing ------------------------------------------------------------------------
 

@@ -1,17 +1,9 @@
-"""The coordinator of a simulated node: an actor with a door for clients.
-
-It also records what an audit must excuse (`SimCluster.unkept`): the acknowledged writes that
-are lost with their coordinator, and the last hints for which no coordinator receives an answer.
-"""
+"""The coordinator of a simulated node: an actor with a door for clients."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from toystore.core.data.record import stamp_of
-from toystore.core.protocol.address import STORAGE, Address, Caller, Peer
-from toystore.core.protocol.messages import Delivery, Message
-from toystore.core.protocol.messages.replica import WriteReplica
+from toystore.core.protocol.address import Caller
+from toystore.core.protocol.messages import Delivery
 from toystore.core.requests.coordinator import Coordinator
 from toystore.sim.actor import Letter, SimActor
 from toystore.wire import request_numbers
@@ -44,34 +36,7 @@ class SimCoordinator(SimActor):
         self._room -= len(deliveries)
         return deliveries
 
-    def deliver(self, address: Address, messages: list[Message]) -> list[Delivery]:
-        """Send, and record the last hints that go to other nodes: no answer to them is received."""
-        if address != Peer(self.node.name, STORAGE):
-            self.node.cluster.unkept |= writes_in(m for m in messages if self.is_last_hint(m))
-        return super().deliver(address, messages)
-
-    def is_last_hint(self, message: Message) -> bool:
-        """Whether a message carries a hint, and no request waits for its answer."""
-        return (
-            type(message) is WriteReplica
-            and message.hint_owner is not None
-            and not self.machine.holds(message.request)
-        )
-
     @property
     def idle(self) -> bool:
         """Whether the actor is idle, and every request is complete."""
         return super().idle and self.machine.idle
-
-    def unsettled(self) -> set[tuple[bytes, str]]:
-        """The writes that are acknowledged but not complete."""
-        return {(write.place.digest, write.stamp.hex()) for write in self.machine.settling()}
-
-
-def writes_in(messages: Iterable[Message]) -> set[tuple[bytes, str]]:
-    """Digest and stamp of each write among messages to storage."""
-    return {
-        (message.digest, stamp_of(message.record).hex())
-        for message in messages
-        if type(message) is WriteReplica
-    }

@@ -57,6 +57,8 @@ class SimNode:
         """How many machines the node has made."""
         self.crash_at: str = ""
         """The event at which the process dies; see `kill`."""
+        self.rot_in_comparison = 0
+        """How many records are to become corrupt in the next comparison."""
         self.chance = self.world.chance(f"{name}")
         self.disk = self._empty_disk()
         self.paused: set[str] = set()
@@ -144,8 +146,9 @@ class SimNode:
             self.start()
 
     def kill(self, how: str) -> None:
-        """Kill -9: "at once", or at the next commit ("before commit", "after commit"), or when the
-        next hints are delivered to it ("at delivery")."""
+        """Kill -9: "at once", or at the next commit ("before commit", "after commit"), or at the
+        next that marks a range as whole ("before whole", "after whole", "after whole, power"), or
+        when the next hints are delivered to it ("at delivery")."""
         if how == "at once":
             self._end(after_commit=self.chance.random() < 0.5)
         elif self.running:
@@ -157,7 +160,8 @@ class SimNode:
 
     def crash(self) -> None:
         """End the process: the event at which it dies has come."""
-        self._end(after_commit=self.crash_at == "after commit")
+        how = self.crash_at
+        self._end(after_commit=how.startswith("after"), power=how.endswith("power"))
 
     def _end(self, *, after_commit: bool, power: bool = False) -> None:
         if not self.running:
@@ -165,18 +169,10 @@ class SimNode:
         self.world.note(self.name, "ends")
         if self.disk.crash(power=power, after_commit=after_commit):
             self.loses(knowing=False)
-        self.cluster.unkept |= self._unsettled()
         self.actors = {}
         self.crash_at = ""
         self._stopping = self._starts_again = False
         self.network.host_down(self.name, silently=power)
-
-    def _unsettled(self) -> set[tuple[bytes, str]]:
-        """The acknowledged writes whose copies and hints may not all be on some disk yet."""
-        coordinator, storage = self.actors[COORDINATOR], self.actors[STORAGE]
-        assert isinstance(coordinator, SimCoordinator)
-        assert isinstance(storage, SimStorage)
-        return coordinator.unsettled() | storage.unsettled()
 
     def lose_disk(self) -> None:
         """Empty the disk; a node that knows the old disk reports that at the next start."""
@@ -184,11 +180,18 @@ class SimNode:
             self.disk.wipe()
             self.loses(knowing=True)
             self.cluster.wiped.add(self.name)
+            self.cluster.disk_lost_s[self.name] = self.world.now
 
-    def rot(self) -> None:
-        """Corrupt one record."""
-        if self.disk.rot():
-            self.loses(knowing=True)
+    def rot(self, records: int = 1) -> None:
+        """Corrupt some records."""
+        for _ in range(records):
+            if self.disk.rot():
+                self.loses(knowing=True)
+
+    def rot_now(self) -> None:
+        """The comparison has come in which records are to become corrupt."""
+        self.rot(self.rot_in_comparison)
+        self.rot_in_comparison = 0
 
     def loses(self, *, knowing: bool) -> None:
         """Record that its disk lost acknowledged data; ``knowing``: the node can detect that."""

@@ -1,9 +1,9 @@
 """One run of a scenario, from the first node's start to the verdict.
 
     trouble    the nodes start, the clients ask, the faults strike
-    healing    every fault is over; membership must agree and hints must drain
-    reading    an auditor reads every key, of R owners and then of as many as it can; after that
-               replicas must be equal
+    healing    every fault is over; membership must agree, hints must drain, nodes must be rebuilt,
+               and replicas must be equal though no client reads
+    reading    an auditor reads every key, of R owners and then of as many as it can
     writing    it overwrites or deletes every key, and writes new ones; replicas must be equal
     idleness   no client sends a request, and the nodes may send little
     absence    one node is killed, paused, split off or stopped; all other nodes must declare it
@@ -41,8 +41,6 @@ LOOK_S = 0.1
 AUDIT_S = 60.0
 CONNECTS_S = 1.0
 """How long the auditor may take to find the nodes."""
-SETTLES_S = 2.0
-"""How long the repairs of an answered read may take."""
 IDLE_S = 5.0
 LAST_FAULTS = (("kill", "at once"), ("pause", ""), ("split", "both ways"), ("leave", ""))
 """The fault that one node meets at the end, while there is no other fault."""
@@ -141,13 +139,10 @@ class _Run:
         self._mended = True
         cluster.world.note("fault", "everything is mended")
         cluster.mend()
-        if not _look_now_and_then(cluster, lambda: audit.is_well(cluster)):
-            self._report.violations += audit.membership_agreed(cluster)
-            self._report.violations += audit.hints_drained(cluster)
-            if not self._report.violations:
-                self._broken("requests_end", f"some are held after {HEALS_S:g} s of calm")
-        self._report.violations += audit.copies_complete(cluster, self._report.rows)
+        self._wait_until_well("every fault is over")
+        self._check_copies()
         self._healed_s = cluster.world.now
+        cluster.are_whole()
 
     def _reading(self) -> None:
         cluster = self._cluster
@@ -156,12 +151,11 @@ class _Run:
         for everyone in (False, True):
             for bucket, key in self._keys():
                 settings = cluster.coordinator_settings.buckets[bucket]
-                can = max(1, settings.n - len(cluster.lossy))
+                can = max(1, audit.sound_owners(cluster, bucket, key))
                 r = can if everyone else min(settings.r, can)
                 asks.append(Ask(GET, bucket, key, quorum=r))
         self._ask(self._auditor, asks)
-        cluster.world.run(SETTLES_S)
-        self._report.violations += audit.replicas_equal(cluster, self._keys())
+        self._wait_until_well("the audit has read all keys")
 
     def _writing(self) -> None:
         cluster, scenario = self._cluster, self._cluster.scenario
@@ -170,8 +164,8 @@ class _Run:
             write = Ask(DELETE, *place) if at % 2 else Ask(PUT, *place, "the last")
             asks += [write, Ask(GET, *place)]
         self._ask(self._auditor, asks)
-        cluster.world.run(SETTLES_S)
-        self._report.violations += audit.replicas_equal(cluster, self._keys())
+        self._wait_until_well("the audit has written all keys")
+        self._check_copies()
         self._report.violations += audit.everything_in_its_place(cluster)
         self._report.violations += audit.lists_distinct(cluster.ring, scenario.n, scenario.names)
 
@@ -201,10 +195,25 @@ class _Run:
             self._broken("the_dead_are_found", f"{name} is cut off, and does not see it")
         cluster.world.note("fault", f"ends: {fault}")
         kind.end(cluster, fault)
-        if not _look_now_and_then(cluster, lambda: audit.is_well(cluster)):
-            self._report.violations += audit.membership_agreed(cluster)
-            self._broken("the_dead_are_found", f"{fault}; it is over, and not all is well")
+        self._wait_until_well(f"{fault} is over")
+        self._check_copies()
+
+    def _wait_until_well(self, since: str) -> None:
+        """Let time pass until the cluster is well; after a limit, tell what is not."""
+        cluster = self._cluster
+        if _look_now_and_then(cluster, lambda: audit.is_well(cluster)):
+            return
+        for check in audit.HEALED:
+            self._report.violations += check(cluster)
+        if not self._report.violations:
+            self._broken("all_work_ends", f"not {HEALS_S:g} s after {since}")
+
+    def _check_copies(self) -> None:
+        """Check what the nodes store."""
+        cluster = self._cluster
         self._report.violations += audit.copies_complete(cluster, self._report.rows)
+        self._report.violations += audit.replicas_equal(cluster)
+        self._report.violations += audit.trees_are_true(cluster)
 
     def _serve_newcomer(self) -> None:
         """Let a new client put and get keys of all partitions."""
@@ -238,13 +247,14 @@ class _Run:
         """Check the whole history against the promises."""
         rows, losses = self._report.rows, self._cluster.losses
         found = self._report.violations
+        found += self._cluster.violations
         for check in promises.ALWAYS:
             found += check(rows)
         found += promises.quorums_overlap(rows, losses)
         found += promises.writes_follow(rows, self._cluster.minters)
         found += promises.nothing_hangs(rows, TIMEOUT_MAX_S, LATE_S)
         found += promises.nothing_lost(
-            (row for row in rows if row.process != NEWCOMER), self._healed_s, losses
+            (row for row in rows if row.process != NEWCOMER), self._healed_s, losses, equal=True
         )
         found += promises.everything_is_served(rows, self._healed_s)
 

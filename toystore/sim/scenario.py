@@ -69,6 +69,25 @@ Hosts = Annotated[int, Field(ge=1, le=100)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
+class Comparing(NamedTuple):
+    """The times and sizes of anti-entropy, as in `AntientropySettings`.
+
+    They are much shorter than those of a real cluster, so that a run has many comparisons.
+    """
+
+    compare_s: Seconds = 0.5
+    rest_s: Seconds = 0.1
+    rest_max_s: Seconds = 2.0
+    visit_s: Seconds = 0.1
+    young_s: Seconds = 0.5
+    scrub_s: Seconds = 30.0
+    batch_bytes: Count = 2000
+    move_bytes_per_s: Annotated[int, Field(ge=0)] = 0
+
+
+SHORT = Comparing()
+
+
 @dataclass(frozen=True)
 class Scenario:
     """The cluster, the load and the faults of a run."""
@@ -106,6 +125,7 @@ class Scenario:
     """How long the load and the faults last."""
     rates: Rates
     faults: tuple[Fault, ...]
+    comparing: Comparing = SHORT
 
     @property
     def names(self) -> tuple[str, ...]:

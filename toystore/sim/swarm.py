@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from collections.abc import Iterable
 
 from pydantic import TypeAdapter, ValidationError
 
-from toystore.sim.faults import KINDS
-from toystore.sim.scenario import Durability, Fault, Rates, Scenario
+from toystore.sim.faults import KINDS, REBUILDS
+from toystore.sim.scenario import Comparing, Durability, Fault, Rates, Scenario
 
 DURABILITIES: tuple[Durability, ...] = ("sync", "sync", "sync", "async")
 """The choices, by weight: most clusters wait for their disks."""
@@ -51,7 +52,12 @@ def draw(seed: int) -> Scenario:
         rates=_rates(chance),
         faults=(),
     )
-    return dataclasses.replace(empty, faults=_faults(empty, chance))
+    faults = _faults(empty, chance, [kind for kind in KINDS if kind not in REBUILDS])
+    own = random.Random(f"anti-entropy/{seed}")
+    compared = dataclasses.replace(empty, comparing=_comparing(own))
+    faults += _faults(compared, own, REBUILDS)
+    faults.sort(key=lambda fault: fault.at_s)
+    return dataclasses.replace(compared, faults=tuple(faults))
 
 
 def _quorums(n: int) -> list[tuple[int, int]]:
@@ -76,17 +82,30 @@ def _rate(chance: random.Random) -> float:
     return chance.choice((0.0, 0.0, 0.01, 0.1)) * chance.uniform(0.5, 2.0)
 
 
-def _faults(scenario: Scenario, chance: random.Random) -> tuple[Fault, ...]:
-    """Some faults of a few kinds or of many, in the order in which they begin."""
+def _comparing(chance: random.Random) -> Comparing:
+    """Some clusters compare at once and scrub all the time, some hardly during the faults."""
+    return Comparing(
+        compare_s=chance.choice((0.1, 0.5, 2.0)),
+        rest_s=chance.choice((0.02, 0.1, 0.5)),
+        rest_max_s=chance.choice((0.5, 3.0)),
+        visit_s=chance.choice((0.05, 0.3)),
+        young_s=chance.choice((0.1, 0.5, 3.0)),
+        scrub_s=chance.choice((10.0, 30.0, 30.0)),
+        batch_bytes=chance.choice((200, 2000, 2**16)),
+        move_bytes_per_s=chance.choice((0, 100_000, 2**23)),
+    )
+
+
+def _faults(scenario: Scenario, chance: random.Random, choice: Iterable[str]) -> list[Fault]:
+    """Some faults of a few of the kinds or of many."""
     density = chance.choice((0.0, 0.1, 0.2, 0.4))
-    kinds = [kind for kind in KINDS if chance.random() < density]
-    faults = [
+    kinds = [kind for kind in choice if chance.random() < density]
+    return [
         fault
         for kind in kinds
         for _ in range(chance.randint(1, 4))
         for fault in KINDS[kind].draw(scenario, chance)
     ]
-    return tuple(sorted(faults, key=lambda fault: fault.at_s))
 
 
 def read_scenario(text: str) -> Scenario:

@@ -131,15 +131,6 @@ class Coordinator:
         """Whether each request is complete."""
         return not self._desk.requests
 
-    def holds(self, number: int) -> bool:
-        """Whether the desk has a request with this coordinator's ``number``."""
-        return number in self._desk.requests
-
-    def settling(self) -> list[Mutation]:
-        """The writes that are answered and not complete."""
-        requests = self._desk.requests.values()
-        return [one.mutation for one in requests if isinstance(one, Write) and one.answered]
-
     def _receive_from_actor(self, message: Message, sender: Peer, now: Now) -> None:
         match message:
             case SendFailed():

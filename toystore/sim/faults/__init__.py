@@ -16,8 +16,9 @@ from toystore.sim.faults.disks import FullDisk, Rot, SlowDisk
 from toystore.sim.faults.kind import Kind, may_lose
 from toystore.sim.faults.links import Clog, Cut, Flap, Reset, Split
 from toystore.sim.faults.processes import Failure, Kill, Leave, LostDisk, Pause, PowerCut, Relapse
+from toystore.sim.faults.rebuilds import Rebuild, RotInComparison
 
-__all__ = ["KINDS", "Kind", "may_lose"]
+__all__ = ["KINDS", "REBUILDS", "Kind", "may_lose"]
 
 KINDS: dict[str, Kind] = {
     "kill": Kill(),
@@ -37,4 +38,8 @@ KINDS: dict[str, Kind] = {
     "rot": Rot(),
     "clock jump": ClockJump(),
     "clock drift": ClockDrift(),
+    "rebuild": Rebuild(),
+    "rot in comparison": RotInComparison(),
 }
+REBUILDS = ("rebuild", "rot in comparison")
+"""The kinds that aim at anti-entropy; swarm.py draws them from a random stream of their own."""

@@ -64,8 +64,7 @@ class Rot:
     def begin(self, cluster: SimCluster, fault: Fault) -> None:
         """Flip them."""
         for name in fault.on:
-            for _ in range(int(fault.amount)):
-                cluster.nodes[name].rot()
+            cluster.nodes[name].rot(int(fault.amount))
 
     def end(self, cluster: SimCluster, fault: Fault) -> None:
         """Do nothing: the bits stay flipped."""
