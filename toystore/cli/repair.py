@@ -185,7 +185,10 @@ class Watch:
                 click.echo(f"{node} {', '.join(why)}{ranges}")
         corrupt = self.total["rotten"] - self.total["repaired"]
         if corrupt > 0:
-            click.echo(f"{corrupt:,} corrupt records are not replaced: no owner has a sound copy")
+            click.echo(
+                f"{corrupt:,} corrupt records are not replaced: no other owner has a sound copy, "
+                "or they were written a few seconds ago"
+            )
 
 
 def _cells(told: Mapping[str, Any]) -> list[str]:
