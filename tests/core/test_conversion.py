@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.harness.old_data import old_digest, old_record, put_facts, put_hints, put_record
 from toystore.core.data.record import digest_of
@@ -310,3 +312,24 @@ def test_the_disk_is_identified_as_the_node_s_afterwards(store):
 
     facts = {"cluster": "toys", "node": "n1", "members_digest": NEW_MEMBERS, "digest": bytes(16)}
     assert identify_disk(store, **facts, chance=None).disk == "5eed" * 8
+
+
+rows = st.tuples(
+    st.sampled_from([b"r", b"h", b"q", b"hn2\0", b"qn2\0"]),
+    st.sampled_from([old_digest("pair", b"key 1"), b"", b"\0", bytes(16), bytes(24)]),
+    st.one_of(st.just(old_record("pair", b"key 1")), st.just(bytes(8)), st.binary(max_size=60)),
+)
+
+
+@given(st.lists(rows, max_size=8))
+def test_any_rubbish_is_moved_or_dropped(some):
+    engine = open_engine("memory", None)
+    fill(engine)
+    for kind, key, value in some:
+        engine.put(kind + key, value)
+
+    survey(engine)
+    convert(engine)
+
+    assert not [key for key in content(engine) if key[:1] in (b"r", b"h", b"q")]
+    assert not has_old_layout(engine)
