@@ -126,7 +126,7 @@ def decode(data: bytes) -> Frame:
         return Frame(messages, None)
     if tuple(map(type, parts[2:])) != (str, str, str, bytes, int, bytes, bytes):
         raise FrameError("a header is node, actor, cluster, lineage, epoch, digest, buckets")
-    return Frame(messages, Header(Peer(*parts[2:4]), ClusterId(*parts[4:])))
+    return Frame(messages, Header(_new(Peer, parts[2:4]), _new(ClusterId, parts[4:])))
 
 
 def request_numbers(data: bytes) -> list[int] | None:
@@ -303,7 +303,7 @@ def _fixed(name: str, annotations: list[Any], make: Callable[[Iterable[Any]], An
     def check(value: tuple[Any, ...]) -> Any:
         if tuple(map(type, value)) not in signatures:
             raise FrameError(f"{name} has the wrong fields")
-        return make(_checked(value, nested) if nested else value)
+        return make(_checked(value, nested))
 
     return check
 
@@ -311,23 +311,24 @@ def _fixed(name: str, annotations: list[Any], make: Callable[[Iterable[Any]], An
 def _nested(annotations: list[Any]) -> tuple[tuple[int, Check], ...]:
     """The checks of values inside of fields."""
     checks = ((at, _checker(annotation)) for at, annotation in enumerate(annotations))
-    return tuple((at, check) for at, check in checks if check is not None)
+    nested = tuple((at, check) for at, check in checks if check is not None)
+    for _, check in nested:
+        check(())  # An empty array or map has nothing to check: it is left out.
+    return nested
 
 
-def _checked(fields: tuple[Any, ...], nested: tuple[tuple[int, Check], ...]) -> list[Any]:
+def _checked(fields: tuple[Any, ...], nested: tuple[tuple[int, Check], ...]) -> tuple[Any, ...]:
     """The fields as their annotations have them."""
-    whole = list(fields)
     for at, check in nested:
-        whole[at] = check(whole[at])
-    return whole
+        if fields[at]:
+            fields = (*fields[:at], check(fields[at]), *fields[at + 1 :])
+    return fields
 
 
 def _shape(message_type: type[Any]) -> _Shape:
     """Compile the shape of a message type from its annotations."""
     hints = list(typing.get_type_hints(message_type).values())
     nested = _nested(hints)
-    for _, check in nested:
-        check(())  # `_fit_at_once` relies on it: an empty array or map has nothing to check.
     return _Shape(
         message_type,
         tuple(frozenset(_plain_types(hint)) for hint in hints),
