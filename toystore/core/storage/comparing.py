@@ -51,20 +51,15 @@ class Comparing:
         """The ranges that have changed; None, and an answer later, if there are none."""
         self._watcher = None
         if message.every:
-            self.change_all()
-        if self._sums.changed():
+            self._sums.change_all()
+        if self._sums.has_changed:
             return self._changes(message.request)
         self._watcher = sender, message.request
         return None
 
-    def change_all(self) -> None:
-        """Each owned range has changed."""
-        for of in sorted(self._owned):
-            self._sums.change(of)
-
     def on_commit(self) -> None:
         """Wake the watcher if a range has changed.  It asks again: only then are sums computed."""
-        if self._watcher is not None and self._sums.changed():
+        if self._watcher is not None and self._sums.has_changed:
             watcher, request = self._watcher
             self._watcher = None
             self._out.send(watcher, WatchRangesReply(request, (), more=True))
@@ -85,7 +80,7 @@ class Comparing:
                 break
             ranges.append(RangeSum(of.n, of.partition, self._facts.is_behind(of), tree))
             self._sums.report(of)
-        return WatchRangesReply(request, tuple(ranges), more=bool(self._sums.changed()))
+        return WatchRangesReply(request, tuple(ranges), more=self._sums.has_changed)
 
     # --- other questions ----------------------------------------------------------------
 

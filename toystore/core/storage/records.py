@@ -59,7 +59,7 @@ class Records:
         if objection is not None:
             return objection
         self._store.put(key, record)
-        self._sums.note(digest, stored)
+        self._sums.note(digest, stored, record)
         return STORED
 
     def objection(

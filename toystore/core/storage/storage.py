@@ -280,7 +280,7 @@ class Storage:
         if message.votes:
             self._facts.keep()
         elif self._facts.replace():
-            self._comparing.change_all()
+            self.sums.change_all()
 
     def _watch_ranges(self, message: WatchRanges, sender: Address, _now: Now) -> None:
         reply = self._comparing.watch(message, sender)

@@ -1,13 +1,13 @@
 """The sums of this node's records, leaf by leaf, in memory (Dynamo, section 4.7).
 
-    a put            *notes* the head of the record before, under its digest
-    a sum is needed  and a leaf has notes: it is *folded*.  Each old head leaves the sum, and
-                     that of the record which is now in the store enters it
-    ... and a leaf has none: it is *walked*.  Each record is read and checked, and summed if sound
+    a put             *notes* the heads of the record before and of the new one, under its digest
+    a note is folded  when sums are asked for, or after a commit if there are too many: the old
+                      head leaves the sum of its leaf, and the new one enters it
+    a leaf is walked  when its sum is asked for and not known: each record is read and checked, and
+                      summed if it is sound
 
-A leaf loses its sum if a put finds `NOTES_MAX` notes, or if anything about it is doubtful: a
-corrupt record was read or overwritten, or the transaction in which it was folded or walked was
-aborted.  Notes outlive an abort: a fold finds the same record as before.
+A leaf loses its sum if anything about it is doubtful: a corrupt record was read or overwritten, or
+the transaction was aborted in which it was noted, folded or walked.
 
 After a start no leaf has a sum, so all checksums are verified once.  To keep the sums in the store,
 in the record's transaction, would cost a put much more (docs/ARCHITECTURE.md has the figures).
@@ -23,13 +23,12 @@ from toystore.core.data.record import CorruptRecordError, check_record
 from toystore.core.protocol.machine import Outbox
 from toystore.core.ring.ranges import LEAVES, Leaf, Range, Ranges
 from toystore.core.ring.tree import HEAD_BYTES, hash_of, sum_of
-from toystore.core.storage.layout import RECORD
 from toystore.core.storage.store import Store
 from toystore.core.storage.stretch import scan_stretch
 
-NOTES_MAX = 64
-"""A leaf with more notes is walked: that costs no more than to fold them."""
-WORK_MAX = 2000
+NOTES_MAX = 2048
+"""More notes are folded after a commit, so that no question has to fold many."""
+WORK_MAX = 1000
 """How much one question may cost, in records that are read, and the last leaf beyond."""
 
 _SEEK = 4  # what it costs to find the first record of a leaf
@@ -80,8 +79,10 @@ class Sums:
         self._out = outbox
         self._sums: dict[int, LeafSum] = {}
         """By the index of the leaf (`Ranges.index_of`)."""
-        self._notes: dict[int, dict[bytes, bytes | None]] = {}
-        """Of leaves that have a sum: the head that is in the sum, by digest."""
+        self._notes: dict[bytes, tuple[bytes | None, bytes]] = {}
+        """By digest: the head that is in the sum of the leaf, if any, and the one in the store."""
+        self._noted: list[bytes] = []
+        """The digests that were noted in this transaction."""
         self._rotten: dict[int, set[bytes]] = {}
         """The digests of known corrupt records.  None of them is in a sum."""
         self._owned = {self._first(of) // LEAVES: of for of in sorted(ranges.owned)}
@@ -98,29 +99,25 @@ class Sums:
 
     # --- what is told of the records ----------------------------------------------------
 
-    def note(self, digest: bytes, before: bytes | None) -> None:
-        """The record ``before``, or nothing, was overwritten in the store."""
-        leaf = self._ranges.index_of(digest)
-        notes = self._notes.get(leaf)
-        known = leaf in self._rotten and self._forget(leaf, digest)
-        if notes is None:
-            self._change(leaf)
-            if leaf in self._sums:
-                self._notes[leaf] = notes = {}
-            else:
-                return
-        elif digest in notes:
+    def note(self, digest: bytes, before: bytes | None, record: bytes) -> None:
+        """The sound ``record`` has taken the place of ``before``, or of nothing, in the store."""
+        if self._rotten and self._forget(digest):
             return
-        elif len(notes) >= NOTES_MAX:
-            self._lose(leaf)
-            return
-        try:
-            notes[digest] = None if before is None else sound_head(before)
-        except CorruptRecordError as error:
-            self._lose(leaf)
-            if not known:
+        note = self._notes.get(digest)
+        if note is not None:
+            head = note[0]
+        elif before is None:
+            head = None
+        else:
+            try:
+                head = sound_head(before)
+            except CorruptRecordError as error:
                 self._out.log("record.corrupt", digest=digest.hex(), reason=str(error))
                 self._out.log("record.replaced", digest=digest.hex())
+                self._lose(self._ranges.index_of(digest))
+                return
+        self._notes[digest] = head, record[:HEAD_BYTES]
+        self._noted.append(digest)
 
     def doubt(self, digest: bytes) -> bool:
         """A record was found to be corrupt when it was read; False if that was known."""
@@ -144,7 +141,8 @@ class Sums:
 
     def known(self) -> dict[int, LeafSum]:
         """The sums of the leaves that are summed as they are stored, by the index of the leaf."""
-        return {leaf: one for leaf, one in self._sums.items() if leaf not in self._notes}
+        noted = set(map(self._ranges.index_of, self._notes))
+        return {leaf: one for leaf, one in self._sums.items() if leaf not in noted}
 
     def change(self, of: Range) -> None:
         """Something else about an owned range has changed."""
@@ -152,8 +150,18 @@ class Sums:
 
     # --- what is asked ------------------------------------------------------------------
 
+    def change_all(self) -> None:
+        """Each owned range counts as changed."""
+        self._changed = dict.fromkeys(self._owned.values())
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether any range has changed.  It may be one that is not owned."""
+        return bool(self._notes or self._changed)
+
     def changed(self) -> tuple[Range, ...]:
-        """The ranges that have changed, the longest unreported first."""
+        """The owned ranges that have changed, the longest unreported first."""
+        self._fold(0)
         return tuple(self._changed)
 
     def report(self, of: Range) -> None:
@@ -163,6 +171,7 @@ class Sums:
 
     def tree(self, of: Range, work: Work) -> bytes | None:
         """The tree of an owned range; None if it would cost more than is left of ``work``."""
+        self._fold(0)
         first = self._first(of)
         sums = []
         for leaf in range(first, first + LEAVES):
@@ -176,7 +185,8 @@ class Sums:
         """Read and check each record of an owned leaf, and sum it afresh."""
         index = self._ranges.index_of(self._ranges.first_of(leaf))
         known = frozenset(self._rotten.get(index, ()))
-        before = self._fold(index, Work()) if index in self._sums else None
+        self._fold(0)
+        before = self._sums.get(index)
         walk = self._walk(index, Work())
         if walk.sum != before:
             self._change(index)
@@ -186,59 +196,58 @@ class Sums:
     # --- transactions -------------------------------------------------------------------
 
     def on_commit(self) -> None:
-        """What was summed in this transaction is what is stored."""
-        self._summed.clear()
-        self._reported.clear()
-        self._replaced.clear()
-        self._doubted.clear()
+        """What was noted, folded and walked in this transaction is what is stored."""
+        self._fold(NOTES_MAX)
+        self._forget_transaction()
 
     def on_abort(self) -> None:
-        """What was summed in this transaction was never stored, and no report was sent."""
+        """Nothing of this transaction was stored, and no report was sent."""
+        for digest in self._noted:
+            self._notes.pop(digest, None)
+            self._lose(self._ranges.index_of(digest))
         for leaf in self._summed:
             self._rotten.pop(leaf, None)
             self._lose(leaf)
-        self._summed.clear()
-        self._changed |= dict.fromkeys(self._reported)
-        self._reported.clear()
         for leaf, digest in self._replaced:
             self._rotten.setdefault(leaf, set()).add(digest)
-        self._replaced.clear()
         for leaf, digest in self._doubted:
             self._rotten.get(leaf, set()).discard(digest)
-        self._doubted.clear()
+        self._changed |= dict.fromkeys(self._reported)
+        self._forget_transaction()
+
+    def _forget_transaction(self) -> None:
+        self._noted.clear()
+        self._summed.clear()
+        self._reported.clear()
+        self._replaced.clear()
         self._doubted.clear()
 
     # --- sums ---------------------------------------------------------------------------
 
     def _sum(self, leaf: int, work: Work) -> LeafSum | None:
-        """The sum of a leaf as it is stored; None if ``work`` is used up."""
+        """The sum of a leaf without notes; None if ``work`` is used up."""
         leaf_sum = self._sums.get(leaf)
-        if leaf_sum is not None and leaf not in self._notes:
+        if leaf_sum is not None:
             return leaf_sum
-        if work.left <= 0:
-            return None
-        folded = None if leaf_sum is None else self._fold(leaf, work)
-        return self._walk(leaf, work).sum if folded is None else folded
+        return self._walk(leaf, work).sum if work.left > 0 else None
 
-    def _fold(self, leaf: int, work: Work) -> LeafSum | None:
-        """The sum with its notes folded in; None if a record of them is corrupt."""
-        xor, records = self._sums[leaf]
-        notes = self._notes.pop(leaf, {})
-        work.left -= len(notes)
-        for digest, before in notes.items():
-            if before is not None:
-                xor ^= hash_of(digest, before)
-                records -= 1
-            stored = self._store.get(RECORD + digest)
-            if stored is not None:
-                try:
-                    xor ^= hash_of(digest, sound_head(stored))
-                except CorruptRecordError:
-                    return None
+    def _fold(self, notes_max: int) -> None:
+        """Fold notes until at most ``notes_max`` are left."""
+        notes, sums = self._notes, self._sums
+        while len(notes) > notes_max:
+            digest, (before, after) = notes.popitem()
+            leaf = self._ranges.index_of(digest)
+            self._change(leaf)
+            if leaf not in sums:
+                continue
+            xor, records = sums[leaf]
+            xor ^= hash_of(digest, after)
+            if before is None:
                 records += 1
-        self._summed.add(leaf)
-        self._sums[leaf] = LeafSum(xor, records)
-        return self._sums[leaf]
+            else:
+                xor ^= hash_of(digest, before)
+            sums[leaf] = LeafSum(xor, records)
+            self._summed.add(leaf)
 
     def _walk(self, leaf: int, work: Work) -> Walk:
         """Read, check and sum each record of a leaf."""
@@ -265,12 +274,12 @@ class Sums:
     def _lose(self, leaf: int) -> None:
         """The sum of a leaf is not known any more."""
         self._sums.pop(leaf, None)
-        self._notes.pop(leaf, None)
         self._change(leaf)
 
-    def _forget(self, leaf: int, digest: bytes) -> bool:
+    def _forget(self, digest: bytes) -> bool:
         """A record was overwritten; True if it was known to be corrupt."""
-        rotten = self._rotten[leaf]
+        leaf = self._ranges.index_of(digest)
+        rotten = self._rotten.get(leaf, set())
         if digest not in rotten:
             return False
         rotten.remove(digest)
@@ -278,6 +287,7 @@ class Sums:
             del self._rotten[leaf]
         self._replaced.append((leaf, digest))
         self._out.log("record.replaced", digest=digest.hex())
+        self._lose(leaf)
         return True
 
     def _change(self, leaf: int) -> None:
