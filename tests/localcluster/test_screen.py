@@ -42,6 +42,21 @@ def test_the_live_table_has_a_line_to_each_node_at_any_width(config_path, tmp_pa
         assert ("0" in shown[name]) == (width >= 40)
 
 
+def test_a_node_that_rebuilds_its_ranges_shows_how_many_it_has(config_path, tmp_path):
+    cluster = stand_ins(config_path, tmp_path, IDLE, [])
+    for node, behind in zip(cluster.nodes.values(), (0, 1, 0), strict=True):
+        node.state = State.RUNNING
+        node.status = {"members": [], "storage": {"ranges": 8, "ranges_behind": behind}}
+
+    rebuilding = seen(cluster, 80)
+    cluster.nodes["n2"].status["storage"]["ranges_behind"] = 0
+    whole = seen(cluster, 80)
+
+    assert "whole" in rebuilding["node"]
+    assert "87%" in rebuilding["n2"]
+    assert "whole" not in whole["node"]
+
+
 def test_a_process_that_somebody_has_stopped_is_not_shown_as_running(config_path, tmp_path):
     async def stop_and_continue() -> list[list[str]]:
         async with stand_ins(config_path, tmp_path, IDLE, []) as cluster:

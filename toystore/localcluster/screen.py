@@ -87,9 +87,11 @@ def table(cluster: LocalCluster, width: int) -> Table:
         heading: [cell(node, members) for node in cluster.nodes.values()]
         for heading, cell in _CELLS.items()
     }
+    if not any(columns["whole"]):
+        del columns["whole"]
     for heading in _LEAST_WANTED_FIRST:
         if sum(max(map(len, (name, *cells))) + _GAP for name, cells in columns.items()) > width:
-            del columns[heading]
+            columns.pop(heading, None)
     padding = (0, _GAP, 0, 0)
     grid = Table(title=cluster.config.cluster, title_justify="left", box=None, padding=padding)
     for heading in columns:
@@ -119,6 +121,13 @@ def _hints(node: Node, _: int) -> str:
     return f"{node.hints:,}" if node.status else ""
 
 
+def _whole(node: Node, _: int) -> str:
+    """How much of its ranges a node has that fetches them again; empty if it has all."""
+    storage = node.status.get("storage") or {}
+    ranges, behind = storage.get("ranges", 0), storage.get("ranges_behind", 0)
+    return f"{100 * (ranges - behind) // ranges}%" if behind else ""
+
+
 def _requests(node: Node, _: int) -> str:
     counted = node.status.get("requests", {})
     total: int = sum(counted.get(kind, 0) for kind in ("gets", "puts", "deletes"))
@@ -131,8 +140,9 @@ _CELLS: dict[str, Callable[[Node, int], str]] = {
     "pid": lambda node, _: str(node.process.pid) if node.process else "",
     "state": _state,
     "sees alive": _sees_alive,
+    "whole": _whole,
     "hints": _hints,
     "requests": _requests,
 }
-_NUMBERS = ("sees alive", "hints", "requests")
-_LEAST_WANTED_FIRST = ("pid", "client port", "requests", "hints", "sees alive")
+_NUMBERS = ("sees alive", "whole", "hints", "requests")
+_LEAST_WANTED_FIRST = ("pid", "client port", "requests", "hints", "whole", "sees alive")
