@@ -182,3 +182,20 @@ def test_the_throttle_bounds_the_bytes_of_a_second():
     assert sum(map(len, wiped.records.values())) < 0.8 * size
     scene.run(size / 1000 * 3)
     assert wiped.logged("rebuild.finished")
+
+
+def test_only_a_comparison_that_leaves_out_no_record_counts_for_a_rebuild():
+    scene = Scene(3, move_bytes_per_s=1000, batch_bytes=500)
+    scene.store_everywhere(KEYS)
+    scene.run(30.0)
+    wiped = scene.nodes["n3"]
+    wiped.replace_disk()
+    scene.deliver()
+    rebuild = wiped.machine._rebuild
+    of = next(of for of in wiped.ranges.owned if of in rebuild.visits)
+    for partner in ("n1", "n2"):
+        wiped.machine.visited(of, partner, scene.now, rebuilding=False)
+    assert of in rebuild.visits
+    for partner in ("n1", "n2"):
+        wiped.machine.visited(of, partner, scene.now, rebuilding=True)
+    assert of not in rebuild.visits

@@ -199,10 +199,11 @@ class Antientropy:
     def _on_read(self, of: Range, rotten: int, now: Now) -> None:
         self._jobs.read(of, rotten, now)
 
-    def visited(self, of: Range, partner: str, now: Now) -> None:  # noqa: ARG002 - of Events
+    def visited(self, of: Range, partner: str, now: Now, *, rebuilding: bool) -> None:  # noqa: ARG002 - of Events
         """A range was compared with a partner, and is equal or was made equal."""
         self._compared += 1
-        self._rebuild.visited(of, partner)
+        if rebuilding:
+            self._rebuild.visited(of, partner)
         self._jobs.visited(of, partner)
 
     def ended(self, partner: str, moved: Moved, ranges: int, cause: str, now: Now) -> None:  # noqa: ARG002 - of Events

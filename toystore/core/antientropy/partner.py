@@ -47,8 +47,11 @@ class Kit(NamedTuple):
 class Events(Protocol):
     """What a partner reports."""
 
-    def visited(self, of: Range, partner: str, now: Now) -> None:
-        """A range was compared with the partner, and is equal or was made equal."""
+    def visited(self, of: Range, partner: str, now: Now, *, rebuilding: bool) -> None:
+        """A range was compared with the partner, and is equal or was made equal.
+
+        ``rebuilding``: to rebuild it, so no record was left out.
+        """
 
     def ended(self, partner: str, moved: Moved, ranges: int, cause: str, now: Now) -> None:
         """All ranges that differed were compared, or ``cause`` has ended that."""
@@ -199,13 +202,13 @@ class Partner:
         parts = [Part(of, *stretch) for stretch in self._kit.replicas.stretches(of, tree)]
         self._parts += parts
         if not parts:
-            self._events.visited(of, self.name, now)
+            self._events.visited(of, self.name, now, rebuilding=self._rebuilding)
 
     def _agree(self, of: Range, root: bytes, now: Now) -> None:
         self._agreed[of] = root
         if self._kit.replicas.roots[of] == root:
             self._due.discard(of)
-        self._events.visited(of, self.name, now)
+        self._events.visited(of, self.name, now, rebuilding=self._rebuilding)
 
     # --- comparing ----------------------------------------------------------------------
 
@@ -231,7 +234,7 @@ class Partner:
     def on_compared(self, of: Range, now: Now) -> None:
         """Every stretch of a range was compared."""
         self._compared += 1
-        self._events.visited(of, self.name, now)
+        self._events.visited(of, self.name, now, rebuilding=self._rebuilding)
 
     def on_ended(self, cause: str, now: Now) -> None:
         """Every range was compared, or ``cause`` has ended the comparison."""
