@@ -15,8 +15,9 @@ from tests.harness.logs import logged
 from tests.harness.waiting import wait_until
 from toystore.core.data.record import digest_of, pack_record
 from toystore.core.data.stamp import pack_stamp
-from toystore.core.protocol.address import COORDINATOR, HANDOFF, STORAGE, Peer
+from toystore.core.protocol.address import ANTIENTROPY, COORDINATOR, HANDOFF, STORAGE, Peer
 from toystore.core.protocol.machine import Event
+from toystore.core.protocol.messages.antientropy import WatchRanges
 from toystore.core.protocol.messages.codes import ReplicaStatus
 from toystore.core.protocol.messages.disk import StorageStatus, StorageStatusReply
 from toystore.core.protocol.messages.hints import DeliverHints, DeliverHintsReply
@@ -388,6 +389,20 @@ def test_what_waits_in_the_background_is_bounded_in_bytes_too(around, engine):
     turn.choose([(write(0), sender)] + [(batch, sender)] * 1000)
 
     assert turn.waiting <= 256
+
+
+def test_the_question_that_is_open_for_ever_is_never_dropped(around, engine, monkeypatch):
+    """Nothing would ask again."""
+    monkeypatch.setattr(group_commit, "BACKGROUND_MAX", 5)
+    turn = DelicateActor(around, engine).make_turn()
+    watcher = Peer("n1", ANTIENTROPY)
+
+    for _ in range(5):
+        turn._queue((repair(1), watcher))
+    turn._queue((WatchRanges(1, True), watcher))
+    turn._queue((repair(2), watcher))
+
+    assert turn.waiting == 6
 
 
 def test_a_repair_larger_than_all_that_may_wait_is_served_when_its_turn_comes(

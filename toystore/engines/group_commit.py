@@ -25,7 +25,7 @@ from toystore.core.protocol.address import Address, Peer
 from toystore.core.protocol.failures import refuse_write
 from toystore.core.protocol.machine import Machine, Now, Outbox
 from toystore.core.protocol.messages import Delivery, Message
-from toystore.core.protocol.messages.antientropy import StoreRecords
+from toystore.core.protocol.messages.antientropy import StoreRecords, WatchRanges
 from toystore.core.protocol.messages.hints import DeliverHints
 from toystore.core.protocol.messages.replica import RepairReplica
 from toystore.core.protocol.routes import ROUTE_OF, DiskUse, Priority
@@ -38,7 +38,9 @@ BACKGROUND_BESIDE_FOREGROUND = 16
 BACKGROUND_ALONE = 256
 """The most background messages in a turn without foreground requests."""
 BACKGROUND_MAX = 4096
-"""The most background messages that wait; more are dropped, and their senders try again."""
+"""The most background messages that wait; more are dropped, and their senders try again.
+
+`WatchRanges` is never dropped: its sender waits for ever, and has one question open at most."""
 BACKGROUND_BYTES_MAX = 16 * 1024 * 1024
 """The most bytes of records in them; a larger message waits alone."""
 
@@ -113,9 +115,10 @@ class GroupCommit(Turn[CommittedMachine]):
         """Queue a background message, or drop it if there is no room: its sender tries again."""
         size = _size(delivery[0])
         before = self._background_bytes
-        if len(self._background) < BACKGROUND_MAX and (
+        has_room = len(self._background) < BACKGROUND_MAX and (
             not before or before + size <= BACKGROUND_BYTES_MAX
-        ):
+        )
+        if has_room or type(delivery[0]) is WatchRanges:
             self._background.append(delivery)
             self._background_bytes += size
 
