@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +76,6 @@ def bytes_between(cluster: LocalCluster) -> int:
     printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
     words = [word.partition(":") for word in printed.split()]
     return sum(int(n) for name, _, n in words if name in ("bytes_acked", "bytes_received"))
-
-
-def entries(cluster: LocalCluster, name: str) -> Iterable[Row]:
-    """What a node has logged."""
-    for line in (cluster.nodes[name].folder / "log.jsonl").read_text().splitlines():
-        with contextlib.suppress(json.JSONDecodeError):
-            yield json.loads(line)
 
 
 def runs(cluster: LocalCluster, name: str) -> bool:

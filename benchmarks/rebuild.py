@@ -39,13 +39,13 @@ from checked_load import (
     percentile_ms,
     wrong,
 )
+from detection import entries
 from filled import (
     LOOK_S,
     PATIENCE_S,
     Row,
     bytes_between,
     config_with,
-    entries,
     filled,
     runs,
     status_of,
@@ -153,7 +153,7 @@ async def rot(options: argparse.Namespace) -> Row:
         cluster.stop(name)
         await until(lambda: not runs(cluster, name), f"{name} has ended")
         digests = corrupt(folder, options.rotten, random.Random(options.seed))
-        started = time.monotonic()
+        started, started_at = time.monotonic(), time.time()
         await cluster.restart(name)
         ready_s = await cluster.ready()
 
@@ -165,18 +165,22 @@ async def rot(options: argparse.Namespace) -> Row:
         sound = time.monotonic()
         await asyncio.sleep(REST_S)
         answers = await load.stop()
-        found = {e["digest"] for e in entries(cluster, name) if e["event"] == "record.corrupt"}
-        status = await status_of(cluster, name)
-        bad = sum(not is_sound(record) for record in records_of(folder).values())
+        found = {
+            entry.fields["digest"]: entry.at - started_at
+            for entry in entries(cluster, [name], since=started_at)
+            if entry.event == "record.corrupt"
+        }
+        wanted = {digest.hex() for digest in digests}
         return {
             "corrupted": len(digests),
-            "found": len(found & {digest.hex() for digest in digests}),
-            "left": bad,
+            "found": len(wanted & found.keys()),
+            "overwritten": len(wanted - found.keys()),
+            "left": sum(not is_sound(record) for record in records_of(folder).values()),
             "ready_s": round(ready_s, 2),
+            "found_s": round(max(found.values(), default=0.0), 2),
             "replaced_s": round(sound - started, 2),
             "quiet_p99_ms": percentile_ms(between(answers, began, stopped), 99),
             "p99_ms": percentile_ms(between(answers, started, sound), 99),
-            "rotten": (status.get("antientropy") or {}).get("rotten"),
             **told(answers),
             "read_back": told(await load.read_all()),
         }
@@ -274,6 +278,8 @@ async def kills(options: argparse.Namespace) -> Row:
     chance = random.Random(options.seed)
     async with filled(options, plan=plan) as (cluster, load):
         answers: list[Answer] = []
+        unequal_then: list[int] = []
+        began_at = time.time()
         for _ in range(options.kills):
             await load.start()
             await asyncio.sleep(chance.uniform(0.5, 1.5))
@@ -283,16 +289,21 @@ async def kills(options: argparse.Namespace) -> Row:
             answers += await load.stop()
             await cluster.restart(name)
             await cluster.ready()
-        await cluster.settled(PATIENCE_S)
-        before = unequal(cluster.config, held_by(cluster))
+            unequal_then.append(len(unequal(cluster.config, held_by(cluster))))
         began = time.monotonic()
         while (left := unequal(cluster.config, held_by(cluster))) and (
             time.monotonic() < began + options.idle_s
         ):
             await asyncio.sleep(1.0)
+        moved = sum(
+            entry.fields["received"] + entry.fields["sent"]
+            for entry in entries(cluster, cluster.nodes, since=began_at)
+            if entry.event == "replicas.synchronised"
+        )
         return {
             "kills": options.kills,
-            "unequal_at_first": len(before),
+            "moved_records": moved,
+            "unequal_after_kill": unequal_then,
             "unequal": len(left),
             "equal_after_s": round(time.monotonic() - began, 1),
             **told(answers),
