@@ -89,7 +89,7 @@ def test_a_node_paused_until_it_is_dead_to_all_is_taken_back_and_calls_no_node_d
 def test_a_node_moves_to_another_address_by_a_rolling_restart(cluster):
     with cluster.client() as store:
         store.put_many(dict.fromkeys(KEYS, "before"))
-    members = [member.model_dump() for member in cluster.config.members]
+    members = [member.model_dump(exclude_none=True) for member in cluster.config.members]
     members[2] |= {"host": "127.0.0.2", "bind": "127.0.0.2"}
     change_config(cluster.config_path, members=members)
     moved = load(cluster.config_path).member("n3")

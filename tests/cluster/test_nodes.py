@@ -51,7 +51,7 @@ def test_a_port_in_use_is_named(three, ends):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"members": ["n1", "n2", "n3", "n4"]}, "the member list of"),
+        ({"members": ["n1", "n2", "n3", "n4"]}, "another lineage of cluster"),
         ({"members": ["n1", "n2", "n3", "n4"], "cluster": "other"}, "cluster 'other' is not"),
     ],
 )
