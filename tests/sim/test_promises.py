@@ -161,6 +161,8 @@ def test_once_all_replicas_are_equal_one_owner_is_enough_to_read_what_one_owner_
     assert promises.nothing_lost(rows, 6, equal=True)
     assert promises.nothing_lost(rows, 6, [Loss("n1")], equal=True)
     assert not promises.nothing_lost(rows, 6, [Loss("n1"), Loss("n2")], equal=True)
+    of_no_owner = did(GET, None, 7, owners=0, fallbacks=1)
+    assert not promises.nothing_lost([rows[0], of_no_owner], 6, equal=True)
 
 
 def stamped(time: str, minter: str) -> str:

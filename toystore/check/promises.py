@@ -220,7 +220,7 @@ def nothing_lost(
     To be called once every hint has been delivered: from then on all copies of a write are
     at its owners, so that a read of R of them sees it if R and its copies are above N,
     however many of these were hints at first.  ``equal``: anti-entropy has found all replicas
-    equal, too, so every owner has what any other has, and each read sees it.
+    equal, too, so every owner has what any other has, and each read of an owner sees it.
 
     A write may be lost if it had at most as many copies as nodes have lost data since.
     """
@@ -234,8 +234,7 @@ def nothing_lost(
                 write
                 for write in written
                 if write.return_s < row.invoke_s
-                and write.copies - (0 if equal else max(row.n, write.n) - row.owners)
-                > len(_lost_between(write, row, losses))
+                and _copies_read(write, row, equal) > len(_lost_between(write, row, losses))
             ]
             last = max(owed, key=lambda write: write.stamp, default=None)
             if last is not None and row.stamp < last.stamp:
@@ -262,6 +261,13 @@ ALWAYS: Sequence[Callable[[Iterable[Row]], list[Violation]]] = (
     quorums_are_met,
 )
 """The checks that need only the rows."""
+
+
+def _copies_read(write: Row, row: Row, equal: bool) -> int:
+    """How many copies of a write a read must see; ``equal``: all owners have each of them."""
+    if equal and row.owners:
+        return write.copies
+    return write.copies + row.owners - max(row.n, write.n)
 
 
 def _lost_between(write: Row, row: Row, losses: Iterable[Loss]) -> set[str]:

@@ -136,15 +136,6 @@ def is_well(cluster: SimCluster) -> bool:
     )
 
 
-HEALED: Sequence[Callable[[SimCluster], list[Violation]]] = (
-    membership_agreed,
-    hints_drained,
-    nodes_whole,
-    rot_replaced,
-)
-"""The checks of a healed cluster that say why it is not well."""
-
-
 def is_called(cluster: SimCluster, name: str, status: MemberStatus) -> bool:
     """Whether every other node has ``name`` in ``status``."""
     told = (node.members for node in cluster.nodes.values() if node.name != name)
@@ -211,6 +202,16 @@ def replicas_equal(cluster: SimCluster) -> list[Violation]:
             told = {name: _told(copy) for name, copy in copies.items()}
             found.append(Violation("replicas_equal", f"{digest.hex()}: {told}"))
     return found
+
+
+HEALED: Sequence[Callable[[SimCluster], list[Violation]]] = (
+    membership_agreed,
+    hints_drained,
+    nodes_whole,
+    rot_replaced,
+    replicas_equal,
+)
+"""The checks of a healed cluster that say why it is not well."""
 
 
 def everything_in_its_place(cluster: SimCluster) -> list[Violation]:
