@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 from toystore.client.request import PutRequest, WriteRequest
+from toystore.core.antientropy.antientropy import Antientropy
 from toystore.core.data.record import check_record, digest_of, newer, stamp_of, unpack_record
 from toystore.core.data.stamp import HybridLogicalClock, pack_stamp, unpack_stamp
 from toystore.core.handoff.handoff import Handoff
-from toystore.core.membership.disks import Disks
 from toystore.core.membership.exchanges import Exchanges
 from toystore.core.membership.members import Members
 from toystore.core.membership.own_state import OwnState
@@ -39,11 +39,13 @@ from toystore.core.requests.sloppy_quorum import SloppyQuorum
 from toystore.core.requests.slot import FALLBACK, OWNER
 from toystore.core.requests.writing import Write
 from toystore.core.ring.ring import Ring
+from toystore.core.ring.tree import HEAD_BYTES
 from toystore.core.storage.hints import Hints
 from toystore.core.storage.layout import RECORD
 from toystore.core.storage.records import Records
 from toystore.core.storage.storage import Storage
 from toystore.core.storage.store import Store
+from toystore.core.storage.sums import Sums, sound_head
 
 from .seams import Patch, Send, everywhere, hears, replace, says, settings, storage
 
@@ -78,17 +80,6 @@ def a_fallback_keeps_a_hint_as_a_record_of_its_own(patch: Patch) -> None:
     hears(patch, Storage, WriteReplica, lambda message: message._replace(hint_owner=None))
 
 
-def hints_are_kept_for_the_first_owner_only(patch: Patch) -> None:
-    def faulty(question: Any, self: Any, slot: int) -> Any:
-        return question(self, slot)._replace(hint_owner=self.owners[0])
-
-    replace(patch, Write, "fallback_question", faulty)
-
-
-def no_hint_is_left_when_no_fallback_is(patch: Patch) -> None:
-    replace(patch, Write, "exhausted", lambda _, self, slot: SloppyQuorum.exhausted(self, slot))
-
-
 def a_hint_without_room_is_said_to_be_kept(patch: Patch) -> None:
     def faulty(send: Send, to: Address, message: WriteReplicaReply) -> None:
         refused = message.status == ReplicaStatus.REFUSED
@@ -121,10 +112,6 @@ def a_large_hint_is_never_taken(patch: Patch) -> None:
     replace(patch, Hints, "oldest", faulty)
 
 
-def a_write_is_over_once_answered(patch: Patch) -> None:
-    replace(patch, Write, "is_complete", lambda _, self: True)
-
-
 # --- replicas ---------------------------------------------------------------------------
 
 
@@ -146,7 +133,9 @@ def a_tombstone_gives_way_to_any_value(patch: Patch) -> None:
 
 
 def replicas_keep_the_older_record(patch: Patch) -> None:
-    def faulty(_: Any, self: Any, digest: bytes, stored: bytes | None, record: bytes) -> Any:
+    def faulty(
+        _: Any, self: Any, digest: bytes, stored: bytes | None, record: bytes, is_sound: Any
+    ) -> Any:
         if stored is None or stamp_of(stored) > stamp_of(record):
             return None
         return OK, None
@@ -174,10 +163,6 @@ def a_rotten_record_counts_as_not_found(patch: Patch) -> None:
     says(patch, Storage, ReadReplicaReply, faulty)
 
 
-def an_empty_new_disk_votes_not_found(patch: Patch) -> None:
-    replace(patch, Disks, "replace", lambda _, self, own, before: None)
-
-
 def answers_leave_though_the_batch_was_undone(patch: Patch) -> None:
     replace(patch, Outbox, "clear", lambda _, self: None)
 
@@ -192,6 +177,27 @@ def a_full_disk_says_that_it_kept_what_it_refused(patch: Patch) -> None:
         return WriteReplicaReply(message.request, OK, None) if kept else refuse(message)
 
     everywhere(patch, refuse_write, faulty, within="toystore")
+
+
+# --- anti-entropy -----------------------------------------------------------------------
+
+
+def the_overwritten_record_stays_in_the_sum(patch: Patch) -> None:
+    def faulty(note: Any, self: Sums, digest: bytes, _before: Any, *given: Any) -> None:
+        note(self, digest, None, *given)
+
+    replace(patch, Sums, "note", faulty)
+
+
+def rot_stays_in_the_sum(patch: Patch) -> None:
+    def faulty(_: Any, record: bytes) -> bytes:
+        return record[:HEAD_BYTES]
+
+    everywhere(patch, sound_head, faulty, within="toystore.core.storage")
+
+
+def young_records_are_never_compared(patch: Patch) -> None:
+    settings(patch, Antientropy, young_s=NEVER_S)
 
 
 # --- quorums ----------------------------------------------------------------------------
@@ -234,10 +240,6 @@ def superseded_counts_as_a_vote(patch: Patch) -> None:
 
 def a_read_gives_the_first_answer_and_not_the_newest(patch: Patch) -> None:
     everywhere(patch, newer, lambda _, a, b: a, within="toystore.core.requests")
-
-
-def a_read_repairs_nobody(patch: Patch) -> None:
-    says(patch, Coordinator, RepairReplica, lambda send, to, message: None)
 
 
 def a_read_repairs_fallbacks_as_well(patch: Patch) -> None:

@@ -1,0 +1,33 @@
+"""Faults planted into rebuilding.  test_rebuilds.py leads to each: random seeds seldom do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from toystore.core.antientropy.partner import Partner
+from toystore.core.antientropy.visits import Visits
+from toystore.core.membership.disks import Disks
+from toystore.core.storage.disk_facts import DiskFacts
+
+from .seams import Patch, replace
+
+
+def a_range_is_whole_before_its_records_are_stored(patch: Patch) -> None:
+    def faulty(begin: Any, self: Partner, now: Any) -> None:
+        for of in {part.of for part in self._parts}:
+            self._events.visited(of, self.name, now, rebuilding=True)
+        begin(self, now)
+
+    replace(patch, Partner, "_begin", faulty)
+
+
+def a_range_that_is_behind_votes(patch: Patch) -> None:
+    replace(patch, DiskFacts, "votes_in", lambda _, self, of: True)
+
+
+def a_new_disk_is_rebuilt_from_one_source(patch: Patch) -> None:
+    replace(patch, Visits, "plan", lambda plan, self, of, owners: plan(self, of, owners[:1]))
+
+
+def an_empty_new_disk_votes_not_found(patch: Patch) -> None:
+    replace(patch, Disks, "replace", lambda _, self, own, before: None)
