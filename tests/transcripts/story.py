@@ -43,12 +43,13 @@ from toystore.core.protocol.messages import (
     hints,
     local,
 )
+from toystore.core.protocol.settings import AntientropySettings
 from toystore.core.storage.hints import Hints
 from toystore.core.storage.layout import RECORD
 from toystore.sim import audit
 from toystore.sim.actor import SimActor
 from toystore.sim.cluster import SimClock, SimCluster
-from toystore.sim.scenario import CALM, Scenario
+from toystore.sim.scenario import CALM, Comparing, Scenario
 from toystore.wire import decode, encode
 
 from .words import Words
@@ -336,4 +337,7 @@ SCENARIO = Scenario(
     duration_s=1.0,
     rates=CALM,
     faults=(),
+    comparing=Comparing(
+        **{name: getattr(AntientropySettings(), name) for name in Comparing._fields}
+    ),
 )
