@@ -77,7 +77,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 CLIENTS = ("ann", "bob")
 TIMEOUT_MS = 2000
 """Of every request."""
-BEGINS_S = 10.0
+BEGINS_S = 60.0
 """A cluster has joined, linked and said all about that within this time."""
 LIVES = ("starts", "stops", "ends")
 """What the simulator's trace says of a process."""
