@@ -370,7 +370,7 @@ def test_every_fault_of_a_file_is_told_at_once_with_its_path(tmp_path):
         ),
         (
             {"buckets": {"default": {"n": 256}}},
-            "buckets.default.n: 256 given; should be less than or equal to 255",
+            "buckets.default.n: 256 given; should be less than or equal to 254",
         ),
         (
             {"partitions": 2},

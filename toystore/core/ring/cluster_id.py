@@ -44,7 +44,7 @@ def why_foreign(own: ClusterId, other: ClusterId, copies: Mapping[str, int]) -> 
         return (
             f"another lineage of cluster {own.name!r}: {_short(other)} there and {_short(own)} "
             "here; names, addresses, weights, zones and partitions of all members must be the "
-            "same in both configurations (of two clusters, give one another name)"
+            "same in both configurations (if these are two clusters, rename one)"
         )
     different = other_copies(other.buckets, copies)
     if different is not None:
