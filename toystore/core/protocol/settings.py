@@ -20,7 +20,7 @@ VALUE_BYTES_CAP = 2**30
 FRAME_BYTES_CAP = 2**24
 """It bounds a batch of hints, too: a batch is one message on the wire."""
 N_CAP = 2**8 - 2
-"""Of a bucket: a digest has one byte for N, and the last stretch of digests ends with the next N."""
+"""Of a bucket: a digest has one byte for N, and the last stretch ends with the next N."""
 ARRAY_ITEMS_CAP = 2**16
 """The longest array on the wire: the messages of a frame, the hints of a batch, the members."""
 
