@@ -1,5 +1,7 @@
 """Replicas become equal without a read, and a new disk becomes whole."""
 
+import zlib
+
 import pytest
 from antientropy_scene import Scene, digest, record
 
@@ -158,6 +160,36 @@ def test_rot_in_the_only_copy_stays_and_is_counted():
     scene.run(250.0)
     assert {node.read("key7").status for node in scene.nodes.values()} == {NO_VOTE}
     assert {node.storage.sums.rotten for node in scene.nodes.values()} == {1}
+
+
+def test_a_record_that_cannot_be_stored_keeps_no_other_from_a_rebuild():
+    scene = Scene(3)
+    scene.store_everywhere(KEYS)
+    scene.run(30.0)
+    wrong = RECORD + digest("key0")[:8] + bytes(9)
+    for name in ("n1", "n2"):
+        disk = scene.nodes[name].disk
+        disk.begin()
+        disk.put(wrong, record("x", value=b"stray")[:-1] + b"y")
+        disk.put(wrong[:-1] + b"\1", b"\1" + record("key1")[1:])
+        disk.commit()
+    unreadable = _with_checksum(record("key0"))
+    scene.nodes["n1"].disk.begin()
+    scene.nodes["n1"].disk.put(wrong[:-1] + b"\2", unreadable)
+    scene.nodes["n1"].disk.commit()
+    wiped = scene.nodes["n3"]
+    wiped.replace_disk()
+    scene.run(60.0)
+    assert wiped.logged("rebuild.finished")
+    assert {wiped.read(key).status for key in KEYS} == {OK}
+    causes = {one["cause"] for one in wiped.logged("comparison.failed")}
+    assert causes == {"storage of n3 cannot store 1 records"}
+
+
+def _with_checksum(sound: bytes) -> bytes:
+    """A record whose checksum is right, and whose lengths run past its end."""
+    body = sound[6:34] + b"\xff\xff" + sound[36:]
+    return sound[:2] + zlib.crc32(body).to_bytes(4, "big") + body
 
 
 def test_two_nodes_with_new_disks_rebuild_each_other_from_the_third():

@@ -131,14 +131,14 @@ def test_a_question_fails_once(end, cause):
     asked = Asked()
     end(asked.questions, asked.message)
     end(asked.questions, asked.message)
-    asked.questions.answered(MarkWholeReply(asked.message.request, 0), Now(12.0, 0))
+    asked.questions.answered(MarkWholeReply(asked.message.request, False), Now(12.0, 0))
     assert (asked.asker.causes, asked.asker.replies) == ([cause], [])
     assert asked.questions.next_deadline() == float("inf")
 
 
 def test_a_question_is_answered_once():
     asked = Asked()
-    reply = MarkWholeReply(asked.message.request, 0)
+    reply = MarkWholeReply(asked.message.request, False)
     for _ in range(2):
         asked.questions.answered(reply, Now(11.0, 0))
     asked.questions.expire(Now(100.0, 0))

@@ -217,7 +217,7 @@ def test_a_replaced_disk_votes_in_each_range_that_is_whole_again_and_in_the_end_
     missing = next(key for key in (b"b", b"c", b"d") if range_of(key) != done)
     assert status(disk)["ranges_behind"] == status(disk)["ranges"] == 8
 
-    assert disk.ask(MarkWhole(2, *done)) == [MarkWholeReply(2, 7)]
+    assert disk.ask(MarkWhole(2, *done)) == [MarkWholeReply(2, True)]
 
     assert (vote(disk, b"a"), vote(disk, missing)) == (NOT_FOUND, NO_VOTE)
     assert [(of, one.behind) for of, one in watch(disk).items()] == [(done, False)]
@@ -232,7 +232,7 @@ def test_a_replaced_disk_votes_in_each_range_that_is_whole_again_and_in_the_end_
 def test_a_disk_that_is_said_to_be_replaced_again_goes_on_where_it_was(disk):
     disk.ask(SettleDisk(False), MarkWhole(2, N, 0), SettleDisk(False), SettleDisk(True))
 
-    assert disk.ask(MarkWhole(2, N, 1)) == [MarkWholeReply(2, 6)]
+    assert disk.ask(MarkWhole(2, N, 1)) == [MarkWholeReply(2, True)]
     [reply] = disk.ask(LoadDisks())
     assert (reply.settled, reply.replaced) == (True, True)
 
@@ -263,7 +263,7 @@ def test_a_replaced_disk_does_not_vote_in_ranges_of_others():
 
 
 def test_a_disk_that_is_not_confirmed_yet_does_not_vote_whatever_is_whole(disk):
-    assert disk.ask(MarkWhole(2, N, 0)) == [MarkWholeReply(2, 0)]
+    assert disk.ask(MarkWhole(2, N, 0)) == [MarkWholeReply(2, False)]
 
     assert {vote(disk, b"%d" % number) for number in range(20)} == {NO_VOTE}
 

@@ -22,6 +22,7 @@ from toystore.core.protocol.address import (
 from toystore.core.protocol.machine import Machine, Now, Outbox
 from toystore.core.protocol.messages.local import Leave, MembersChanged
 from toystore.core.protocol.roles import ACTORS, GOODBYE_S, STOP_ORDER
+from toystore.core.storage.disk_facts import DiskFacts
 from toystore.core.storage.disk_identity import identify_disk
 from toystore.sim.actor import SimActor
 from toystore.sim.coordinator import SimCoordinator
@@ -102,6 +103,8 @@ class SimNode:
             digest=self.cluster.cluster_id.digest,
             chance=self.world.chance(f"disk of {self.name}, boot {self.boots}"),
         )
+        plan = self.cluster.blueprint(self.name, self.boots, self.started_s)
+        DiskFacts(self.disk, plan.ranges.owned).follow_ranges()
         self.disk.commit()
         self.disk.end_commit()
         self.disk.sync()

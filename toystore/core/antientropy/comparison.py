@@ -60,7 +60,8 @@ STRETCHES_MAX = 128
 """How many stretches are in one part."""
 HASH_BYTES = 16
 _OK = int(ReplicaStatus.OK)
-_SUPERSEDED = int(ReplicaStatus.SUPERSEDED)
+_REFUSED = int(ReplicaStatus.REFUSED)
+_INTERNAL = int(ReplicaStatus.INTERNAL)
 
 
 class State(Enum):
@@ -150,6 +151,9 @@ class Observer(Protocol):
 
     def on_compared(self, of: Range, now: Now) -> None:
         """Every stretch of a range was compared."""
+
+    def on_left_out(self, cause: str) -> None:
+        """Records were left out that a storage can never store."""
 
     def on_ended(self, cause: str, now: Now) -> None:
         """Every range was compared, or ``cause`` has ended the comparison."""
@@ -332,11 +336,16 @@ class Comparison:
             self.go_on(now)
 
     def _refused(self, reply: StoreRecordsReply, by: Peer, now: Now) -> bool:
-        """Fail if a storage has not stored a record that it lacks: its disk may be full."""
-        kept = sum(status in (_OK, _SUPERSEDED) for status in reply.statuses)
-        refused = len(reply.statuses) - kept
+        """Fail if a storage has no room for a record that it lacks.
+
+        A record that it can never store, because no reader could read it, must not keep the others
+        from it.
+        """
+        refused = reply.statuses.count(_REFUSED)
         if refused:
-            self.on_failed(f"storage of {by.node} refused {refused} records", now)
+            self.on_failed(f"storage of {by.node} has no room for {refused} records", now)
+        elif unreadable := reply.statuses.count(_INTERNAL):
+            self._observer.on_left_out(f"storage of {by.node} cannot store {unreadable} records")
         return bool(refused)
 
     def _store(self, to: Peer, records: tuple[bytes, ...], now: Now) -> None:

@@ -54,7 +54,7 @@ class Events(Protocol):
         """
 
     def ended(self, partner: str, moved: Moved, ranges: int, cause: str, now: Now) -> None:
-        """All ranges that differed were compared, or ``cause`` has ended that."""
+        """All ranges that differed were compared; ``cause``: why not all was made equal, or ""."""
 
 
 class Partner:
@@ -81,6 +81,8 @@ class Partner:
         """What differs and is not compared yet."""
         self._comparison: Comparison | None = None
         self._moved, self._compared = Moved(), 0
+        self._left_out = ""
+        """Why records were left out of the comparison."""
 
     # --- what changes -------------------------------------------------------------------
 
@@ -236,6 +238,10 @@ class Partner:
         self._compared += 1
         self._events.visited(of, self.name, now, rebuilding=self._rebuilding)
 
+    def on_left_out(self, cause: str) -> None:
+        """Records were left out that a storage can never store."""
+        self._left_out = cause
+
     def on_ended(self, cause: str, now: Now) -> None:
         """Every range was compared, or ``cause`` has ended the comparison."""
         assert self._comparison is not None
@@ -244,7 +250,7 @@ class Partner:
         if cause:
             self._fail(cause, now)
         else:
-            self._report("", now)
+            self._report(self._left_out, now)
 
     def _fail(self, cause: str, now: Now) -> None:
         """What is left is found again later."""
@@ -254,5 +260,5 @@ class Partner:
 
     def _report(self, cause: str, now: Now) -> None:
         moved, compared = self._moved, self._compared
-        self._moved, self._compared = Moved(), 0
+        self._moved, self._compared, self._left_out = Moved(), 0, ""
         self._events.ended(self.name, moved, compared, cause, now)

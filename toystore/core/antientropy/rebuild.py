@@ -110,7 +110,7 @@ class Rebuild:
             self._replicas.behind.discard(self._marking)
             self._marking = None
             self._rebuilt += 1
-        if not reply.left:
+        if not reply.more:
             self._finish(now)
 
     def on_failed(self, _cause: str, now: Now) -> None:

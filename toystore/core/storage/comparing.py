@@ -118,9 +118,9 @@ class Comparing:
         """A range was rebuilt.  Raises `BadQuestionError`."""
         of = Range(message.n, message.partition)
         self._check_owned(of)
-        left = self._facts.mark_whole(of)
+        more = self._facts.mark_whole(of)
         self._sums.change(of)
-        return MarkWholeReply(message.request, left)
+        return MarkWholeReply(message.request, more)
 
     def _check_owned(self, of: Range) -> None:
         if of not in self._owned:

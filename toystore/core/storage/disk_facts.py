@@ -6,7 +6,9 @@ Membership fetches them and confirms the disk (`toystore/core/membership/disks.p
     or never knew another          ┴▶ it votes in each range
     it was replaced                 ─▶ each owned range is BEHIND ─ rebuilt ─▶ WHOLE: it votes there
 
-A disk that has no range left to rebuild votes everywhere.
+A disk that has no range left to rebuild votes everywhere.  If a run owns ranges of an N of which
+the last run owned none, as after a bucket was added, a replaced disk has no records of them either:
+they are behind, too.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from collections.abc import Collection, Iterable
 from toystore.core.ring.ranges import Range
 from toystore.core.storage.layout import (
     BEHIND,
+    COPIES,
     DISK,
     FACT,
     NO,
@@ -83,21 +86,43 @@ class DiskFacts:
             self._store.put(SETTLED, REPLACED)
             self._store.put(VOTES, NO)
 
+    def follow_ranges(self) -> None:
+        """A run begins: its ranges may be of other N than those of the last run."""
+        owned_n = sorted({of.n for of in self._owned})
+        before = self._store.get(COPIES)
+        copies = ",".join(map(str, owned_n)).encode()
+        if before == copies:
+            return
+        self._store.put(COPIES, copies)
+        if before is None or not self.replaced():
+            return
+        known = set(before.split(b","))
+        for key, _ in list(self._store.scan(BEHIND)):
+            if b"%d" % key[1] not in copies.split(b","):
+                self._store.delete(key)
+        for of in sorted(self._owned):
+            if b"%d" % of.n not in known:
+                self._store.put(behind_key(of), b"")
+        self._store.put(VOTES, NO if self._any_behind() else YES)
+
     def is_behind(self, of: Range) -> bool:
         """Whether a range lacks records that the disk before this one had."""
         return self._store.get(behind_key(of)) is not None
 
     def behind(self) -> int:
-        """How many of the owned ranges are behind."""
-        return sum(map(self.is_behind, self._owned))
+        """How many ranges are behind."""
+        return sum(1 for _ in self._store.scan(BEHIND))
 
-    def mark_whole(self, of: Range) -> int:
-        """A range was rebuilt; with the last one, the disk votes.  Returns how many are left."""
+    def mark_whole(self, of: Range) -> bool:
+        """A range was rebuilt; with the last one, the disk votes.  Returns whether any is left."""
         was_behind = self._store.delete(behind_key(of))
-        left = self.behind()
-        if was_behind and not left:
+        more = self._any_behind()
+        if was_behind and not more:
             self._store.put(VOTES, YES)
-        return left
+        return more
+
+    def _any_behind(self) -> bool:
+        return next(self._store.scan(BEHIND), None) is not None
 
     def peers(self) -> tuple[tuple[str, str], ...]:
         """The disks of other members: (member, disk id) each."""

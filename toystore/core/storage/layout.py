@@ -44,6 +44,8 @@ LINEAGE = b"mlineage"
 SETTLED = b"msettled"
 """`YES` if this disk is the one that the cluster knows, `REPLACED` if it took the place of that
 one; absent before it is confirmed which."""
+COPIES = b"mcopies"
+"""The N of the ranges that the last run owned, as in ``1,3``."""
 REPLACED = b"replaced"
 VOTES = b"mvotes"
 """`YES` if this disk votes "not found" in each range: it was not replaced, or is whole again."""

@@ -147,10 +147,10 @@ class MarkWhole(NamedTuple):
 
 
 class MarkWholeReply(NamedTuple):
-    """It is on the disk.  ``left``: how many ranges are still behind."""
+    """It is on the disk.  ``more``: whether other ranges are still behind."""
 
     request: int
-    left: int
+    more: bool
 
 
 class ScrubLeaf(NamedTuple):
