@@ -40,9 +40,11 @@ from actors.surroundings import Surroundings, inproc
 from toystore import __version__
 from toystore.config import ClusterConfig
 from toystore.core.protocol.roles import GOODBYE_S, ROLES, STOP_ORDER
+from toystore.core.ring.ranges import Ranges
 from toystore.core.storage.bucket_facts import compare_buckets
+from toystore.core.storage.disk_facts import DiskFacts
 from toystore.core.storage.disk_identity import DiskIdentity, ForeignDataError, identify_disk
-from toystore.engines import Engine, EngineError, StoreFullError, open_engine
+from toystore.engines import Engine, EngineError, MapFullError, StoreFullError, open_engine
 from toystore.net import listening
 from toystore.net.endpoint import Endpoint
 from toystore.net.names import Resolver
@@ -123,6 +125,7 @@ class Node:
             lineage=lineage,
             resolver=resolver,
         )
+        _follow_ranges(engine, around.blueprint.ranges)
         made = (
             StorageActor(around, engine),
             CoordinatorActor(around),
@@ -306,6 +309,20 @@ def _identify(config: ClusterConfig, name: str, engine: Engine) -> DiskIdentity:
     compare_buckets(engine, config.copies())
     engine.commit()
     return disk
+
+
+def _follow_ranges(engine: Engine, ranges: Ranges) -> None:
+    """Compare the owned ranges with those of the last run, in a transaction of their own."""
+    try:
+        engine.begin()
+        DiskFacts(engine, ranges.owned).follow_ranges()
+        engine.commit()
+    except MapFullError:
+        engine.abort()
+        engine.grow()
+        _follow_ranges(engine, ranges)
+    except (EngineError, StoreFullError) as error:
+        raise StartupError(str(error)) from None
 
 
 def say(line: str) -> None:

@@ -16,7 +16,6 @@ from toystore.core.assembly import make_machine
 from toystore.core.protocol.address import STORAGE, Address, Peer
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages import Delivery, Message
-from toystore.core.storage.disk_facts import DiskFacts
 from toystore.engines import Engine, GroupCommit
 
 
@@ -33,9 +32,6 @@ class StorageActor(Actor):
 
     def open(self) -> None:
         """Open one mailbox with two endpoints: inproc, and the peer port."""
-        self.engine.begin()
-        DiskFacts(self.engine, self.surroundings.blueprint.ranges.owned).follow_ranges()
-        self.engine.commit()
         self.add_mailbox(*self.surroundings.own(self.surroundings.me.peer_port))
 
     def make_turn(self) -> GroupCommit:
