@@ -46,7 +46,7 @@ from toystore.core.protocol.settings import AntientropySettings
 from toystore.core.ring.ranges import Range, Ranges
 
 COMPARISONS_MAX = 2
-"""How many ranges are compared at once."""
+"""With how many other owners records are compared at once."""
 
 
 class Antientropy:
