@@ -9,8 +9,8 @@
 A leaf loses its sum if anything about it is doubtful: a corrupt record was read or overwritten, or
 the transaction was aborted in which it was noted, folded or walked.
 
-After a start no leaf has a sum, so all checksums are verified once.  To keep the sums in the store,
-in the record's transaction, would cost a put much more (docs/ARCHITECTURE.md has the figures).
+After a start no leaf has a sum, so all checksums are verified once.  With sums in the store, in the
+record's transaction, a put would wait for all of this (docs/ARCHITECTURE.md has the figures).
 """
 
 from __future__ import annotations
