@@ -6,6 +6,7 @@ Each step is a transaction.  The progress is logged, and printed for people.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -33,16 +34,21 @@ class Converting:
         self, config: ClusterConfig, name: str, engine: Engine, tell: Callable[[str], None]
     ) -> None:
         """``tell``: prints a line."""
-        copies = config.copies()
-        ring = Ring(config.ring_members(), config.partitions, copies["default"])
         self._config = config
         self._name = name
         self._engine = engine
         self._tell = tell
         self._out = Outbox()
-        self._work = Conversion(engine, copies, Ranges(ring, name, copies.values()), self._out)
         self._total = 0
         self._moved = 0
+
+    @functools.cached_property
+    def _work(self) -> Conversion:
+        """What is done.  It needs the ring, which most starts need not make for this."""
+        config, copies = self._config, self._config.copies()
+        ring = Ring(config.ring_members(), config.partitions, copies["default"])
+        ranges = Ranges(ring, self._name, copies.values())
+        return Conversion(self._engine, copies, ranges, self._out)
 
     def is_needed(self) -> bool:
         """Whether the engine has data of 0.1.0; nothing is changed.
