@@ -33,7 +33,6 @@ class Scene:
         ring = Ring([Member(name) for name in NAMES], partitions=4, n=3)
         self.scrub = FakeScrub()
         self.jobs = Jobs(
-            "n1",
             Ranges(ring, "n1", [3]),
             scrub=self.scrub,  # type: ignore[arg-type]
             settle_s=1.0,

@@ -71,7 +71,7 @@ class Antientropy:
         self._pace = pace = Pace(settings.move_bytes_per_s)
         self._watch = Watch(own, questions, settings, self._on_told)
         self._rebuild = Rebuild(
-            node, own=own, ranges=ranges, replicas=replicas, questions=questions, outbox=outbox
+            own=own, ranges=ranges, replicas=replicas, questions=questions, outbox=outbox
         )
         self._scrub = Scrub(
             ranges,
@@ -83,9 +83,7 @@ class Antientropy:
             chance=chance,
             read=self._on_read,
         )
-        self._jobs = Jobs(
-            node, ranges, scrub=self._scrub, settle_s=2 * settings.rest_s, outbox=outbox
-        )
+        self._jobs = Jobs(ranges, scrub=self._scrub, settle_s=2 * settings.rest_s, outbox=outbox)
         kit = Kit(
             own,
             replicas,
@@ -97,7 +95,7 @@ class Antientropy:
             chance,
         )
         self._partners = [
-            Partner(name, shared, kit, self) for name, shared in _shared(node, ranges).items()
+            Partner(name, shared, kit, self) for name, shared in _shared(ranges).items()
         ]
         self._turn = 0
         """The partner that begins the next turn: all have their share of the pace."""
@@ -259,11 +257,10 @@ class Antientropy:
         return frozenset(self._alive & self._linked)
 
 
-def _shared(node: str, ranges: Ranges) -> dict[str, list[Range]]:
+def _shared(ranges: Ranges) -> dict[str, list[Range]]:
     """The ranges that a node shares with each other owner, by its name."""
     shared: dict[str, list[Range]] = {}
     for of in sorted(ranges.owned):
-        for name in ranges.owners(of):
-            if name != node:
-                shared.setdefault(name, []).append(of)
+        for name in ranges.others(of):
+            shared.setdefault(name, []).append(of)
     return shared

@@ -47,12 +47,9 @@ class Job:
 class Jobs:
     """The repairs of one node."""
 
-    def __init__(
-        self, node: str, ranges: Ranges, *, scrub: Scrub, settle_s: float, outbox: Outbox
-    ) -> None:
+    def __init__(self, ranges: Ranges, *, scrub: Scrub, settle_s: float, outbox: Outbox) -> None:
         """``settle_s``: how long after the scrub storage has told all that it has found."""
         self.visits = Visits()
-        self._node = node
         self._ranges = ranges
         self._scrub = scrub
         self._settle_s = settle_s
@@ -107,7 +104,7 @@ class Jobs:
         if not job.planned and job.compare_at <= now.monotonic:
             job.planned = True
             for of in job.ranges:
-                self.visits.plan(of, self._others(of))
+                self.visits.plan(of, self._ranges.others(of))
         if not job.planned or self.visits or job.unread:
             return
         if job.corrupt:
@@ -178,6 +175,3 @@ class Jobs:
             "waits_for": sorted(waits_for),
             "finished": job.finished,
         }
-
-    def _others(self, of: Range) -> list[str]:
-        return [name for name in self._ranges.owners(of) if name != self._node]

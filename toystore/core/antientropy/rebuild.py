@@ -28,7 +28,6 @@ class Rebuild:
 
     def __init__(
         self,
-        node: str,
         *,
         own: Peer,
         ranges: Ranges,
@@ -36,9 +35,8 @@ class Rebuild:
         questions: Questions,
         outbox: Outbox,
     ) -> None:
-        """``own``: the storage of ``node``."""
+        """``own``: the storage of this node."""
         self.visits = Visits()
-        self._node = node
         self._own = own
         self._ranges = ranges
         self._replicas = replicas
@@ -64,7 +62,7 @@ class Rebuild:
         for of in self._replicas.behind:
             if of not in self.visits and of not in known:
                 self._begin(now)
-                others = [name for name in self._ranges.owners(of) if name != self._node]
+                others = self._ranges.others(of)
                 self.visits.plan(of, others)
                 if not others:
                     self._visited.append(of)

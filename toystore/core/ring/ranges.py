@@ -45,11 +45,12 @@ class Leaf(NamedTuple):
 class Ranges:
     """The ranges of a ring, and those that one node owns."""
 
-    __slots__ = ("_leaf_shift", "_ring", "owned")
+    __slots__ = ("_leaf_shift", "_node", "_ring", "owned")
 
     def __init__(self, ring: Ring, node: str, copies: Iterable[int]) -> None:
         """``copies``: the N of each bucket."""
         self._ring = ring
+        self._node = node
         self._leaf_shift = 8 * _HASH_BYTES - (ring.partitions * LEAVES).bit_length() + 1
         self.owned = frozenset(
             Range(n, partition)
@@ -62,6 +63,10 @@ class Ranges:
     def owners(self, of: Range) -> tuple[str, ...]:
         """The owners of a range, in the order of its preference list."""
         return self._ring.order(of.partition)[: of.n]
+
+    def others(self, of: Range) -> list[str]:
+        """The owners of a range but the node, in the same order."""
+        return [name for name in self.owners(of) if name != self._node]
 
     def leaf_of(self, digest: bytes) -> Leaf:
         """The leaf of a digest."""
