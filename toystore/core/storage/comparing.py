@@ -27,7 +27,7 @@ from toystore.core.protocol.messages.antientropy import (
 from toystore.core.ring.ranges import Leaf, Range, Ranges
 from toystore.core.ring.tree import root_of
 from toystore.core.storage.disk_facts import DiskFacts
-from toystore.core.storage.questions import BadQuestionError
+from toystore.core.storage.questions import check_owned
 from toystore.core.storage.sums import Sums, Work
 
 RANGES_MAX = 1024
@@ -106,7 +106,7 @@ class Comparing:
     def scrub(self, message: ScrubLeaf) -> ScrubLeafReply:
         """Read a leaf.  Raises `BadQuestionError`."""
         leaf = Leaf(message.n, message.leaf)
-        self._check_owned(leaf.range)
+        check_owned(leaf.range, self._owned)
         walk, drifted = self._sums.scrub(leaf)
         if drifted:
             of = leaf.range
@@ -117,11 +117,7 @@ class Comparing:
     def mark_whole(self, message: MarkWhole) -> MarkWholeReply:
         """A range was rebuilt.  Raises `BadQuestionError`."""
         of = Range(message.n, message.partition)
-        self._check_owned(of)
+        check_owned(of, self._owned)
         more = self._facts.mark_whole(of)
         self._sums.change(of)
         return MarkWholeReply(message.request, more)
-
-    def _check_owned(self, of: Range) -> None:
-        if of not in self._owned:
-            raise BadQuestionError(f"this node does not own partition {of.partition} of n={of.n}")

@@ -72,19 +72,16 @@ class DiskFacts:
         if self.replaced():
             return False
         self._store.put(SETTLED, REPLACED)
-        self._store.put(VOTES, NO if self._owned else YES)
-        for of in sorted(self._owned):
-            self._store.put(behind_key(of), b"")
+        self._mark_behind(self._owned)
         return True
 
     def fall_behind(self, ranges: Iterable[Range]) -> None:
         """These ranges lack records.  If it is not known that the disk was kept, all may."""
         if not self.confirmed():
             self.replace()
-        for of in ranges:
-            self._store.put(behind_key(of), b"")
+        if lacking := set(ranges):
             self._store.put(SETTLED, REPLACED)
-            self._store.put(VOTES, NO)
+            self._mark_behind(lacking)
 
     def follow_ranges(self) -> None:
         """A run begins: its ranges may be of other N than those of the last run."""
@@ -100,10 +97,7 @@ class DiskFacts:
         for key, _ in list(self._store.scan(BEHIND)):
             if b"%d" % key[1] not in copies.split(b","):
                 self._store.delete(key)
-        for of in sorted(self._owned):
-            if b"%d" % of.n not in known:
-                self._store.put(behind_key(of), b"")
-        self._store.put(VOTES, NO if self._any_behind() else YES)
+        self._mark_behind(of for of in self._owned if b"%d" % of.n not in known)
 
     def is_behind(self, of: Range) -> bool:
         """Whether a range lacks records that the disk before this one had."""
@@ -120,6 +114,12 @@ class DiskFacts:
         if was_behind and not more:
             self._store.put(VOTES, YES)
         return more
+
+    def _mark_behind(self, ranges: Iterable[Range]) -> None:
+        """Mark ranges; the disk votes everywhere if none is marked."""
+        for of in sorted(ranges):
+            self._store.put(behind_key(of), b"")
+        self._store.put(VOTES, NO if self._any_behind() else YES)
 
     def _any_behind(self) -> bool:
         return next(self._store.scan(BEHIND), None) is not None

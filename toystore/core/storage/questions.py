@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from toystore.core.ring.ranges import Range
+
 
 class BadQuestionError(ValueError):
     """A question that makes no sense here; the text says what was given and what would be right."""
+
+
+def check_owned(of: Range, owned: Collection[Range]) -> None:
+    """Raise `BadQuestionError` unless the node owns a range."""
+    if of not in owned:
+        raise BadQuestionError(f"this node does not own partition {of.partition} of n={of.n}")

@@ -101,20 +101,19 @@ class Records:
 
         A corrupt one is logged when it is met for the first time, and is in no sum from then on.
         """
-        try:
-            check_record(stored)
-        except CorruptRecordError as error:
-            if self._sums.doubt(digest):
-                self.log_corrupt(digest, error)
-            return False
-        return True
+        return self._is_sound(digest, stored, self._sums.doubt)
 
     def is_sound_hint(self, digest: bytes, stored: bytes) -> bool:
         """Whether the record of a hint is as it was written.  Logs a corrupt one."""
+        return self._is_sound(digest, stored, lambda _: True)
+
+    def _is_sound(self, digest: bytes, stored: bytes, is_new: Callable[[bytes], bool]) -> bool:
+        """Whether a record is as it was written; ``is_new``: whether a corrupt one is logged."""
         try:
             check_record(stored)
         except CorruptRecordError as error:
-            self.log_corrupt(digest, error)
+            if is_new(digest):
+                self.log_corrupt(digest, error)
             return False
         return True
 

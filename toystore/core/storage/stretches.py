@@ -29,7 +29,7 @@ from toystore.core.protocol.messages.antientropy import (
 )
 from toystore.core.ring.ranges import Ranges
 from toystore.core.storage.layout import RECORD
-from toystore.core.storage.questions import BadQuestionError
+from toystore.core.storage.questions import BadQuestionError, check_owned
 from toystore.core.storage.records import FAILED, Records
 from toystore.core.storage.store import Store
 from toystore.core.storage.stretch import scan_stretch
@@ -176,8 +176,7 @@ class Stretches:
         if not len(start) == len(end) == DIGEST_BYTES or start >= end:
             raise BadQuestionError(f"{start.hex()} to {end.hex()} is no stretch of digests")
         of = self._ranges.range_of(start)
-        if of not in self._ranges.owned:
-            raise BadQuestionError(f"this node does not own partition {of.partition} of n={of.n}")
+        check_owned(of, self._ranges.owned)
         if end > self._ranges.end_of(self._ranges.leaves(of)[-1]):
             raise BadQuestionError(f"{start.hex()} to {end.hex()} is more than one range")
 
