@@ -103,8 +103,8 @@ class SimNode:
             digest=self.cluster.cluster_id.digest,
             chance=self.world.chance(f"disk of {self.name}, boot {self.boots}"),
         )
-        plan = self.cluster.blueprint(self.name, self.boots, self.started_s)
-        DiskFacts(self.disk, plan.ranges.owned).follow_ranges()
+        self._plan = self.cluster.blueprint(self.name, self.boots, self.started_s)
+        DiskFacts(self.disk, self._plan.ranges.owned).follow_ranges()
         self.disk.commit()
         self.disk.end_commit()
         self.disk.sync()
@@ -234,5 +234,4 @@ class SimNode:
         """A machine in its first state."""
         self.machines += 1
         chance = self.world.chance(f"{self.name}, machine {self.machines}")
-        plan = self.cluster.blueprint(self.name, self.boots, self.started_s)
-        return make_machine(role, plan, outbox, chance, self.disk)
+        return make_machine(role, self._plan, outbox, chance, self.disk)
