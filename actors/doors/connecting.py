@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+import zmq
+
 from actors import log
 from actors.doors.door import Door
 from actors.surroundings import Surroundings
@@ -16,11 +18,23 @@ class ConnectingDoor(Door):
 
     def __init__(self, port: str, surroundings: Surroundings, actor: str) -> None:
         super().__init__(port, surroundings, actor)
+        self._monitor: Monitor | None = None
         self.connections: dict[str, Connection] = {}
         """The connections of this door, each with its node."""
 
+    def watch(self, socket: zmq.Socket[bytes]) -> Monitor:
+        """The monitor of the socket that connects."""
+        self._monitor = Monitor(socket)
+        return self._monitor
+
     def tend(self, now: float) -> None:
-        """Make and replace the connections that are due; log their changes."""
+        """Make and replace the connections that are due; log their changes.
+
+        The signs that wait come first.  They may say that a connection is up by now; taken after
+        it was replaced, they would be those of the new one, and its end would be a lost link.
+        """
+        if self._monitor is not None and self._monitor.has_signs:
+            return
         for node, connection in self.connections.items():
             connection.tend(now)
             self.tell(node, connection)

@@ -25,7 +25,7 @@ from toystore.core.protocol.address import GOSSIP, Address, Peer
 from toystore.core.protocol.messages import Delivery, Message
 from toystore.core.protocol.messages.local import SendFailed
 from toystore.core.protocol.routes import Carrier, carried_by
-from toystore.net.connection import Connection, Monitor
+from toystore.net.connection import Connection
 from toystore.net.refusal import Refusals
 
 EVERYONE = b"*\0"
@@ -51,7 +51,7 @@ class Datagrams(ConnectingDoor):
             bind(self.inbox, address)
         self.outlet = surroundings.context.socket(zmq.XPUB)
         tuned(self.outlet, INBOX_FRAMES_MAX)
-        self.monitor = Monitor(self.outlet)
+        self.monitor = self.watch(self.outlet)
         self.refusals = Refusals()
         """Finds out which lost peers have no process."""
         now = time.monotonic()

@@ -40,7 +40,7 @@ class Link(ConnectingDoor):
         if address.startswith("inproc:"):
             self.socket.connect(address)
         else:
-            self.monitor = Monitor(self.socket)
+            self.monitor = self.watch(self.socket)
             now = time.monotonic()
             connection = Connection(self.socket, parse(address), surroundings.resolver, now)
             self.connections[to.node] = connection

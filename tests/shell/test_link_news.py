@@ -16,7 +16,7 @@ from tests.harness.waiting import wait_until
 from toystore.core.protocol.address import COORDINATOR, STORAGE, Peer
 from toystore.core.protocol.messages.hints import CountHints
 from toystore.core.protocol.messages.local import LinkLost, LinkUp, SendFailed
-from toystore.net import watch
+from toystore.net import connection, watch
 from toystore.wire import decode
 
 
@@ -41,6 +41,28 @@ def test_a_send_to_a_peer_that_has_just_died_is_unreachable_and_not_overloaded()
             (SendFailed("n2", STORAGE, CountHints(), False), to),
         ]
         link.close()
+
+
+def test_a_connection_that_is_up_is_not_replaced_because_that_was_not_noticed_in_time(
+    context, monkeypatch
+):
+    monkeypatch.setattr(connection, "disconnect", lambda *_: pytest.fail("replaced"))
+    settings = config("n1", "n2")
+    address = tcp("127.0.0.1", settings.member("n2").peer_port)
+    peer = bound(context, zmq.ROUTER, address)
+    to = Peer("n2", STORAGE)
+    link = Link(surroundings(settings, "n1", context), COORDINATOR, to, address)
+    wait_until(lambda: link.socket.poll(0, zmq.POLLOUT))  # a slow process has not drained it yet
+
+    link.tend(link.connections["n2"].due)
+    heard = []
+    wait_until(lambda: heard.extend(link.drain()) or heard)
+    link.send(to, [CountHints()])
+    peer.recv_multipart()
+    heard.extend(link.drain())
+
+    assert heard == [(LinkUp("n2"), to)]
+    link.close()
 
 
 def turning(link, heard):

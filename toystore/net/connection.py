@@ -74,6 +74,11 @@ class Monitor:
         except zmq.Again:
             return
 
+    @property
+    def has_signs(self) -> bool:
+        """Whether there are signs that were not taken yet."""
+        return bool(self.socket.poll(0))
+
     def close(self) -> None:
         """Call it before the watched socket is closed."""
         with contextlib.suppress(zmq.ZMQError):  # its context was ended
