@@ -22,6 +22,7 @@ The supervisor (node.py) has a PAIR to each actor: it sends a `Command` and rece
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import threading
 import traceback
@@ -41,9 +42,11 @@ from toystore.core.protocol.address import Address, Peer
 from toystore.core.protocol.machine import Event, Machine, Now, Outbox
 from toystore.core.protocol.messages import Delivery, Message
 from toystore.core.protocol.messages.local import Leave, SendFailed
+from toystore.core.protocol.messages.ring import RingChanged
 from toystore.core.protocol.roles import ROLE_OF, local_links
 from toystore.core.protocol.routes import ROUTE_OF
 from toystore.core.protocol.turn import Turn
+from toystore.core.ring.record import unpack_ring
 from toystore.net.connection import Connection
 
 
@@ -189,6 +192,11 @@ class Actor(threading.Thread):
             message=type(over).__name__,
             restarts=restarts,
         )
+
+    def follow(self, changed: RingChanged) -> None:
+        """Make new machines from the new record from now on."""
+        record = unpack_ring(changed.record)
+        self.surroundings = dataclasses.replace(self.surroundings, record=record)
 
     def linked_nodes(self) -> set[str]:
         """The nodes whose watched link is up."""

@@ -17,7 +17,7 @@ from toystore.config import ClusterConfig
 from toystore.core.protocol.machine import Outbox
 from toystore.core.ring.digest import members_digest_of_layout_1
 from toystore.core.ring.ranges import Ranges
-from toystore.core.ring.ring import Ring
+from toystore.core.ring.view import fixed_ring
 from toystore.core.storage.conversion import Conversion, has_old_layout
 from toystore.engines import Engine, MapFullError, StoreFullError
 
@@ -46,7 +46,7 @@ class Converting:
     def _work(self) -> Conversion:
         """What is done.  It needs the ring, which most starts need not make for this."""
         config, copies = self._config, self._config.copies()
-        ring = Ring(config.ring_members(), config.partitions, copies["default"])
+        ring = fixed_ring(config.ring_members(), config.partitions, copies["default"])
         ranges = Ranges(ring, self._name, copies.values())
         return Conversion(self._engine, copies, ranges, self._out)
 

@@ -1,4 +1,4 @@
-"""One node: opens the disk, starts the five actors, watches over them, stops them.
+"""One node: opens the disk, starts the six actors, watches over them, stops them.
 
     start    storage first, because every actor asks it; gossip last, because it announces
              this node to other nodes
@@ -35,6 +35,7 @@ from actors.folder import Folder
 from actors.gossip import GossipActor
 from actors.handoff import HandoffActor
 from actors.life import BEAT_MS
+from actors.ring import RingActor
 from actors.storage import StorageActor
 from actors.surroundings import Surroundings, inproc
 from toystore import __version__
@@ -131,6 +132,7 @@ class Node:
             CoordinatorActor(around),
             HandoffActor(around),
             AntientropyActor(around),
+            RingActor(around),
             GossipActor(around),
         )
         by_role: dict[str, Actor] = {actor.role: actor for actor in made}

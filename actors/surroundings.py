@@ -20,7 +20,7 @@ from toystore.core.protocol.address import Peer
 from toystore.core.protocol.machine import Now
 from toystore.core.protocol.roles import ROLE_OF
 from toystore.core.ring.cluster_id import ClusterId
-from toystore.core.ring.ring import Ring
+from toystore.core.ring.record import RingRecord
 from toystore.net import listening
 from toystore.net.endpoint import Endpoint
 from toystore.net.names import Resolver
@@ -41,6 +41,8 @@ class Surroundings:
     """The monotonic second at which this run began."""
     lineage: bytes | None = None
     """The cluster's, from this node's disk; None if the cluster begins."""
+    record: RingRecord | None = None
+    """The newest ring record that this actor knows; None: the members of the configuration."""
     resolver: Resolver = field(default_factory=Resolver)
     """Finds the addresses of hosts for all actors; no actor waits for it."""
 
@@ -69,16 +71,15 @@ class Surroundings:
     def blueprint(self) -> Blueprint:
         """What this node's machines are made from."""
         config = self.config
-        copies = config.buckets["default"].n
         return Blueprint(
             node=self.me.name,
             boot=self.boot,
             cluster=config.cluster,
             version=__version__,
             started_s=self.started_s,
-            members={m.name: tcp(m.host, m.client_port) for m in config.members},
+            record=self.record or config.founding(),
+            lineage=self.cluster_id.lineage,
             seeds=config.seeds,
-            ring=Ring(config.ring_members(), config.partitions, copies),
             shared=config.shared_settings(),
             swim=config.swim_settings(),
             coordinator=config.coordinator_settings(),

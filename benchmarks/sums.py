@@ -34,8 +34,9 @@ from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages.antientropy import WatchRanges
 from toystore.core.protocol.messages.replica import WriteReplica
 from toystore.core.ring.ranges import Ranges
-from toystore.core.ring.ring import Member, Ring
+from toystore.core.ring.ring import Member
 from toystore.core.ring.tree import hash_of
+from toystore.core.ring.view import fixed_ring
 from toystore.core.storage import sums
 from toystore.core.storage.storage import Storage
 from toystore.core.storage.store import Store
@@ -86,7 +87,7 @@ class Bench:
     def __init__(self, kind: str, durability: str, folder: Path) -> None:
         self.engine: Engine = open_engine(durability, folder / kind, map_bytes=1 << 30)
         self.out = Outbox()
-        ranges = Ranges(Ring(map(Member, MEMBERS), PARTITIONS, N), "n1", [N])
+        ranges = Ranges(fixed_ring(map(Member, MEMBERS), PARTITIONS, N), "n1", [N])
         self.machine = Storage(
             store=self.engine,
             node="n1",
@@ -133,7 +134,7 @@ class Writes:
     """The keys that this node owns, and a new record of each whenever it is asked for one."""
 
     def __init__(self, keys: int) -> None:
-        ranges = Ranges(Ring(map(Member, MEMBERS), PARTITIONS, N), "n1", [N])
+        ranges = Ranges(fixed_ring(map(Member, MEMBERS), PARTITIONS, N), "n1", [N])
         names = (b"key:%d" % number for number in range(10**9))
         placed = ((digest_of("default", key, N), key) for key in names)
         owned = (pair for pair in placed if ranges.range_of(pair[0]) in ranges.owned)

@@ -47,7 +47,8 @@ from toystore.core.protocol.settings import (
     LimitSettings,
 )
 from toystore.core.ring.ranges import Ranges
-from toystore.core.ring.ring import Member, Ring
+from toystore.core.ring.ring import Member
+from toystore.core.ring.view import fixed_ring
 from toystore.core.storage.storage import Storage
 from toystore.engines.memory import MemoryEngine
 from toystore.wire import ARRAYS_MAX, FRAME_BYTES_MAX
@@ -140,7 +141,7 @@ def test_the_map_of_storage_is_listed_key_by_key() -> None:
     storage = Storage(
         store=MemoryEngine(),
         node="n1",
-        ranges=Ranges(Ring([Member("n1")], 1, 1), "n1", ()),
+        ranges=Ranges(fixed_ring([Member("n1")], 1, 1), "n1", ()),
         copies={},
         hint_bytes_max=1,
         outbox=out,
@@ -157,7 +158,7 @@ def test_the_map_of_storage_is_listed_key_by_key() -> None:
 
 
 def test_the_maps_of_anti_entropy_are_listed_key_by_key() -> None:
-    ring = Ring([Member("n1")], partitions=8, n=1)
+    ring = fixed_ring([Member("n1")], partitions=8, n=1)
     out, asker = Outbox(), Peer("n1", COORDINATOR)
     machine = Antientropy(
         node="n1",

@@ -23,7 +23,8 @@ from toystore.core.protocol.messages.local import LinkLost, LinkUp, MembersChang
 from toystore.core.protocol.messages.replica import ReadReplica, ReadReplicaReply
 from toystore.core.protocol.settings import AntientropySettings
 from toystore.core.ring.ranges import Ranges
-from toystore.core.ring.ring import Member, Ring
+from toystore.core.ring.ring import Member
+from toystore.core.ring.view import fixed_ring
 from toystore.core.storage.layout import RECORD
 from toystore.core.storage.storage import Storage
 from toystore.engines import MemoryEngine
@@ -132,7 +133,7 @@ class Scene:
 
     def __init__(self, nodes: int = 3, **settings: Any) -> None:
         names = [f"n{number}" for number in range(1, nodes + 1)]
-        self.ring = Ring(map(Member, names), PARTITIONS, N)
+        self.ring = fixed_ring(map(Member, names), PARTITIONS, N)
         self.settings = AntientropySettings(**settings)
         self.time = 1000.0
         self.sent: Counter[str] = Counter()

@@ -28,7 +28,7 @@ from toystore.core.protocol.messages.replica import (
 from toystore.core.protocol.settings import BucketSettings, CoordinatorSettings, LimitSettings
 from toystore.core.requests.coordinator import Coordinator
 
-OK, SUPERSEDED, NOT_FOUND, NO_VOTE, REFUSED, INTERNAL = map(int, ReplicaStatus)
+OK, SUPERSEDED, NOT_FOUND, NO_VOTE, REFUSED, INTERNAL, STALE, MOVED = map(int, ReplicaStatus)
 ALIVE, SUSPECT, DEAD, LEFT = map(int, MemberStatus)
 START_US = 1_700_000_000_000_000
 CLIENT = Caller((b"client", b""))

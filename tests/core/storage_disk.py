@@ -7,8 +7,9 @@ from toystore.core.data.stamp import pack_stamp
 from toystore.core.protocol.address import Peer
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.ring.ranges import LEAVES, Range, Ranges
-from toystore.core.ring.ring import Member, Ring
+from toystore.core.ring.ring import Member
 from toystore.core.ring.tree import hash_of, sum_of
+from toystore.core.ring.view import fixed_ring
 from toystore.core.storage.layout import RECORD
 from toystore.core.storage.storage import Storage
 from toystore.core.storage.stretch import scan_stretch
@@ -41,7 +42,7 @@ class Disk:
     def __init__(self, members=("n1",)):
         self.engine = MemoryEngine()
         self.out = Outbox()
-        self.ranges = Ranges(Ring(map(Member, members), PARTITIONS, N), "n1", [N])
+        self.ranges = Ranges(fixed_ring(map(Member, members), PARTITIONS, N), "n1", [N])
         self.machine = Storage(
             store=self.engine,
             node="n1",

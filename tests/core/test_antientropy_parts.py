@@ -21,8 +21,9 @@ from toystore.core.protocol.messages.antientropy import (
 from toystore.core.protocol.messages.local import SendFailed
 from toystore.core.protocol.settings import AntientropySettings
 from toystore.core.ring.ranges import Leaf, Range, Ranges
-from toystore.core.ring.ring import Member, Ring
+from toystore.core.ring.ring import Member
 from toystore.core.ring.tree import SUM_BYTES, TREE_BYTES
+from toystore.core.ring.view import fixed_ring
 
 A, B = Range(3, 0), Range(3, 1)
 ALL = frozenset(("n2", "n3"))
@@ -162,7 +163,7 @@ def told(of=A, leaves=(), behind=False):
 
 
 def replicas():
-    ring = Ring([Member("n1"), Member("n2"), Member("n3")], 8, 3)
+    ring = fixed_ring([Member("n1"), Member("n2"), Member("n3")], 8, 3)
     ranges = Ranges(ring, "n1", (3,))
     return Replicas(ranges, AntientropySettings()), ranges
 

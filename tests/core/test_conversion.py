@@ -13,7 +13,8 @@ from toystore.core.data.record import digest_of
 from toystore.core.protocol.machine import Outbox
 from toystore.core.ring.digest import members_digest_of_layout_1
 from toystore.core.ring.ranges import Range, Ranges
-from toystore.core.ring.ring import Member, Ring
+from toystore.core.ring.ring import Member
+from toystore.core.ring.view import fixed_ring
 from toystore.core.storage import conversion
 from toystore.core.storage.conversion import Conversion, has_old_layout
 from toystore.core.storage.disk_facts import DiskFacts
@@ -25,7 +26,7 @@ from toystore.engines import open_engine
 MEMBERS = tuple(Member(f"n{number}") for number in range(1, 5))
 PARTITIONS = 8
 COPIES = {"default": 3, "pair": 2}
-RANGES = Ranges(Ring(MEMBERS, PARTITIONS, 3), "n1", COPIES.values())
+RANGES = Ranges(fixed_ring(MEMBERS, PARTITIONS, 3), "n1", COPIES.values())
 OLD_MEMBERS = members_digest_of_layout_1(MEMBERS, PARTITIONS, 3)
 NEW_MEMBERS = b"the new digest.."
 OWN = next(

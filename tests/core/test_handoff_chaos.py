@@ -29,7 +29,8 @@ from toystore.core.protocol.messages.local import (
 from toystore.core.protocol.messages.replica import WriteReplica
 from toystore.core.protocol.settings import HandoffSettings
 from toystore.core.ring.ranges import Ranges
-from toystore.core.ring.ring import Member, Ring
+from toystore.core.ring.ring import Member
+from toystore.core.ring.view import fixed_ring
 from toystore.core.storage.layout import RECORD
 from toystore.core.storage.storage import Storage
 from toystore.engines.memory import MemoryEngine
@@ -44,7 +45,7 @@ class Disk:
         self.machine = Storage(
             store=self.store,
             node=node,
-            ranges=Ranges(Ring([Member(node)], 8, 1), node, [3]),
+            ranges=Ranges(fixed_ring([Member(node)], 8, 1), node, [3]),
             copies={"default": 3},
             hint_bytes_max=1 << 20,
             outbox=self.out,

@@ -4,13 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toystore.core.ring.ranges import Range, Ranges
-from toystore.core.ring.ring import Member, Ring
+from toystore.core.ring.ring import Member
+from toystore.core.ring.view import fixed_ring
 
 NAMES = ("n1", "n2", "n3", "n4", "n5")
 
 
 def ranges(partitions: int = 8, node: str = "n1", copies: tuple[int, ...] = (1, 3)) -> Ranges:
-    return Ranges(Ring(map(Member, NAMES), partitions, 3), node, copies)
+    return Ranges(fixed_ring(map(Member, NAMES), partitions, 3), node, copies)
 
 
 def test_each_range_is_owned_by_its_first_n_members():
@@ -25,7 +26,7 @@ def test_each_range_is_owned_by_its_first_n_members():
 
 @given(st.integers(0, 12), st.binary(min_size=16, max_size=16))
 def test_a_digest_is_in_the_leaf_of_its_partition(bits, hashed):
-    ring = Ring([Member("n1")], 2**bits, 1)
+    ring = fixed_ring([Member("n1")], 2**bits, 1)
     digest = b"\x03" + hashed
     leaf = Ranges(ring, "n1", (3,)).leaf_of(digest)
     assert leaf.range == Range(3, ring.partition_of(digest))

@@ -8,7 +8,8 @@ from toystore.core.antientropy.jobs import JOBS_MAX, Jobs
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages.antientropy import RepairRanges
 from toystore.core.ring.ranges import Range, Ranges
-from toystore.core.ring.ring import Member, Ring
+from toystore.core.ring.ring import Member
+from toystore.core.ring.view import fixed_ring
 
 NAMES = ("n1", "n2", "n3")
 START = Now(10.0, 0)
@@ -30,7 +31,7 @@ class Scene:
     """The jobs of n1, which owns every range with N=3."""
 
     def __init__(self) -> None:
-        ring = Ring([Member(name) for name in NAMES], partitions=4, n=3)
+        ring = fixed_ring([Member(name) for name in NAMES], partitions=4, n=3)
         self.scrub = FakeScrub()
         self.jobs = Jobs(
             Ranges(ring, "n1", [3]),

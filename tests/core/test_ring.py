@@ -10,7 +10,13 @@ from toystore.core.data.record import digest_of
 from toystore.core.ring.ring import Member, Ring
 
 MEMBERS = st.lists(
-    st.builds(Member, st.text(max_size=6), st.integers(1, 5), st.sampled_from(["", "a", "b", "c"])),
+    st.builds(
+        Member,
+        st.text(max_size=6),
+        st.integers(1, 5),
+        st.sampled_from(["", "a", "b", "c"]),
+        st.just(""),
+    ),
     min_size=1,
     max_size=8,
     unique_by=lambda member: member.name,

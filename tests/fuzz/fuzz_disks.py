@@ -46,7 +46,8 @@ from toystore.core.protocol.messages.replica import (
 )
 from toystore.core.protocol.routes import WIRE, taken_by
 from toystore.core.ring.ranges import Ranges
-from toystore.core.ring.ring import Member, Ring
+from toystore.core.ring.ring import Member
+from toystore.core.ring.view import fixed_ring
 from toystore.core.storage.disk_identity import DiskIdentity, identify_disk
 from toystore.core.storage.hints import Hints
 from toystore.core.storage.layout import FACT, HINT, QUEUE, TOTAL
@@ -151,7 +152,7 @@ class Replica:
         self.machine = Storage(
             store=disk,
             node="n1",
-            ranges=Ranges(Ring([Member("n1")], 8, 1), "n1", [3]),
+            ranges=Ranges(fixed_ring([Member("n1")], 8, 1), "n1", [3]),
             copies={"default": 3},
             hint_bytes_max=4096,
             outbox=self.out,

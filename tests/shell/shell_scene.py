@@ -29,7 +29,8 @@ from toystore.core.protocol.messages.gossip import MemberState
 from toystore.core.protocol.messages.local import MembersChanged
 from toystore.core.protocol.settings import BucketSettings, CoordinatorSettings, LimitSettings
 from toystore.core.requests.coordinator import Coordinator
-from toystore.core.ring.ring import Member, Ring
+from toystore.core.ring.ring import Member
+from toystore.core.ring.view import fixed_ring
 from toystore.localcluster.ports import reserve_ports
 from toystore.wire import Header, decode, encode
 
@@ -66,7 +67,7 @@ def coordinator(requests_max: int = 1024) -> Coordinator:
         cluster="shell",
         version="1",
         started_s=0.0,
-        ring=Ring([Member("n1")], 8, 1),
+        ring=fixed_ring([Member("n1")], 8, 1),
         members={"n1": "tcp://n1:7400"},
         settings=CoordinatorSettings({"default": BucketSettings(1, 1, 1)}, limits),
         outbox=Outbox(),

@@ -9,8 +9,9 @@ import pytest
 
 from toystore.check.history import OK, PUT, Row
 from toystore.core.handoff.handoff import Handoff
-from toystore.core.protocol.address import GOSSIP, HANDOFF, Peer
+from toystore.core.protocol.address import GOSSIP, HANDOFF, RING, Peer
 from toystore.core.protocol.messages.local import LinkLost
+from toystore.core.protocol.messages.ring import RingSeen
 from toystore.core.protocol.roles import ACTORS
 from toystore.core.storage.store import StoreFullError
 from toystore.engines.base import MapFullError
@@ -442,6 +443,8 @@ def test_machines_that_fail_are_replaced_and_their_nodes_serve_on(role):
     machines = [actor.machine for actor in actors]
     for actor in actors:
         actor.fails = True
+        if role == RING:
+            actor.tell(RingSeen("n2", 1), Peer("n1", GOSSIP))
 
     put(cluster, "k")
     cluster.world.run(3.0)

@@ -41,6 +41,7 @@ from toystore.core.protocol.settings import (
 )
 from toystore.core.ring.cluster_id import ClusterId
 from toystore.core.ring.digest import Place, bucket_table, cluster_digest, members_digest
+from toystore.core.ring.record import Listed, RingRecord, founding
 from toystore.core.ring.ring import Member
 
 _PARTITIONS_MAX = ARRAY_ITEMS_CAP  # and there are no more members than partitions
@@ -92,6 +93,17 @@ class ClusterConfig(Section):
         places = [Place(member.host, tuple(member.ports.values())) for member in self.members]
         members = zip(self.ring_members(), places, strict=True)
         return cluster_digest(self.cluster, members, self.partitions)
+
+    def founding(self) -> RingRecord:
+        """The ring record of epoch 0: the members of this file."""
+        return founding(
+            self.cluster,
+            self.partitions,
+            (
+                Listed(m.name, m.name, "", m.weight, m.zone, m.host, tuple(m.ports.values()))
+                for m in self.members
+            ),
+        )
 
     def copies(self) -> dict[str, int]:
         """N of each bucket."""

@@ -1,4 +1,4 @@
-"""How each machine of a node is made: the one place that knows all five.
+"""How each machine of a node is made: the one place that knows all six.
 
 A real node draws its `Blueprint` from the configuration, a simulated one from the scenario.
 """
@@ -23,9 +23,11 @@ from toystore.core.protocol.settings import (
     HandoffSettings,
     SwimSettings,
 )
+from toystore.core.reconfiguration.reconfiguration import Reconfiguration
 from toystore.core.requests.coordinator import Coordinator
 from toystore.core.ring.ranges import Ranges
-from toystore.core.ring.ring import Ring
+from toystore.core.ring.record import RingRecord, endpoint_of
+from toystore.core.ring.view import RingView
 from toystore.core.storage.storage import Storage
 from toystore.core.storage.store import Store
 
@@ -42,10 +44,11 @@ class Blueprint:
     """Of toystore; a status reports it."""
     started_s: float
     """The monotonic second at which the process started."""
-    members: Mapping[str, str]
-    """Where clients reach each member of the ring, by its name; ``node`` is among them."""
+    record: RingRecord
+    """The ring record with which the node starts; ``node`` is among its members."""
+    lineage: bytes
+    """Of the cluster."""
     seeds: Sequence[str]
-    ring: Ring
     shared: Mapping[str, Setting]
     """The settings that should be the same on all nodes, by their names in the configuration."""
     swim: SwimSettings
@@ -58,6 +61,16 @@ class Blueprint:
         """The ranges that the node owns."""
         copies = (bucket.n for bucket in self.coordinator.buckets.values())
         return Ranges(self.ring, self.node, copies)
+
+    @functools.cached_property
+    def ring(self) -> RingView:
+        """The ring of the record."""
+        return RingView(self.record, self.coordinator.buckets["default"].n)
+
+    @property
+    def members(self) -> dict[str, str]:
+        """Where clients reach each member, by its name."""
+        return {name: endpoint_of(one) for name, one in self.record.all.items()}
 
 
 def make_machine(
@@ -95,6 +108,14 @@ def make_machine(
                 node=plan.node,
                 ranges=plan.ranges,
                 settings=plan.antientropy,
+                outbox=outbox,
+                chance=chance,
+            )
+        case address.RING:
+            return Reconfiguration(
+                node=plan.node,
+                record=plan.record,
+                lineage=plan.lineage,
                 outbox=outbox,
                 chance=chance,
             )

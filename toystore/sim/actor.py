@@ -27,9 +27,11 @@ from toystore.core.protocol.messages.local import (
     MembersChanged,
     SendFailed,
 )
+from toystore.core.protocol.messages.ring import RingChanged
 from toystore.core.protocol.roles import ROLE_OF, local_links
 from toystore.core.protocol.routes import ROUTE_OF, taken_by
 from toystore.core.protocol.turn import Turn
+from toystore.core.ring.record import unpack_ring
 from toystore.sim.network import Link
 from toystore.wire import Header, decode, encode_bounded
 
@@ -127,6 +129,10 @@ class SimActor:
         """The machine, even while it is made to fail."""
         machine: Machine = self.turn.machine
         return machine.machine if isinstance(machine, Failing) else machine
+
+    def follow(self, changed: RingChanged) -> None:
+        """Make new machines of this node from the new record from now on."""
+        self.node.follow(unpack_ring(changed.record))
 
     # --- links --------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ from toystore.core.protocol.address import ANTIENTROPY, STORAGE
 from toystore.core.protocol.messages.codes import MemberStatus
 from toystore.core.protocol.roles import TOLD_OF_MEMBERS
 from toystore.core.ring.ranges import LEAVES
-from toystore.core.ring.ring import Ring
+from toystore.core.ring.view import RingView
 from toystore.core.storage.layout import BEHIND, HINT, QUEUE, RECORD, SETTLED, TOTAL, VOTES, YES
 from toystore.core.storage.storage import Storage
 from toystore.sim.cluster import SimCluster
@@ -229,7 +229,7 @@ def everything_in_its_place(cluster: SimCluster) -> list[Violation]:
     return found
 
 
-def lists_distinct(ring: Ring, n: int, members: Sequence[str]) -> list[Violation]:
+def lists_distinct(ring: RingView, n: int, members: Sequence[str]) -> list[Violation]:
     """Each partition's order names every member once, so that its first N are distinct."""
     found = []
     for partition in range(ring.partitions):

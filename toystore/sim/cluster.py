@@ -24,7 +24,9 @@ from toystore.core.protocol.settings import (
 )
 from toystore.core.ring.cluster_id import ClusterId
 from toystore.core.ring.digest import Place, bucket_table, cluster_digest, members_digest
-from toystore.core.ring.ring import Member, Ring
+from toystore.core.ring.record import Listed, founding
+from toystore.core.ring.ring import Member
+from toystore.core.ring.view import RingView
 from toystore.sim.actor import BrokenMachineError
 from toystore.sim.network import Link, Network
 from toystore.sim.node import SimNode
@@ -76,7 +78,12 @@ class SimCluster:
         self.network = Network(self.world, scenario.rates)
         self.seeds = scenario.names[: scenario.seeds]
         members = list(map(Member, scenario.names))
-        self.ring = Ring(members, scenario.partitions, scenario.n)
+        self.record = founding(
+            "sim",
+            scenario.partitions,
+            (Listed(name, name, "", 1, "", name, ()) for name in scenario.names),
+        )
+        self.ring = RingView(self.record, scenario.n)
         self.members_digest = members_digest(members, scenario.partitions)
         self.losses: list[Loss] = []
         """The times at which nodes lost what they had acknowledged."""
@@ -140,9 +147,9 @@ class SimCluster:
             cluster="sim",
             version=__version__,
             started_s=started_s,
-            members=dict.fromkeys(self.scenario.names, "simulated"),
+            record=self.record,
+            lineage=self.cluster_id.lineage,
             seeds=self.seeds,
-            ring=self.ring,
             shared={"swim.probe_period_s": self.swim_settings.probe_period_s},
             swim=self.swim_settings,
             coordinator=self.coordinator_settings,

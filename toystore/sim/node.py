@@ -7,6 +7,7 @@ decides what its disk stores after that; actor.py takes the turns of the machine
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from toystore.core.protocol.address import (
 from toystore.core.protocol.machine import Machine, Now, Outbox
 from toystore.core.protocol.messages.local import Leave, MembersChanged
 from toystore.core.protocol.roles import ACTORS, GOODBYE_S, STOP_ORDER
+from toystore.core.ring.record import RingRecord
 from toystore.core.storage.disk_facts import DiskFacts
 from toystore.core.storage.disk_identity import identify_disk
 from toystore.sim.actor import SimActor
@@ -229,6 +231,11 @@ class SimNode:
             GOSSIP: SimGossip,
         }
         return kinds.get(role, SimActor)(self, role)
+
+    def follow(self, record: RingRecord) -> None:
+        """The ring has changed."""
+        if record.epoch > self._plan.record.epoch:
+            self._plan = replace(self._plan, record=record)
 
     def make_machine(self, role: str, outbox: Outbox) -> Machine:
         """A machine in its first state."""

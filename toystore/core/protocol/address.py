@@ -9,6 +9,7 @@ STORAGE = "storage"
 COORDINATOR = "coordinator"
 HANDOFF = "handoff"
 ANTIENTROPY = "antientropy"
+RING = "ring"
 
 
 class Peer(NamedTuple):

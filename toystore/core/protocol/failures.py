@@ -20,6 +20,8 @@ from toystore.core.protocol.messages.antientropy import (
     WatchRanges,
 )
 from toystore.core.protocol.messages.client import (
+    Cluster,
+    ClusterReply,
     Delete,
     ErrorReply,
     Get,
@@ -43,12 +45,31 @@ from toystore.core.protocol.messages.replica import (
     WriteReplica,
     WriteReplicaReply,
 )
+from toystore.core.protocol.messages.ring import (
+    AcceptRing,
+    DescribeMoves,
+    FetchPlan,
+    FetchRings,
+    KeepPlan,
+    OfferRings,
+    PrepareRing,
+    RingCommand,
+    RingCommandReply,
+    WatchRing,
+)
 
 
 def error_instead(message: Message, text: str) -> Message | None:
     """The error that replaces a reply which cannot be sent; None if its type has no errors."""
     match message:
-        case GetReply() | StatusReply() | OwnersReply() | RingLoadReply() | RepairReply():
+        case (
+            GetReply()
+            | StatusReply()
+            | OwnersReply()
+            | RingLoadReply()
+            | RepairReply()
+            | ClusterReply()
+        ):
             return ErrorReply(message.request, Code.INTERNAL, text, True)
         case ReadReplicaReply():
             return ReadReplicaReply(message.request, ReplicaStatus.INTERNAL, None)
@@ -59,7 +80,7 @@ def error_instead(message: Message, text: str) -> Message | None:
 def internal_reply(message: Message, text: str) -> Message | None:
     """The answer to a message on which a machine failed; None if the message needs no answer."""
     match message:
-        case Get() | Put() | Delete() | Status() | Owners() | RingLoad() | Repair():
+        case Get() | Put() | Delete() | Status() | Owners() | RingLoad() | Repair() | Cluster():
             return ErrorReply(message.request, Code.INTERNAL, text, isinstance(message, Get))
         case WriteReplica():
             return WriteReplicaReply(message.request, ReplicaStatus.INTERNAL, None)
@@ -72,6 +93,8 @@ def internal_reply(message: Message, text: str) -> Message | None:
             return StorageStatusReply(message.request, {"error": text})
         case AntientropyStatus():
             return AntientropyStatusReply(message.request, {"error": text})
+        case RingCommand():
+            return RingCommandReply(message.request, {}, Code.INTERNAL, text, False)
         case RepairRanges():
             return RepairRangesReply(message.request, {"error": text})
         case (
@@ -83,6 +106,14 @@ def internal_reply(message: Message, text: str) -> Message | None:
             | StoreRecords()
             | MarkWhole()
             | ScrubLeaf()
+            | PrepareRing()
+            | AcceptRing()
+            | FetchRings()
+            | OfferRings()
+            | DescribeMoves()
+            | WatchRing()
+            | KeepPlan()
+            | FetchPlan()
         ):
             return QuestionFailedReply(message.request, text)
         case _:
@@ -99,7 +130,7 @@ def refuse_write(message: Message) -> Message | None:
         case StoreRecords():
             refused = (int(ReplicaStatus.REFUSED),) * len(message.records)
             return StoreRecordsReply(message.request, refused)
-        case MarkWhole():
+        case MarkWhole() | PrepareRing() | AcceptRing() | OfferRings() | KeepPlan():
             return QuestionFailedReply(message.request, "the disk is full")
         case _:
             return None

@@ -10,7 +10,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from toystore.core.protocol.address import ANTIENTROPY, COORDINATOR, GOSSIP, HANDOFF, STORAGE
+from toystore.core.protocol.address import (
+    ANTIENTROPY,
+    COORDINATOR,
+    GOSSIP,
+    HANDOFF,
+    RING,
+    STORAGE,
+)
 
 GOODBYE_S = 2.0
 """How long a clean stop waits for each actor that receives `Leave`."""
@@ -48,13 +55,14 @@ ROLES: tuple[Role, ...] = (
         COORDINATOR,
         port="client_port",
         links=(LinkTo(STORAGE), LinkTo(COORDINATOR, watched=False)),
-        local=(STORAGE, ANTIENTROPY, GOSSIP),
+        local=(STORAGE, ANTIENTROPY, GOSSIP, RING),
         told_of_members=True,
         leaves=True,
     ),
     Role(HANDOFF, links=(LinkTo(STORAGE),), local=(STORAGE,), told_of_members=True),
     Role(ANTIENTROPY, links=(LinkTo(STORAGE),), local=(STORAGE,), told_of_members=True),
-    Role(GOSSIP, port="exchange_port", links=(LinkTo(GOSSIP),), local=(STORAGE,), leaves=True),
+    Role(RING, links=(LinkTo(STORAGE),), local=(STORAGE,), told_of_members=True),
+    Role(GOSSIP, port="exchange_port", links=(LinkTo(GOSSIP),), local=(STORAGE, RING), leaves=True),
 )
 
 ACTORS = tuple(role.name for role in ROLES)
@@ -64,5 +72,7 @@ STOP_ORDER = ROLES[::-1]
 
 
 def local_links(actor: str) -> tuple[str, ...]:
-    """The actors of its own node that ``actor`` sends to."""
-    return ROLE_OF[actor].local + (TOLD_OF_MEMBERS if actor == GOSSIP else ())
+    """The actors of its own node that ``actor`` sends to: `RING` sends `RingChanged` to all."""
+    others = tuple(name for name in ACTORS if name not in (actor, *ROLE_OF[actor].local))
+    told = {GOSSIP: tuple(name for name in TOLD_OF_MEMBERS if name in others), RING: others}
+    return ROLE_OF[actor].local + told.get(actor, ())

@@ -9,7 +9,14 @@ from __future__ import annotations
 from enum import Enum, IntEnum
 from typing import Any, NamedTuple
 
-from toystore.core.protocol.address import ANTIENTROPY, COORDINATOR, GOSSIP, HANDOFF, STORAGE
+from toystore.core.protocol.address import (
+    ANTIENTROPY,
+    COORDINATOR,
+    GOSSIP,
+    HANDOFF,
+    RING,
+    STORAGE,
+)
 from toystore.core.protocol.messages import (
     Message,
     antientropy,
@@ -19,6 +26,7 @@ from toystore.core.protocol.messages import (
     hints,
     local,
     replica,
+    ring,
 )
 
 CLIENT = "client"
@@ -143,11 +151,33 @@ WIRE: tuple[Route, ...] = (
     Route(83, antientropy.MarkWholeReply, ANTIENTROPY),
     Route(84, antientropy.ScrubLeaf, STORAGE, priority=Priority.BACKGROUND),
     Route(85, antientropy.ScrubLeafReply, ANTIENTROPY),
-    Route(90, antientropy.QuestionFailedReply, ANTIENTROPY),
+    Route(90, antientropy.QuestionFailedReply, ANYONE),
     Route(86, antientropy.AntientropyStatus, ANTIENTROPY),
     Route(87, antientropy.AntientropyStatusReply, COORDINATOR),
     Route(88, antientropy.RepairRanges, ANTIENTROPY),
     Route(89, antientropy.RepairRangesReply, COORDINATOR),
+    Route(100, ring.PrepareRing, STORAGE, disk=DiskUse.GROWS),
+    Route(101, ring.PrepareRingReply, RING),
+    Route(102, ring.AcceptRing, STORAGE, disk=DiskUse.GROWS),
+    Route(103, ring.AcceptRingReply, RING),
+    Route(104, ring.FetchRings, STORAGE),
+    Route(105, ring.FetchRingsReply, RING),
+    Route(106, ring.OfferRings, STORAGE, disk=DiskUse.GROWS),
+    Route(107, ring.OfferRingsReply, RING),
+    Route(108, ring.DescribeMoves, STORAGE),
+    Route(109, ring.DescribeMovesReply, RING),
+    Route(110, ring.WatchRing, STORAGE),
+    Route(111, ring.WatchRingReply, RING),
+    Route(112, ring.KeepPlan, STORAGE, disk=DiskUse.GROWS),
+    Route(113, ring.KeepPlanReply, RING),
+    Route(114, ring.FetchPlan, STORAGE),
+    Route(115, ring.FetchPlanReply, RING),
+    Route(116, ring.RingChanged, ANYONE),
+    Route(117, ring.RingSeen, RING),
+    Route(118, ring.RingCommand, RING),
+    Route(119, ring.RingCommandReply, COORDINATOR),
+    Route(16, client.Cluster, COORDINATOR, Carrier.CLIENT_PORT),
+    Route(17, client.ClusterReply, CLIENT, Carrier.CLIENT_PORT),
 )
 
 ROUTE_OF: dict[type[Any], Route] = {route.type: route for route in WIRE}

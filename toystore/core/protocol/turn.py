@@ -26,6 +26,7 @@ from toystore.core.protocol.machine import Event, Machine, Now, Outbox
 from toystore.core.protocol.messages import Delivery, Message
 from toystore.core.protocol.messages.gossip import MemberState
 from toystore.core.protocol.messages.local import Leave, LinkUp, MembersChanged
+from toystore.core.protocol.messages.ring import RingChanged
 
 FLUSH_ROUNDS_MAX = 8
 """How many flushes a turn may have: after a failed send a machine sends to another node."""
@@ -33,7 +34,7 @@ RESTARTS_MAX = 8
 """How many new machines an actor gets within `RESTARTS_WINDOW_S`."""
 RESTARTS_WINDOW_S = 60.0
 
-_TOLD_AGAIN = frozenset((MembersChanged, Leave))
+_TOLD_AGAIN = frozenset((MembersChanged, Leave, RingChanged))
 """Messages that the old machine received and a new machine receives again."""
 
 M = TypeVar("M", bound=Machine)
@@ -54,6 +55,9 @@ class Shell(Protocol):
         ``restarts``: how many machines were replaced before, within `RESTARTS_WINDOW_S`.
         """
 
+    def follow(self, changed: RingChanged) -> None:
+        """The ring has changed: link to new members, and make new machines from the new record."""
+
     def linked_nodes(self) -> Iterable[str]:
         """The nodes whose watched link is up (`ROLES`)."""
 
@@ -70,6 +74,7 @@ class Turn(Generic[M]):
         self._members: dict[str, MemberState] = {}
         """What gossip last sent of each member."""
         self._leave: Leave | None = None
+        self._ring: RingChanged | None = None
         self._me = me
         self._make_machine = make_machine
         self._shell = shell
@@ -93,6 +98,8 @@ class Turn(Generic[M]):
     def feed(self, inbox: list[Delivery], at: Now) -> None:
         """Pass each message to the machine once, even if the machine fails on it."""
         for message, sender in inbox:
+            if type(message) is RingChanged:
+                self._shell.follow(message)
             try:
                 self.machine.receive(message, sender, at)
             except Exception as error:
@@ -176,6 +183,8 @@ class Turn(Generic[M]):
         if type(message) is MembersChanged:
             self._joined = message.joined
             self._members.update((state.name, state) for state in message.members)
+        elif type(message) is RingChanged:
+            self._ring = message
         elif type(message) is Leave:
             self._leave = message
 
@@ -183,6 +192,6 @@ class Turn(Generic[M]):
         """Pass to a new machine what only the old one has received."""
         for node in sorted(self._shell.linked_nodes()):
             self.machine.receive(LinkUp(node), Peer(node, self._me.actor), at)
-        for message in (self.members, self._leave):
+        for message in (self._ring, self.members, self._leave):
             if message is not None:
                 self.machine.receive(message, self._me, at)

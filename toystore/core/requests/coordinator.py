@@ -54,7 +54,7 @@ from toystore.core.requests.serving import Input, Phase, Serving
 from toystore.core.requests.status import STATUS_WAIT_S, Process, StatusQuery, picture_of
 from toystore.core.requests.validation import place_fault, repair_fault
 from toystore.core.requests.writing import Write
-from toystore.core.ring.ring import Ring
+from toystore.core.ring.view import RingView
 
 _REPLIES = frozenset(
     (*Write.hears, *Read.hears, *Forward.hears, *StatusQuery.hears, *RepairQuery.hears)
@@ -71,7 +71,7 @@ class Coordinator:
         cluster: str,
         version: str,
         started_s: float,
-        ring: Ring,
+        ring: RingView,
         members: Mapping[str, str],
         settings: CoordinatorSettings,
         outbox: Outbox,

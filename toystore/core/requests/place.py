@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from toystore.core.data.record import digest_of
-from toystore.core.ring.ring import Ring
+from toystore.core.ring.view import RingView
 
 
 class Place:
@@ -11,7 +11,7 @@ class Place:
 
     __slots__ = ("digest", "order", "owners", "partition")
 
-    def __init__(self, ring: Ring, bucket: str, key: bytes, n: int) -> None:
+    def __init__(self, ring: RingView, bucket: str, key: bytes, n: int) -> None:
         """The key is owned by the first ``n`` members of its partition's order."""
         self.digest = digest_of(bucket, key, n)
         self.partition = ring.partition_of(self.digest)

@@ -27,12 +27,12 @@ def members_digest(members: Iterable[Member], partitions: int) -> bytes:
 
     The order in which the members are listed decides nothing.
     """
-    return _digest([partitions, sorted(members)])
+    return _digest([partitions, sorted(member[:3] for member in members)])
 
 
 def members_digest_of_layout_1(members: Iterable[Member], partitions: int, n: int) -> bytes:
     """The digest as stores of layout 1 have it: over N of the default bucket, too."""
-    return _digest([partitions, n, sorted(members)])
+    return _digest([partitions, n, sorted(member[:3] for member in members)])
 
 
 def cluster_digest(cluster: str, members: Iterable[tuple[Member, Place]], partitions: int) -> bytes:
@@ -41,7 +41,7 @@ def cluster_digest(cluster: str, members: Iterable[tuple[Member, Place]], partit
     A copy of the configuration in which any name or address was changed has another.  The
     digest at the founding of a cluster is its lineage (`cluster_id.py`).
     """
-    return _digest([cluster, partitions, sorted(members)])
+    return _digest([cluster, partitions, sorted((member[:3], place) for member, place in members)])
 
 
 def bucket_table(copies: Mapping[str, int]) -> bytes:

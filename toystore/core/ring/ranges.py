@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from toystore.core.ring.ring import Ring
+from toystore.core.ring.view import RingView
 
 LEAVES = 16
 """The leaves of a range."""
@@ -45,24 +45,25 @@ class Leaf(NamedTuple):
 class Ranges:
     """The ranges of a ring, and those that one node owns."""
 
-    __slots__ = ("_leaf_shift", "_node", "_ring", "owned")
+    __slots__ = ("_leaf_shift", "_node", "owned", "ring")
 
-    def __init__(self, ring: Ring, node: str, copies: Iterable[int]) -> None:
+    def __init__(self, ring: RingView, node: str, copies: Iterable[int]) -> None:
         """``copies``: the N of each bucket."""
-        self._ring = ring
+        self.ring = ring
+        """The ring of which these are the ranges."""
         self._node = node
         self._leaf_shift = 8 * _HASH_BYTES - (ring.partitions * LEAVES).bit_length() + 1
         self.owned = frozenset(
             Range(n, partition)
             for n in set(copies)
             for partition in range(ring.partitions)
-            if node in ring.order(partition)[:n]
+            if node in ring.nodes(partition, n)
         )
-        """The ranges that the node owns."""
+        """The ranges that the node owns; while ranges move, also those that move away from it."""
 
     def owners(self, of: Range) -> tuple[str, ...]:
-        """The owners of a range, in the order of its preference list."""
-        return self._ring.order(of.partition)[: of.n]
+        """The owners of a range: the old ones and the new ones while it moves."""
+        return self.ring.nodes(of.partition, of.n)
 
     def others(self, of: Range) -> list[str]:
         """The owners of a range but the node, in the same order."""

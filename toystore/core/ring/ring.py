@@ -52,6 +52,9 @@ class Member(NamedTuple):
     """Its share of the partitions is in proportion to its weight."""
     zone: str = ""
     """Members that fail together, as in a rack, have one zone.  All may have the same."""
+    seat: str = ""
+    """What its scores are drawn from, if that is not its name: a member that has replaced another
+    sits in its seat, and so owns what that owned."""
 
 
 class Ring:
@@ -65,9 +68,9 @@ class Ring:
         With fewer members than ``n``, every member owns every partition.  The order in which
         the members are listed does not matter.  Raises ValueError for impossible arguments.
         """
-        listed = sorted(members)
+        listed = sorted(members, key=_seat)
         _check(listed, partitions, n)
-        self.members = tuple(member.name for member in listed)
+        self.members = tuple(sorted(member.name for member in listed))
         self.partitions = partitions
         self.n = min(n, len(listed))
         self._shift = 8 * _PREFIX_BYTES - (partitions.bit_length() - 1)
@@ -91,6 +94,10 @@ class Ring:
         return {name: (owned[name], first[name]) for name in self.members}
 
 
+def _seat(member: Member) -> str:
+    return member.seat or member.name
+
+
 def _check(members: Sequence[Member], partitions: int, n: int) -> None:
     """Raise ValueError for impossible arguments of a ring."""
     if not members:
@@ -98,6 +105,9 @@ def _check(members: Sequence[Member], partitions: int, n: int) -> None:
     names = Counter(member.name for member in members)
     if twice := [name for name, count in names.items() if count > 1]:
         raise ValueError(f"members listed twice: {', '.join(twice)}; a name is given once")
+    seats = Counter(map(_seat, members))
+    if twice := [seat for seat, count in seats.items() if count > 1]:
+        raise ValueError(f"two members in one seat: {', '.join(twice)}; a seat is given once")
     for member in members:
         if member.weight < 1:
             raise ValueError(f"the weight of {member.name} is {member.weight}, not 1 or more")
@@ -132,8 +142,8 @@ def _rankings(members: Sequence[Member], partitions: int) -> Iterator[list[int]]
 
 
 def _scores(member: Member, partitions: int) -> list[float]:
-    """A member's score in each partition, all drawn from one digest of its name."""
-    drawn = hashlib.shake_128(member.name.encode()).digest(_SCORE_BYTES * partitions)
+    """A member's score in each partition, all drawn from one digest of its seat."""
+    drawn = hashlib.shake_128(_seat(member).encode()).digest(_SCORE_BYTES * partitions)
     return [
         -math.log((number + 1) / 2 ** (8 * _SCORE_BYTES)) / member.weight
         for number in struct.unpack(f">{partitions}Q", drawn)

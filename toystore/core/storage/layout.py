@@ -7,6 +7,7 @@ The first byte of a key is its kind:
     b"Q" + owner + NUL + stored_at_us(8) + digest(17)  the queue of an owner's hints, oldest first
     b"B" + n(1) + partition(4)                         this range is BEHIND
     b"t" + owner                                       the total of an owner's hints
+    b"E" + epoch(4)                                    the ring record of an epoch
     b"m" + name                                        a fact about this disk
 
 A digest begins with N and the partition, so each range is one stretch of the records.
@@ -24,6 +25,7 @@ HINT = b"H"
 QUEUE = b"Q"
 BEHIND = b"B"
 TOTAL = b"t"
+RING_RECORD = b"E"
 FACT = b"m"
 
 LAYOUT_VERSION = b"2"
@@ -79,6 +81,11 @@ def queue_prefix(owner: str) -> bytes:
 def behind_key(range_: Range) -> bytes:
     """The key that exists while a range is BEHIND."""
     return BEHIND + range_.n.to_bytes(1, "big") + range_.partition.to_bytes(4, "big")
+
+
+def ring_record_key(epoch: int) -> bytes:
+    """The key of the ring record of an epoch."""
+    return RING_RECORD + epoch.to_bytes(4, "big")
 
 
 def total_key(owner: str) -> bytes:

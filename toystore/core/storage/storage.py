@@ -65,6 +65,7 @@ from toystore.core.protocol.messages.replica import (
     WriteReplica,
     WriteReplicaReply,
 )
+from toystore.core.protocol.messages.ring import FetchRings, OfferRings, WatchRing
 from toystore.core.ring.ranges import Ranges
 from toystore.core.storage.comparing import Comparing
 from toystore.core.storage.disk_facts import DiskFacts
@@ -72,6 +73,7 @@ from toystore.core.storage.hints import Hints, HintTotal
 from toystore.core.storage.layout import LINEAGE, RECORD, REFUSING, YES, fits_a_key
 from toystore.core.storage.questions import BadQuestionError
 from toystore.core.storage.records import FAILED, STORED, Answer, Records
+from toystore.core.storage.ring_records import RingRecords
 from toystore.core.storage.store import Store
 from toystore.core.storage.stretches import Stretches
 from toystore.core.storage.sums import Sums
@@ -110,6 +112,7 @@ class Storage:
         self._records = Records(store, self.sums, outbox)
         self._hints = Hints(store)
         self._facts = DiskFacts(store, ranges.owned)
+        self._rings = RingRecords(store, ranges.ring.record, outbox)
         self._comparing = comparing = Comparing(self.sums, self._facts, ranges, outbox)
         stretches = Stretches(store, self._records, ranges, copies)
         self._handlers: dict[type[Any], Callable[[Any, Address, Now], None]] = {
@@ -126,6 +129,9 @@ class Storage:
             SettleDisk: self._settle_disk,
             StorageStatus: self._storage_status,
             WatchRanges: self._watch_ranges,
+            WatchRing: self._watch_ring,
+            FetchRings: self._fetch_rings,
+            OfferRings: self._offer_rings,
         }
         self._questions: dict[type[Any], Callable[[Any], Message]] = {
             CompareRanges: comparing.compare,
@@ -162,10 +168,12 @@ class Storage:
         """All that was received since the last commit or abort is stored."""
         self.sums.on_commit()
         self._comparing.on_commit()
+        self._rings.on_commit()
 
     def on_abort(self) -> None:
         """Nothing that was received since the last commit or abort is stored or answered."""
         self.sums.on_abort()
+        self._rings.on_abort()
 
     # --- records ------------------------------------------------------------------------
 
@@ -281,6 +289,22 @@ class Storage:
             self._facts.keep()
         elif self._facts.replace():
             self.sums.change_all()
+
+    # --- the ring -----------------------------------------------------------------------
+
+    def _watch_ring(self, message: WatchRing, sender: Address, _now: Now) -> None:
+        reply = self._rings.watch(message, sender)
+        if reply is not None:
+            self._out.send(sender, reply)
+
+    def _fetch_rings(self, message: FetchRings, sender: Address, _now: Now) -> None:
+        self._out.send(sender, self._rings.fetch(message))
+
+    def _offer_rings(self, message: OfferRings, sender: Address, _now: Now) -> None:
+        reply, _adopted = self._rings.offer(message)
+        self._out.send(sender, reply)
+
+    # --- reports ------------------------------------------------------------------------
 
     def _watch_ranges(self, message: WatchRanges, sender: Address, _now: Now) -> None:
         reply = self._comparing.watch(message, sender)

@@ -37,6 +37,8 @@ from toystore.core.protocol.messages.antientropy import (
     WatchRangesReply,
 )
 from toystore.core.protocol.messages.client import (
+    Cluster,
+    ClusterReply,
     Delete,
     ErrorReply,
     Get,
@@ -101,6 +103,28 @@ from toystore.core.protocol.messages.replica import (
     RepairReplica,
     WriteReplica,
     WriteReplicaReply,
+)
+from toystore.core.protocol.messages.ring import (
+    AcceptRing,
+    AcceptRingReply,
+    DescribeMoves,
+    DescribeMovesReply,
+    FetchPlan,
+    FetchPlanReply,
+    FetchRings,
+    FetchRingsReply,
+    KeepPlan,
+    KeepPlanReply,
+    OfferRings,
+    OfferRingsReply,
+    PrepareRing,
+    PrepareRingReply,
+    RingChanged,
+    RingCommand,
+    RingCommandReply,
+    RingSeen,
+    WatchRing,
+    WatchRingReply,
 )
 
 Message = (
@@ -179,6 +203,28 @@ Message = (
     | LinkRefused
     | Leave
     | SendFailed
+    | Cluster
+    | ClusterReply
+    | PrepareRing
+    | PrepareRingReply
+    | AcceptRing
+    | AcceptRingReply
+    | FetchRings
+    | FetchRingsReply
+    | OfferRings
+    | OfferRingsReply
+    | DescribeMoves
+    | DescribeMovesReply
+    | WatchRing
+    | WatchRingReply
+    | KeepPlan
+    | KeepPlanReply
+    | FetchPlan
+    | FetchPlanReply
+    | RingChanged
+    | RingSeen
+    | RingCommand
+    | RingCommandReply
 )
 
 Delivery = tuple[Message, Address]

@@ -53,6 +53,8 @@ class CompareRanges(NamedTuple):
     rebuilding: bool
     roots: tuple[tuple[int, int, bytes], ...]
     """N, partition and root of each."""
+    epoch: int = 0
+    """Of the asker's ring: a receiver that has not adopted it is unready."""
 
 
 class CompareRangesReply(NamedTuple):

@@ -112,6 +112,24 @@ class RepairReply(NamedTuple):
     progress: dict[str, Any]
 
 
+class Cluster(NamedTuple):
+    """Plan, commit, abort or show a change of the ring, or ask to be taken in.
+
+    docs/PROTOCOL.md lists the commands and their arguments.
+    """
+
+    request: int
+    command: str
+    arguments: dict[str, Any]
+
+
+class ClusterReply(NamedTuple):
+    """See docs/PROTOCOL.md for the keys."""
+
+    request: int
+    result: dict[str, Any]
+
+
 class Owners(NamedTuple):
     """Who owns a key?"""
 

@@ -33,6 +33,10 @@ class ReplicaStatus(IntEnum):
     """No room: a full disk, or hints at their byte bound.  Ask the next fallback."""
     INTERNAL = 5
     """It failed over this message: try no other with it."""
+    STALE = 6
+    """The write is of an earlier epoch, before ranges began to move: fetch the ring."""
+    MOVED = 7
+    """The replica is no longer here: its new owner has it."""
 
 
 class MemberStatus(IntEnum):

@@ -12,6 +12,8 @@ class WriteReplica(NamedTuple):
     digest: bytes
     record: bytes
     hint_owner: str | None
+    epoch: int = 0
+    """Of the ring by which the coordinator has chosen this replica."""
 
 
 class WriteReplicaReply(NamedTuple):

@@ -1,0 +1,1 @@
+"""How the members of the ring change: plans, their decision, and how far a change is."""

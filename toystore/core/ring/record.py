@@ -1,0 +1,163 @@
+"""The ring record: who the members are, decided once for each epoch.
+
+    epoch 0       the members in the configuration at the founding of the cluster
+    epoch e + 1   decided by a majority of the members of epoch e; names the digest of record e
+
+A record is *stable*: its members own the ranges; or *moving*: the ranges are on their way from
+the owners in the ``old`` list to those in ``members``.  It is written as JSON, so that an operator
+can read it, and it is identified by the BLAKE2b digest of these bytes.  The digest of the record
+at the founding is the *lineage* of the cluster.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from toystore.core.ring.ring import Member
+
+DIGEST_BYTES = 16
+PORTS = ("client_port", "peer_port", "gossip_port", "exchange_port")
+"""The ports of a member, in the order of `Listed.ports`."""
+
+
+class RingRecordError(ValueError):
+    """Bytes that are not a ring record; the text says why."""
+
+
+class Listed(NamedTuple):
+    """A member, as a ring record lists it."""
+
+    name: str
+    seat: str
+    """What its partitions are drawn from: its name, or the seat of the member that it replaced."""
+    disk: str
+    """The id of its disk, 32 hex digits; "" if it was not known."""
+    weight: int
+    zone: str
+    host: str
+    ports: tuple[int, ...]
+    """In the order of `PORTS`; () in a cluster without addresses (the simulator)."""
+
+    @property
+    def placed(self) -> Member:
+        """The member as the ring places it."""
+        return Member(self.name, self.weight, self.zone, self.seat)
+
+
+class Gone(NamedTuple):
+    """A member that was removed or has left, for ever: its disk is never taken back."""
+
+    name: str
+    disk: str
+    epoch: int
+    """The first epoch without it."""
+
+
+@dataclass(frozen=True)
+class RingRecord:
+    """See the module's docstring."""
+
+    cluster: str
+    partitions: int
+    members: tuple[Listed, ...]
+    """The members; of a moving record, those that will own the ranges."""
+    epoch: int = 0
+    parent: bytes = b""
+    """The digest of the record before; of epoch 1, the lineage; b"" at the founding."""
+    lineage: bytes = b""
+    """b"" in the record of the founding, whose own digest it is."""
+    old: tuple[Listed, ...] = ()
+    """Of a moving record: the members that owned the ranges before."""
+    lost: tuple[str, ...] = ()
+    """The names in ``old`` or ``members`` that were declared dead for good."""
+    gone: tuple[Gone, ...] = ()
+    made_by: str = ""
+    """The node that has proposed it."""
+    made_us: int = 0
+    """When, by that node's wall clock."""
+    why: str = ""
+    """For operators: "join n4, leave n1"."""
+
+    @functools.cached_property
+    def packed(self) -> bytes:
+        """The record as canonical JSON."""
+        fields: dict[str, Any] = {
+            name: value.hex() if isinstance(value, bytes) else value
+            for name, value in vars(self).items()
+            if name in self.__dataclass_fields__
+        }
+        for key in ("members", "old", "gone"):
+            fields[key] = [row._asdict() for row in fields[key]]
+        return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
+
+    @functools.cached_property
+    def digest(self) -> bytes:
+        """16 bytes that identify the record."""
+        return hashlib.blake2b(self.packed, digest_size=DIGEST_BYTES).digest()
+
+    @property
+    def moving(self) -> bool:
+        """Whether ranges are on their way from the old owners to the new."""
+        return bool(self.old)
+
+    @functools.cached_property
+    def all(self) -> dict[str, Listed]:
+        """Every member that takes part, old or new, by name: without the lost."""
+        listed = {one.name: one for one in (*self.old, *self.members)}
+        return {name: one for name, one in listed.items() if name not in self.lost}
+
+    @property
+    def voters(self) -> tuple[Listed, ...]:
+        """Who decides the next epoch: the old members while moving, without the lost."""
+        return tuple(one for one in self.old or self.members if one.name not in self.lost)
+
+    def follows(self, before: RingRecord, lineage: bytes) -> bool:
+        """Whether this record may come next after ``before`` in a cluster of this lineage."""
+        parent = before.digest if before.epoch else lineage
+        return (self.epoch, self.parent, self.lineage) == (before.epoch + 1, parent, lineage)
+
+    def next(self, lineage: bytes, **changes: Any) -> RingRecord:
+        """The record of the next epoch; ``changes``: the fields that differ."""
+        parent = self.digest if self.epoch else lineage
+        return replace(self, epoch=self.epoch + 1, parent=parent, lineage=lineage, **changes)
+
+
+def endpoint_of(listed: Listed) -> str:
+    """Where clients reach a member: ``tcp://HOST:PORT``."""
+    if not listed.ports:
+        return "simulated"
+    host = f"[{listed.host}]" if ":" in listed.host else listed.host
+    return f"tcp://{host}:{listed.ports[0]}"
+
+
+def founding(cluster: str, partitions: int, members: Iterable[Listed]) -> RingRecord:
+    """The record of epoch 0.  The order in which the members are listed decides nothing."""
+    return RingRecord(cluster, partitions, tuple(sorted(members)), why="founded")
+
+
+def unpack_ring(packed: bytes) -> RingRecord:
+    """A record from its bytes.  Raises `RingRecordError` unless they are canonical."""
+    try:
+        fields = json.loads(packed)
+        for key in ("parent", "lineage"):
+            fields[key] = bytes.fromhex(fields[key])
+        for key in ("members", "old"):
+            fields[key] = tuple(_listed(row) for row in fields[key])
+        fields["gone"] = tuple(Gone(**row) for row in fields["gone"])
+        fields["lost"] = tuple(fields["lost"])
+        record = RingRecord(**fields)
+        canonical = record.packed == packed
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RingRecordError(f"not a ring record: {type(error).__name__}: {error}") from None
+    if not canonical:
+        raise RingRecordError("not a ring record: it is not canonical")
+    return record
+
+
+def _listed(row: dict[str, Any]) -> Listed:
+    return Listed(**{**row, "ports": tuple(row["ports"])})
