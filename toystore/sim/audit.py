@@ -111,6 +111,7 @@ def is_compared(cluster: SimCluster) -> bool:
         isinstance(storage, Storage)
         and isinstance(antientropy, Antientropy)
         and antientropy.idle
+        and storage.is_watched
         and not storage.sums.changed()
         for storage, antientropy in (
             (node.actors[STORAGE].machine, node.actors[ANTIENTROPY].machine)

@@ -57,6 +57,11 @@ class Comparing:
         self._watcher = sender, message.request
         return None
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether the watcher waits for the next change, and no answer is on its way to it."""
+        return self._watcher is not None
+
     def on_commit(self) -> None:
         """Wake the watcher if a range has changed.  It asks again: only then are sums computed."""
         if self._watcher is not None and self._sums.has_changed:

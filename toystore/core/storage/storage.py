@@ -175,6 +175,11 @@ class Storage:
         self.sums.on_abort()
         self._rings.on_abort()
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether the anti-entropy of this node waits to be told of the next change."""
+        return self._comparing.is_watched
+
     # --- records ------------------------------------------------------------------------
 
     def _write_replica(self, message: WriteReplica, sender: Address, now: Now) -> None:
