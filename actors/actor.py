@@ -193,10 +193,11 @@ class Actor(threading.Thread):
             restarts=restarts,
         )
 
-    def follow(self, changed: RingChanged) -> None:
+    def follow(self, changed: RingChanged) -> list[Delivery]:
         """Make new machines from the new record from now on."""
         record = unpack_ring(changed.record)
         self.surroundings = dataclasses.replace(self.surroundings, record=record)
+        return []
 
     def linked_nodes(self) -> set[str]:
         """The nodes whose watched link is up."""

@@ -41,6 +41,8 @@ class Surroundings:
     """The monotonic second at which this run began."""
     lineage: bytes | None = None
     """The cluster's, from this node's disk; None if the cluster begins."""
+    disk: str = ""
+    """The id of this node's disk."""
     record: RingRecord | None = None
     """The newest ring record that this actor knows; None: the members of the configuration."""
     resolver: Resolver = field(default_factory=Resolver)
@@ -85,6 +87,8 @@ class Surroundings:
             coordinator=config.coordinator_settings(),
             handoff=config.handoff_settings(),
             antientropy=config.antientropy_settings(),
+            disk=self.disk,
+            described=config.described(),
         )
 
     def address(self, to: Peer) -> str:

@@ -195,6 +195,20 @@ def test_an_unknown_member_is_an_error_that_names_the_members():
     assert three().member("n2").client_port == 7410
 
 
+def test_what_is_described_without_members_is_the_same_configuration_with_them():
+    config = three(
+        partitions=64,
+        durability="async",
+        buckets={"pair": {"n": 2, "r": 1, "w": 1}},
+        swim={"profile": "local", "probe_period_s": 2.5},
+        limits={"request_bytes_max": 10_000_000},
+        antientropy={"move_bytes_per_s": 0},
+        log={"level": "debug"},
+    )
+
+    assert parse(config.described() | {"members": ["n1", "n2", "n3"]}) == config
+
+
 def test_a_configuration_cannot_be_changed():
     with pytest.raises(ValueError, match="frozen"):
         three().cluster = "other"

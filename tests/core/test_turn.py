@@ -8,13 +8,21 @@ from toystore.core.protocol.address import COORDINATOR, STORAGE, Peer
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages.client import ErrorReply, RingLoad, Status
 from toystore.core.protocol.messages.codes import Code
-from toystore.core.protocol.messages.local import Leave, LinkUp, MembersChanged, SendFailed
+from toystore.core.protocol.messages.local import (
+    Leave,
+    LinkLost,
+    LinkUp,
+    MembersChanged,
+    SendFailed,
+)
+from toystore.core.protocol.messages.ring import RingChanged
 from toystore.core.protocol.turn import (
     FLUSH_ROUNDS_MAX,
     RESTARTS_MAX,
     RESTARTS_WINDOW_S,
     Turn,
 )
+from toystore.core.ring.record import Listed, founding, unpack_ring
 
 ME = Peer("n1", COORDINATOR)
 ASKER = Peer("n2", COORDINATOR)
@@ -74,6 +82,10 @@ class FakeShell:
     def log_failure(self, error, over, restarts):
         self.failures.append((str(error), over, restarts))
 
+    def follow(self, changed):
+        lost, self.links = sorted(self.links - set(unpack_ring(changed.record).all)), set()
+        return [(LinkLost(name), Peer(name, STORAGE)) for name in lost]
+
     def linked_nodes(self):
         return self.links
 
@@ -107,6 +119,19 @@ def test_a_new_machine_is_told_of_links_then_of_members_then_that_the_node_leave
     turn.serve([(Status(1), ASKER)], at(1))
 
     assert shell.machines[1].told == [LinkUp("n2"), LinkUp("n3"), NEWS, Leave()]
+
+
+def test_a_machine_is_told_of_lost_links_before_the_ring_that_lacks_their_nodes(shell):
+    turn = shell.turn()
+    shell.links = {"n2", "n3"}
+    listed = [Listed(name, name, "", 1, "", "", ()) for name in ("n1", "n2")]
+    changed = RingChanged(founding("toys", 8, listed).packed)
+
+    turn.serve([(NEWS, ME), (changed, ME)], at(0))
+    turn.serve([(Status(1), ASKER)], at(1))
+
+    assert shell.machines[0].told[1:] == [LinkLost("n3"), changed]
+    assert shell.machines[1].told == [changed, NEWS]
 
 
 @pytest.mark.parametrize("news", [NEWS, Leave()])

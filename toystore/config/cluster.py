@@ -105,6 +105,17 @@ class ClusterConfig(Section):
             ),
         )
 
+    def described(self) -> dict[str, Any]:
+        """What is the same on all nodes, as plain values: `parse` takes it, with members."""
+        sections = {
+            key: dict(getattr(self, key)) if key == "log" else _plain(key, getattr(self, key))
+            for key in SECTIONS
+            if key not in ("", "members", "through", "buckets", "scenario", "load")
+        }
+        buckets = {name: _plain("buckets", bucket) for name, bucket in self.buckets.items()}
+        plain = ("cluster", "partitions", "durability", "sync_interval_ms")
+        return {key: getattr(self, key) for key in plain} | {"buckets": buckets} | sections
+
     def copies(self) -> dict[str, int]:
         """N of each bucket."""
         return {name: bucket.n for name, bucket in self.buckets.items()}
@@ -222,6 +233,12 @@ class ClusterConfig(Section):
 def _dotted_settings(section: str, settings: SwimSettings | BucketSettings) -> dict[str, Any]:
     """The settings of a section by their whole names."""
     return {f"{section}.{key}": value for key, value in dataclasses.asdict(settings).items()}
+
+
+def _plain(section: str, settings: Any) -> dict[str, Any]:
+    """The keys of a section of numbers, with their values."""
+    values = dataclasses.asdict(settings)
+    return {key: values[key] for key in keys_of(section) if key in values}
 
 
 def _beyond_caps(limits: LimitSettings) -> Iterator[str]:

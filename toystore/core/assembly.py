@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from toystore.core.antientropy.antientropy import Antientropy
 from toystore.core.handoff.handoff import Handoff
@@ -55,6 +56,11 @@ class Blueprint:
     coordinator: CoordinatorSettings
     handoff: HandoffSettings
     antientropy: AntientropySettings
+    disk: str = ""
+    """The id of the node's disk."""
+    described: Mapping[str, Any] = field(default_factory=dict)
+    """The configuration of the cluster without its members, as plain values: a node that joins
+    gets it."""
 
     @functools.cached_property
     def ranges(self) -> Ranges:

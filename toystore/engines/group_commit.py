@@ -28,6 +28,7 @@ from toystore.core.protocol.messages import Delivery, Message
 from toystore.core.protocol.messages.antientropy import StoreRecords, WatchRanges
 from toystore.core.protocol.messages.hints import DeliverHints
 from toystore.core.protocol.messages.replica import RepairReplica
+from toystore.core.protocol.messages.ring import RingChanged
 from toystore.core.protocol.routes import ROUTE_OF, DiskUse, Priority
 from toystore.core.protocol.turn import Shell, Turn
 from toystore.core.storage.store import StoreFullError
@@ -92,6 +93,9 @@ class GroupCommit(Turn[CommittedMachine]):
         Raises:
             EngineError: the engine cannot be trusted any more.
         """
+        for message, _ in inbox:
+            if type(message) is RingChanged:
+                self._shell.follow(message)
         self.commit(self.choose(inbox), at)
 
     # --- what is served -----------------------------------------------------------------

@@ -130,9 +130,10 @@ class SimActor:
         machine: Machine = self.turn.machine
         return machine.machine if isinstance(machine, Failing) else machine
 
-    def follow(self, changed: RingChanged) -> None:
+    def follow(self, changed: RingChanged) -> list[Delivery]:
         """Make new machines of this node from the new record from now on."""
         self.node.follow(unpack_ring(changed.record))
+        return []
 
     # --- links --------------------------------------------------------------------------
 

@@ -55,8 +55,11 @@ class Shell(Protocol):
         ``restarts``: how many machines were replaced before, within `RESTARTS_WINDOW_S`.
         """
 
-    def follow(self, changed: RingChanged) -> None:
-        """The ring has changed: link to new members, and make new machines from the new record."""
+    def follow(self, changed: RingChanged) -> list[Delivery]:
+        """The ring has changed: link to new members, and make new machines from the new record.
+
+        Returns what the machine must receive before: `LinkLost` for each link that is closed.
+        """
 
     def linked_nodes(self) -> Iterable[str]:
         """The nodes whose watched link is up (`ROLES`)."""
@@ -99,7 +102,7 @@ class Turn(Generic[M]):
         """Pass each message to the machine once, even if the machine fails on it."""
         for message, sender in inbox:
             if type(message) is RingChanged:
-                self._shell.follow(message)
+                self.feed(self._shell.follow(message), at)
             try:
                 self.machine.receive(message, sender, at)
             except Exception as error:

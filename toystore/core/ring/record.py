@@ -116,6 +116,20 @@ class RingRecord:
         """Who decides the next epoch: the old members while moving, without the lost."""
         return tuple(one for one in self.old or self.members if one.name not in self.lost)
 
+    def removal(self, name: str, disk: str) -> str | None:
+        """Why the node ``name`` with this disk is not a member; None if it is one.
+
+        A name that is listed with another disk is a member whose disk was replaced, unless this
+        disk was removed.
+        """
+        gone = next((one for one in self.gone if one[:2] == (name, disk)), None)
+        listed = self.all.get(name)
+        if listed is not None and (gone is None or listed.disk == disk):
+            return None
+        epoch = self.epoch if gone is None else gone.epoch
+        how = f" ({self.why}, by {self.made_by})" if epoch == self.epoch else ""
+        return f"{name} is no member of cluster {self.cluster!r} since epoch {epoch}{how}"
+
     def follows(self, before: RingRecord, lineage: bytes) -> bool:
         """Whether this record may come next after ``before`` in a cluster of this lineage."""
         parent = before.digest if before.epoch else lineage
