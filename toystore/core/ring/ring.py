@@ -119,7 +119,7 @@ def _check(members: Sequence[Member], partitions: int, n: int) -> None:
 
 def _orders(members: Sequence[Member], partitions: int, n: int) -> Iterator[tuple[str, ...]]:
     """The order of every partition.  In here a member is its index in ``members``."""
-    shares = _fair_shares(members, partitions, n)
+    shares = fair_shares(members, partitions, n)
     room = [_bound(share) for share in shares]
     first_room = [_bound(share / n) for share in shares]
     zones = [member.zone for member in members]
@@ -176,8 +176,12 @@ def _bound(share: float) -> int:
     return max(math.ceil(share), int(share * (1 + SLACK)))
 
 
-def _fair_shares(members: Sequence[Member], partitions: int, n: int) -> list[float]:
-    """How many partitions each member should own, first by zone and then within the zone."""
+def fair_shares(members: Sequence[Member], partitions: int, n: int) -> list[float]:
+    """How many partitions each member should own, first by zone and then within the zone.
+
+    ``n`` is at most the number of members.  In proportion to the weights, but none has more than
+    one replica of a partition, and zones come first.
+    """
     zones: dict[str, list[int]] = {}
     for at, member in enumerate(members):
         zones.setdefault(member.zone, []).append(at)
