@@ -21,8 +21,10 @@ from toystore.core.protocol.messages.antientropy import (
     MarkWhole,
     QuestionFailedReply,
     ScrubLeaf,
+    SetRange,
     StoreRecords,
     StoreRecordsReply,
+    SweepRange,
     WatchRanges,
 )
 from toystore.core.protocol.messages.codes import ReplicaStatus
@@ -819,6 +821,7 @@ def test_whatever_is_not_among_the_writes_writes_nothing(disk, monkeypatch):
     every = every_kind_of_message()
     reads = [message for message in every if ROUTE_OF[type(message)].disk is DiskUse.READS]
     unanswered = {PrepareRing, AcceptRing, DescribeMoves, KeepPlan, FetchPlan}
+    unanswered |= {SetRange, SweepRange}
     to_storage = {route.type for route in WIRE if route.to == "storage"}
     assert to_storage == set(map(type, every)) | unanswered
 

@@ -15,8 +15,10 @@ from toystore.core.protocol.messages.antientropy import (
     RepairRanges,
     RepairRangesReply,
     ScrubLeaf,
+    SetRange,
     StoreRecords,
     StoreRecordsReply,
+    SweepRange,
     WatchRanges,
 )
 from toystore.core.protocol.messages.client import (
@@ -105,6 +107,8 @@ def internal_reply(message: Message, text: str) -> Message | None:
             | FetchRecords()
             | StoreRecords()
             | MarkWhole()
+            | SetRange()
+            | SweepRange()
             | ScrubLeaf()
             | PrepareRing()
             | AcceptRing()
@@ -130,7 +134,15 @@ def refuse_write(message: Message) -> Message | None:
         case StoreRecords():
             refused = (int(ReplicaStatus.REFUSED),) * len(message.records)
             return StoreRecordsReply(message.request, refused)
-        case MarkWhole() | PrepareRing() | AcceptRing() | OfferRings() | KeepPlan():
+        case (
+            MarkWhole()
+            | SetRange()
+            | SweepRange()
+            | PrepareRing()
+            | AcceptRing()
+            | OfferRings()
+            | KeepPlan()
+        ):
             return QuestionFailedReply(message.request, "the disk is full")
         case _:
             return None

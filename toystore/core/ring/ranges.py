@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from toystore.core.ring.record import RingRecord
 from toystore.core.ring.view import RingView
 
 LEAVES = 16
@@ -45,21 +46,26 @@ class Leaf(NamedTuple):
 class Ranges:
     """The ranges of a ring, and those that one node owns."""
 
-    __slots__ = ("_leaf_shift", "_node", "owned", "ring")
+    __slots__ = ("_copies", "_leaf_shift", "_node", "owned", "ring")
 
     def __init__(self, ring: RingView, node: str, copies: Iterable[int]) -> None:
         """``copies``: the N of each bucket."""
         self.ring = ring
         """The ring of which these are the ranges."""
         self._node = node
+        self._copies = frozenset(copies)
         self._leaf_shift = 8 * _HASH_BYTES - (ring.partitions * LEAVES).bit_length() + 1
         self.owned = frozenset(
             Range(n, partition)
-            for n in set(copies)
+            for n in self._copies
             for partition in range(ring.partitions)
             if node in ring.nodes(partition, n)
         )
         """The ranges that the node owns; while ranges move, also those that move away from it."""
+
+    def follow(self, record: RingRecord) -> Ranges:
+        """The node's ranges by another ring record."""
+        return Ranges(self.ring.follow(record), self._node, self._copies)
 
     def owners(self, of: Range) -> tuple[str, ...]:
         """The owners of a range: the old ones and the new ones while it moves."""

@@ -48,6 +48,7 @@ class RingView:
     def __init__(self, record: RingRecord, n: int) -> None:
         """``n``: the N of the default bucket, which decides the order of all partitions."""
         self.record = record
+        self._n = n
         self.ring = _ring(record.members, record.partitions, n)
         """The ring of the members: the owners, once nothing moves any more."""
         self.before = _ring(record.old, record.partitions, n) if record.moving else self.ring
@@ -55,6 +56,10 @@ class RingView:
         self._lost = frozenset(record.lost)
         self.slots = functools.cache(self._slots)
         """``slots(partition, n)``: the slots of a range."""
+
+    def follow(self, record: RingRecord) -> RingView:
+        """The ring of another record of the same cluster."""
+        return RingView(record, self._n)
 
     @property
     def partitions(self) -> int:

@@ -26,13 +26,18 @@ from toystore.core.protocol.messages.antientropy import (
     ListStretchesReply,
     MarkWhole,
     MarkWholeReply,
+    Overloaded,
     QuestionFailedReply,
     RepairRanges,
     RepairRangesReply,
     ScrubLeaf,
     ScrubLeafReply,
+    SetRange,
+    SetRangeReply,
     StoreRecords,
     StoreRecordsReply,
+    SweepRange,
+    SweepRangeReply,
     WatchRanges,
     WatchRangesReply,
 )
@@ -189,13 +194,18 @@ Message = (
     | ListStretchesReply
     | MarkWhole
     | MarkWholeReply
+    | Overloaded
     | QuestionFailedReply
     | RepairRanges
     | RepairRangesReply
     | ScrubLeaf
     | ScrubLeafReply
+    | SetRange
+    | SetRangeReply
     | StoreRecords
     | StoreRecordsReply
+    | SweepRange
+    | SweepRangeReply
     | WatchRanges
     | WatchRangesReply
     | LinkUp

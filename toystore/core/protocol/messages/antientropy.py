@@ -29,8 +29,10 @@ class RangeSum(NamedTuple):
     n: int
     partition: int
     behind: bool
-    """Whether it lacks records that its disk's predecessor had: it does not vote."""
+    """Whether it lacks records: it does not vote."""
     tree: bytes
+    state: int = 0
+    """A `RangeState`."""
 
 
 class WatchRangesReply(NamedTuple):
@@ -45,8 +47,9 @@ class WatchRangesReply(NamedTuple):
 class CompareRanges(NamedTuple):
     """To another owner: which of these ranges differ from yours?
 
-    ``rebuilding``: the asker is behind in all of them.  Otherwise a range in which the receiver is
-    behind is unready: it is compared when the receiver rebuilds it, and not twice.
+    ``rebuilding``: the asker is behind in all of them, and the receiver answers if it has anything
+    of a range.  Otherwise a range in which the receiver is not whole is unready: it is compared
+    when the receiver rebuilds it, and not twice.
     """
 
     request: int
@@ -65,6 +68,8 @@ class CompareRangesReply(NamedTuple):
     """N, partition and tree of each."""
     unready: tuple[tuple[int, int], ...]
     """Their sums are not known yet, or the owner is behind there: ask again later."""
+    states: bytes = b""
+    """The `RangeState` of each range that was asked for, in order."""
 
 
 class ListStretches(NamedTuple):
@@ -93,6 +98,8 @@ class CompareStretches(NamedTuple):
     listed: tuple[tuple[bytes, bytes, bytes], ...]
     until_us: int
     bytes_max: int
+    push: bool = False
+    """Whether the asker wants to know only which of its records are newer."""
 
 
 class CompareStretchesReply(NamedTuple):
@@ -153,6 +160,53 @@ class MarkWholeReply(NamedTuple):
 
     request: int
     more: bool
+
+
+class SetRange(NamedTuple):
+    """To the own storage: a range is ``state`` from now on, if ``epoch`` is the newest adopted."""
+
+    request: int
+    n: int
+    partition: int
+    epoch: int
+    state: int
+    """A `RangeState`: WHOLE after BEHIND, RETIRED after WHOLE, or RELEASED after any but WHOLE."""
+
+
+class SetRangeReply(NamedTuple):
+    """It is on the disk."""
+
+    request: int
+    state: int
+    """The `RangeState` that the range has now: another one if it could not be set."""
+    behind: int
+    """How many ranges are behind still."""
+
+
+class SweepRange(NamedTuple):
+    """To the own storage: delete some records of a RELEASED range, if the ring is stable."""
+
+    request: int
+    n: int
+    partition: int
+    epoch: int
+    records_max: int
+
+
+class SweepRangeReply(NamedTuple):
+    """What was deleted.  ``more``: whether the range is there still."""
+
+    request: int
+    records: int
+    bytes: int
+    more: bool
+
+
+class Overloaded(NamedTuple):
+    """From the own coordinator, once a second at most: it refuses requests, so leave it room."""
+
+    refused: int
+    """How many it has refused since the last such message."""
 
 
 class ScrubLeaf(NamedTuple):

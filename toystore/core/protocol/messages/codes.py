@@ -39,6 +39,23 @@ class ReplicaStatus(IntEnum):
     """The replica is no longer here: its new owner has it."""
 
 
+class RangeState(IntEnum):
+    """What a range is at one node; it is on the node's disk."""
+
+    WHOLE = 0
+    """An owner's, with all records: it votes."""
+    BEHIND = 1
+    """An owner's that lacks records; they are fetched."""
+    RETIRED = 2
+    """The slot's new owner votes instead; what that lacks is pushed to it."""
+    RELEASED = 3
+    """Everything was pushed: it is deleted once the ring is stable."""
+    STRAY = 4
+    """Records where the node is no owner: they are pushed to the owners."""
+    NONE = 5
+    """Nothing of it is here, and the node is no owner."""
+
+
 class MemberStatus(IntEnum):
     """What SWIM says of a member (SWIM section 4.2), and `LEFT` for who said goodbye."""
 
