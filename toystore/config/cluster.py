@@ -171,7 +171,7 @@ class ClusterConfig(Section):
     def _halves_evenly(cls, value: int, info: ValidationInfo) -> int:
         if value & (value - 1) or value > _PARTITIONS_MAX:
             raise ValueError(f"{value} given; should be a power of two, up to {_PARTITIONS_MAX}")
-        if value < len(info.context or ()):
+        if value < len(info.context.members if info.context else ()):
             raise ValueError(f"{value} given; should not be below the number of members")
         return value
 

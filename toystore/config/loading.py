@@ -12,7 +12,8 @@ from toystore.config.cluster import ClusterConfig
 from toystore.config.errors import ConfigError
 from toystore.config.faults import describe, path_of
 from toystore.config.plain_yaml import UnreadableError, read
-from toystore.config.short_forms import conflicts, names_of, spell_out
+from toystore.config.short_forms import conflicts, names_of, newcomers, spell_out
+from toystore.config.values import Names
 
 
 def load(path: str | Path) -> ClusterConfig:
@@ -33,7 +34,8 @@ def parse(raw: object, faults: Sequence[str] = ()) -> ClusterConfig:
     found = [*faults, *conflicts(whole["members"])]
     told = {path_of(fault) for fault in faults}
     try:
-        config = ClusterConfig.model_validate(whole, context=names_of(whole["members"]))
+        names = Names(names_of(whole["members"]), newcomers(whole.get("scenario")))
+        config = ClusterConfig.model_validate(whole, context=names)
     except ValidationError as error:
         lines = itertools.chain.from_iterable(map(describe, error.errors(include_url=False)))
         found += [line for line in lines if path_of(line) not in told]

@@ -118,7 +118,7 @@ class BucketConfig(Section):
     @field_validator("n")
     @classmethod
     def _has_members_for_it(cls, value: int, info: ValidationInfo) -> int:
-        members = len(info.context or ())
+        members = len(info.context.members if info.context else ())
         if 0 < members < value:
             raise ValueError(f"{value} copies need as many members, and there are {members}")
         return value

@@ -56,6 +56,15 @@ def names_of(members: object) -> tuple[str, ...]:
     )
 
 
+def newcomers(scenario: object) -> tuple[str, ...]:
+    """The names of the nodes that join in a scenario."""
+    listed = scenario if isinstance(scenario, list) else ()
+    steps = [step for step in listed if isinstance(step, dict)]
+    joins = [step.get("node") for step in steps if step.get("do") == "join"]
+    replaces = [step.get("by") for step in steps if step.get("do") == "replace"]
+    return tuple(name for name in (*joins, *replaces) if isinstance(name, str))
+
+
 def conflicts(members: object) -> Iterator[str]:
     """An error for each name or port that two members have."""
     taken: dict[tuple[str, str], str] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
@@ -59,13 +59,27 @@ def as_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | Non
         return None
 
 
+class Names(NamedTuple):
+    """The names in a file, which `parse` passes to the checks of single values."""
+
+    members: tuple[str, ...] = ()
+    newcomers: tuple[str, ...] = ()
+    """The nodes that join in the scenario."""
+
+
 def _known(value: str, info: ValidationInfo) -> str:
     """Check that ``value`` is a member (`parse` passes the members)."""
-    if info.context is not None and value not in info.context:
-        raise ValueError(
-            f"{value!r:.80} is not a member; the members are {list_names(info.context)}"
-        )
+    if info.context is not None and value not in info.context.members:
+        names = list_names(info.context.members)
+        raise ValueError(f"{value!r:.80} is not a member; the members are {names}")
     return value
+
+
+def _known_to_scenario(value: str, info: ValidationInfo) -> str:
+    """Check that ``value`` is a member, or a node that joins in the scenario."""
+    if info.context is not None and value in info.context.newcomers:
+        return value
+    return _known(value, info)
 
 
 def list_names(names: Sequence[str]) -> str:
@@ -78,5 +92,6 @@ Name = Annotated[str, AfterValidator(_name)]
 Host = Annotated[str, AfterValidator(_reachable)]
 Bind = Annotated[str, AfterValidator(_address)]
 KnownMember = Annotated[str, AfterValidator(_known)]
+ScenarioNode = Annotated[str, AfterValidator(_known_to_scenario)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=_SECONDS_MAX)]

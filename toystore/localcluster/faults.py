@@ -41,6 +41,8 @@ def blocks(step: Step, names: Sequence[str]) -> list[Block]:
         named = [name for side in sides for name in side]
         return [Block(side, tuple(n for n in named if n not in side)) for side in sides]
 
+    if step.do == "heal":
+        return []
     if step.groups:
         rest = others(*(name for group in step.groups for name in group))
         return both_ways([*step.groups, rest] if rest else step.groups)
@@ -70,6 +72,8 @@ class Faults:
     def __init__(self, links: Links) -> None:
         self._links = links
         self._active: dict[Pair, list[Impairment]] = {}
+        self._splits: list[Step] = []
+        """The splits that last until they are healed."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -78,10 +82,15 @@ class Faults:
 
     def begin(self, step: Step) -> None:
         """Begin the fault of a step.  Raises `LinksError`."""
+        if step.do == "heal":
+            self._heal()
+            return
         ways = self._ways(step)
         if step.do == "reset":
             self._links.reset(ways)
             return
+        if step.for_s is None:
+            self._splits.append(step)
         for way in ways:
             self._active.setdefault(way, []).append(impairment(step))
         self._apply(ways)
@@ -92,6 +101,11 @@ class Faults:
         for way in ways:
             self._active[way].remove(impairment(step))
         self._apply(ways)
+
+    def _heal(self) -> None:
+        """End the splits that last until they are healed."""
+        while self._splits:
+            self.end(self._splits.pop())
 
     def _ways(self, step: Step) -> list[Pair]:
         return list(dict.fromkeys(way for each in blocks(step, self.names) for way in each.ways))

@@ -108,6 +108,8 @@ async def _until(moment: float) -> None:
 
 def words(step: Step) -> str:
     """A step in words: ``delay n4 ↔ all: 150 ms, jitter 50 ms, for 10 s``."""
+    if step.do == "heal":
+        return "heal"
     if not step.on_links:
         return f"{step.do} {step.node}{_duration(step)}"
     return f"{step.do} {_places(step)}{_figures(step)}{_duration(step)}"
