@@ -18,7 +18,7 @@ from typing import Any, Protocol, Self
 
 from toystore.client import AsyncClient, ToystoreError
 from toystore.config import ClusterConfig
-from toystore.localcluster.node import HAS_PROCESS, Node, State
+from toystore.localcluster.node import HAS_PROCESS, NO_MEMBER, Node, State
 from toystore.localcluster.preflight import StartError
 
 COMMAND = (sys.executable, "-m", "actors")
@@ -29,6 +29,8 @@ EXIT_CHECK_S = 0.05
 STATUS_S = 1.0
 """The time between two requests for a node's status."""
 STATUS_STARTING_S = 0.1
+PORTS_APART = 10
+"""How far the ports of a node that was added are from those of the node before."""
 
 Tell = Callable[[str], None]
 
@@ -68,6 +70,7 @@ class LocalCluster:
         self.nodes = {
             member.name: Node(member, self.folder / member.name) for member in config.members
         }
+        """The members of the file, and the nodes that were added."""
         self.made_at = time.time()
         """In seconds since 1970: what is logged from then on is of this run."""
         self.died: dict[str, datetime] = {}
@@ -89,17 +92,43 @@ class LocalCluster:
 
     # --- one node -----------------------------------------------------------------------
 
+    def add(self, name: str, *, weight: int = 1, zone: str = "") -> Node:
+        """A node that is not in the file; start it, and it waits to be taken into the ring.
+
+        It has the ports after those of the last node.
+        """
+        last = list(self.nodes.values())[-1].member
+        ports = {port: number + PORTS_APART for port, number in last.ports.items()}
+        changes = {"name": name, "weight": weight, "zone": zone, "through": None}
+        member = last.model_copy(update=changes | ports)
+        self.nodes[name] = node = Node(member, self.folder / name)
+        return node
+
     def start(self, name: str) -> None:
         """Start a node that has no process."""
-        arguments = (
-            str(self.config_paths[name]),
-            name,
-            "--data-dir",
-            str(self.folder),
-            "--stop-on-eof",
-        )
-        pid = self.nodes[name].start([*self._command, *arguments])
+        described = self._joining(name) if name not in self.config_paths else self._founded(name)
+        common = ("--data-dir", str(self.folder), "--stop-on-eof")
+        pid = self.nodes[name].start([*self._command, *described, *common])
         self.log("process.started", member=name, pid=pid)
+
+    def _founded(self, name: str) -> tuple[str, ...]:
+        """The arguments of a node in the file."""
+        return str(self.config_paths[name]), name
+
+    def _joining(self, name: str) -> list[str]:
+        """The arguments of a node that was added: it asks another one."""
+        member = self.nodes[name].member
+        others = [n for n in self.nodes.values() if n.name != name and n.state in HAS_PROCESS]
+        options = {
+            "join": (others or [self.nodes[next(iter(self.config_paths))]])[0].endpoint,
+            "name": name,
+            "base-port": member.client_port,
+            "host": member.host,
+            "bind": member.bind,
+            "weight": member.weight,
+            "zone": member.zone,
+        }
+        return [f"--{option}={value}" for option, value in options.items()]
 
     def kill(self, name: str) -> None:
         """Kill -9."""
@@ -181,7 +210,8 @@ class LocalCluster:
 
     async def _one_ready(self, node: Node) -> None:
         """Wait until one node sees every other alive."""
-        while len(node.sees_alive) < len(self.nodes) or not node.status.get("joined"):
+        started = {one.name for one in self.nodes.values() if one.state in HAS_PROCESS}
+        while not started.issubset(node.sees_alive) or not node.status.get("joined"):
             await asyncio.sleep(STATUS_STARTING_S)
             if node.process is not None and node.process.poll() is not None:
                 why = node.why_it_ended()
@@ -223,7 +253,11 @@ class LocalCluster:
                 continue
             # If it is stopped before it handles signals, the signal itself ends it.
             clean = node.process.returncode in (0, -signal.SIGTERM)
-            if node.state is not State.KILLED and not (node.state is State.STOPPING and clean):
+            if node.process.returncode == NO_MEMBER:
+                node.state = State.LEFT
+                self._log_end(node)
+                self._tell(f"{node.name} has ended: {node.last_words()}")
+            elif node.state is not State.KILLED and not (node.state is State.STOPPING and clean):
                 self.died[node.name] = self._reaped
                 self._note_death(node)
                 self._tell(f"{node.name} died ({node.why_it_ended()})")

@@ -40,10 +40,14 @@ class State(Enum):
     STOPPING = "stopping"
     STOPPED = "stopped"
     KILLED = "killed"
+    LEFT = "left"
+    """It is no longer a member of the ring: it ended by itself."""
     DIED = "died"
     """It ended without an order of the runner."""
 
 
+NO_MEMBER = 3
+"""The exit code of a node that is no longer a member."""
 HAS_PROCESS = (State.STARTING, State.RUNNING, State.PAUSED, State.STOPPING)
 
 
