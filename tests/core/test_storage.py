@@ -792,7 +792,11 @@ def every_kind_of_message():
         WatchRanges(16, True),
         FetchRings(17, 0),
         OfferRings(18, ()),
-        WatchRing(19, 0),
+        WatchRing(19, 0, 0),
+        PrepareRing(20, 1, b"", 1, "n2/1"),
+        AcceptRing(21, 1, b"", 1, "n2/1", b""),
+        KeepPlan(22, b"{}"),
+        FetchPlan(23),
     ]
 
 
@@ -820,8 +824,7 @@ def test_whatever_is_not_among_the_writes_writes_nothing(disk, monkeypatch):
         monkeypatch.setattr(disk.engine, verb, lambda *_: pytest.fail("wrote"))
     every = every_kind_of_message()
     reads = [message for message in every if ROUTE_OF[type(message)].disk is DiskUse.READS]
-    unanswered = {PrepareRing, AcceptRing, DescribeMoves, KeepPlan, FetchPlan}
-    unanswered |= {SetRange, SweepRange}
+    unanswered = {DescribeMoves, SetRange, SweepRange}
     to_storage = {route.type for route in WIRE if route.to == "storage"}
     assert to_storage == set(map(type, every)) | unanswered
 
@@ -836,8 +839,7 @@ def test_a_write_without_room_is_refused_and_the_others_are_not_answered():
         *(WriteReplicaReply(request, REFUSED, None) for request in range(1, 6)),
         DeliverHintsReply(6, (REFUSED,)),
         StoreRecordsReply(9, (REFUSED,)),
-        QuestionFailedReply(10, "the disk is full"),
-        QuestionFailedReply(18, "the disk is full"),
+        *(QuestionFailedReply(request, "the disk is full") for request in (10, 18, 20, 21, 22)),
     ]
 
 

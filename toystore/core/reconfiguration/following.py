@@ -55,7 +55,7 @@ class Following:
             self._ask_at = None
             self._number += 1
             self._watched = self._number
-            self._out.send(self._storage, WatchRing(self._watched, self.record.epoch))
+            self._out.send(self._storage, WatchRing(self._watched, self.record.epoch, 0))
 
     def next_deadline(self) -> float | None:
         """When storage is asked, in monotonic seconds; None while it is."""

@@ -132,13 +132,28 @@ class RingRecord:
 
     def follows(self, before: RingRecord, lineage: bytes) -> bool:
         """Whether this record may come next after ``before`` in a cluster of this lineage."""
-        parent = before.digest if before.epoch else lineage
-        return (self.epoch, self.parent, self.lineage) == (before.epoch + 1, parent, lineage)
+        is_next = (self.epoch, self.parent) == (before.epoch + 1, before.child_parent(lineage))
+        return is_next and self.lineage in (lineage, self._as_of(lineage).digest)
+
+    def child_parent(self, lineage: bytes) -> bytes:
+        """The parent that the record of the next epoch names."""
+        return self.digest if self.epoch else lineage
 
     def next(self, lineage: bytes, **changes: Any) -> RingRecord:
         """The record of the next epoch; ``changes``: the fields that differ."""
-        parent = self.digest if self.epoch else lineage
+        parent = self.child_parent(lineage)
         return replace(self, epoch=self.epoch + 1, parent=parent, lineage=lineage, **changes)
+
+    def split_off(self) -> RingRecord:
+        """This record as the first of a new lineage: it was decided without a majority.
+
+        The new lineage is the digest of the record as it would be in the old one, so a node of the
+        old lineage can check it.
+        """
+        return replace(self, lineage=self.digest)
+
+    def _as_of(self, lineage: bytes) -> RingRecord:
+        return replace(self, lineage=lineage)
 
 
 def endpoint_of(listed: Listed) -> str:

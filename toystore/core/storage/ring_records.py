@@ -2,9 +2,11 @@
 
     FetchRings    those after an epoch
     OfferRings    adopts those that follow the newest
-    WatchRing     is answered as soon as a newer one is adopted
+    WatchRing     is answered as soon as a newer one is adopted, or a vote waits for its decision
+    KeepPlan      keeps a plan for operators, FetchPlan fetches it
 
-Adopting a record and all that follows from it is one transaction.
+Adopting a record and all that follows from it is one transaction, which ends the vote on it
+(`ring_vote.py`).
 """
 
 from __future__ import annotations
@@ -12,15 +14,20 @@ from __future__ import annotations
 from toystore.core.protocol.address import Address
 from toystore.core.protocol.machine import Outbox
 from toystore.core.protocol.messages.ring import (
+    FetchPlan,
+    FetchPlanReply,
     FetchRings,
     FetchRingsReply,
+    KeepPlan,
+    KeepPlanReply,
     OfferRings,
     OfferRingsReply,
     WatchRing,
     WatchRingReply,
 )
 from toystore.core.ring.record import RingRecord, RingRecordError, unpack_ring
-from toystore.core.storage.layout import LINEAGE, RING_RECORD, ring_record_key
+from toystore.core.storage.layout import LINEAGE, PLAN, RING_RECORD, VOTE, ring_record_key
+from toystore.core.storage.ring_vote import RottenVoteError, read_vote
 from toystore.core.storage.store import Store
 
 KEPT_MAX = 1000
@@ -36,22 +43,35 @@ class RingRecords:
         self._founding = founding
         self._out = outbox
         self._watcher: tuple[Address, int] | None = None
-        """Who waits for a newer record, and the request; the last one only."""
-        self._adopted = False
-        """Whether a record was adopted since the last commit."""
+        """Who waits for news, and the request; the last one only."""
+        self._news = False
+        """Whether a record was adopted or accepted since the last commit."""
+        self._newest: RingRecord | None = None
+        """None: it has to be read from the store."""
 
     def newest(self) -> RingRecord:
         """The newest decided record."""
-        packed = self.after(0)
-        return unpack_ring(packed[-1]) if packed else self._founding
+        if self._newest is None:
+            packed = self.after(0)
+            self._newest = unpack_ring(packed[-1]) if packed else self._founding
+        return self._newest
+
+    def lineage(self) -> bytes:
+        """The lineage of the cluster."""
+        return self._store.get(LINEAGE) or b""
 
     def after(self, epoch: int) -> tuple[bytes, ...]:
         """The packed records of later epochs, in order."""
-        return tuple(
-            packed
-            for key, packed in self._store.scan(RING_RECORD)
-            if key >= ring_record_key(epoch + 1)
-        )
+        start = ring_record_key(max(0, epoch + 1))[len(RING_RECORD) :]
+        return tuple(packed for _, packed in self._store.scan(RING_RECORD, start))
+
+    def undecided(self) -> int:
+        """The epoch for which a record is accepted and not known to be decided; or 0."""
+        try:
+            vote = read_vote(self._store)
+        except RottenVoteError:
+            return 0
+        return vote.epoch if vote.record and vote.epoch == self.newest().epoch + 1 else 0
 
     def fetch(self, message: FetchRings) -> FetchRingsReply:
         """The records after an epoch."""
@@ -59,9 +79,8 @@ class RingRecords:
 
     def offer(self, message: OfferRings) -> tuple[OfferRingsReply, list[RingRecord]]:
         """Store the offered records that follow; returns these, too."""
-        newest, reason = self.newest(), ""
+        newest, lineage, reason = self.newest(), self.lineage(), ""
         adopted: list[RingRecord] = []
-        lineage = self._store.get(LINEAGE) or b""
         for packed in message.records:
             try:
                 record = unpack_ring(packed)
@@ -73,33 +92,58 @@ class RingRecords:
             if not record.follows(newest, lineage):
                 reason = f"epoch {record.epoch} does not follow this node's {newest.epoch}"
                 break
-            self._keep(record)
+            self._keep(record, lineage)
             adopted.append(record)
-            newest = record
+            newest, lineage = record, record.lineage
         return OfferRingsReply(message.request, newest.epoch, newest.digest, reason), adopted
 
-    def _keep(self, record: RingRecord) -> None:
-        self._adopted = True
+    def _keep(self, record: RingRecord, lineage: bytes) -> None:
+        self._newest, self._news = record, True
         self._store.put(ring_record_key(record.epoch), record.packed)
+        self._store.delete(VOTE)
+        if record.lineage != lineage:
+            self._store.put(LINEAGE, record.lineage)
         if record.epoch > KEPT_MAX:
             self._store.delete(ring_record_key(record.epoch - KEPT_MAX))
 
+    def keep_plan(self, message: KeepPlan) -> KeepPlanReply:
+        """Keep a plan in the place of the last one."""
+        self._store.put(PLAN, message.plan)
+        return KeepPlanReply(message.request)
+
+    def fetch_plan(self, message: FetchPlan) -> FetchPlanReply:
+        """The plan that is kept."""
+        return FetchPlanReply(message.request, self._store.get(PLAN) or b"")
+
     def watch(self, message: WatchRing, sender: Address) -> WatchRingReply | None:
-        """The records that the watcher lacks; None, and an answer later, if there are none."""
+        """What the watcher does not know; None, and an answer later, if it knows all."""
         self._watcher = None
-        if records := self.after(message.epoch):
-            return WatchRingReply(message.request, records, 0)
+        records, undecided = self.after(message.epoch), self.undecided()
+        if records or undecided != message.undecided:
+            return WatchRingReply(message.request, records, undecided)
         self._watcher = sender, message.request
         return None
 
+    def wake(self) -> None:
+        """A record was accepted in this batch: the watcher is woken when it is committed."""
+        self._news = True
+
     def on_commit(self) -> None:
-        """Wake the watcher if a record was adopted.  It asks again."""
-        if self._watcher is not None and self._adopted:
-            watcher, request = self._watcher
-            self._watcher = None
-            self._out.send(watcher, WatchRingReply(request, (), 0))
-        self._adopted = False
+        """Wake the watcher if there is news.  It asks again."""
+        if self._news:
+            self._wake_now()
+        self._news = False
 
     def on_abort(self) -> None:
         """Nothing was adopted."""
-        self._adopted = False
+        self._news, self._newest = False, None
+
+    def on_failure(self) -> None:
+        """This machine ends: the watcher asks the next one."""
+        self._wake_now()
+
+    def _wake_now(self) -> None:
+        if self._watcher is not None:
+            watcher, request = self._watcher
+            self._watcher = None
+            self._out.send(watcher, WatchRingReply(request, (), 0))

@@ -6,6 +6,9 @@
     TakeHints, DropHints, CountHints            `Hints`
     LoadDisks, SaveDisk, SettleDisk             `DiskFacts` (disk_facts.py)
     AdoptLineage                                the lineage (disk_identity.py)
+    PrepareRing, AcceptRing                     the vote on the next ring (ring_acceptor.py)
+    FetchRings, OfferRings, WatchRing,          `RingRecords` (ring_records.py)
+    KeepPlan, FetchPlan
     WatchRanges, CompareRanges, ScrubLeaf,      `Comparing` compares whole ranges by their `Sums`
     MarkWhole                                   (comparing.py, sums.py)
     ListStretches, CompareStretches,            `Stretches` exchanges single records
@@ -65,7 +68,15 @@ from toystore.core.protocol.messages.replica import (
     WriteReplica,
     WriteReplicaReply,
 )
-from toystore.core.protocol.messages.ring import FetchRings, OfferRings, WatchRing
+from toystore.core.protocol.messages.ring import (
+    AcceptRing,
+    FetchPlan,
+    FetchRings,
+    KeepPlan,
+    OfferRings,
+    PrepareRing,
+    WatchRing,
+)
 from toystore.core.ring.ranges import Ranges
 from toystore.core.storage.comparing import Comparing
 from toystore.core.storage.disk_facts import DiskFacts
@@ -73,6 +84,7 @@ from toystore.core.storage.hints import Hints, HintTotal
 from toystore.core.storage.layout import LINEAGE, RECORD, REFUSING, YES, fits_a_key
 from toystore.core.storage.questions import BadQuestionError
 from toystore.core.storage.records import FAILED, STORED, Answer, Records
+from toystore.core.storage.ring_acceptor import Acceptor
 from toystore.core.storage.ring_records import RingRecords
 from toystore.core.storage.store import Store
 from toystore.core.storage.stretches import Stretches
@@ -112,7 +124,8 @@ class Storage:
         self._records = Records(store, self.sums, outbox)
         self._hints = Hints(store)
         self._facts = DiskFacts(store, ranges.owned)
-        self._rings = RingRecords(store, ranges.ring.record, outbox)
+        self._rings = rings = RingRecords(store, ranges.ring.record, outbox)
+        acceptor = Acceptor(store, node, rings, self._facts)
         self._comparing = comparing = Comparing(self.sums, self._facts, ranges, outbox)
         stretches = Stretches(store, self._records, ranges, copies)
         self._handlers: dict[type[Any], Callable[[Any, Address, Now], None]] = {
@@ -130,7 +143,6 @@ class Storage:
             StorageStatus: self._storage_status,
             WatchRanges: self._watch_ranges,
             WatchRing: self._watch_ring,
-            FetchRings: self._fetch_rings,
             OfferRings: self._offer_rings,
         }
         self._questions: dict[type[Any], Callable[[Any], Message]] = {
@@ -141,6 +153,11 @@ class Storage:
             CompareStretches: stretches.compare,
             FetchRecords: stretches.fetch,
             StoreRecords: stretches.store,
+            PrepareRing: acceptor.prepare,
+            AcceptRing: acceptor.accept,
+            FetchRings: rings.fetch,
+            KeepPlan: rings.keep_plan,
+            FetchPlan: rings.fetch_plan,
         }
 
     def receive(self, message: Message, sender: Address, now: Now) -> None:
@@ -161,8 +178,9 @@ class Storage:
         return None
 
     def on_failure(self, now: Now) -> None:  # noqa: ARG002 - of Machine
-        """Only the watcher of ranges waits for an answer."""
+        """Only the watchers wait for an answer."""
         self._comparing.on_failure()
+        self._rings.on_failure()
 
     def on_commit(self) -> None:
         """All that was received since the last commit or abort is stored."""
@@ -301,9 +319,6 @@ class Storage:
         reply = self._rings.watch(message, sender)
         if reply is not None:
             self._out.send(sender, reply)
-
-    def _fetch_rings(self, message: FetchRings, sender: Address, _now: Now) -> None:
-        self._out.send(sender, self._rings.fetch(message))
 
     def _offer_rings(self, message: OfferRings, sender: Address, _now: Now) -> None:
         reply, _adopted = self._rings.offer(message)

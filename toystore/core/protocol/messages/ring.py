@@ -37,6 +37,8 @@ class PrepareRingReply(NamedTuple):
     disk: str
     reason: str
     """Why it does not vote, or ""."""
+    epoch: int
+    """Of its newest record: if that is below the proposer's, it lacks records."""
 
 
 class AcceptRing(NamedTuple):
@@ -59,6 +61,7 @@ class AcceptRingReply(NamedTuple):
     newer: tuple[bytes, ...]
     disk: str
     reason: str
+    epoch: int
 
 
 class FetchRings(NamedTuple):
@@ -119,21 +122,27 @@ class DescribeMovesReply(NamedTuple):
     """Records that it has."""
     bytes: int
     """Bytes of these."""
+    votes: bool
+    """Whether it lacks nothing: its disk was not replaced, or it has rebuilt each range."""
 
 
 class WatchRing(NamedTuple):
-    """To the own storage: tell me of the records after this epoch, as soon as there are any."""
+    """To the own storage: answer as soon as you have records after this epoch, or another vote."""
 
     request: int
     epoch: int
+    undecided: int
+    """What the last answer said of the vote; 0 in the first question."""
 
 
 class WatchRingReply(NamedTuple):
-    """They follow each other.  ``undecided``: the epoch of a vote that waits for its decision."""
+    """What the watcher did not know; ask again.  The records follow each other."""
 
     request: int
     records: tuple[bytes, ...]
     undecided: int
+    """The epoch for which this storage has accepted a record that is not known to be decided; or 0.
+    """
 
 
 class KeepPlan(NamedTuple):
