@@ -13,6 +13,8 @@ import zmq
 from toystore.core.data.context import pack_context
 from toystore.core.data.stamp import HybridLogicalClock, pack_stamp
 from toystore.core.protocol.messages.client import (
+    Cluster,
+    ClusterReply,
     Delete,
     ErrorReply,
     Get,
@@ -83,6 +85,8 @@ class Fake:
                 return StatusReply(request, {"node": self.endpoint, "members": ["n1"]})
             case Repair(request, job):
                 return RepairReply(request, {"job": job, "finished": False})
+            case Cluster(request, command, arguments):
+                return ClusterReply(request, {"command": command, **arguments})
             case Owners(request):
                 return OwnersReply(request, 7, ("n1", "n2"), ("n3",))
             case RingLoad(request):

@@ -156,6 +156,47 @@ def test_a_repair_of_what_cannot_be_is_refused_at_once(connect, fake, wrong):
     assert fake.seen == []
 
 
+def test_a_command_of_the_cluster_is_asked_of_the_named_node_or_of_any(connect, make_fake):
+    first, second = make_fake(), make_fake()
+    store = connect(first, second)
+
+    planned = store.cluster("plan", {"changes": [["join", "n4"]]}, second.endpoint)
+    store.cluster("status")
+
+    assert planned == {"command": "plan", "changes": (("join", "n4"),)}
+    assert [cluster.command for cluster in (*first.seen, *second.seen)] == ["status", "plan"]
+
+
+@pytest.mark.parametrize(("command", "sent"), [("commit", 1), ("status", 4)])
+def test_a_command_that_changes_something_is_sent_once(connect, fake, command, sent):
+    store = connect(fake)
+    fake.script = lambda message: None
+
+    with pytest.raises(Timeout) as late:
+        store.cluster(command, {}, timeout=0.4)
+
+    assert late.value.definite == (sent > 1)
+    assert 1 <= len(fake.seen) <= sent
+
+
+def test_a_refused_command_says_whether_that_is_definite(connect, fake):
+    store = connect(fake)
+    fake.fail(Code.CONFLICT)
+
+    with pytest.raises(Conflict) as refused:
+        store.cluster("commit")
+
+    assert refused.value.definite
+
+
+@pytest.mark.parametrize(("command", "arguments"), [(7, {}), ("plan", [["join", "n4"]])])
+def test_a_command_that_cannot_be_is_refused_at_once(connect, fake, command, arguments):
+    with pytest.raises(BadRequest):
+        connect(fake).cluster(command, arguments)
+
+    assert fake.seen == []
+
+
 # --- bad input --------------------------------------------------------------------------
 
 

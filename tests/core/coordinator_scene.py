@@ -12,7 +12,15 @@ from typing import Any
 from toystore.core.data.context import pack_context
 from toystore.core.data.record import pack_record
 from toystore.core.data.stamp import pack_stamp
-from toystore.core.protocol.address import ANTIENTROPY, COORDINATOR, GOSSIP, STORAGE, Caller, Peer
+from toystore.core.protocol.address import (
+    ANTIENTROPY,
+    COORDINATOR,
+    GOSSIP,
+    RING,
+    STORAGE,
+    Caller,
+    Peer,
+)
 from toystore.core.protocol.events import EVENTS
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages.client import Delete, ErrorReply, Get, Put
@@ -114,6 +122,8 @@ class Scene:
         """Whose lost link gossip has been told of."""
         self.repairs: list[Any] = []
         """What the anti-entropy of this node has been asked."""
+        self.commands: list[Any] = []
+        """What the ring actor of this node has been asked."""
         self.events: list[str] = []
         self._requests = 0
         if up:
@@ -211,6 +221,8 @@ class Scene:
                 self.probed += [message.node for message in messages]
             elif to == Peer(self.node, ANTIENTROPY):
                 self.repairs += messages
+            elif to == Peer(self.node, RING):
+                self.commands += messages
             else:
                 sends = self.asked if to.actor == STORAGE else self.forwarded
                 sends += [(to.node, message) for message in messages]

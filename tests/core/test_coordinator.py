@@ -18,9 +18,11 @@ from coordinator_scene import (
     stamp_at,
 )
 
-from toystore.core.protocol.address import ANTIENTROPY, COORDINATOR, STORAGE, Peer
+from toystore.core.protocol.address import ANTIENTROPY, COORDINATOR, RING, STORAGE, Peer
 from toystore.core.protocol.messages.antientropy import AntientropyStatusReply, RepairRangesReply
 from toystore.core.protocol.messages.client import (
+    Cluster,
+    ClusterReply,
     ErrorReply,
     GetReply,
     Owners,
@@ -36,7 +38,9 @@ from toystore.core.protocol.messages.codes import Code
 from toystore.core.protocol.messages.disk import StorageStatus, StorageStatusReply
 from toystore.core.protocol.messages.local import Leave, LinkLost
 from toystore.core.protocol.messages.replica import ReadReplicaReply, WriteReplicaReply
+from toystore.core.protocol.messages.ring import RingCommandReply
 from toystore.core.protocol.settings import LimitSettings
+from toystore.core.requests.cluster_query import COMMAND_WAIT_S, DECISION_WAIT_S
 from toystore.core.requests.queue_limit import PATIENCE_S, QUEUE_MIN
 from toystore.core.requests.repairing import REPAIR_WAIT_S
 from toystore.core.requests.serving import LINKS_WAIT_S
@@ -547,6 +551,64 @@ def test_a_repair_that_anti_entropy_does_not_answer_may_have_begun() -> None:
 
     assert scene.error() == (Code.TIMEOUT, False)
     assert "anti-entropy of n1" in scene.sole_answer().text
+    assert scene.machine.idle
+
+
+# --- commands of the cluster ------------------------------------------------------------
+
+
+def test_a_command_is_done_by_the_ring_actor_of_the_node() -> None:
+    scene = Scene()
+
+    scene.told(Cluster(5, "plan", {"changes": [["join", "n9"]]}), CLIENT)
+    [asked] = scene.commands
+    scene.told(RingCommandReply(asked.request, {"plan": 1}, 0, "", True), Peer("n1", RING))
+
+    assert asked[1:] == ("plan", {"changes": [["join", "n9"]]})
+    assert scene.sole_answer() == ClusterReply(5, {"plan": 1})
+    assert scene.machine.idle
+
+
+def test_a_command_that_fails_is_answered_with_the_ring_actor_s_error() -> None:
+    scene = Scene()
+
+    scene.told(Cluster(5, "commit", {"plan": 1}), CLIENT)
+    failed = RingCommandReply(scene.commands[0].request, {}, Code.CONFLICT, "a newer ring", True)
+    scene.told(failed, Peer("n1", RING))
+
+    assert scene.sole_answer() == ErrorReply(5, Code.CONFLICT, "a newer ring", True)
+    assert scene.machine.idle
+
+
+def test_a_command_is_passed_on_before_the_node_serves() -> None:
+    scene = Scene(up=False)
+
+    scene.told(Cluster(5, "status", {}), CLIENT)
+
+    assert scene.commands[0].command == "status"
+
+
+@pytest.mark.parametrize(
+    ("command", "waits_s", "definite"),
+    [
+        ("commit", DECISION_WAIT_S, False),
+        ("abort", DECISION_WAIT_S, False),
+        ("plan", COMMAND_WAIT_S, False),
+        ("status", COMMAND_WAIT_S, True),
+    ],
+)
+def test_a_command_that_the_ring_actor_does_not_answer_ends_in_time(
+    command, waits_s, definite
+) -> None:
+    scene = Scene()
+
+    scene.told(Cluster(5, command, {}), CLIENT)
+    scene.wait(0.9 * waits_s)
+    assert scene.answers == []
+    scene.wait(waits_s)
+
+    assert scene.error() == (Code.TIMEOUT, definite)
+    assert "toystore cluster status" in scene.sole_answer().text
     assert scene.machine.idle
 
 

@@ -188,6 +188,19 @@ class AsyncClient:
         terms = calls.terms(None, None, None, timeout)
         return await self._shell.ask(calls.repair(terms, endpoint, job, bucket, partition))
 
+    async def cluster(
+        self,
+        command: str,
+        arguments: Mapping[str, Any] | None = None,
+        endpoint: str | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> dict[str, Any]:
+        """As `Client.cluster`."""
+        calls = self._calls
+        terms = calls.terms(None, None, None, timeout)
+        return await self._shell.ask(calls.cluster(terms, command, arguments or {}, endpoint))
+
     async def owners(
         self, key: Key, *, bucket: str | None = None, timeout: float | None = None
     ) -> Placement:

@@ -253,6 +253,37 @@ class Client:
         terms = calls.terms(None, None, None, timeout)
         return self._shell.ask(calls.repair(terms, endpoint, job, bucket, partition))
 
+    def cluster(
+        self,
+        command: str,
+        arguments: Mapping[str, Any] | None = None,
+        endpoint: str | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> dict[str, Any]:
+        """Plan, show, commit or abort a change of the members, or ask how far it is.
+
+        A plan is kept by the node that made it: name the same ``endpoint`` to commit it.
+
+        Args:
+            command: "plan", "show", "commit", "abort" or "status".
+            arguments: those of the command; docs/PROTOCOL.md lists them.
+            endpoint: one of the client's; None: any.
+            timeout: as of `Client`.  A node takes up to 15 s for a commit or an abort, and up to
+                5 s for the rest.
+
+        Returns:
+            The result; docs/PROTOCOL.md lists its keys.
+
+        Raises:
+            BadRequest: the arguments, or what is planned, cannot be; the text says what can.
+            Conflict: the members have changed since the plan was made.
+            Unavailable: too few members can be reached.
+        """
+        calls = self._calls
+        terms = calls.terms(None, None, None, timeout)
+        return self._shell.ask(calls.cluster(terms, command, arguments or {}, endpoint))
+
     def owners(
         self, key: Key, *, bucket: str | None = None, timeout: float | None = None
     ) -> Placement:

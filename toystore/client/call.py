@@ -16,6 +16,8 @@ from toystore.client.clock import CheckedClock, Clock, process_clock
 from toystore.client.errors import BadRequest, ManyFailed, ToystoreError
 from toystore.client.request import (
     Answer,
+    ClusterChange,
+    ClusterRequest,
     DeleteRequest,
     GetRequest,
     OwnersRequest,
@@ -38,6 +40,8 @@ ATTEMPT_S_MIN = 0.1
 VALUE_BYTES_MAX = VALUE_BYTES_CAP
 """A larger value is not sent.  The limit of a cluster is a setting, and mostly far lower."""
 IN_FLIGHT_MAX = 1024
+CLUSTER_QUESTIONS = frozenset({"show", "status", "join"})
+"""The commands about the members that may be sent twice."""
 _QUORUM_MAX = 2**16
 _PARTITION_MAX = 2**32 - 1
 _JOB_MAX = 2**63 - 1
@@ -154,6 +158,20 @@ class Calls:
         part = None if partition is None else _number(partition, "partition", _PARTITION_MAX)
         request = RepairRequest(terms, time.monotonic(), number, named, part)
         self._pin(request, endpoint)
+        return request
+
+    def cluster(
+        self, terms: Terms, command: object, arguments: object, endpoint: object
+    ) -> ClusterRequest:
+        """A command about the members, of the node at ``endpoint``, or of any."""
+        if not isinstance(command, str):
+            raise BadRequest(f"a command is a str, not {command!r:.80}")
+        if not isinstance(arguments, Mapping):
+            raise BadRequest(f"arguments are a mapping, not {type(arguments).__name__}")
+        kind = ClusterRequest if command in CLUSTER_QUESTIONS else ClusterChange
+        request = kind(terms, time.monotonic(), command, dict(arguments))
+        if endpoint is not None:
+            self._pin(request, endpoint)
         return request
 
     def owners(self, terms: Terms, key: object) -> OwnersRequest:

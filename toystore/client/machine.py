@@ -57,6 +57,7 @@ from toystore.client.request import (
 )
 from toystore.client.window import Window
 from toystore.core.protocol.messages.client import (
+    ClusterReply,
     ErrorReply,
     GetReply,
     OwnersReply,
@@ -88,6 +89,7 @@ _Reply = (
     | ErrorReply
     | StatusReply
     | RepairReply
+    | ClusterReply
     | OwnersReply
     | RingLoadReply
 )

@@ -15,6 +15,8 @@ from toystore.client.errors import ToystoreError
 from toystore.core.data.context import pack_context, unpack_context
 from toystore.core.protocol.messages import Message
 from toystore.core.protocol.messages.client import (
+    Cluster,
+    ClusterReply,
     Delete,
     Get,
     GetReply,
@@ -276,6 +278,38 @@ class RepairRequest(Request[dict[str, Any]]):
     def answer(self, reply: RepairReply, _clock: Clock, /) -> dict[str, Any]:
         """The progress, as the node sent it."""
         return reply.progress
+
+
+class ClusterRequest(Request[dict[str, Any]]):
+    """A question about the members of the cluster."""
+
+    __slots__ = ("arguments", "command")
+    reply = ClusterReply
+
+    def __init__(self, terms: Terms, now: float, command: str, arguments: dict[str, Any]) -> None:
+        super().__init__(terms, now)
+        self.command = command
+        self.arguments = arguments
+
+    def message(self, _now: float, /) -> Message:
+        """What to send now."""
+        return Cluster(self.id, self.command, self.arguments)
+
+    def answer(self, reply: ClusterReply, _clock: Clock, /) -> dict[str, Any]:
+        """The result, as the node sent it."""
+        return reply.result
+
+
+class ClusterChange(ClusterRequest):
+    """A command that changes something: sent once, because a second one would be another."""
+
+    __slots__ = ()
+    writes = True
+
+    @property
+    def idempotent(self) -> bool:
+        """It is not."""
+        return False
 
 
 class OwnersRequest(Request[Placement]):

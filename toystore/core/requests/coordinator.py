@@ -5,6 +5,7 @@
                               `Forward`  to an owner otherwise         forwarding.py
            ── Status ───────▶ `StatusQuery`                            status.py
            ── Repair ───────▶ `RepairQuery`                            repairing.py
+           ── Cluster ──────▶ `ClusterQuery`                           cluster_query.py
 
 `Admission` decides which requests are taken on (admission.py).  The `Desk` holds them by
 number, and a reply names the number of its request (desk.py).  `Reachability` and `Nodes`
@@ -23,6 +24,7 @@ from toystore.core.protocol.address import GOSSIP, Address, Peer
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages import Message
 from toystore.core.protocol.messages.client import (
+    Cluster,
     Delete,
     Get,
     Owners,
@@ -43,6 +45,7 @@ from toystore.core.protocol.messages.local import (
 )
 from toystore.core.protocol.settings import CoordinatorSettings
 from toystore.core.requests.admission import Admission
+from toystore.core.requests.cluster_query import ClusterQuery, wait_s
 from toystore.core.requests.desk import Desk, Ticket
 from toystore.core.requests.forwarding import Forward
 from toystore.core.requests.mutation import Mutation
@@ -57,7 +60,14 @@ from toystore.core.requests.writing import Write
 from toystore.core.ring.view import RingView
 
 _REPLIES = frozenset(
-    (*Write.hears, *Read.hears, *Forward.hears, *StatusQuery.hears, *RepairQuery.hears)
+    (
+        *Write.hears,
+        *Read.hears,
+        *Forward.hears,
+        *StatusQuery.hears,
+        *RepairQuery.hears,
+        *ClusterQuery.hears,
+    )
 )
 
 
@@ -156,6 +166,8 @@ class Coordinator:
                 self._status(message, sender, now)
             case Repair():
                 self._repair(message, sender, now)
+            case Cluster():
+                self._cluster(message, sender, now)
             case Owners():
                 self._owners(message, sender)
             case RingLoad():
@@ -277,6 +289,13 @@ class Coordinator:
         n = None if message.bucket is None else self._settings.buckets[message.bucket].n
         ticket = Ticket(sender, message.request, now, REPAIR_WAIT_S, 0, None)
         RepairQuery(self._desk, ticket).start(message.job, n, message.partition)
+
+    def _cluster(self, message: Cluster, sender: Address, now: Now) -> None:
+        if not self.admission.has_room(0):
+            self.admission.refuse_for_room(message.request, sender, now)
+            return
+        ticket = Ticket(sender, message.request, now, wait_s(message.command), 0, None)
+        ClusterQuery(self._desk, ticket, message.command).start(message)
 
     def _owners(self, message: Owners, sender: Address) -> None:
         fault = place_fault(message.bucket, message.key, self._settings)
