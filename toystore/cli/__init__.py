@@ -28,6 +28,7 @@ command's name.  An error is one line on standard error, and an exit code:
     rebuild.py    what both say of a node that rebuilds its ranges; status --watch
     repair.py     repair        follow.py   asks nodes repeatedly, and draws bars
     ring.py       ring          node.py     node
+    cluster.py    cluster       cluster_plan.py, cluster_watch.py   what it shows
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ MODULES = {
     "status": "toystore.cli.status",
     "ring": "toystore.cli.ring",
     "repair": "toystore.cli.repair",
+    "cluster": "toystore.cli.cluster",
     "node": "toystore.cli.node",
     "detect": "toystore.cli.detect",
     "sim": "toystore.sim.command",

@@ -94,6 +94,12 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         metavar="SECONDS",
         help="The time limit of a request. [default: 2]",
     ),
+    "longer": _shared(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="SECONDS",
+        help="The time limit of a request, if this is longer than the command's own.",
+    ),
     "as_json": _shared("--json", "as_json", is_flag=True, help="Print JSON."),
 }
 COUNT = click.IntRange(min=1)

@@ -1,0 +1,219 @@
+"""How far a change of the members is: `toystore cluster status`, and `--wait`."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+import toystore
+from toystore import BadRequest, Internal, Timeout, ToystoreError
+from toystore.cli import follow
+from toystore.cli.cluster_plan import words_of
+from toystore.cli.follow import Nothing, Step, make_view
+from toystore.cli.options import Common
+from toystore.cli.output import duration, print_table, size
+
+ANSWER_S = 8.0
+"""How long a node may take to tell how far the members are."""
+SILENT_S = 30.0
+"""How long no node may answer until the watching ends."""
+PACE_S = 20.0
+"""The time from which the pace is taken."""
+
+State = Mapping[str, Any]
+"""The answer to the command `status`."""
+
+
+def wait_until_stable(common: Common, epoch: int) -> dict[str, Any]:
+    """Show how far each member is until the ring is stable, in ``epoch`` or a later one.
+
+    Returns:
+        The last state.
+
+    Raises:
+        Timeout: no node has answered for `SILENT_S`.
+    """
+    endpoints = list(common.endpoints)
+    with Nothing() if common.as_json else make_view() as view:
+        watch = Watch(view)
+        while True:
+            now = _next_state(endpoints, max(common.timeout, ANSWER_S))
+            # The node that was asked may leave: the others are asked, too.
+            endpoints = list(dict.fromkeys([*endpoints, *map(_endpoint, now["members"])]))
+            watch.look(now)
+            if now["state"] == "stable" and now["epoch"] >= epoch:
+                watch.end()
+                return now
+            time.sleep(follow.POLL_S)
+
+
+def _next_state(endpoints: list[str], timeout_s: float) -> dict[str, Any]:
+    """The state, as soon as a node tells it."""
+    give_up = time.monotonic() + SILENT_S
+    with toystore.Client(endpoints, timeout=timeout_s) as store:
+        while True:
+            try:
+                return store.cluster("status")
+            except (BadRequest, Internal):
+                raise
+            except ToystoreError as error:
+                if time.monotonic() >= give_up:
+                    raise Timeout(f"no node has answered for {SILENT_S:g} s: {error}") from None
+            time.sleep(follow.POLL_S)
+
+
+def _endpoint(member: State) -> str:
+    host = f"[{member['host']}]" if ":" in member["host"] else member["host"]
+    return f"tcp://{host}:{member['ports'][0]}"
+
+
+class Watch:
+    """What the members have reported until now, as bars."""
+
+    def __init__(self, view: Nothing) -> None:
+        self._view = view
+        self._totals: Counter[str] = Counter()
+        """How many ranges each member has or had to receive or to give away."""
+        self._paces: dict[str, Pace] = {}
+        self._steps: dict[str, Step] = {}
+
+    def look(self, now: State) -> None:
+        """Show how far each member is."""
+        planned = _planned(now)
+        for member in now["members"]:
+            name = member["name"]
+            if member.get("behind") is None:
+                before = self._steps.get(name) or Step(name, 0, planned[name], "", ended=False)
+                self._steps[name] = before._replace(text=member["status"], ended=False)
+                continue
+            left = member["behind"] + member["unreleased"]
+            self._totals[name] = max(self._totals[name], left, planned[name])
+            pace = self._paces.setdefault(name, Pace())
+            pace.note(member["bytes_left"], time.monotonic())
+            self._steps[name] = _step(member, left, self._totals[name], pace)
+        for name in self._steps.keys() - {member["name"] for member in now["members"]}:
+            self._left(name)
+        self._view.show(self._steps)
+
+    def end(self) -> None:
+        """The ring is stable: each member has all that it should have, or has left."""
+        self._steps = {
+            name: step._replace(done=step.ranges, text=step.text if step.ended else "", ended=True)
+            for name, step in self._steps.items()
+        }
+        self._view.show(self._steps)
+
+    def _left(self, name: str) -> None:
+        """It is no member any more."""
+        total = self._totals[name]
+        self._steps[name] = Step(name, total, total, "no member any more", True, "ranges moved")
+
+
+class Pace:
+    """How fast a member is, from what it has reported in the last `PACE_S`."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def note(self, bytes_left: int, now_s: float) -> None:
+        """So much is left now."""
+        if self._seen and bytes_left > self._seen[-1][1]:
+            self._seen.clear()  # another change, or a better estimate
+        self._seen.append((now_s, bytes_left))
+        while self._seen[0][0] < now_s - PACE_S:
+            self._seen.popleft()
+
+    def text(self) -> str:
+        """For people: what is left, and how long that will take."""
+        (since_s, first), (now_s, last) = self._seen[0], self._seen[-1]
+        if not last:
+            return ""
+        parts = [f"about {size(last)} to come"]
+        if first > last and now_s > since_s:
+            bytes_per_s = (first - last) / (now_s - since_s)
+            parts += [f"{size(bytes_per_s)}/s", f"about {duration(last / bytes_per_s)} left"]
+        return ", ".join(parts)
+
+
+def _planned(now: State) -> Counter[str]:
+    """How many ranges each member gives and receives by the plan that the state was made from."""
+    planned: Counter[str] = Counter()
+    plan = now.get("plan")
+    if plan and now["state"] == "moving" and plan["base"] + 1 == now["epoch"]:
+        for move in plan["moves"]:
+            planned.update(dict.fromkeys({move["from"], move["to"]} - {None}, move["partitions"]))
+    return planned
+
+
+def _step(member: State, left: int, total: int, pace: Pace) -> Step:
+    alive = member["status"] == "alive"
+    texts = ["" if alive else str(member["status"]), pace.text()]
+    text = ", ".join(text for text in texts if text)
+    return Step(member["name"], total - left, total, text, not left and alive, "ranges moved")
+
+
+# --- status -----------------------------------------------------------------------------
+
+
+def show_status(now: State) -> None:
+    """The state for people."""
+    why = f": {now['why']}" if now.get("why") else ""
+    click.echo(f"epoch {now['epoch']}, {now['state']}{why}\n")
+    print_table(
+        (
+            "member",
+            "status",
+            "weight",
+            "zone",
+            "ranges",
+            "behind",
+            "to give away",
+            "to come",
+            "has",
+        ),
+        map(_row, now["members"]),
+    )
+    for line in _notes(now):
+        click.echo(line)
+
+
+def _row(member: State) -> Iterator[str]:
+    yield member["name"]
+    yield member["status"]
+    yield str(member["weight"])
+    yield member["zone"]
+    for key in ("ranges", "behind", "unreleased"):
+        yield _count(member.get(key))
+    for key in ("bytes_left", "bytes"):
+        yield "?" if member.get(key) is None else size(member[key])
+
+
+def _count(figure: int | None) -> str:
+    """A figure; a member that does not answer has none."""
+    return "?" if figure is None else f"{figure:,}"
+
+
+def _notes(now: State) -> Iterator[str]:
+    """What else there is to know, and what can be done."""
+    yield ""
+    if now["state"] == "moving":
+        yield "how far it is: toystore cluster status --wait    to go back: toystore cluster abort"
+    for node in now.get("waiting") or ():
+        at = _endpoint(node)
+        yield f"{node['name']} ({at}) waits to join: toystore cluster plan join {node['name']}"
+    if plan := now.get("plan"):
+        words = words_of(plan["changes"])
+        if plan["base"] == now["epoch"]:
+            number = plan["plan"]
+            yield f"plan {number} is kept ({words}): toystore cluster commit {number}"
+        elif words != now.get("why"):
+            yield f"plan {plan['plan']} ({words}) is for an earlier ring: plan again"
+    if lost := now.get("lost"):
+        yield f"dead for good: {', '.join(lost)}"
+    if gone := now.get("gone"):
+        names = (f"{one['name']} (since epoch {one['epoch']})" for one in gone)
+        yield f"no members any more: {', '.join(names)}"
