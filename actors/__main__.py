@@ -1,7 +1,8 @@
 """Run one node: ``python -m actors CONFIG NODE [--data-dir DIR]``.
 
 Keeps ``DIR/NODE/data``, ``DIR/NODE/log.jsonl`` and ``DIR/NODE/pid``.  Exit codes: 0 after
-a clean stop (SIGTERM, SIGINT), 1 if the node failed while it ran, 2 if it could not start.
+a clean stop (SIGTERM, SIGINT), 1 if the node failed while it ran, 2 if it could not start,
+3 if it is no longer a member.
 """
 
 from __future__ import annotations
@@ -21,16 +22,29 @@ from toystore.extras import what_is_missing
 
 try:
     from actors import log
+    from actors.disk import (
+        NodeFailedError,
+        RemovedError,
+        StartupError,
+        by_record,
+        disk_of,
+        still_listed,
+    )
     from actors.folder import Folder, FolderError
     from actors.life import CLEAN, FAILED
-    from actors.node import Node, NodeFailedError, StartupError, disk_of
+    from actors.node import Node
     from toystore.config import ClusterConfig, ConfigError, load
 except ModuleNotFoundError as missing:
     print(f"actors: {what_is_missing(missing)}", file=sys.stderr)
     sys.exit(2)
 
+REMOVED = 3
 STARTUP_FAILED = 2
 NODE_FAILED = 1
+WHAT_NOW = (
+    "its data are never taken back: stop what starts this process; an empty folder may join again "
+    "by `toystore node --join`"
+)
 SWITCH_INTERVAL_S = 0.001
 """How long a thread may run while another waits for the interpreter."""
 GARBAGE_AFTER = 10_000
@@ -69,6 +83,9 @@ def main() -> int:
     except (StartupError, FolderError, ConfigError) as error:
         print(f"{options.node}: {error}", file=sys.stderr)
         return STARTUP_FAILED
+    except RemovedError as error:
+        print(f"{options.node}: {error}; {WHAT_NOW}", file=sys.stderr)
+        return REMOVED
 
 
 def run(config: ClusterConfig, name: str, folder: Folder, watched: list[int]) -> int:
@@ -83,7 +100,8 @@ def run(config: ClusterConfig, name: str, folder: Folder, watched: list[int]) ->
 
     try:
         with disk_of(config, name, folder.data, claim) as (engine, disk):
-            Node(config, name, folder).run(engine, disk, watched)
+            still_listed(disk.record, name, disk.id)
+            Node(by_record(config, disk.record), name, folder).run(engine, disk, watched)
         folder.life.end(CLEAN)
     except (StartupError, NodeFailedError) as error:
         if logging:
@@ -91,6 +109,9 @@ def run(config: ClusterConfig, name: str, folder: Folder, watched: list[int]) ->
         if isinstance(error, NodeFailedError):
             folder.life.end(f"{FAILED}{error}")
             return NODE_FAILED
+        raise
+    except RemovedError as error:
+        folder.life.end(f"{FAILED}{error}")
         raise
     return 0
 

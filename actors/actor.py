@@ -41,7 +41,7 @@ from toystore.core.assembly import make_machine
 from toystore.core.protocol.address import Address, Peer
 from toystore.core.protocol.machine import Event, Machine, Now, Outbox
 from toystore.core.protocol.messages import Delivery, Message
-from toystore.core.protocol.messages.local import Leave, SendFailed
+from toystore.core.protocol.messages.local import Leave, LinkLost, SendFailed
 from toystore.core.protocol.messages.ring import RingChanged
 from toystore.core.protocol.roles import ROLE_OF, local_links
 from toystore.core.protocol.routes import ROUTE_OF
@@ -67,6 +67,8 @@ class Report(StrEnum):
     STOPPED = "stopped"
     FAILED = "failed"
     """It raised; the text names the error."""
+    REMOVED = "removed"
+    """The node is no longer a member; the text says why."""
 
 
 class Actor(threading.Thread):
@@ -125,12 +127,12 @@ class Actor(threading.Thread):
         try:
             self.turn = self.make_turn()
             self.open()
-            self._report(Report.READY)
+            self.report(Report.READY)
             while self._running:
                 self.take_turn()
-            self._report(Report.STOPPED)
+            self.report(Report.STOPPED)
         except Exception as error:
-            self._report(Report.FAILED, f"{type(error).__name__}: {error}")
+            self.report(Report.FAILED, f"{type(error).__name__}: {error}")
         finally:
             for door in set(self._doors.values()):
                 door.close()
@@ -152,7 +154,7 @@ class Actor(threading.Thread):
         self.after_turn()
         if self._leaving and self.idle():
             self._leaving = False
-            self._report(Report.IDLE)
+            self.report(Report.IDLE)
 
     def serve(self, inbox: list[Delivery], at: Now) -> None:
         """Pass the messages to the machine and call it if due, then log and send what it wrote."""
@@ -194,10 +196,15 @@ class Actor(threading.Thread):
         )
 
     def follow(self, changed: RingChanged) -> list[Delivery]:
-        """Make new machines from the new record from now on."""
-        record = unpack_ring(changed.record)
-        self.surroundings = dataclasses.replace(self.surroundings, record=record)
-        return []
+        """Sign frames with the new record, link to its members, and make new machines from it."""
+        before = self.surroundings
+        self.surroundings = before.following(unpack_ring(changed.record))
+        for door in dict.fromkeys(self._doors.values()):
+            door.follow(self.surroundings)
+        lost = self._close_links(before)
+        self._open_links()
+        self._collect_connections()
+        return [(LinkLost(link.to.node), link.to) for link in lost if link.watched and link.up]
 
     def linked_nodes(self) -> set[str]:
         """The nodes whose watched link is up."""
@@ -208,6 +215,7 @@ class Actor(threading.Thread):
 
     def adopt(self, lineage: bytes) -> None:
         """From now on every frame has an older lineage, which another node has."""
+        self.surroundings = dataclasses.replace(self.surroundings, lineage=lineage)
         for door in set(self._doors.values()):
             door.adopt(lineage)
 
@@ -219,8 +227,25 @@ class Actor(threading.Thread):
             self.poller.register(socket, zmq.POLLIN)
         for outlet in outlets:
             self._outlets[outlet] = door
-        if isinstance(door, ConnectingDoor):
-            self._connections += [(one, door) for one in door.connections.values()]
+        self._collect_connections()
+
+    def remove(self, door: Door) -> None:
+        """Close a door, and send nothing more through it."""
+        for socket in door.sockets():
+            del self._doors[socket]
+            self.poller.unregister(socket)
+        self._outlets = {to: one for to, one in self._outlets.items() if one is not door}
+        door.close()
+
+    def _collect_connections(self) -> None:
+        """Note the connections of all doors: a door that follows the ring has others."""
+        doors = dict.fromkeys(self._doors.values())
+        self._connections = [
+            (connection, door)
+            for door in doors
+            if isinstance(door, ConnectingDoor)
+            for connection in door.connections.values()
+        ]
 
     def wake_by(self, descriptor: int, door: Door) -> None:
         """Take a turn, and drain the door, also when this file descriptor is readable."""
@@ -240,14 +265,35 @@ class Actor(threading.Thread):
 
     def add_links(self) -> None:
         """Add the links of this actor's row in `ROLES`."""
-        around = self.surroundings
         for actor in local_links(self.role):
             to = Peer(self.me, actor)
-            self.add(Link(around, self.role, to, inproc(actor)), to)
-        for node in around.others():
-            for link in ROLE_OF[self.role].links:
-                to = Peer(node.name, link.actor)
-                self.add(self.link(to, watched=link.watched), to)
+            self.add(Link(self.surroundings, self.role, to, inproc(actor)), to)
+        self._open_links()
+
+    def _open_links(self) -> None:
+        """Open a link to each actor of another node that this one has none to."""
+        for to, watched in self._links_in(self.surroundings).items():
+            if to not in self._outlets:
+                self.add(self.link(to, watched=watched), to)
+
+    def _close_links(self, before: Surroundings) -> list[Link]:
+        """Close the links to nodes that are no longer listed, or have another address now."""
+        now = self._links_in(self.surroundings)
+        closed: list[Link] = []
+        for to in self._links_in(before):
+            moved = to in now and before.address(to) != self.surroundings.address(to)
+            link = self._outlets.get(to)
+            if isinstance(link, Link) and (moved or to not in now):
+                closed.append(link)
+                self.remove(link)
+        return closed
+
+    def _links_in(self, around: Surroundings) -> dict[Peer, bool]:
+        """The actors of other nodes that this one links to, and whether that is watched."""
+        links = ROLE_OF[self.role].links
+        return {
+            Peer(node.name, link.actor): link.watched for node in around.others() for link in links
+        }
 
     def link(self, to: Peer, *, watched: bool) -> Link:
         """A link to an actor of another node; if ``watched``, the machine receives its changes."""
@@ -264,7 +310,8 @@ class Actor(threading.Thread):
         self._running = command != Command.STOP
         return []
 
-    def _report(self, report: Report, text: str = "") -> None:
+    def report(self, report: Report, text: str = "") -> None:
+        """Send a report to the supervisor."""
         self.control.send_string(f"{report} {text}".strip())
 
     def _patience_ms(self) -> int | None:

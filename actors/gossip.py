@@ -22,6 +22,7 @@ from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages import Delivery, Message
 from toystore.core.protocol.messages.disk import AdoptLineage
 from toystore.core.protocol.messages.local import LinkLost, LinkRefused, LinkUp
+from toystore.core.protocol.messages.ring import RingChanged
 from toystore.core.protocol.routes import Way, by_way
 from toystore.core.protocol.turn import Turn
 
@@ -63,6 +64,15 @@ class GossipActor(Actor):
         """A link to an exchange port; the machine receives the state of both ways (`serve`)."""
         link = self._exchanges[to.node] = super().link(to, watched=False)
         return link
+
+    def follow(self, changed: RingChanged) -> list[Delivery]:
+        """Link to the members of the new record by both ways, and to no others."""
+        super().follow(changed)
+        listed = {node.name for node in self.surroundings.others()}
+        self._exchanges = {name: link for name, link in self._exchanges.items() if name in listed}
+        linked = {name for name in self._linked & self.datagrams.linked if name in listed}
+        lost, self._linked = self._linked - linked, linked
+        return [(LinkLost(name), Peer(name, GOSSIP)) for name in sorted(lost)]
 
     def linked_nodes(self) -> set[str]:
         """The peers whose two ways are both up."""

@@ -16,12 +16,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import zmq
@@ -29,8 +26,8 @@ import zmq
 from actors import log
 from actors.actor import Actor, Command, Report
 from actors.antientropy import AntientropyActor
-from actors.converting import Converting
 from actors.coordinator import CoordinatorActor
+from actors.disk import NodeFailedError, OwnDisk, RemovedError, StartupError, say
 from actors.folder import Folder
 from actors.gossip import GossipActor
 from actors.handoff import HandoffActor
@@ -42,10 +39,8 @@ from toystore import __version__
 from toystore.config import ClusterConfig
 from toystore.core.protocol.roles import GOODBYE_S, ROLES, STOP_ORDER
 from toystore.core.ring.ranges import Ranges
-from toystore.core.storage.bucket_facts import compare_buckets
 from toystore.core.storage.disk_facts import DiskFacts
-from toystore.core.storage.disk_identity import DiskIdentity, ForeignDataError, identify_disk
-from toystore.engines import Engine, EngineError, MapFullError, StoreFullError, open_engine
+from toystore.engines import Engine, EngineError, MapFullError, StoreFullError
 from toystore.net import listening
 from toystore.net.endpoint import Endpoint
 from toystore.net.names import Resolver
@@ -61,15 +56,6 @@ STOP_S = 5.0
 SOCKETS_MAX = 16_384
 MARK_AGAIN_MS = 1000
 """How soon a node whose folder had no room for its pid tries again to write it."""
-STDOUT = 1
-
-
-class StartupError(Exception):
-    """The node cannot start; the text says why and what to do."""
-
-
-class NodeFailedError(Exception):
-    """An actor ended with an error: the node cannot run on."""
 
 
 class Node:
@@ -86,23 +72,24 @@ class Node:
         self.actors: dict[str, Actor] = {}
         self.controls: dict[str, zmq.Socket[bytes]] = {}
 
-    def run(self, engine: Engine, disk: DiskIdentity, watched: list[int]) -> None:
+    def run(self, engine: Engine, disk: OwnDisk, watched: list[int]) -> None:
         """Start, run until a signal or until one of the file descriptors ends, stop.
 
         Raises:
             StartupError: before anything was served.
             NodeFailedError: an actor ended with an error later.
+            RemovedError: the node was removed from its cluster.
         """
         with WakeUp() as wake_up:
             try:
-                self._start(engine, disk.lineage)
+                self._start(engine, disk)
                 log.event(
                     "node",
                     "node.started",
                     version=__version__,
                     before=self.folder.life.begin(),
                     pid=os.getpid(),
-                    disk=disk.disk,
+                    disk=disk.id,
                     client_port=self.me.client_port,
                     members=len(self.config.members),
                 )
@@ -114,7 +101,7 @@ class Node:
 
     # --- start --------------------------------------------------------------------------
 
-    def _start(self, engine: Engine, lineage: bytes) -> None:
+    def _start(self, engine: Engine, disk: OwnDisk) -> None:
         """Start each actor and wait until its sockets are open."""
         resolver = Resolver(_tell_of_name)
         self._find_hosts(resolver)
@@ -123,7 +110,9 @@ class Node:
             me=self.me,
             context=self.context,
             boot=f"{socket.gethostname()[:HOST_CHARS_MAX]}:{os.getpid()}:{os.urandom(4).hex()}",
-            lineage=lineage,
+            lineage=disk.lineage,
+            disk=disk.id,
+            record=disk.record,
             resolver=resolver,
         )
         _follow_ranges(engine, around.blueprint.ranges)
@@ -189,7 +178,8 @@ class Node:
     def _watch(self, descriptors: list[int]) -> str:
         """Wait for a reason to stop: a signal, or the end of a watched descriptor.
 
-        Raises `NodeFailedError` if an actor ends with an error first.
+        Raises `NodeFailedError` if an actor ends with an error first, `RemovedError` if the node is
+        removed.
         """
         for descriptor in descriptors:
             self.poller.register(descriptor, zmq.POLLIN)
@@ -209,11 +199,13 @@ class Node:
                 self.folder.mark()
 
     def _hear(self, control: zmq.Socket[bytes]) -> Report:
-        """Receive one report; a failure ends the node."""
+        """Receive one report; a failure, or that the node was removed, ends the node."""
         report, _, text = control.recv_string().partition(" ")
         if report == Report.FAILED:
             role = next(role for role, other in self.controls.items() if other is control)
             raise NodeFailedError(f"{role}: {text}")
+        if report == Report.REMOVED:
+            raise RemovedError(text)
         return Report(report)
 
     def _await(self, role: str, wanted: Report, patience_s: float) -> bool:
@@ -258,61 +250,6 @@ def _tell_of_name(host: str, cause: str) -> None:
     log.event("node", "name.unresolved", host=host, cause=cause)
 
 
-@contextlib.contextmanager
-def disk_of(
-    config: ClusterConfig, name: str, folder: Path, claim: Callable[[], None]
-) -> Iterator[tuple[Engine, DiskIdentity]]:
-    """The engine of a data folder that is this node's, and the identity of its disk.
-
-    An empty folder is initialised as this node's.  Data of toystore 0.1.0 are converted.
-    ``claim`` is called once it is known that the data are this node's: it opens the log.
-
-    Raises:
-        StartupError: the folder is another node's, or cannot be used.
-        NodeFailedError: the engine could not be closed.
-    """
-    try:
-        engine = open_engine(
-            config.durability, folder, sync_interval_s=config.sync_interval_ms / 1000
-        )
-    except EngineError as error:
-        raise StartupError(str(error)) from None
-    try:
-        try:
-            converting = Converting(config, name, engine, say)
-            is_old = converting.is_needed()
-            if is_old:
-                claim()
-                converting.run()
-            disk = _identify(config, name, engine)
-            if not is_old:
-                claim()
-        except (ForeignDataError, EngineError, StoreFullError) as error:
-            raise StartupError(str(error)) from None
-        yield engine, disk
-    finally:
-        try:
-            engine.close()
-        except EngineError as error:
-            raise NodeFailedError(str(error)) from None
-
-
-def _identify(config: ClusterConfig, name: str, engine: Engine) -> DiskIdentity:
-    """The identity of a disk that is this node's, in a transaction of its own."""
-    engine.begin()
-    disk = identify_disk(
-        engine,
-        cluster=config.cluster,
-        node=name,
-        members_digest=config.members_digest(),
-        digest=config.digest(),
-        chance=random.SystemRandom(),
-    )
-    compare_buckets(engine, config.copies())
-    engine.commit()
-    return disk
-
-
 def _follow_ranges(engine: Engine, ranges: Ranges) -> None:
     """Compare the owned ranges with those of the last run, in a transaction of their own."""
     try:
@@ -325,12 +262,6 @@ def _follow_ranges(engine: Engine, ranges: Ranges) -> None:
         _follow_ranges(engine, ranges)
     except (EngineError, StoreFullError) as error:
         raise StartupError(str(error)) from None
-
-
-def say(line: str) -> None:
-    """Write a line to standard output, unless it is closed."""
-    with contextlib.suppress(OSError):
-        os.write(STDOUT, f"{line}\n".encode())
 
 
 class WakeUp:

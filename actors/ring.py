@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
-from actors.actor import Actor
+from actors import log
+from actors.actor import Actor, Report
+from actors.surroundings import now
 from toystore.core.protocol.address import RING
+from toystore.core.protocol.messages.ring import RingChanged
+from toystore.core.protocol.turn import Turn
+from toystore.core.reconfiguration.reconfiguration import Reconfiguration
+from toystore.core.ring.record import RingRecord
 
 
 class RingActor(Actor):
-    """Runs the reconfiguration machine."""
+    """Runs the reconfiguration machine, which hears of a new record before all others do."""
 
     role = RING
+    turn: Turn[Reconfiguration]
+    _epoch = 0
+    """Of the record whose members this actor has links to."""
+
+    def open(self) -> None:
+        """Open the mailbox and the links."""
+        super().open()
+        self._epoch = self.surroundings.blueprint.record.epoch
+
+    def after_turn(self) -> None:
+        """Follow a record that the machine has heard of in this turn."""
+        record = self.turn.machine.record
+        if record.epoch > self._epoch:
+            self._epoch = record.epoch
+            self.turn.serve(self.follow(RingChanged(record.packed)), now())
+            self._look_for_removal(record)
+
+    def _look_for_removal(self, record: RingRecord) -> None:
+        """Report to the supervisor that this node is no longer a member, if that is so."""
+        reason = record.removal(self.me, self.surroundings.disk)
+        if reason is not None:
+            log.event(self.role, "ring.removed", epoch=record.epoch, reason=reason)
+            self.report(Report.REMOVED, reason)

@@ -1,6 +1,7 @@
 """What a node gives to each of its actors: settings, addresses and a context.
 
-Immutable, so that sharing it is not sharing state.
+Immutable, so that sharing it is not sharing state: an actor that hears of a newer ring record
+makes its own with that.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import functools
 import random
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import zmq
@@ -19,7 +20,7 @@ from toystore.core.assembly import Blueprint
 from toystore.core.protocol.address import Peer
 from toystore.core.protocol.machine import Now
 from toystore.core.protocol.roles import ROLE_OF
-from toystore.core.ring.cluster_id import ClusterId
+from toystore.core.ring.cluster_id import ClusterId, cluster_id
 from toystore.core.ring.record import RingRecord
 from toystore.net import listening
 from toystore.net.endpoint import Endpoint
@@ -55,7 +56,14 @@ class Surroundings:
     @functools.cached_property
     def cluster_id(self) -> ClusterId:
         """The cluster, as the other nodes know it from this one's frames."""
-        return self.config.cluster_id(self.lineage)
+        record = self.record or self.config.founding()
+        return cluster_id(record, self.lineage, self.config.copies())
+
+    def following(self, record: RingRecord) -> Surroundings:
+        """The same with a newer ring record: its members, and this node's ports in it."""
+        config = self.config.listing(record)
+        me = next((one for one in config.members if one.name == self.me.name), self.me)
+        return replace(self, config=config, me=me, record=record, lineage=self.cluster_id.lineage)
 
     def identity(self, actor: str) -> bytes:
         """The ZeroMQ identity of an actor's DEALERs."""

@@ -10,7 +10,7 @@ import pytest
 from toystore.core.protocol.events import EVENTS
 
 ROOT = Path(__file__).resolve().parent.parent
-ROW = re.compile(r"^\| `([a-z]+\.[a-z]+)` \| (\w+) \| (.*?) \| (.*?) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| `([a-z]+\.[a-z_]+)` \| (\w+) \| (.*?) \| (.*?) \|$", re.MULTILINE)
 LOGS = re.compile(r"_?(event|log|log_\w+)")
 """`Outbox.log` and what wraps it in the core; `actors.log.event` in the shell and the runner."""
 DOTTED_NOUN = re.compile(r"[a-z]+\.[a-z_]+")

@@ -54,12 +54,7 @@ class Datagrams(ConnectingDoor):
         self.monitor = self.watch(self.outlet)
         self.refusals = Refusals()
         """Finds out which lost peers have no process."""
-        now = time.monotonic()
-        for other in surroundings.others():
-            endpoint = other.reached_at("gossip_port")
-            connection = Connection(self.outlet, endpoint, surroundings.resolver, now)
-            self.connections[other.name] = connection
-        self.tend(now)
+        self._connect()
 
     def sockets(self) -> Iterable[zmq.Socket[bytes]]:
         """Inbox, outlet and the outlet's monitor."""
@@ -104,6 +99,28 @@ class Datagrams(ConnectingDoor):
         self.monitor.close()
         self.outlet.linger = GOODBYE_MS
         super().close()
+
+    def follow(self, surroundings: Surroundings) -> None:
+        """Connect to the members that are new or have another address, and no longer to others."""
+        self._watch()  # what waits is of the connections before
+        super().follow(surroundings)
+        there = {node.name: node.reached_at("gossip_port") for node in surroundings.others()}
+        for name, connection in list(self.connections.items()):
+            if connection.endpoint != there.get(name):
+                self.linked.discard(name)
+                self.refusals.forget(name)
+                self.connections.pop(name).close()
+        self._connect()
+
+    def _connect(self) -> None:
+        """Connect to each other node that has no connection."""
+        now, resolver = time.monotonic(), self.surroundings.resolver
+        for other in self.surroundings.others():
+            if other.name not in self.connections:
+                endpoint = other.reached_at("gossip_port")
+                connection = Connection(self.outlet, endpoint, resolver, now)
+                self.connections[other.name] = connection
+        self.tend(now)
 
     def _accepted(self, messages: list[Message], sender: Peer) -> Iterable[Delivery]:
         for message in messages:

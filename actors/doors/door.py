@@ -143,6 +143,12 @@ class Door:
         self.header = self.header._replace(cluster=cluster)
         self._judged.clear()
 
+    def follow(self, surroundings: Surroundings) -> None:
+        """The ring has changed: from now on frames of this door have the new record's header."""
+        self.surroundings = surroundings
+        self.header = surroundings.header(self.actor)
+        self._judged.clear()
+
     def refuse(self, node: str, reason: str) -> None:
         """Log a foreign node, once for each reason."""
         if (node, reason) not in self._refused and len(self._refused) < LOGGED_SENDERS_MAX:

@@ -69,6 +69,12 @@ class Mailbox(Door):
             self._post(identity, messages)
         return []
 
+    def follow(self, surroundings: Surroundings) -> None:
+        """Forget the ways back to nodes that are no longer listed, until they send again."""
+        super().follow(surroundings)
+        listed = {surroundings.me.name, *(node.name for node in surroundings.others())}
+        self._routes = {to: way for to, way in self._routes.items() if to.node in listed}
+
     def _post(self, identity: bytes, messages: list[Message]) -> None:
         for body, carried in self.frames(messages):
             if not sent(self.socket, (identity, body)):

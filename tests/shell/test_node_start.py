@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from actors.node import disk_of
+from actors.disk import disk_of
 from tests.harness.configs import change_config, write_config
 from tests.harness.logs import logged
 from tests.harness.programs import NODE, Program, last_words

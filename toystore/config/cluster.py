@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, PositiveInt, ValidationInfo, field_valida
 from toystore.config.errors import ConfigError, FaultsError
 from toystore.config.sections import (
     LOAD_KEY,
+    PORTS,
     AntientropySection,
     BucketConfig,
     HandoffSection,
@@ -39,11 +40,13 @@ from toystore.core.protocol.settings import (
     LimitSettings,
     SwimSettings,
 )
-from toystore.core.ring.cluster_id import ClusterId
-from toystore.core.ring.digest import Place, bucket_table, cluster_digest, members_digest
+from toystore.core.ring.cluster_id import ClusterId, cluster_id
+from toystore.core.ring.digest import Place, cluster_digest, members_digest
 from toystore.core.ring.record import Listed, RingRecord, founding
 from toystore.core.ring.ring import Member
 
+SEEDS = 3
+"""How many members are seeds if none is named."""
 _PARTITIONS_MAX = ARRAY_ITEMS_CAP  # and there are no more members than partitions
 
 _Batches = TypeVar("_Batches", HandoffSettings, AntientropySettings)
@@ -116,6 +119,18 @@ class ClusterConfig(Section):
         plain = ("cluster", "partitions", "durability", "sync_interval_ms")
         return {key: getattr(self, key) for key in plain} | {"buckets": buckets} | sections
 
+    def listing(self, record: RingRecord) -> ClusterConfig:
+        """This configuration with the members of a ring record in the place of its own.
+
+        A member keeps what it binds and how it is reached if its address is as it was.
+        """
+        own = {member.name: member for member in self.members}
+        members = tuple(_member(one, own.get(one.name)) for one in record.all.values())
+        names = [member.name for member in members]
+        seeds = tuple(name for name in self.seeds if name in names) or tuple(names[:SEEDS])
+        changes = {"members": members, "seeds": seeds, "partitions": record.partitions}
+        return self.model_copy(update=changes)
+
     def copies(self) -> dict[str, int]:
         """N of each bucket."""
         return {name: bucket.n for name, bucket in self.buckets.items()}
@@ -125,9 +140,7 @@ class ClusterConfig(Section):
 
         ``lineage``: what the disk of the node keeps, or None for a cluster that begins.
         """
-        digest = self.digest()
-        founded = digest if lineage is None else lineage
-        return ClusterId(self.cluster, founded, 0, digest, bucket_table(self.copies()))
+        return cluster_id(self.founding(), lineage, self.copies())
 
     def swim_settings(self) -> SwimSettings:
         """The settings of the SWIM machine."""
@@ -233,6 +246,25 @@ class ClusterConfig(Section):
 def _dotted_settings(section: str, settings: SwimSettings | BucketSettings) -> dict[str, Any]:
     """The settings of a section by their whole names."""
     return {f"{section}.{key}": value for key, value in dataclasses.asdict(settings).items()}
+
+
+def _member(listed: Listed, before: MemberConfig | None) -> MemberConfig:
+    """A member as a record lists it; ``before``: as the configuration does, if it does."""
+    ports = dict(zip(PORTS, listed.ports, strict=True))
+    bind, through = listed.host, None
+    if before is not None:
+        stays = before.host == listed.host or before.bind != before.host
+        bind = before.bind if stays else listed.host
+        through = before.through if (before.host, before.ports) == (listed.host, ports) else None
+    return MemberConfig(
+        name=listed.name,
+        host=listed.host,
+        bind=bind,
+        weight=listed.weight,
+        zone=listed.zone,
+        through=through,
+        **ports,
+    )
 
 
 def _plain(section: str, settings: Any) -> dict[str, Any]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from toystore.config.cluster import keys_of
+from toystore.config.cluster import SEEDS, keys_of
 from toystore.config.plain_yaml import dotted
 from toystore.config.sections import PORTS
 from toystore.config.values import as_address, is_everywhere
 
 _PORTS_APART = 10
-_SEEDS = 3
 
 
 def spell_out(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -21,7 +20,7 @@ def spell_out(raw: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(members, list):
         whole["members"] = [_member(whole, at, member) for at, member in enumerate(members)]
     if whole.get("seeds", []) == []:
-        whole["seeds"] = names_of(whole["members"])[:_SEEDS]
+        whole["seeds"] = names_of(whole["members"])[:SEEDS]
     buckets = whole.setdefault("buckets", {})
     if isinstance(buckets, dict):
         whole["buckets"] = {"default": {}, **buckets}

@@ -137,6 +137,11 @@ class Connection:
             self._attempts += 1
         return True
 
+    def close(self) -> None:
+        """End the connection; the socket and its other connections stay."""
+        if self.address is not None:
+            disconnect(self._socket, self.address)
+
     def news(self) -> str | None:
         """A report for the log, or None; at most one in an outage."""
         return self.watch.news()

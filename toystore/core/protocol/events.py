@@ -116,6 +116,17 @@ EVENTS: dict[str, EventKind] = {
         ("datagrams", "bytes", "over_s"),
         "How many datagrams this node has sent in the last `over_s` seconds.",
     ),
+    # the ring
+    "ring.file_differs": EventKind(
+        "warning",
+        ("epoch", "differences"),
+        "The members in the file are not those of the ring record on the disk, which rules.",
+    ),
+    "ring.removed": EventKind(
+        "error",
+        ("epoch", "reason"),
+        "This node is no longer a member of the cluster; its process ends with exit code 3.",
+    ),
     # links
     "link.up": EventKind("debug", ("member",), "The link to a member is up."),
     "link.lost": EventKind("info", ("member",), "The link to a member is down."),

@@ -35,6 +35,11 @@ class Reconfiguration:
         """``record``: with which the node has started."""
         self._following = Following(node, record, lineage, outbox, chance)
 
+    @property
+    def record(self) -> RingRecord:
+        """The newest that this node's storage has adopted."""
+        return self._following.record
+
     def receive(self, message: Message, sender: Address, now: Now) -> None:  # noqa: ARG002 - of Machine
         """Receive one message."""
         match message:

@@ -2,8 +2,8 @@
 
     name      of the cluster
     lineage   the digest of the cluster at its founding, which the disk keeps
-    epoch     0: the member list has not changed since the founding
-    digest    the digest of the cluster in the configuration now, addresses included
+    epoch     of the newest ring record; 0: as at the founding
+    digest    of that record; in epoch 0 of the cluster in the configuration, addresses included
     buckets   N of each bucket
 
 A frame is accepted if the names are equal, the lineages or the digests are equal, and no bucket
@@ -17,7 +17,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from toystore.core.ring.digest import other_copies
+from toystore.core.ring.digest import Place, bucket_table, cluster_digest, other_copies
+from toystore.core.ring.record import RingRecord
 
 NAME_TOLD_MAX = 64
 """How much of a foreign cluster's name is reported; no configured name is longer."""
@@ -31,6 +32,22 @@ class ClusterId(NamedTuple):
     epoch: int
     digest: bytes
     buckets: bytes
+
+
+def cluster_id(record: RingRecord, lineage: bytes | None, copies: Mapping[str, int]) -> ClusterId:
+    """What a node sends whose newest record is ``record``.
+
+    ``lineage``: what its disk keeps, or None for a cluster that begins.  ``copies``: N of each
+    bucket.
+    """
+    digest = record.digest if record.epoch else _founding_digest(record)
+    founded = digest if lineage is None else lineage
+    return ClusterId(record.cluster, founded, record.epoch, digest, bucket_table(copies))
+
+
+def _founding_digest(record: RingRecord) -> bytes:
+    places = ((one.placed, Place(one.host, one.ports)) for one in record.members)
+    return cluster_digest(record.cluster, places, record.partitions)
 
 
 def why_foreign(own: ClusterId, other: ClusterId, copies: Mapping[str, int]) -> str | None:

@@ -24,6 +24,7 @@ from toystore.core.storage.layout import (
     NO,
     PEER,
     REPLACED,
+    RING_RECORD,
     SETTLED,
     VOTES,
     YES,
@@ -137,5 +138,5 @@ class DiskFacts:
             self._store.put(PEER + member.encode(), disk.encode())
 
     def count(self) -> int:
-        """The number of facts in the store, and of ranges that are behind."""
-        return sum(1 for kind in (FACT, BEHIND) for _ in self._store.scan(kind))
+        """The number of facts in the store, of ranges that are behind, and of ring records."""
+        return sum(1 for kind in (FACT, BEHIND, RING_RECORD) for _ in self._store.scan(kind))

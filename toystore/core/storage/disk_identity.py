@@ -1,8 +1,8 @@
-"""The identity of a disk: a store belongs to one node of one cluster, and to one member list.
+"""The identity of a disk: a store belongs to one node of one cluster.
 
 The first start on an empty store founds it.  It keeps the digest that the cluster had then, its
-*lineage*, which the node sends in every header from then on: addresses may change, names, weights,
-zones and partitions may not.
+*lineage*, which the node sends in every header from then on.  Who the other members are is in the
+ring records (ring_at_start.py); a store without any belongs to one member list.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from toystore.core.storage.layout import (
     LINEAGE,
     MEMBERS,
     NODE,
+    RING_RECORD,
 )
 from toystore.core.storage.store import Store
 
@@ -54,7 +55,8 @@ def identify_disk(
     configuration.
 
     Raises:
-        ForeignDataError: the store was initialised for another node, cluster or member list.
+        ForeignDataError: the store was initialised for another node or cluster, or it has no ring
+            record and was initialised for another member list.
     """
     facts = {
         LAYOUT: LAYOUT_VERSION,
@@ -66,6 +68,8 @@ def identify_disk(
         store.put(DISK, chance.randbytes(16).hex().encode())
         for name, value in facts.items():
             store.put(name, value)
+    if next(store.scan(RING_RECORD), None) is not None:
+        del facts[MEMBERS]
     compare_facts(facts, {name: store.get(name) for name in (*facts, DISK)})
     disk = store.get(DISK) or b""
     if not re.fullmatch(rb"[0-9a-f]{32}", disk):
@@ -107,7 +111,7 @@ def compare_facts(given: dict[bytes, bytes], stored: dict[bytes, bytes | None]) 
             f"the folder belongs to node {told[NODE]} of cluster {told[CLUSTER]!r}; give "
             f"{given[NODE].decode()} of cluster {given[CLUSTER].decode()!r} a folder of its own"
         )
-    if given[MEMBERS] != stored[MEMBERS]:
+    if MEMBERS in given and given[MEMBERS] != stored[MEMBERS]:
         raise ForeignDataError(
             f"the member list in the configuration ({given[MEMBERS].hex()}) is not the one on "
             f"disk ({(stored[MEMBERS] or b'').hex()}), by which the data was placed: restore the "

@@ -1,0 +1,84 @@
+"""Real nodes follow the ring records that their storages adopt, and start with the newest."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.harness.cluster import Cluster
+from tests.harness.configs import UNHURRIED, change_config
+from tests.harness.rings import offer, without
+from tests.harness.waiting import PATIENCE_S, wait_until
+from toystore.localcluster.node import State
+
+pytestmark = pytest.mark.cluster
+
+
+def removing(cluster: Cluster, name: str):
+    """The record of epoch 1, without one of the members."""
+    config, disk = cluster.config, cluster.nodes[name].status["storage"]["disk"]
+    return without(config.founding(), config.cluster_id().lineage, name, disk)
+
+
+def until_removed(cluster: Cluster, name: str) -> str:
+    """Wait until a node has ended because it was removed; what it said last."""
+    node = cluster.nodes[name]
+    assert node.process is not None
+    assert node.process.wait(PATIENCE_S) == 3, node.why_it_ended()
+    node.state = State.KILLED
+    return node.last_words()
+
+
+@pytest.fixture
+def cluster(make_cluster):
+    return make_cluster(3, n=1, swim=UNHURRIED)
+
+
+def test_a_node_that_is_no_longer_listed_says_so_and_exits_with_3_at_every_start(cluster):
+    record = removing(cluster, "n3")
+    for name in cluster.names:
+        offer(cluster.config, cluster.config.member(name), [record])
+
+    told = until_removed(cluster, "n3")
+    again = cluster.start_in_vain("n3")
+
+    reason = "n3 is no member of cluster"
+    for text in (told, again):
+        assert reason in text
+        assert "since epoch 1 (remove n3, by n1)" in text
+        assert "--join" in text
+    assert again.startswith("exit 3: ")
+    assert len(cluster.events("n3", "ring.removed")) == 2
+    cluster.assert_all_run()
+
+
+def test_a_node_starts_with_the_record_on_its_disk_and_logs_that_the_file_differs(cluster):
+    record = removing(cluster, "n3")
+    offer(cluster.config, cluster.config.member("n1"), [record])
+    cluster.stop("n1")
+    cluster.launch("n1")
+
+    def differs():
+        return cluster.events("n1", "ring.file_differs")
+
+    wait_until(lambda: differs() and len(cluster.events("n1", "node.started")) == 2)
+
+    [line] = differs()
+    assert (line["epoch"], line["differences"]) == (1, "n3 is not a member")
+    assert cluster.events("n1", "node.started")[-1]["members"] == 2
+
+
+def test_another_member_list_in_the_file_of_a_node_with_data_is_logged_and_changes_nothing(cluster):
+    members = [
+        member.model_dump(exclude_none=True) | ({"weight": 5} if member.name == "n3" else {})
+        for member in cluster.config.members
+    ]
+    path = change_config(cluster.config_path, into=cluster.data / "other.yaml", members=members[1:])
+    cluster.stop("n2")
+    cluster.local.config_paths["n2"] = path
+    cluster.start("n2")
+
+    [line] = cluster.events("n2", "ring.file_differs")
+    assert line["differences"] == "n1 is missing; n3 has weight 5, not 1"
+    with cluster.client("n2") as store:
+        store.put_many({f"k{number}": b"v" for number in range(20)})
+        assert len(store.get_many([f"k{number}" for number in range(20)])) == 20
