@@ -1,7 +1,8 @@
-"""`toystore ring`: the owners of a key, or the share of each member."""
+"""`toystore ring`: the owners of a key, the share of each member, or strategies compared."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,13 +14,36 @@ from toystore.client import Placement, RingTable
 
 @click.command()
 @KEY_OR_NONE
+@click.option(
+    "--simulate",
+    is_flag=True,
+    help="Compare Dynamo's partitioning strategies with toystore's placement; asks no node.",
+)
+@click.option(
+    "--svg",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="With --simulate: write a picture to this file.",
+)
+@click.option("--seed", type=int, help="With --simulate: same seed, same figures. [default: 1]")
 @common_options(*SERVED)
 @click.pass_obj
-def ring(common: Common, key: bytes | None) -> None:
+def ring(
+    common: Common, key: bytes | None, simulate: bool, svg: Path | None, seed: int | None
+) -> None:
     """Show the owners of KEY; without KEY, the share of each member.
 
     An owner that is not alive is marked with its status.
+
+    With --simulate: the load-balancing efficiency of the three strategies of the Dynamo paper
+    (its figure 8), and how evenly toystore's own ring is loaded and what its changes move.
     """
+    if simulate:
+        if key is not None:
+            raise click.UsageError("--simulate is about no key: leave KEY out")
+        _simulate(1 if seed is None else seed, svg, as_json=common.as_json)
+        return
+    if svg is not None or seed is not None:
+        raise click.UsageError("--svg and --seed go with --simulate")
     with common.connect() as store:
         if key is None:
             _show_shares(common, store.ring())
@@ -27,6 +51,25 @@ def ring(common: Common, key: bytes | None) -> None:
             placed = store.owners(key)
             members = store.status()["members"]
             _show_owners(common, placed, {each["name"]: each["status"] for each in members})
+
+
+def _simulate(seed: int, svg: Path | None, *, as_json: bool) -> None:
+    """Compare placements, in this process."""
+    from toystore.sim.membership.charts import picture  # noqa: PLC0415 - no other use needs it
+    from toystore.sim.placement import report  # noqa: PLC0415
+
+    if svg is not None:
+        try:
+            svg.touch()  # so that a long run does not end with an error
+        except OSError as error:
+            raise click.UsageError(f"cannot write {svg}: {error.strerror}") from None
+    found = report.compare(seed)
+    if svg is not None:
+        svg.write_text(picture(report.charts(found)))
+    if as_json:
+        print_json(report.summary(found))
+    else:
+        click.echo(report.text(found))
 
 
 def _show_owners(common: Common, placed: Placement, status_of: dict[str, str]) -> None:

@@ -1,0 +1,1 @@
+"""How evenly a ring places its partitions: `toystore ring --simulate`."""
