@@ -6,7 +6,9 @@ otherwise, so that a scenario reads without knowing where a key falls.
 
 from __future__ import annotations
 
+import functools
 import random
+from collections.abc import Sequence
 from typing import Any
 
 from toystore.core.data.context import pack_context
@@ -35,6 +37,8 @@ from toystore.core.protocol.messages.replica import (
 )
 from toystore.core.protocol.settings import BucketSettings, CoordinatorSettings, LimitSettings
 from toystore.core.requests.coordinator import Coordinator
+from toystore.core.ring.record import Listed, RingRecord
+from toystore.core.ring.view import RingView
 
 OK, SUPERSEDED, NOT_FOUND, NO_VOTE, REFUSED, INTERNAL, STALE, MOVED = map(int, ReplicaStatus)
 ALIVE, SUSPECT, DEAD, LEFT = map(int, MemberStatus)
@@ -56,22 +60,60 @@ def context_at(seconds: float) -> bytes:
     return pack_context(stamp_at(seconds))
 
 
-class OneOrder:
-    """A ring on which every partition has the same order."""
+class FixedRing:
+    """A ring of which a test gives the order of each partition."""
 
     partitions = 8
 
-    def __init__(self, order: tuple[str, ...]) -> None:
-        self._order = order
+    def __init__(self, orders: Sequence[tuple[str, ...]]) -> None:
+        self._orders = orders
 
     def partition_of(self, digest: bytes) -> int:
         return digest[1] >> 5
 
     def order(self, partition: int) -> tuple[str, ...]:
-        return self._order
+        return self._orders[partition % len(self._orders)]
 
     def shares(self) -> dict[str, tuple[int, int]]:
-        return dict.fromkeys(self._order, (self.partitions, 0))
+        return dict.fromkeys(self._orders[0], (self.partitions, 0))
+
+
+class FixedView(RingView):
+    """What a record means if each partition has these orders, and had ``before`` while it moves."""
+
+    def __init__(
+        self,
+        orders: Sequence[tuple[str, ...]],
+        *,
+        before: Sequence[tuple[str, ...]] = (),
+        epoch: int = 0,
+        lost: tuple[str, ...] = (),
+    ) -> None:
+        members, old = (
+            tuple(
+                Listed(name, name, "", 1, "", "", ()) for name in sorted({n for o in of for n in o})
+            )
+            for of in (orders, before)
+        )
+        fixed: Any = FixedRing(orders), FixedRing(before or orders)
+        self.record = RingRecord("scene", 8, members, epoch=epoch, old=old, lost=lost)
+        self.ring, self.before = fixed
+        self._lost = frozenset(lost)
+        self.slots = functools.cache(self._slots)
+
+
+BEFORE = ("n1", "n2", "n3", "n4", "n5", "n6")
+AFTER = ("n1", "n2", "n4", "n3", "n5", "n6")
+
+
+def moving_from_n3_to_n4(members: int = 6, epoch: int = 1) -> FixedView:
+    """A ring in which the third replica of every range moves; the fallbacks are n5 and n6."""
+    return FixedView([AFTER[:members]], before=[BEFORE[:members]], epoch=epoch)
+
+
+def one_order(*order: str, **changes: Any) -> FixedView:
+    """Every partition has this order."""
+    return FixedView([order], **changes)
 
 
 class Scene:
@@ -100,7 +142,7 @@ class Scene:
             cluster="scene",
             version="1.2.3",
             started_s=90.0,
-            ring=ring or OneOrder(self.members),
+            ring=ring or one_order(*self.members),
             members={name: f"tcp://{name}:7400" for name in self.members},
             settings=CoordinatorSettings(
                 buckets={
@@ -136,6 +178,11 @@ class Scene:
     @property
     def now(self) -> Now:
         return Now(self.seconds, self.wall_us)
+
+    def turn_to(self, ring: FixedView) -> None:
+        """The ring changes."""
+        self.machine.follow(ring, self.now)
+        self._collect()
 
     def told(self, message: Any, sender: Any) -> None:
         self.machine.receive(message, sender, self.now)

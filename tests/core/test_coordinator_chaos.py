@@ -22,6 +22,7 @@ from coordinator_scene import (
     REFUSED,
     SUPERSEDED,
     SUSPECT,
+    FixedView,
     Scene,
     stamp_at,
 )
@@ -53,27 +54,13 @@ WRITE_STATUSES = [OK] * 12 + [REFUSED, REFUSED, SUPERSEDED, INTERNAL]
 READ_STATUSES = [OK] * 8 + [NOT_FOUND] * 6 + [NO_VOTE, REFUSED, INTERNAL]
 
 
-class ShuffledRing:
-    """Eight partitions, each in an order of its own."""
-
-    partitions = 8
-
-    def __init__(self, names: list[str], chance: random.Random) -> None:
-        self._orders = [tuple(chance.sample(names, len(names))) for _ in range(self.partitions)]
-
-    def partition_of(self, digest: bytes) -> int:
-        return digest[1] >> 5
-
-    def order(self, partition: int) -> tuple[str, ...]:
-        return self._orders[partition]
-
-
 class Chaos:
     """A scene in which a seed acts, and what it has seen."""
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
-        self.ring = ShuffledRing([f"n{i}" for i in range(1, MEMBERS + 1)], self.chance)
+        names = [f"n{i}" for i in range(1, MEMBERS + 1)]
+        self.ring = FixedView([tuple(self.chance.sample(names, MEMBERS)) for _ in range(8)])
         self.scene = Scene(MEMBERS, ring=self.ring)
         self.open: list[tuple[Peer, Any]] = []
         self.asked: dict[int, dict[str, Any]] = {}

@@ -8,46 +8,53 @@ from typing import Any
 import pytest
 from coordinator_scene import (
     INTERNAL,
+    NO_VOTE,
     NOT_FOUND,
     OK,
     SILENCE_S,
     SUPERSEDED,
     Scene,
+    moving_from_n3_to_n4,
     record_at,
     stamp_at,
 )
 from drawings import arrows, drawn
 from test_coordinator_chaos import Chaos
 
+from toystore.core.protocol.messages.codes import ReplicaStatus
 from toystore.core.requests import slot
 from toystore.core.requests.sloppy_quorum import SloppyQuorum
 from toystore.core.requests.slot import (
+    BEHIND,
     CLOSED,
     DEFERRED,
     OPEN,
     OVERLOADED,
     SILENT,
+    STALE,
     TRANSITIONS,
     Input,
-    Slot,
+    Side,
 )
 
-Pair = tuple[Slot, Slot]
+Pair = tuple[Side, Side]
+
+MOVED_AWAY, STALE_EPOCH = int(ReplicaStatus.MOVED), int(ReplicaStatus.STALE)
 
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[Pair]:
-    """The transitions that slots make while a test runs."""
+    """The transitions that sides make while a test runs."""
     pairs: list[Pair] = []
-    slots = vars(SloppyQuorum)["slots"]
+    sides = vars(SloppyQuorum)["sides"]
 
-    class Noted(list[Slot]):
+    class Noted(list[Side]):
         def __setitem__(self, at: Any, state: Any) -> None:
             pairs.append((self[at], state))
             super().__setitem__(at, state)
 
-    noted = property(slots.__get__, lambda quorum, fresh: slots.__set__(quorum, Noted(fresh)))
-    monkeypatch.setattr(SloppyQuorum, "slots", noted)
+    noted = property(sides.__get__, lambda quorum, fresh: sides.__set__(quorum, Noted(fresh)))
+    monkeypatch.setattr(SloppyQuorum, "sides", noted)
     return pairs
 
 
@@ -63,11 +70,11 @@ def test_whatever_happens_slots_make_only_transitions_of_the_table(made: list[Pa
     assert set(made) <= {(before, after) for (before, _), after in TRANSITIONS.items()}
 
 
-CAUSES: dict[tuple[Slot, Input], Callable[[], None]] = {}
+CAUSES: dict[tuple[Side, Input], Callable[[], None]] = {}
 """What causes each transition of the table."""
 
 
-def causes(state: Slot, given: Input) -> Callable[[Callable[[], None]], Callable[[], None]]:
+def causes(state: Side, given: Input) -> Callable[[Callable[[], None]], Callable[[], None]]:
     def note(cause: Callable[[], None]) -> Callable[[], None]:
         CAUSES[state, given] = cause
         return cause
@@ -77,11 +84,11 @@ def causes(state: Slot, given: Input) -> Callable[[Callable[[], None]], Callable
 
 @pytest.mark.parametrize(("state", "given"), TRANSITIONS)
 def test_every_transition_of_the_table_can_be_caused(
-    state: Slot, given: Input, made: list[Pair]
+    state: Side, given: Input, made: list[Pair]
 ) -> None:
     CAUSES[state, given]()
 
-    assert made[-1] == (state, TRANSITIONS[state, given])
+    assert (state, TRANSITIONS[state, given]) in made[-2:]
 
 
 # --- what the causes begin with ---------------------------------------------------------
@@ -275,3 +282,130 @@ def a_silent_fallback_votes_when_the_next_has_failed() -> None:
     scene = put_to_silent_fallbacks()
     scene.says("n7", INTERNAL)
     scene.says("n4")
+
+
+# --- while a replica moves --------------------------------------------------------------
+
+
+def moving(members: int = 6) -> Scene:
+    """The third replica moves from n3 to n4; the fallbacks are n5 and n6."""
+    return Scene(members, ring=moving_from_n3_to_n4(members))
+
+
+def moving_and_doubting(*silent: str) -> Scene:
+    """No answer of these nodes is expected."""
+    scene = moving()
+    scene.put()
+    for node in {"n1", "n2", "n3", "n4"}.difference(silent):
+        scene.says(node)
+    scene.wait(SILENCE_S)
+    for node in {node for node, owner in scene.writes() if owner is not None}:
+        scene.says(node)
+    assert scene.machine.idle
+    return scene
+
+
+@causes(OPEN, Input.GIVEN_AWAY)
+def the_old_node_has_given_its_replica_away() -> None:
+    scene = moving()
+    scene.put()
+    scene.says("n3", MOVED_AWAY)
+
+
+@causes(SILENT, Input.GIVEN_AWAY)
+def a_silent_old_node_has_given_its_replica_away() -> None:
+    scene = moving(4)
+    scene.put()
+    scene.wait(SILENCE_S)
+    scene.says("n3", MOVED_AWAY)
+
+
+@causes(DEFERRED, Input.GIVEN_AWAY)
+def the_new_node_votes_after_a_fallback_had_nothing() -> None:
+    scene = moving_and_doubting("n3", "n4")
+    scene.get(r=3)
+    scene.says("n6", NOT_FOUND)
+    scene.says("n4", NOT_FOUND)
+    scene.says("n3", MOVED_AWAY)
+
+
+@causes(OVERLOADED, Input.GIVEN_AWAY)
+def the_queue_to_the_fallback_of_the_old_node_is_full() -> None:
+    scene = moving_and_doubting("n3")
+    scene.put()
+    scene.unsent("n5", overloaded=True)
+    scene.says("n3", MOVED_AWAY)
+
+
+@causes(CLOSED, Input.GIVEN_AWAY)
+def the_fallback_of_the_old_node_has_failed() -> None:
+    scene = moving_and_doubting("n3")
+    scene.put()
+    scene.says("n5", INTERNAL)
+    scene.says("n3", MOVED_AWAY)
+
+
+@causes(OPEN, Input.NOT_WHOLE)
+def the_new_node_lacks_records() -> None:
+    scene = moving()
+    scene.get()
+    scene.says("n4", NO_VOTE)
+
+
+@causes(SILENT, Input.NOT_WHOLE)
+def a_silent_new_node_lacks_records() -> None:
+    scene = moving_and_doubting("n4")
+    scene.get()
+    scene.says("n4", NO_VOTE)
+
+
+@causes(BEHIND, Input.AGAIN)
+def the_new_node_may_have_become_whole() -> None:
+    scene = moving()
+    scene.get()
+    scene.says("n4", NO_VOTE)
+    scene.says("n3", MOVED_AWAY)
+
+
+@causes(SILENT, Input.AGAIN)
+def a_silent_new_node_may_have_become_whole() -> None:
+    scene = moving(4)
+    scene.get(r=3)
+    scene.says("n3", MOVED_AWAY)
+    scene.wait(SILENCE_S)
+    scene.says("n4", NO_VOTE)
+
+
+@causes(BEHIND, Input.FALLBACK_YES)
+def the_fallback_of_the_new_node_has_a_record() -> None:
+    scene = moving_and_doubting("n3", "n4")
+    scene.get(r=3)
+    scene.says("n3", NOT_FOUND)
+    scene.says("n4", NO_VOTE)
+    scene.says("n5", OK, record_at(0))
+
+
+@causes(OPEN, Input.NEWER_RING)
+def an_owner_has_a_newer_ring() -> None:
+    put().says("n3", STALE_EPOCH)
+
+
+@causes(SILENT, Input.NEWER_RING)
+def a_silent_owner_has_a_newer_ring() -> None:
+    put_to_silent_owners().says("n3", STALE_EPOCH)
+
+
+@causes(STALE, Input.FALLBACK_YES)
+def the_fallback_of_an_owner_with_a_newer_ring_votes() -> None:
+    scene = doubting_n3()
+    scene.put()
+    scene.says("n3", STALE_EPOCH)
+    scene.says("n4")
+
+
+@causes(STALE, Input.ACKNOWLEDGED)
+def the_others_are_enough_for_a_write_of_an_older_epoch() -> None:
+    scene = put()
+    scene.says("n3", STALE_EPOCH)
+    scene.says("n1")
+    scene.says("n2")

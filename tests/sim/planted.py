@@ -206,15 +206,15 @@ def young_records_are_never_compared(patch: Patch) -> None:
 def a_fallback_counts_twice(patch: Patch) -> None:
     def faulty(vote: Any, self: Any, slot: int, node: str) -> None:
         vote(self, slot, node)
-        self.yes += self.slots[slot] == FALLBACK
+        self.yes += self.sides[slot] == FALLBACK
 
     replace(patch, SloppyQuorum, "vote", faulty)
 
 
 def a_fallback_passes_for_an_owner(patch: Patch) -> None:
     def faulty(_: Any, self: Any, slot: int, node: str) -> None:
-        if self.slots[slot] not in (OWNER, FALLBACK):
-            self.slots[slot] = OWNER
+        if self.sides[slot] not in (OWNER, FALLBACK):
+            self.sides[slot] = OWNER
             self.yes += 1
 
     replace(patch, SloppyQuorum, "vote", faulty)

@@ -9,8 +9,9 @@
 
 `Admission` decides which requests are taken on (admission.py).  The `Desk` holds them by
 number, and a reply names the number of its request (desk.py).  `Reachability` and `Nodes`
-follow the news of members and links (reachability.py, nodes.py).  This module passes each
-message on to the part that it concerns.
+follow the news of members and links (reachability.py, nodes.py).  `Layouts` are the slots of the
+present ring (place.py); when it changes, open requests are planned again.  This module passes
+each message on to the part that it concerns.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from toystore.core.data.context import unpack_context
+from toystore.core.data.record import digest_of
 from toystore.core.protocol.address import GOSSIP, Address, Peer
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages import Message
@@ -43,13 +45,14 @@ from toystore.core.protocol.messages.local import (
     MembersChanged,
     SendFailed,
 )
+from toystore.core.protocol.messages.ring import RingChanged
 from toystore.core.protocol.settings import CoordinatorSettings
 from toystore.core.requests.admission import Admission
 from toystore.core.requests.cluster_query import ClusterQuery, wait_s
 from toystore.core.requests.desk import Desk, Ticket
 from toystore.core.requests.forwarding import Forward
 from toystore.core.requests.mutation import Mutation
-from toystore.core.requests.place import Place
+from toystore.core.requests.place import Layouts
 from toystore.core.requests.reachability import Reachability
 from toystore.core.requests.reading import Read
 from toystore.core.requests.repairing import REPAIR_WAIT_S, RepairQuery
@@ -57,6 +60,7 @@ from toystore.core.requests.serving import Input, Phase, Serving
 from toystore.core.requests.status import STATUS_WAIT_S, Process, StatusQuery, picture_of
 from toystore.core.requests.validation import place_fault, repair_fault
 from toystore.core.requests.writing import Write
+from toystore.core.ring.record import endpoint_of, unpack_ring
 from toystore.core.ring.view import RingView
 
 _REPLIES = frozenset(
@@ -95,10 +99,10 @@ class Coordinator:
         assert node in members
         self._node = node
         self._process = Process(node, cluster, version, started_s)
-        self._ring = ring
+        self._layouts = Layouts(ring)
         self._settings = settings
         self._out = outbox
-        self._desk = Desk(node, tuple(members), settings, outbox, chance)
+        self._desk = Desk(node, members, settings, outbox, chance)
         self._nodes = self._desk.nodes
         self._around = Reachability(node, members)
         self._serving = Serving()
@@ -153,6 +157,9 @@ class Coordinator:
                 self._link_lost(message.node, now)
             case Leave():
                 self._serving.move(Input.LEAVE)
+            case RingChanged():
+                record = unpack_ring(message.record)
+                self.follow(RingView(record, self._settings.buckets["default"].n), now)
             case _:
                 self._receive_request(message, sender, now)
 
@@ -171,8 +178,9 @@ class Coordinator:
             case Owners():
                 self._owners(message, sender)
             case RingLoad():
-                load = tuple((name, *counts) for name, counts in self._ring.shares().items())
-                self._out.send(sender, RingLoadReply(message.request, self._ring.partitions, load))
+                ring = self._layouts.ring
+                load = tuple((name, *counts) for name, counts in ring.shares().items())
+                self._out.send(sender, RingLoadReply(message.request, ring.partitions, load))
 
     # --- requests -----------------------------------------------------------------------
 
@@ -181,7 +189,7 @@ class Coordinator:
         if not self.admission.admit(message, size, sender, now):
             return
         bucket = self._settings.buckets[message.bucket]
-        place = Place(self._ring, message.bucket, message.key, bucket.n)
+        place = self._layouts.place(message.bucket, message.key, bucket.n)
         timeout_s = min(message.timeout_ms / 1000, self._settings.timeout_max_s)
         ticket = Ticket(sender, message.request, now, timeout_s, size, self._desk.read_latencies)
         Read(self._desk, ticket, message, place, message.r or bucket.r).start(now)
@@ -193,14 +201,14 @@ class Coordinator:
             return
         desk = self._desk
         bucket = self._settings.buckets[message.bucket]
-        place = Place(self._ring, message.bucket, message.key, bucket.n)
+        place = self._layouts.place(message.bucket, message.key, bucket.n)
         stamp = self._stamped(message, now)
         w = message.w or bucket.w
         mutation = Mutation(message, stamp, message.stamp is None, place, w)
         latencies = None if message.forwarded else desk.write_latencies
         timeout_s = min(message.timeout_ms / 1000, self._settings.timeout_max_s)
         ticket = Ticket(sender, message.request, now, timeout_s, size, latencies)
-        if message.forwarded or self._node in place.owners:
+        if message.forwarded or self._node in place.layout.sides:
             Write(desk, ticket, mutation).start(now)
         else:
             desk.counts["forwarded"] += 1
@@ -257,6 +265,15 @@ class Coordinator:
             self._out.send(Peer(self._node, GOSSIP), LinkLost(node))
             self._look_around(now)
 
+    def follow(self, ring: RingView, now: Now) -> None:
+        """Follow the ring of a newer epoch: its members, and the nodes of each range."""
+        if ring.epoch <= self._layouts.ring.epoch:
+            return
+        self._layouts = Layouts(ring)
+        self._around.follow({name: endpoint_of(one) for name, one in ring.members.items()})
+        self._desk.follow(self._layouts, self._around.reachable(), now)
+        self._consider_serving(now)
+
     def _look_around(self, now: Now) -> None:
         self._desk.reach(self._around.reachable(), now)
         self._consider_serving(now)
@@ -279,7 +296,7 @@ class Coordinator:
         StatusQuery(self._desk, ticket, picture).start()
 
     def _repair(self, message: Repair, sender: Address, now: Now) -> None:
-        fault = repair_fault(message, self._settings, self._ring.partitions)
+        fault = repair_fault(message, self._settings, self._layouts.ring.partitions)
         if fault is not None:
             self.admission.refuse(message.request, Code.BAD_REQUEST, fault, sender)
             return
@@ -303,6 +320,8 @@ class Coordinator:
             self.admission.refuse(message.request, Code.BAD_REQUEST, fault, sender)
             return
         n = self._settings.buckets[message.bucket].n
-        place = Place(self._ring, message.bucket, message.key, n)
-        reply = OwnersReply(message.request, place.partition, place.owners, place.order[n:])
-        self._out.send(sender, reply)
+        ring = self._layouts.ring
+        partition = ring.partition_of(digest_of(message.bucket, message.key, n))
+        owners = ring.owners(partition, n)
+        fallbacks = tuple(name for name in ring.order(partition) if name not in owners)
+        self._out.send(sender, OwnersReply(message.request, partition, owners, fallbacks))

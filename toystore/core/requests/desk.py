@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import heappop, heappush
 from typing import Any, ClassVar
 
@@ -28,7 +28,9 @@ from toystore.core.protocol.messages.client import ErrorReply
 from toystore.core.protocol.messages.codes import Code
 from toystore.core.protocol.settings import CoordinatorSettings
 from toystore.core.requests.latencies import Latencies
+from toystore.core.requests.newer_rings import NewerRings
 from toystore.core.requests.nodes import Nodes
+from toystore.core.requests.place import Layouts
 
 _NUMBER_BITS = 48
 _CROWD = 4
@@ -97,6 +99,9 @@ class DeskRequest:
     def on_unsent(self, node: str, overloaded: bool, now: Now) -> None:
         """A message to ``node`` did not leave: its link is down, or its queue is full."""
 
+    def on_ring(self, layouts: Layouts, now: Now) -> None:
+        """The ring has changed; ``layouts``: the ranges of the new one."""
+
     def on_failure(self, now: Now) -> None:
         """Answer with an error if it is not answered: the machine is about to be replaced."""
         if not self.answered:
@@ -141,6 +146,7 @@ class Desk:
         "bytes_max",
         "clock",
         "counts",
+        "newer_rings",
         "node",
         "nodes",
         "outbox",
@@ -154,7 +160,7 @@ class Desk:
     def __init__(
         self,
         node: str,
-        members: Sequence[str],
+        members: Iterable[str],
         settings: CoordinatorSettings,
         outbox: Outbox,
         chance: random.Random,
@@ -163,6 +169,7 @@ class Desk:
         self.outbox = outbox
         self.clock = HybridLogicalClock.drawn(chance)
         self.nodes = Nodes(node, members, settings.replica_timeout_s, outbox)
+        self.newer_rings = NewerRings(node, outbox)
         self.requests: dict[int, DeskRequest] = {}
         self.total_max = _CROWD * settings.limits.requests_max
         self.unanswered = 0
@@ -268,6 +275,21 @@ class Desk:
 
     def reach(self, nodes: frozenset[str], now: Now) -> None:
         """Set the reachable nodes, and tell each request about those that are lost."""
-        for node in sorted(self.nodes.reach(nodes)):
+        self._lose(self.nodes.reach(nodes), now)
+
+    def follow(self, layouts: Layouts, nodes: frozenset[str], now: Now) -> None:
+        """The ring has changed: follow its members, of which ``nodes`` are reachable.
+
+        Requests are planned by the new ring before they are told which nodes are lost.
+        """
+        self.newer_rings.clear()
+        self.nodes.follow(layouts.ring.members)
+        lost = self.nodes.reach(nodes)
+        for request in self.each():
+            request.on_ring(layouts, now)
+        self._lose(lost, now)
+
+    def _lose(self, nodes: Iterable[str], now: Now) -> None:
+        for node in sorted(nodes):
             for request in self.each():
                 request.on_lost(node, now)

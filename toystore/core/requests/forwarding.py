@@ -1,5 +1,8 @@
 """A write for a key that this node does not own: forwarded to an owner, which coordinates it.
 
+While a replica moves its old owner and its new one may coordinate, and the receiver may know
+another epoch: it plans the write by its own ring.
+
 An owner coordinates a put (Dynamo, section 4.5), because its own vote needs no message over
 the network.  A write is stamped before it is forwarded, and a coordinator that receives a
 forwarded write does not forward it again.  So all of them run the same write, and it does
@@ -27,6 +30,7 @@ from toystore.core.protocol.messages.client import ErrorReply, SupersededReply, 
 from toystore.core.protocol.messages.codes import Code
 from toystore.core.requests.desk import Desk, DeskRequest, Ticket
 from toystore.core.requests.mutation import Mutation
+from toystore.core.requests.place import Layouts
 from toystore.core.requests.writing import Write
 
 _ASK_ANOTHER = (Code.NOT_SERVING, Code.OVERLOADED, Code.UNAVAILABLE)
@@ -113,6 +117,11 @@ class Forward(DeskRequest):
         if node in self._awaited:
             self._stop_awaiting(node, now)
 
+    def on_ring(self, layouts: Layouts, now: Now) -> None:  # noqa: ARG002 - as every DeskRequest has it
+        """Choose by this ring which node is tried next."""
+        place = layouts.again(self._mutation.place)
+        self._mutation = self._mutation._replace(place=place)
+
     def end(self) -> None:
         """Leave the desk, with this node's own write unless that has answered."""
         if self._own is not None and not self._own.answered:
@@ -142,12 +151,12 @@ class Forward(DeskRequest):
 
     def _candidates(self) -> Iterator[str]:
         """The nodes that could coordinate it, the best first."""
-        reachable, place = self.desk.nodes.reachable, self._mutation.place
-        owners = [owner for owner in place.owners if owner in reachable]
+        reachable, layout = self.desk.nodes.reachable, self._mutation.place.layout
+        owners = [owner for owner in layout.nodes if owner in reachable]
         if not self._skips_others:
             yield from (owner for owner in owners if not self._doubts(owner))
         if not owners and not self._tried:
-            yield next(n for n in place.order if n in reachable and not self._doubts(n))
+            yield next(n for n in layout.order if n in reachable and not self._doubts(n))
         yield self.desk.node
         yield from owners
 
@@ -158,7 +167,7 @@ class Forward(DeskRequest):
     def _probe(self, now: Now) -> None:
         """Forward it to a doubted owner too, once in a while: it may answer again."""
         nodes = self.desk.nodes
-        owners = (owner for owner in self._mutation.place.owners if owner in nodes.reachable)
+        owners = (owner for owner in self._mutation.place.layout.nodes if owner in nodes.reachable)
         peers = (nodes.coordinators[owner] for owner in owners)
         if nodes.doubts and (peer := nodes.doubts.to_probe(peers, now.monotonic)):
             self._forward_to(peer.node, now)
@@ -201,7 +210,8 @@ class Forward(DeskRequest):
         self._indefinite |= not reply.definite
         self._error = reply
         if reply.code not in _ASK_ANOTHER:
-            self._tried += [one for one in self._mutation.place.order if one not in self._tried]
+            order = self._mutation.place.layout.order
+            self._tried += [one for one in order if one not in self._tried]
         if node == self._turn or not self._awaited:
             self._next(now)
 

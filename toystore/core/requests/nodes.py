@@ -6,7 +6,7 @@ trusted     reachable, and its storage is not doubted (doubts.py)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from toystore.core.protocol.address import COORDINATOR, STORAGE, Peer
 from toystore.core.protocol.machine import Now, Outbox
@@ -28,17 +28,22 @@ class Nodes:
     )
 
     def __init__(
-        self, node: str, members: Sequence[str], replica_timeout_s: float, outbox: Outbox
+        self, node: str, members: Iterable[str], replica_timeout_s: float, outbox: Outbox
     ) -> None:
         """``members``: every node of the ring.  At first only ``node`` itself is reachable."""
-        self.storages = {name: Peer(name, STORAGE) for name in members}
-        self.coordinators = {name: Peer(name, COORDINATOR) for name in members}
+        self._node = node
+        self.follow(members)
         self.reachable: frozenset[str] = frozenset((node,))
         self.trusted = self.reachable
         self.doubts = Doubts(node)
-        self._node = node
         self._replica_timeout_s = replica_timeout_s
         self._outbox = outbox
+
+    def follow(self, members: Iterable[str]) -> None:
+        """From now on these are the nodes of the ring, and this one in any case."""
+        names = {self._node, *members}
+        self.storages = {name: Peer(name, STORAGE) for name in names}
+        self.coordinators = {name: Peer(name, COORDINATOR) for name in names}
 
     def reach(self, nodes: frozenset[str]) -> frozenset[str]:
         """From now on ``nodes`` are reachable.  Returns those that no longer are."""

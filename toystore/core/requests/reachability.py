@@ -26,7 +26,8 @@ class Reachability:
         self._links: set[str] = set()
         self._node = node
         self._endpoints = members
-        self._states: dict[str, MemberState | None] = dict.fromkeys(members)
+        self._states: dict[str, MemberState] = {}
+        """What gossip has said last; also of nodes that may become members soon."""
 
     def learn(self, news: MembersChanged) -> list[MemberState]:
         """Receive the states of members; returns those that are new.
@@ -36,9 +37,15 @@ class Reachability:
         """
         self.joined = news.joined
         known = self._states
-        fresh = [s for s in news.members if s.name in known and known[s.name] != s]
+        fresh = [state for state in news.members if known.get(state.name) != state]
         known.update((state.name, state) for state in fresh)
-        return fresh
+        return [state for state in fresh if state.name in self._endpoints]
+
+    def follow(self, members: Mapping[str, str]) -> None:
+        """From now on these are the members; forget what is known of those that no longer are."""
+        for name in self._endpoints.keys() - members.keys():
+            self._states.pop(name, None)
+        self._endpoints = members
 
     def link_up(self, node: str) -> bool:
         """The link to ``node`` is up.  Returns whether it was down before."""
@@ -64,16 +71,22 @@ class Reachability:
         """Every member, for a status."""
         reachable = self.reachable()
         return [
-            {
-                "name": name,
-                "status": MemberStatus(state.status).name.lower() if state else "unknown",
-                "incarnation": state.incarnation if state else 0,
-                "disk": state.disk if state else "",
-                "reachable": name in reachable,
-                "endpoint": self._endpoints[name],
-            }
-            for name, state in self._states.items()
+            self._row(name, endpoint, name in reachable)
+            for name, endpoint in self._endpoints.items()
         ]
 
+    def _row(self, name: str, endpoint: str, reachable: bool) -> dict[str, Any]:
+        state = self._states.get(name)
+        return {
+            "name": name,
+            "status": MemberStatus(state.status).name.lower() if state else "unknown",
+            "incarnation": state.incarnation if state else 0,
+            "disk": state.disk if state else "",
+            "reachable": reachable,
+            "endpoint": endpoint,
+        }
+
     def _named(self, statuses: Sequence[int]) -> Iterable[str]:
-        return (s.name for s in self._states.values() if s is not None and s.status in statuses)
+        """The members with one of these statuses."""
+        known = self._states.items()
+        return (name for name, s in known if s.status in statuses and name in self._endpoints)

@@ -4,12 +4,18 @@ At the R-th vote the caller gets the newest record.  A fallback also looks among
 all owners that are away.  A fallback that has nothing proves little while an owner may still
 answer: its vote is deferred until each reachable owner has answered or failed.
 
+While a replica moves both nodes of its slot are asked, and the first that is whole votes.  If the
+old one has given the replica away (`MOVED`) and the new one was not whole (`NO_VOTE`), the new one
+is asked once more: it may have become whole in between.
+
 After the answer the read waits for the other replicas, ``replica_timeout_s`` at most.  Then
-it sends the newest record to each owner that has answered with an older one, or with nothing
-(read repair, Dynamo section 5).  When the desk is crowded it does not wait.
+it sends the newest record to each owner, old or new, that has answered with an older one, or with
+nothing (read repair, Dynamo section 5).  When the desk is crowded it does not wait.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from toystore.core.data.context import pack_context
 from toystore.core.data.record import CorruptRecordError, Record, newer, unpack_record
@@ -19,14 +25,27 @@ from toystore.core.protocol.messages.client import Get, GetReply
 from toystore.core.protocol.messages.codes import Code, ReplicaStatus
 from toystore.core.protocol.messages.replica import ReadReplica, ReadReplicaReply, RepairReplica
 from toystore.core.requests.desk import Desk, Ticket
-from toystore.core.requests.place import Place
-from toystore.core.requests.sloppy_quorum import SloppyQuorum
-from toystore.core.requests.slot import CLOSED, DEFERRED, FALLBACK, OPEN, OWNER
+from toystore.core.requests.place import Layouts, Place
+from toystore.core.requests.sloppy_quorum import NO_NODES, SloppyQuorum
+from toystore.core.requests.slot import (
+    BEHIND,
+    CLOSED,
+    DEFERRED,
+    FALLBACK,
+    MOVED,
+    OPEN,
+    OWNER,
+    SILENT,
+    STALE,
+    Side,
+)
+from toystore.core.requests.votes import Vote, vote_for_read
 
 _OK = int(ReplicaStatus.OK)
 _NOT_FOUND = int(ReplicaStatus.NOT_FOUND)
 _NO_VOTE = int(ReplicaStatus.NO_VOTE)
 _REFUSED = int(ReplicaStatus.REFUSED)
+_MOVED = int(ReplicaStatus.MOVED)
 
 _UNHEARD = b""
 """In `Read._records`: this owner has not answered.  No record is empty."""
@@ -35,7 +54,7 @@ _UNHEARD = b""
 class Read(SloppyQuorum):
     """A get that this node coordinates."""
 
-    __slots__ = ("_checked", "_message", "_newest", "_records")
+    __slots__ = ("_again", "_checked", "_message", "_newest", "_records")
 
     hears = (ReadReplicaReply,)
 
@@ -45,8 +64,10 @@ class Read(SloppyQuorum):
         self._newest: bytes | None = None
         self._checked: bytes | None = None
         """The record that was unpacked, and is this key's."""
-        self._records: list[bytes | None] = [_UNHEARD] * len(self.owners)
-        """What each owner has answered."""
+        self._records: list[bytes | None] = [_UNHEARD] * len(self.nodes)
+        """What the owner of each side has answered."""
+        self._again = NO_NODES
+        """The new nodes that were asked once more."""
 
     def start(self, now: Now) -> None:
         """Open it on the desk, and ask the replicas."""
@@ -55,32 +76,35 @@ class Read(SloppyQuorum):
 
     def on_reply(self, reply: ReadReplicaReply, node: str, now: Now) -> None:
         """A replica has answered."""
-        slot = self.asked.get(node)
-        if slot is None:
+        side = self.asked.get(node)
+        if side is None:
             return
         status, record = reply.status, reply.record
-        is_owner = self.owners[slot] == node
+        is_owner = self.nodes[side] == node
         if status == _OK and record:
             record = self._compare(record)
         elif status in (_NOT_FOUND, _NO_VOTE):
-            record = None
+            record = self._compare(record) if record else None
         elif status == _REFUSED:
             self.do_without(node, now)
             return
+        elif status == _MOVED and is_owner:
+            self._moved(side, node, now)
+            return
         else:
-            self.give_up(slot, CLOSED, Code.INTERNAL)
+            self.give_up(side, CLOSED, Code.INTERNAL)
             self.stop_awaiting(node)
             self.decide(now)
             return
         if is_owner:
-            self._records[slot] = record
+            self._records[side] = record
         if status == _NO_VOTE:
-            self.do_without(node, now)
+            self._not_whole(side, node, now)
             return
         if is_owner or record is not None or not self._awaits_an_owner():
-            self.vote(slot, node)
-        elif self.slots[slot] == OPEN:
-            self.slots[slot] = DEFERRED
+            self.vote(side, node)
+        elif self.sides[side] == OPEN:
+            self.sides[side] = DEFERRED
         self.stop_awaiting(node)
         self.decide(now)
 
@@ -97,31 +121,37 @@ class Read(SloppyQuorum):
         """What do you have?"""
         return ReadReplica(self.number, self.place.digest, ())
 
-    def fallback_question(self, slot: int) -> Message:
+    def fallback_question(self, side: int) -> Message:
         """What do you have, and what as a hint for the owners that are away?"""
         here = self.desk.nodes.reachable
         away = tuple(
             owner
-            for at, owner in enumerate(self.owners)
-            if at == slot or owner not in here or owner in self.silent
+            for at, owner in enumerate(self.nodes)
+            if at == side or owner not in here or owner in self.silent
         )
         return ReadReplica(self.number, self.place.digest, away)
 
-    def replace(self, slot: int, now: Now) -> None:
-        """Ask no other node once the read is answered."""
+    def replace(self, side: int, now: Now) -> None:
+        """Ask no other node once the read is answered, or while the slot's other node may vote."""
         if self.answered:
-            self.slots[slot] = CLOSED
+            self.sides[side] = CLOSED
+        elif self._other_votes(side):
+            self.exhausted(side)
         else:
-            super().replace(slot, now)
+            super().replace(side, now)
 
     def decide(self, now: Now) -> None:
         """Count the deferred votes as soon as no owner is awaited."""
-        if DEFERRED in self.slots and not self._awaits_an_owner():
-            for slot, state in enumerate(self.slots):
+        if DEFERRED in self.sides and not self._awaits_an_owner():
+            for side, state in enumerate(self.sides):
                 if state == DEFERRED:
-                    self.slots[slot] = FALLBACK
+                    self.sides[side] = FALLBACK
                     self.yes += 1
         SloppyQuorum.decide(self, now)
+
+    def vote_of(self, states: Sequence[Side]) -> Vote:
+        """A vote for a read."""
+        return vote_for_read(states)
 
     def succeed(self, now: Now) -> None:
         """Answer with the newest record; a tombstone gives no value, but a context."""
@@ -135,10 +165,8 @@ class Read(SloppyQuorum):
                 return
             values = () if record.tombstone else (record.value,)
             context = pack_context(record.stamp)
-        count = self.slots.count
-        self.answer(
-            GetReply(self.ticket.request, values, context, count(OWNER), count(FALLBACK)), now
-        )
+        owners, fallbacks = self.voted()
+        self.answer(GetReply(self.ticket.request, values, context, owners, fallbacks), now)
         if self.desk.crowded():
             self.end()
 
@@ -153,6 +181,68 @@ class Read(SloppyQuorum):
                 self._repair(self._newest)
             self.desk.close(self)
 
+    # --- moving replicas ----------------------------------------------------------------
+
+    def on_ring(self, layouts: Layouts, now: Now) -> None:
+        """Plan it again, if the nodes of its range have changed or it waits for this ring."""
+        place = layouts.again(self.place)
+        if place.layout.replicas == self.place.layout.replicas and STALE not in self.sides:
+            self.place = place
+        elif not self.answered:
+            self.plan_again(place, now)
+
+    def plan_again(self, place: Place, now: Now) -> None:
+        """Plan it by another ring; what the owners have answered is kept."""
+        records = dict(zip(self.nodes, self._records, strict=True))
+        self._records = [records.get(node, _UNHEARD) for node in place.layout.nodes]
+        self._again = NO_NODES
+        super().plan_again(place, now)
+
+    def _moved(self, side: int, node: str, now: Now) -> None:
+        """``node`` has given its replica away; if it is not in this ring, there is a newer one."""
+        if node not in self.place.layout.leaving:
+            self.wait_for_ring(node, now)
+        elif self._other_was_behind(side, now) or self._other_votes(side):
+            self.gave_away(node, now)
+        else:
+            self.do_without(node, now)
+
+    def _not_whole(self, side: int, node: str, now: Now) -> None:
+        """``node`` has no vote: wait for the other node of its slot, or do without it."""
+        other = self.place.layout.others.get(side)
+        if other is not None and not self.answered and self.sides[side] in (OPEN, SILENT):
+            if self.sides[other] == MOVED and self._ask_again(side, now):
+                return
+            if self.nodes[side] == node and self._other_votes(side):
+                self.sides[side] = BEHIND
+        self.do_without(node, now)
+
+    def _other_was_behind(self, side: int, now: Now) -> bool:
+        """Whether the other node of the slot was not whole, and is asked once more."""
+        other = self.place.layout.others.get(side)
+        if other is None or self.sides[other] != BEHIND or self.answered:
+            return False
+        return self._ask_again(other, now)
+
+    def _ask_again(self, side: int, now: Now) -> bool:
+        """Ask the node of ``side`` once more; False if it was, or cannot be reached."""
+        node = self.nodes[side]
+        if node in self._again or node not in self.desk.nodes.reachable:
+            return False
+        self._again |= {node}
+        self.silent -= {node}
+        self.sides[side] = OPEN
+        self.ask_one(node, side, self.owner_question(), now)
+        return True
+
+    def _other_votes(self, side: int) -> bool:
+        """Whether the other node of the slot has voted, or its answer is awaited."""
+        other = self.place.layout.others.get(side)
+        if other is None:
+            return False
+        node = self.nodes[other]
+        return self.sides[other] == OWNER or (node in self.asked and node not in self.silent)
+
     # ------------------------------------------------------------------------------------
 
     def _compare(self, record: bytes) -> bytes:
@@ -166,8 +256,8 @@ class Read(SloppyQuorum):
 
     def _awaits_an_owner(self) -> bool:
         return any(
-            self.owners[slot] == node and node not in self.silent
-            for node, slot in self.asked.items()
+            self.nodes[side] == node and node not in self.silent
+            for node, side in self.asked.items()
         )
 
     def _check(self, data: bytes) -> Record:
@@ -186,6 +276,6 @@ class Read(SloppyQuorum):
             except CorruptRecordError:
                 return
         repair = RepairReplica(self.place.digest, newest)
-        for owner, record in zip(self.owners, self._records, strict=True):
+        for owner, record in zip(self.nodes, self._records, strict=True):
             if record not in (_UNHEARD, newest):
                 self.desk.outbox.send(self.desk.nodes.storages[owner], repair)

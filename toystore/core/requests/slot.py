@@ -1,7 +1,10 @@
-"""A slot of a sloppy quorum: whether a vote for it may come, has come, or will not come.
+"""A side of a slot of a sloppy quorum: whether a vote for it may come, has come, or will not come.
 
-While the slot is OPEN, each node that is lost, refuses or is silent is replaced by the next
-fallback.  The slot stays OPEN until there is no fallback left, or until
+A slot has one side for each of its nodes: one, or two while its replica moves (place.py).  How the
+sides make the vote of the slot is in votes.py.
+
+While the side is OPEN, each node that is lost, refuses or is silent is replaced by the next
+fallback.  The side stays OPEN until there is no fallback left, or until
 
     OPEN --the owner says yes--> OWNER
     OPEN --a fallback says yes--> FALLBACK
@@ -27,6 +30,26 @@ A node that was replaced may answer after all:
 
 A fallback that has nothing says yes as soon as no owner is awaited.
 
+In a slot of two sides the old node may have given its replica away, and the new node may lack
+records.  After both the new node is asked once more, because it may have become whole in between:
+
+    OPEN --the replica has moved--> MOVED
+    SILENT --the replica has moved--> MOVED
+    DEFERRED --the replica has moved--> MOVED
+    OVERLOADED --the replica has moved--> MOVED
+    CLOSED --the replica has moved--> MOVED
+    OPEN --the replica is not whole--> BEHIND --it is asked once more--> OPEN
+    SILENT --the replica is not whole--> BEHIND --a fallback says yes--> FALLBACK
+    SILENT --it is asked once more--> OPEN
+
+In a read no fallback takes the place of a node while the other node of its slot may answer.
+
+The owner may follow a newer ring than the coordinator.  Then the request waits for that ring, by
+which it is planned again:
+
+    OPEN --the owner has a newer ring--> STALE --a fallback says yes--> FALLBACK
+    SILENT --the owner has a newer ring--> STALE --the write is acknowledged--> OPEN
+
 An input that has no arrow from the present state changes nothing.  Replies are frequent, so
 the quorum assigns the states itself; tests compare what it assigns with `TRANSITIONS`.
 """
@@ -37,8 +60,8 @@ from enum import Enum, IntEnum
 from typing import Final
 
 
-class Slot(IntEnum):
-    """The state of a slot."""
+class Side(IntEnum):
+    """The state of a side of a slot."""
 
     OPEN = 0
     """A node was asked that is expected to answer."""
@@ -54,13 +77,19 @@ class Slot(IntEnum):
     """No vote: the queue to a node is full, and a fallback in its place would not help."""
     CLOSED = 6
     """No vote."""
+    MOVED = 7
+    """The old node has given its replica away: the new node votes alone."""
+    BEHIND = 8
+    """No vote: the new node lacks records."""
+    STALE = 9
+    """The owner has a newer ring, for which the request waits."""
 
 
-OPEN, SILENT, DEFERRED, OWNER, FALLBACK, OVERLOADED, CLOSED = Slot
+OPEN, SILENT, DEFERRED, OWNER, FALLBACK, OVERLOADED, CLOSED, MOVED, BEHIND, STALE = Side
 
 
 class Input(Enum):
-    """What moves a slot to another state."""
+    """What moves a side to another state."""
 
     OWNER_YES = "the owner says yes"
     FALLBACK_YES = "a fallback says yes"
@@ -73,6 +102,10 @@ class Input(Enum):
     NEWER = "a node has a newer write"
     ACKNOWLEDGED = "the write is acknowledged"
     ANSWERED = "the read is answered"
+    GIVEN_AWAY = "the replica has moved"
+    NOT_WHOLE = "the replica is not whole"
+    AGAIN = "it is asked once more"
+    NEWER_RING = "the owner has a newer ring"
 
 
 TRANSITIONS: Final = {
@@ -97,4 +130,18 @@ TRANSITIONS: Final = {
     (OVERLOADED, Input.ACKNOWLEDGED): OPEN,
     (CLOSED, Input.OWNER_YES): OWNER,
     (CLOSED, Input.FALLBACK_YES): FALLBACK,
+    (OPEN, Input.GIVEN_AWAY): MOVED,
+    (SILENT, Input.GIVEN_AWAY): MOVED,
+    (DEFERRED, Input.GIVEN_AWAY): MOVED,
+    (OVERLOADED, Input.GIVEN_AWAY): MOVED,
+    (CLOSED, Input.GIVEN_AWAY): MOVED,
+    (OPEN, Input.NOT_WHOLE): BEHIND,
+    (SILENT, Input.NOT_WHOLE): BEHIND,
+    (BEHIND, Input.AGAIN): OPEN,
+    (SILENT, Input.AGAIN): OPEN,
+    (BEHIND, Input.FALLBACK_YES): FALLBACK,
+    (OPEN, Input.NEWER_RING): STALE,
+    (SILENT, Input.NEWER_RING): STALE,
+    (STALE, Input.FALLBACK_YES): FALLBACK,
+    (STALE, Input.ACKNOWLEDGED): OPEN,
 }

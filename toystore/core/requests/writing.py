@@ -1,8 +1,8 @@
 """One write, a put or a delete: its coordinator sends the record to N nodes and waits for W.
 
-The record is packed once and sent for each slot of the `SloppyQuorum`.  A fallback is told
+The record is packed once and sent for each side of the `SloppyQuorum`.  A fallback is told
 for which owner it keeps the record as a hint.  The caller is answered at the W-th vote, but
-the write goes on until each slot is resolved: its owner has the record, or a fallback has it
+the write goes on until each side is resolved: its owner has the record, or a fallback has it
 as a hint.  When no fallback is left, the coordinator itself keeps the hint; if it is the
 coordinator that has no room for its own copy, another owner does.  Such a hint is no vote,
 because the node that keeps it has voted already.
@@ -11,11 +11,17 @@ A replica that has a newer record answers `SUPERSEDED`: a write with a lower sta
 lost at once.  The writer of the stamp mints a higher one and writes again: the client, or
 this coordinator if the client sent no stamp.
 
+An owner's write names the epoch by which the coordinator has chosen the owner.  A replica that
+knows of a later move answers `STALE`: the write waits for that ring.  If it is acknowledged
+before, the replica gets a hint.
+
 A write that fails is not continued.  The caller tries again with the same stamp, which is the
 same write, and read repair updates the replicas that missed it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from toystore.core.data.stamp import STAMP_BYTES
 from toystore.core.protocol.machine import Now
@@ -26,11 +32,14 @@ from toystore.core.protocol.messages.replica import WriteReplica, WriteReplicaRe
 from toystore.core.requests.desk import Desk, Ticket
 from toystore.core.requests.mutation import Mutation
 from toystore.core.requests.sloppy_quorum import SloppyQuorum
-from toystore.core.requests.slot import CLOSED, FALLBACK, OPEN, OVERLOADED, OWNER
+from toystore.core.requests.slot import CLOSED, OPEN, OVERLOADED, STALE, Side
+from toystore.core.requests.votes import Vote, vote_for_write
 
 _OK = int(ReplicaStatus.OK)
 _SUPERSEDED = int(ReplicaStatus.SUPERSEDED)
 _REFUSED = int(ReplicaStatus.REFUSED)
+_STALE = int(ReplicaStatus.STALE)
+_MOVED = int(ReplicaStatus.MOVED)
 
 
 class Write(SloppyQuorum):
@@ -55,11 +64,11 @@ class Write(SloppyQuorum):
 
     def on_reply(self, reply: WriteReplicaReply, node: str, now: Now) -> None:
         """A replica has answered."""
-        slot = self.asked.get(node)
-        if slot is None:
+        side = self.asked.get(node)
+        if side is None:
             return
         if reply.status == _OK:
-            self.vote(slot, node)
+            self.vote(side, node)
             self.stop_awaiting(node)
             self.decide(now)
         elif reply.status == _REFUSED:
@@ -67,8 +76,12 @@ class Write(SloppyQuorum):
         elif reply.status == _SUPERSEDED and len(reply.stamp or b"") == STAMP_BYTES:
             assert reply.stamp is not None
             self._superseded(node, reply.stamp, now)
+        elif reply.status == _MOVED and node in self.place.layout.leaving:
+            self.gave_away(node, now)
+        elif reply.status in (_STALE, _MOVED):
+            self.wait_for_ring(node, now)
         else:
-            self.give_up(slot, CLOSED, Code.INTERNAL)
+            self.give_up(side, CLOSED, Code.INTERNAL)
             self.stop_awaiting(node)
             self.decide(now)
 
@@ -103,32 +116,39 @@ class Write(SloppyQuorum):
     def owner_question(self) -> Message:
         """Keep this record."""
         self.indefinite = True
-        return WriteReplica(self.number, self.place.digest, self._record, None)
+        place = self.place
+        return WriteReplica(self.number, place.digest, self._record, None, place.layout.epoch)
 
-    def fallback_question(self, slot: int) -> Message:
-        """Keep this record as a hint for the slot's owner."""
+    def fallback_question(self, side: int) -> Message:
+        """Keep this record as a hint for the node of the side."""
         self.indefinite = True
-        return WriteReplica(self.number, self.place.digest, self._record, self.owners[slot])
+        return self._hint(self.number, side)
 
-    def exhausted(self, slot: int) -> None:
+    def exhausted(self, side: int) -> None:
         """Leave the hint with a node that has a copy of its own."""
-        super().exhausted(slot)
-        self._keep_hint(slot)
+        super().exhausted(side)
+        self._keep_hint(side)
+
+    def vote_of(self, states: Sequence[Side]) -> Vote:
+        """A vote for a write."""
+        return vote_for_write(states)
 
     def succeed(self, now: Now) -> None:
-        """W slots have a vote.  An overloaded owner gets a hint now: it has missed the write."""
-        slots = self.slots
-        owners, fallbacks = slots.count(OWNER), slots.count(FALLBACK)
+        """W slots have a vote.  An owner that has missed the write gets a hint now: it is
+        overloaded, or has a newer ring.
+        """
+        owners, fallbacks = self.voted()
         self.answer(WriteReply(self.ticket.request, self.mutation.stamp, owners, fallbacks), now)
-        if OVERLOADED in slots:
-            for slot, state in enumerate(slots):
-                if state == OVERLOADED:
-                    slots[slot] = OPEN
-                    self.replace(slot, now)
+        sides = self.sides
+        if OVERLOADED in sides or STALE in sides:
+            for side, state in enumerate(sides):
+                if state in (OVERLOADED, STALE):
+                    sides[side] = OPEN
+                    self.replace(side, now)
 
     def is_complete(self) -> bool:
-        """Each slot has its copy or its hint."""
-        return OPEN not in self.slots
+        """Each side has its copy or its hint."""
+        return OPEN not in self.sides
 
     # ------------------------------------------------------------------------------------
 
@@ -137,11 +157,11 @@ class Write(SloppyQuorum):
         self.ask(now)
 
     def _superseded(self, node: str, stamp: bytes, now: Now) -> None:
-        slot = self.stop_awaiting(node)
-        assert slot is not None
+        side = self.stop_awaiting(node)
+        assert side is not None
         if self.answered:
             # A later write has overtaken this one: the replica needs no copy.
-            self.give_up(slot, CLOSED, self.cause)
+            self.give_up(side, CLOSED, self.cause)
             self.decide(now)
         elif self.mutation.minted:
             self.mutation = self.mutation.reminted(self.desk.clock, stamp, now)
@@ -153,16 +173,21 @@ class Write(SloppyQuorum):
             self.answer(SupersededReply(self.ticket.request, stamp), now)
             self.end()
 
-    def _keep_hint(self, slot: int) -> None:
+    def _hint(self, number: int, side: int) -> WriteReplica:
+        layout = self.place.layout
+        owner = self.nodes[side]
+        return WriteReplica(number, self.place.digest, self._record, owner, layout.epoch)
+
+    def _keep_hint(self, side: int) -> None:
         """Keep a hint here, or one for this node elsewhere; its answer is not awaited."""
-        desk, owner = self.desk, self.owners[slot]
-        for holder in (desk.node, *self.place.order):
-            if holder != owner and holder in desk.nodes.reachable:
-                hint = WriteReplica(desk.next_number(), self.place.digest, self._record, owner)
+        desk = self.desk
+        for holder in (desk.node, *self.place.layout.order):
+            if holder != self.nodes[side] and holder in desk.nodes.reachable:
+                hint = self._hint(desk.next_number(), side)
                 desk.outbox.send(desk.nodes.storages[holder], hint)
                 return
 
     def _keep_hints(self) -> None:
-        for slot, state in enumerate(self.slots):
+        for side, state in enumerate(self.sides):
             if state == OPEN:
-                self._keep_hint(slot)
+                self._keep_hint(side)
