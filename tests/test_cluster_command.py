@@ -368,6 +368,18 @@ def test_a_down_member_is_shown_as_such_with_what_it_told_last(fake, monkeypatch
     assert "n2: 2 of 9 ranges moved, dead" in steps
 
 
+def test_nothing_is_awaited_of_a_member_that_is_dead_for_good(fake):
+    dead = member("n3", None, None, status="lost", bytes_left=None)
+    moving = state_of(5, dead, member("n4", 9), lost=["n3"])
+    fake.answers["status"] = [moving, moving, STABLE]
+
+    waited = run("status", "--wait")
+
+    assert waited.exit_code == 0
+    assert "n4: 9 of 9 ranges moved" in waited.stdout
+    assert "n3: " not in waited.stdout
+
+
 def test_on_a_terminal_a_bar_is_drawn_for_each_member(fake, monkeypatch):
     monkeypatch.setattr(cluster_watch, "make_view", follow.Bars)
     fake.answers["status"] = [state_of(5, member("n2", 4), member("n4", 60)), STABLE]

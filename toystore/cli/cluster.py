@@ -71,8 +71,9 @@ def show(common: Common, plan: int | None) -> None:
     "--unsafe-without",
     "without",
     metavar="NAME,...",
-    help="Decide without these members, if no majority is left.  The ring that follows is "
-    "another one: they are refused for ever, and writes that only they have are lost.",
+    help="Decide without these members, which the plan removes, if no majority is left.  The ring "
+    "that follows is another one: they are refused for ever, and writes that only they have are "
+    "lost.",
 )
 @common_options(*SERVED)
 @click.pass_obj

@@ -86,6 +86,9 @@ class Watch:
         planned = _planned(now)
         for member in now["members"]:
             name = member["name"]
+            if name in now.get("lost", ()):
+                self._steps.pop(name, None)  # nothing is awaited of it
+                continue
             if member.get("behind") is None:
                 before = self._steps.get(name) or Step(name, 0, planned[name], "", ended=False)
                 self._steps[name] = before._replace(text=member["status"], ended=False)
