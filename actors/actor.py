@@ -38,16 +38,19 @@ from actors.doors.link import Link
 from actors.doors.mailbox import Mailbox
 from actors.surroundings import Surroundings, inproc, now
 from toystore.core.assembly import make_machine
-from toystore.core.protocol.address import Address, Peer
+from toystore.core.protocol.address import RING, Address, Peer
 from toystore.core.protocol.machine import Event, Machine, Now, Outbox
 from toystore.core.protocol.messages import Delivery, Message
 from toystore.core.protocol.messages.local import Leave, LinkLost, SendFailed
-from toystore.core.protocol.messages.ring import RingChanged
+from toystore.core.protocol.messages.ring import RingChanged, RingSeen
 from toystore.core.protocol.roles import ROLE_OF, local_links
 from toystore.core.protocol.routes import ROUTE_OF
 from toystore.core.protocol.turn import Turn
 from toystore.core.ring.record import unpack_ring
 from toystore.net.connection import Connection
+
+AGAIN_S = 1.0
+"""How soon the actor `ring` is told again of a node with a newer ring record."""
 
 
 class Command(StrEnum):
@@ -88,6 +91,8 @@ class Actor(threading.Thread):
         self._connections: list[tuple[Connection, ConnectingDoor]] = []
         self._running = True
         self._leaving = False
+        self._newer: dict[str, tuple[int, float]] = {}
+        """For each node with a newer ring record: its epoch, and when that was sent to `ring`."""
 
     # --- parts that a subclass supplies -------------------------------------------------
 
@@ -199,6 +204,7 @@ class Actor(threading.Thread):
         """Sign frames with the new record, link to its members, and make new machines from it."""
         before = self.surroundings
         self.surroundings = before.following(unpack_ring(changed.record))
+        self._newer.clear()
         for door in dict.fromkeys(self._doors.values()):
             door.follow(self.surroundings)
         lost = self._close_links(before)
@@ -219,9 +225,26 @@ class Actor(threading.Thread):
         for door in set(self._doors.values()):
             door.adopt(lineage)
 
+    def note_newer(self, node: str, epoch: int) -> None:
+        """A node has a newer ring record: let the actor `ring` know, at most once in `AGAIN_S`.
+
+        An actor without a link to it need not: others hear of that node, too.
+        """
+        last, at = self._newer.get(node, (0, 0.0)), now().monotonic
+        if epoch > last[0] or at >= last[1] + AGAIN_S:
+            self._newer[node] = epoch, at
+            self.tell_ring(RingSeen(node, epoch))
+
+    def tell_ring(self, seen: RingSeen) -> None:
+        """Send to the actor `ring` of this node, if this actor has a link to it."""
+        to = Peer(self.me, RING)
+        if to in self._outlets:
+            self.deliver(to, [seen])
+
     def add(self, door: Door, *outlets: Address) -> None:
         """Poll a door, and send to these addresses through it."""
         door.on_older = self.adopt
+        door.on_newer = self.note_newer
         for socket in door.sockets():
             self._doors[socket] = door
             self.poller.register(socket, zmq.POLLIN)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from actors import log
 from actors.actor import Actor, Report
 from actors.surroundings import now
-from toystore.core.protocol.address import RING
-from toystore.core.protocol.messages.ring import RingChanged
+from toystore.core.protocol.address import RING, Peer
+from toystore.core.protocol.machine import Now
+from toystore.core.protocol.messages import Delivery
+from toystore.core.protocol.messages.ring import RingChanged, RingSeen
 from toystore.core.protocol.turn import Turn
 from toystore.core.reconfiguration.reconfiguration import Reconfiguration
 from toystore.core.ring.record import RingRecord
@@ -22,8 +24,19 @@ class RingActor(Actor):
 
     def open(self) -> None:
         """Open the mailbox and the links."""
+        self._seen: list[Delivery] = []
+        """What this actor has seen itself, for the machine."""
         super().open()
         self._epoch = self.surroundings.blueprint.record.epoch
+
+    def tell_ring(self, seen: RingSeen) -> None:
+        """This is the actor `ring`."""
+        self._seen.append((seen, Peer(self.me, RING)))
+
+    def serve(self, inbox: list[Delivery], at: Now) -> None:
+        """Serve what this actor has seen itself, too."""
+        seen, self._seen = self._seen, []
+        super().serve(inbox + seen, at)
 
     def after_turn(self) -> None:
         """Follow a record that the machine has heard of in this turn."""

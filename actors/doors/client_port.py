@@ -100,7 +100,8 @@ class ClientPort(Door):
             self.reject_frame(error, caller.envelope[0])
             self._complain(caller, str(error))
             return
-        refusal = frame.header and self.refusal(frame.header)
+        header = frame.header
+        refusal = header and (self.refusal(header) or self.unlisted(header))
         if refusal:
             self.send(caller, [Refused(refusal)])
             return

@@ -71,7 +71,7 @@ class Datagrams(ConnectingDoor):
                 continue
             if frame.header is None:
                 self.reject("a datagram without a header", "datagram")
-            elif self.refusal(frame.header) is None:
+            elif self.refusal(frame.header) is None and self.unlisted(frame.header) is None:
                 inbox.extend(self._accepted(frame.messages, frame.header.sender))
         return inbox
 

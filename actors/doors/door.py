@@ -11,7 +11,7 @@ from actors.surroundings import Surroundings
 from toystore.core.protocol.address import Address
 from toystore.core.protocol.failures import error_instead
 from toystore.core.protocol.messages import Delivery, Message
-from toystore.core.ring.cluster_id import ClusterId, older_lineage, why_foreign
+from toystore.core.ring.cluster_id import ClusterId, is_fork, older_lineage, why_foreign
 from toystore.wire import (
     FRAME_BYTES_MAX,
     Frame,
@@ -40,6 +40,9 @@ class Door:
         self.header: Header = surroundings.header(actor)
         self.is_signed = True
         """Whether the frames of this door have a header."""
+        self._listed = _names(surroundings)
+        self.on_newer: Callable[[str, int], None] = lambda _node, _epoch: None
+        """Called with each node of this cluster that has a newer ring record, and its epoch."""
         self.on_older: Callable[[bytes], None] = self.adopt
         """Called with an older lineage of this cluster, from a frame that was accepted."""
         self.dropped = 0
@@ -117,25 +120,52 @@ class Door:
 
     def refusal(self, header: Header) -> str | None:
         """Why a header is foreign, or None."""
-        other = header.cluster
-        if other == self.header.cluster or other in self._judged:
+        own, other = self.header.cluster, header.cluster
+        if other == own:
             return None
-        reason = why_foreign(self.header.cluster, other, self.surroundings.config.copies())
-        if reason is not None:
-            # Only as much of a foreign node's name is kept as identifies it.
-            self.refuse(header.sender.node[:NAME_TOLD_MAX], reason)
-            return reason
-        self.learn(other)
-        if len(other.buckets) <= TABLE_BYTES_MAX and len(self._judged) < LOGGED_SENDERS_MAX:
-            self._judged.add(other)
+        if other not in self._judged:
+            reason = why_foreign(own, other, self.surroundings.config.copies())
+            if reason is not None:
+                # Only as much of a foreign node's name is kept as identifies it.
+                node = header.sender.node[:NAME_TOLD_MAX]
+                self.refuse(node, reason, is_fork=is_fork(own, other))
+                return reason
+            self._accept(other)
+        self.learn(header)
         return None
 
-    def learn(self, other: ClusterId) -> None:
-        """Learn an older lineage of this cluster from a node of it."""
-        if other.lineage != self.header.cluster.lineage:
-            lineage = older_lineage(self.header.cluster, other)
+    def _accept(self, other: ClusterId) -> None:
+        """Remember that other headers of this cluster are accepted."""
+        if len(other.buckets) <= TABLE_BYTES_MAX and len(self._judged) < LOGGED_SENDERS_MAX:
+            self._judged.add(other)
+
+    def unlisted(self, header: Header) -> str | None:
+        """Why an accepted sender is no member by this node's record; None if it may be one.
+
+        In epoch 0 the header says whether it is.  A node with a newer record may be listed there.
+        """
+        own, node = self.header.cluster, header.sender.node
+        if node in self._listed or not own.epoch or header.cluster.epoch > own.epoch:
+            return None
+        node = node[:NAME_TOLD_MAX]
+        reason = f"{node} is not a member of cluster {own.name!r} in epoch {own.epoch}"
+        self.refuse(node, reason)
+        return reason
+
+    def learn(self, header: Header) -> None:
+        """Learn of an older lineage of this cluster, or of a newer ring record, from its sender."""
+        own, other = self.header.cluster, header.cluster
+        if other.lineage != own.lineage:
+            lineage = older_lineage(own, other)
             if lineage is not None:
                 self.on_older(lineage)
+        elif self.is_newer(other):
+            self.on_newer(header.sender.node, other.epoch)
+
+    def is_newer(self, other: ClusterId) -> bool:
+        """Whether a node of this cluster has a newer ring record."""
+        own = self.header.cluster
+        return other.epoch > own.epoch and other[:2] == own[:2]
 
     def adopt(self, lineage: bytes) -> None:
         """From now on the frames of this door have another lineage."""
@@ -147,12 +177,18 @@ class Door:
         """The ring has changed: from now on frames of this door have the new record's header."""
         self.surroundings = surroundings
         self.header = surroundings.header(self.actor)
+        self._listed = _names(surroundings)
         self._judged.clear()
 
-    def refuse(self, node: str, reason: str) -> None:
+    def refuse(self, node: str, reason: str, *, is_fork: bool = False) -> None:
         """Log a foreign node, once for each reason."""
-        if (node, reason) not in self._refused and len(self._refused) < LOGGED_SENDERS_MAX:
-            self._refused.add((node, reason))
+        if (node, reason) in self._refused or len(self._refused) >= LOGGED_SENDERS_MAX:
+            return
+        self._refused.add((node, reason))
+        if is_fork:
+            epoch = self.header.cluster.epoch
+            log.event(self.actor, "ring.forked", member=node, epoch=epoch, reason=reason)
+        else:
             log.event(self.actor, "member.refused", member=node, reason=reason)
 
     def drop(self, count: int) -> None:
@@ -160,3 +196,8 @@ class Door:
         before, self.dropped = self.dropped, self.dropped + count
         if len(str(self.dropped)) > len(str(before)) or before == 0:
             log.event(self.actor, "reply.dropped", port=self.port, count=self.dropped)
+
+
+def _names(surroundings: Surroundings) -> frozenset[str]:
+    """The members, and this node, which may have been removed."""
+    return frozenset((surroundings.me.name, *(one.name for one in surroundings.config.members)))

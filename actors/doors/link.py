@@ -70,9 +70,13 @@ class Link(ConnectingDoor):
             except FrameError as error:
                 self.reject(str(error), self.to)
                 continue
+            messages = frame.messages
             if frame.header is not None:
-                self.learn(frame.header.cluster)
-            inbox.extend(zip(frame.messages, repeat(self.to)))
+                self.learn(frame.header)
+                if self.is_newer(frame.header.cluster):
+                    # The newer ring record says whether this node is a member.
+                    messages = [message for message in messages if type(message) is not Refused]
+            inbox.extend(zip(messages, repeat(self.to)))
         return inbox + self._news()
 
     def send(self, to: Address, messages: list[Message]) -> list[Delivery]:  # noqa: ARG002 - a link leads to one address

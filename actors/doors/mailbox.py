@@ -12,6 +12,7 @@ from actors.surroundings import Surroundings
 from toystore.core.protocol.address import Address, Peer
 from toystore.core.protocol.messages import Delivery, Message
 from toystore.core.protocol.messages.gossip import Refused
+from toystore.core.protocol.messages.ring import FetchRings
 from toystore.core.protocol.routes import taken_by
 from toystore.wire import FrameError, VersionError, decode
 
@@ -30,7 +31,10 @@ class Mailbox(Door):
         return (self.socket,)
 
     def drain(self) -> list[Delivery]:
-        """Receive messages from actors of this cluster; answer foreign nodes with `Refused`."""
+        """Receive messages from actors of this cluster; answer foreign nodes with `Refused`.
+
+        A node that is no member may only fetch ring records: they say that it was removed.
+        """
         inbox: list[Delivery] = []
         for parts in received(self.socket):
             if len(parts) != 2:
@@ -53,7 +57,12 @@ class Mailbox(Door):
                 continue
             sender = frame.header.sender
             self._routes[sender] = identity
-            for message in frame.messages:
+            messages = frame.messages
+            if (unlisted := self.unlisted(frame.header)) is not None:
+                messages = [message for message in messages if type(message) is FetchRings]
+                if len(messages) < len(frame.messages):
+                    self._post(identity, [Refused(unlisted)])
+            for message in messages:
                 if type(message) in self._accepts:
                     inbox.append((message, sender))
                 else:

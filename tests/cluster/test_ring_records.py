@@ -6,8 +6,9 @@ import pytest
 
 from tests.harness.cluster import Cluster
 from tests.harness.configs import UNHURRIED, change_config
-from tests.harness.rings import offer, without
+from tests.harness.rings import ask_storage, offer, without
 from tests.harness.waiting import PATIENCE_S, wait_until
+from toystore.core.protocol.messages.ring import FetchRings
 from toystore.localcluster.node import State
 
 pytestmark = pytest.mark.cluster
@@ -28,6 +29,14 @@ def until_removed(cluster: Cluster, name: str) -> str:
     return node.last_words()
 
 
+def epoch_of(cluster: Cluster, name: str) -> int:
+    """The epoch in the header of a node's frames."""
+    member = cluster.config.member(name)
+    header = ask_storage(cluster.config, member, FetchRings(1, 0)).header
+    assert header is not None
+    return header.cluster.epoch
+
+
 @pytest.fixture
 def cluster(make_cluster):
     return make_cluster(3, n=1, swim=UNHURRIED)
@@ -35,8 +44,7 @@ def cluster(make_cluster):
 
 def test_a_node_that_is_no_longer_listed_says_so_and_exits_with_3_at_every_start(cluster):
     record = removing(cluster, "n3")
-    for name in cluster.names:
-        offer(cluster.config, cluster.config.member(name), [record])
+    offer(cluster.config, cluster.config.member("n1"), [record])  # the others hear of it
 
     told = until_removed(cluster, "n3")
     again = cluster.start_in_vain("n3")
@@ -48,6 +56,9 @@ def test_a_node_that_is_no_longer_listed_says_so_and_exits_with_3_at_every_start
         assert "--join" in text
     assert again.startswith("exit 3: ")
     assert len(cluster.events("n3", "ring.removed")) == 2
+    assert not cluster.events("n3", "ring.forked")
+    for name in ("n1", "n2"):
+        wait_until(lambda n=name: epoch_of(cluster, n) == 1, f"{name} has the record")
     cluster.assert_all_run()
 
 
@@ -82,3 +93,16 @@ def test_another_member_list_in_the_file_of_a_node_with_data_is_logged_and_chang
     with cluster.client("n2") as store:
         store.put_many({f"k{number}": b"v" for number in range(20)})
         assert len(store.get_many([f"k{number}" for number in range(20)])) == 20
+
+
+def test_a_node_that_was_down_while_it_was_removed_is_told_so_by_the_others(cluster):
+    record = removing(cluster, "n3")
+    cluster.kill("n3")
+    offer(cluster.config, cluster.config.member("n1"), [record])
+    wait_until(lambda: epoch_of(cluster, "n2") == 1, "n2 has the record")
+
+    told = cluster.start_in_vain("n3")
+
+    assert told.startswith("exit 3: ")
+    assert "since epoch 1 (remove n3, by n1)" in told
+    assert cluster.events("n1", "member.refused")[0]["reason"].endswith("in epoch 1")

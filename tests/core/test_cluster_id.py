@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toystore.core.ring.cluster_id import ClusterId, older_lineage, why_foreign
+from toystore.core.ring.cluster_id import ClusterId, cluster_id, is_fork, older_lineage, why_foreign
 from toystore.core.ring.digest import bucket_table, other_copies
+from toystore.core.ring.record import founding
 
 FOUNDED, MOVED, COPY = b"founded.........", b"moved...........", b"staging's copy.."
 COPIES = {"default": 3, "sessions": 2}
@@ -88,3 +89,38 @@ def test_nodes_with_one_digest_agree_on_a_lineage_that_is_not_the_digest_if_ther
 
 def test_no_lineage_is_adopted_from_a_node_with_another_digest():
     assert older_lineage(cluster(MOVED, MOVED), cluster(FOUNDED, FOUNDED)) is None
+
+
+# --- after the founding -----------------------------------------------------------------
+
+LATER = cluster(FOUNDED, b"record of epoch5")._replace(epoch=5)
+
+
+@pytest.mark.parametrize("other", [cluster(FOUNDED, FOUNDED), LATER._replace(epoch=9, digest=COPY)])
+def test_another_epoch_of_the_same_lineage_is_accepted(other):
+    assert why_foreign(LATER, other, COPIES) is None
+    assert why_foreign(other, LATER, COPIES) is None
+    assert not is_fork(LATER, other)
+
+
+def test_another_record_of_the_same_epoch_is_a_fork():
+    other = LATER._replace(digest=COPY)
+
+    assert is_fork(LATER, other)
+    assert "another ring record of epoch 5" in str(why_foreign(LATER, other, COPIES))
+
+
+@pytest.mark.parametrize("epoch", [0, 5])
+def test_an_equal_digest_is_no_longer_enough(epoch):
+    other = LATER._replace(epoch=epoch, lineage=COPY)
+
+    assert "another lineage" in str(why_foreign(LATER, other, COPIES))
+    assert older_lineage(other, LATER) is None
+    assert older_lineage(LATER, other) is None
+
+
+def test_a_later_record_names_its_lineage_itself():
+    record = founding("toys", 8, []).next(FOUNDED)
+
+    made = cluster_id(record, MOVED, COPIES)
+    assert (made.lineage, made.epoch, made.digest) == (FOUNDED, 1, record.digest)

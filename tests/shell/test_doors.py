@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,7 @@ from toystore.core.protocol.messages.gossip import Ack, Exchange, Ping, Refused
 from toystore.core.protocol.messages.hints import CountHints
 from toystore.core.protocol.messages.local import LinkLost, LinkUp, SendFailed
 from toystore.core.protocol.messages.replica import ReadReplicaReply, RepairReplica
+from toystore.core.protocol.messages.ring import FetchRings
 from toystore.core.ring.digest import bucket_table
 from toystore.wire import Header, decode, encode
 
@@ -593,6 +595,54 @@ def test_a_door_adopts_the_older_lineage_of_a_node_with_the_same_addresses(aroun
     header = decode(older.socket.recv()).header
     assert header is not None
     assert header.cluster == own._replace(lineage=bytes(16))
+
+
+def later(around, *names, epoch=1):
+    """The surroundings of n1 with a record of a later epoch, of these members."""
+    founding = around.config.founding()
+    members = tuple(one for one in founding.members if one.name in names)
+    lineage = around.cluster_id.lineage
+    return around.following(replace(founding, members=members, epoch=epoch, lineage=lineage))
+
+
+def test_a_node_that_is_not_listed_may_only_fetch_ring_records(around, mailbox, log_path):
+    removed = coordinator_of(around, "n2")
+    mailbox.follow(later(around, "n1", "n10"))
+
+    removed.send(StorageStatus(1), FetchRings(2, 0), StorageStatus(3))
+
+    assert [message for message, _ in arrivals(mailbox)] == [FetchRings(2, 0)]
+    [refused] = removed.frame()
+    assert refused == Refused("n2 is not a member of cluster 'shell' in epoch 1")
+    [line] = logged(log_path, "member.refused")
+    assert (line["member"], line["reason"]) == ("n2", refused.text)
+
+
+def test_a_node_with_a_newer_record_is_noted_and_may_be_listed_only_there(around, mailbox):
+    seen = []
+    mailbox.on_newer = lambda node, epoch: seen.append((node, epoch))
+    mailbox.follow(later(around, "n1", "n10"))
+    newer = coordinator_of(later(around, "n1", "n2", epoch=2), "n2")
+
+    newer.send(StorageStatus(1))
+
+    assert [message for message, _ in arrivals(mailbox)] == [StorageStatus(1)]
+    assert seen == [("n2", 2)]
+
+
+def test_another_record_of_the_same_epoch_is_refused_and_logged_as_a_fork(
+    around, mailbox, log_path
+):
+    mailbox.follow(later(around, "n1", "n2"))
+    other = coordinator_of(later(around, "n1", "n2", "n10"), "n2")
+
+    for number in range(2):
+        other.send(StorageStatus(number))
+    replies = [reply for _ in range(2) for reply in (mailbox.drain(), other.frame())[1]]
+
+    assert all("another ring record of epoch 1" in reply.text for reply in replies)
+    [line] = logged(log_path, "ring.forked")
+    assert (line["member"], line["epoch"], line["reason"]) == ("n2", 1, replies[0].text)
 
 
 def test_what_is_for_another_actor_is_dropped_and_logged_once_per_sender(around, mailbox, log_path):

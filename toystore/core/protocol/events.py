@@ -122,6 +122,11 @@ EVENTS: dict[str, EventKind] = {
         ("epoch", "differences"),
         "The members in the file are not those of the ring record on the disk, which rules.",
     ),
+    "ring.forked": EventKind(
+        "error",
+        ("member", "epoch", "reason"),
+        "A member has another ring record of the same epoch; it is refused.",
+    ),
     "ring.removed": EventKind(
         "error",
         ("epoch", "reason"),

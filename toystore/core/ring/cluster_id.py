@@ -6,10 +6,13 @@
     digest    of that record; in epoch 0 of the cluster in the configuration, addresses included
     buckets   N of each bucket
 
-A frame is accepted if the names are equal, the lineages or the digests are equal, and no bucket
-has two different N.  So addresses may be changed node by node: nodes of one lineage accept each
-other.  A cluster whose configuration is a copy in which an address was left over has another
-lineage and another digest.
+A frame is accepted if the names are equal, the lineages are equal, no bucket has two different N,
+and the two do not have different records of one epoch (`is_fork`).  An older or a newer epoch is
+accepted: the node that has the older record fetches the newer one.
+
+In epoch 0 equal digests will do, too.  So addresses may be changed node by node: nodes of one
+lineage accept each other.  A cluster whose configuration is a copy in which an address was left
+over has another lineage and another digest.
 """
 
 from __future__ import annotations
@@ -37,11 +40,12 @@ class ClusterId(NamedTuple):
 def cluster_id(record: RingRecord, lineage: bytes | None, copies: Mapping[str, int]) -> ClusterId:
     """What a node sends whose newest record is ``record``.
 
-    ``lineage``: what its disk keeps, or None for a cluster that begins.  ``copies``: N of each
+    ``lineage``: what its disk keeps, or None for a cluster that begins; a later record names it
+    itself.  ``copies``: N of each
     bucket.
     """
     digest = record.digest if record.epoch else _founding_digest(record)
-    founded = digest if lineage is None else lineage
+    founded = record.lineage or (digest if lineage is None else lineage)
     return ClusterId(record.cluster, founded, record.epoch, digest, bucket_table(copies))
 
 
@@ -57,11 +61,18 @@ def why_foreign(own: ClusterId, other: ClusterId, copies: Mapping[str, int]) -> 
     """
     if other.name != own.name:
         return f"cluster {other.name[:NAME_TOLD_MAX]!r} is not {own.name!r}"
-    if other.lineage != own.lineage and other.digest != own.digest:
+    founding = own.epoch == other.epoch == 0
+    if other.lineage != own.lineage and not (founding and other.digest == own.digest):
         return (
             f"another lineage of cluster {own.name!r}: {_short(other)} there and {_short(own)} "
             "here; names, addresses, weights, zones and partitions of all members must be the "
             "same in both configurations (if these are two clusters, rename one)"
+        )
+    if is_fork(own, other):
+        return (
+            f"another ring record of epoch {own.epoch}: {other.digest[:4].hex()} there and "
+            f"{own.digest[:4].hex()} here; each epoch has one record, unless a change was "
+            "committed without a majority: stop the nodes of one of the two rings, for ever"
         )
     different = other_copies(other.buckets, copies)
     if different is not None:
@@ -72,14 +83,21 @@ def why_foreign(own: ClusterId, other: ClusterId, copies: Mapping[str, int]) -> 
     return None
 
 
+def is_fork(own: ClusterId, other: ClusterId) -> bool:
+    """Whether two nodes of one lineage have different records of one epoch after the founding."""
+    if other.lineage != own.lineage or other.epoch != own.epoch or not own.epoch:
+        return False
+    return other.digest != own.digest
+
+
 def older_lineage(own: ClusterId, other: ClusterId) -> bytes | None:
     """The lineage that a node adopts from another whose frames it accepts; None to keep its own.
 
-    A node whose disk was empty when the addresses had changed has the present digest as its
-    lineage, and the others have an older one.  With the others' lineage, it stays one of them
-    when addresses change again.
+    Only in epoch 0.  A node whose disk was empty when the addresses had changed has the present
+    digest as its lineage, and the others have an older one.  With the others' lineage, it stays
+    one of them when addresses change again.
     """
-    if other.digest != own.digest or other.lineage == own.lineage:
+    if own.epoch or other.epoch or other.digest != own.digest or other.lineage == own.lineage:
         return None
     return other.lineage if _age(other) < _age(own) else None
 
