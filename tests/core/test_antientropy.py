@@ -5,6 +5,7 @@ import zlib
 import pytest
 from antientropy_scene import Scene, digest, record
 
+from toystore.core.antientropy.aims import Aim
 from toystore.core.protocol.messages.codes import ReplicaStatus
 from toystore.core.storage.layout import RECORD
 
@@ -226,8 +227,8 @@ def test_only_a_comparison_that_leaves_out_no_record_counts_for_a_rebuild():
     rebuild = wiped.machine._rebuild
     of = next(of for of in wiped.ranges.owned if of in rebuild.visits)
     for partner in ("n1", "n2"):
-        wiped.machine.visited(of, partner, scene.now, rebuilding=False)
+        wiped.machine.visited(of, partner, Aim.EQUAL, 0, scene.now)
     assert of in rebuild.visits
     for partner in ("n1", "n2"):
-        wiped.machine.visited(of, partner, scene.now, rebuilding=True)
+        wiped.machine.visited(of, partner, Aim.FETCH, 0, scene.now)
     assert of not in rebuild.visits

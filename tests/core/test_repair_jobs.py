@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from toystore.core.antientropy.jobs import JOBS_MAX, Jobs
+from toystore.core.antientropy.replicas import Replicas
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages.antientropy import RepairRanges
+from toystore.core.protocol.settings import AntientropySettings
 from toystore.core.ring.ranges import Range, Ranges
 from toystore.core.ring.ring import Member
 from toystore.core.ring.view import fixed_ring
@@ -34,7 +36,7 @@ class Scene:
         ring = fixed_ring([Member(name) for name in NAMES], partitions=4, n=3)
         self.scrub = FakeScrub()
         self.jobs = Jobs(
-            Ranges(ring, "n1", [3]),
+            Replicas(Ranges(ring, "n1", [3]), AntientropySettings()),
             scrub=self.scrub,  # type: ignore[arg-type]
             settle_s=1.0,
             outbox=Outbox(),

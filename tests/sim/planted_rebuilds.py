@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from toystore.core.antientropy.aims import Aim
 from toystore.core.antientropy.partner import Partner
 from toystore.core.antientropy.visits import Visits
 from toystore.core.membership.disks import Disks
@@ -15,7 +16,7 @@ from .seams import Patch, replace
 def a_range_is_whole_before_its_records_are_stored(patch: Patch) -> None:
     def faulty(begin: Any, self: Partner, now: Any) -> None:
         for of in {part.of for part in self._parts}:
-            self._events.visited(of, self.name, now, rebuilding=True)
+            self._events.visited(of, self.name, Aim.FETCH, self._epoch, now)
         begin(self, now)
 
     replace(patch, Partner, "_begin", faulty)

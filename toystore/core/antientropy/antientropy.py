@@ -2,10 +2,13 @@
 
     Antientropy           messages, timers, links, and what is logged
      |- Watch             storage tells which ranges have changed                  (watch.py)
-     |- Replicas          the trees of this node's ranges, as storage tells them   (replicas.py)
-     |- Partner           for each other owner: what is due, what differs          (partner.py)
-     |   '- Comparison    one range that differs, made equal in both directions    (comparison.py)
-     |- Rebuild           ranges whose records were lost with another disk         (rebuild.py)
+     |- Replicas          the state and tree of each range, as storage tells       (replicas.py)
+     |- Partner           for each other member: what is due, what differs         (partner.py)
+     |   '- Comparison    ranges that differ are made equal                        (comparison.py)
+     |- Rebuild           ranges that are behind, on a new disk or a new owner     (rebuild.py)
+     |- Release           ranges that are given away                               (release.py)
+     |- Sweep             deletes those, once the ring is stable                   (sweep.py)
+     |- States            has storage set the state of a range                     (states.py)
      |- Scrub             reads each record, and finds the corrupt ones            (scrub.py)
      |- Jobs              repairs that an operator has asked for                   (jobs.py)
      |- Questions         what storages were asked                                 (questions.py)
@@ -14,6 +17,7 @@
 The machine asks its own storage to be told when ranges change, and the answer comes as soon as one
 has.  A range that has changed and has rested is compared with its other owners: their roots first,
 then the stretches that differ, then single records.  While nothing changes, no message is sent.
+When the ring changes, all that moves does so by such comparisons.
 """
 
 from __future__ import annotations
@@ -21,14 +25,18 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from toystore.core.antientropy.aims import Aim, Errand
 from toystore.core.antientropy.comparison import Moved
 from toystore.core.antientropy.jobs import Jobs
 from toystore.core.antientropy.pace import Pace
 from toystore.core.antientropy.partner import Kit, Partner
 from toystore.core.antientropy.questions import Questions
 from toystore.core.antientropy.rebuild import Rebuild
+from toystore.core.antientropy.release import Release
 from toystore.core.antientropy.replicas import Replicas
 from toystore.core.antientropy.scrub import Scrub
+from toystore.core.antientropy.states import States
+from toystore.core.antientropy.sweep import Sweep
 from toystore.core.antientropy.watch import Watch
 from toystore.core.protocol.address import STORAGE, Address, Peer
 from toystore.core.protocol.machine import Now, Outbox
@@ -36,14 +44,17 @@ from toystore.core.protocol.messages import Message
 from toystore.core.protocol.messages.antientropy import (
     AntientropyStatus,
     AntientropyStatusReply,
+    Overloaded,
     RepairRanges,
     RepairRangesReply,
     WatchRangesReply,
 )
-from toystore.core.protocol.messages.codes import MemberStatus
+from toystore.core.protocol.messages.codes import MemberStatus, RangeState
 from toystore.core.protocol.messages.local import LinkLost, LinkUp, MembersChanged, SendFailed
+from toystore.core.protocol.messages.ring import RingChanged
 from toystore.core.protocol.settings import AntientropySettings
 from toystore.core.ring.ranges import Range, Ranges
+from toystore.core.ring.record import RingRecord, unpack_ring
 
 COMPARISONS_MAX = 2
 """With how many other owners records are compared at once."""
@@ -66,15 +77,17 @@ class Antientropy:
         self._settings = settings
         self._out = outbox
         own = Peer(node, STORAGE)
+        self._own = own
         self._replicas = replicas = Replicas(ranges, settings)
         self._questions = questions = Questions(settings.reply_timeout_s, outbox, chance)
         self._pace = pace = Pace(settings.move_bytes_per_s)
         self._watch = Watch(own, questions, settings, self._on_told)
-        self._rebuild = Rebuild(
-            own=own, ranges=ranges, replicas=replicas, questions=questions, outbox=outbox
-        )
+        self._states = states = States(own, replicas, questions, self._on_set)
+        self._rebuild = Rebuild(replicas, states, outbox)
+        self._release = Release(replicas, states, outbox)
+        self._sweep = Sweep(own, replicas, pace, questions, outbox)
         self._scrub = Scrub(
-            ranges,
+            replicas,
             own=own,
             every_s=settings.scrub_s,
             pace=pace,
@@ -83,28 +96,26 @@ class Antientropy:
             chance=chance,
             read=self._on_read,
         )
-        self._jobs = Jobs(ranges, scrub=self._scrub, settle_s=2 * settings.rest_s, outbox=outbox)
-        kit = Kit(
-            own,
-            replicas,
-            questions,
-            pace,
-            settings,
-            self._rebuild.visits,
-            self._jobs.visits,
-            chance,
+        self._jobs = Jobs(replicas, scrub=self._scrub, settle_s=2 * settings.rest_s, outbox=outbox)
+        errands = (
+            Errand(self._rebuild.visits, Aim.FETCH),
+            Errand(self._rebuild.extras, Aim.FETCH),
+            Errand(self._release.asks, Aim.ASK),
+            Errand(self._release.pushes, Aim.PUSH),
+            Errand(self._jobs.visits, Aim.EQUAL),
         )
-        self._partners = [
-            Partner(name, shared, kit, self) for name, shared in _shared(ranges).items()
-        ]
+        self._kit = Kit(own, replicas, questions, pace, settings, errands, chance)
+        self._partners: list[Partner] = []
         self._turn = 0
         """The partner that begins the next turn: all have their share of the pace."""
         self._alive = {node}
         self._linked = {node}
+        self._reachable = frozenset((node,))
         self._moved = Moved()
         self._compared = 0
         self._causes: dict[str, str] = {}
         """The last failure that was logged, by partner."""
+        self._share(0.0)
 
     # --- the machine --------------------------------------------------------------------
 
@@ -115,16 +126,22 @@ class Antientropy:
                 self._members_changed(message, now)
             case LinkUp():
                 self._linked.add(message.node)
+                self._reach()
                 self._hurry(message.node, now)
             case LinkLost():
                 self._linked.discard(message.node)
-                self._questions.lost(message.node, f"the link to {message.node} is lost", now)
+                self._reach()
+                self._lose(message.node, f"the link to {message.node} is lost", now)
+            case RingChanged():
+                self._follow(unpack_ring(message.record), now)
+            case Overloaded():
+                self._pace.slow_down(now.monotonic)
             case SendFailed():
                 self._questions.send_failed(message, now)
             case AntientropyStatus():
                 self._out.send(sender, AntientropyStatusReply(message.request, self._status()))
             case RepairRanges():
-                progress = self._jobs.ask(message, self._reachable(), now)
+                progress = self._jobs.ask(message, self._reachable, now)
                 self._out.send(sender, RepairRangesReply(message.request, progress))
             case _ if hasattr(message, "request"):
                 self._questions.answered(message, now)
@@ -141,14 +158,15 @@ class Antientropy:
 
     def next_deadline(self) -> float | None:
         """When something is due; None if only a message can change anything."""
-        reachable = self._reachable()
+        comparing = self._comparing()
         due = min(
             self._watch.next_deadline(),
             self._questions.next_deadline(),
-            self._rebuild.next_deadline(),
+            self._states.next_deadline(),
+            self._sweep.next_deadline(),
             self._scrub.next_deadline(),
             self._jobs.next_deadline(),
-            *(one.next_deadline() for one in self._partners if self._may_go_on(one, reachable)),
+            *(one.next_deadline() for one in self._partners if self._may_go_on(one, comparing)),
         )
         return None if due == float("inf") else due
 
@@ -161,48 +179,71 @@ class Antientropy:
         return (
             self._watch.is_open
             and self._rebuild.idle
+            and not self._release
+            and not self._sweep
             and self._jobs.idle
             and all(partner.idle for partner in self._partners)
         )
 
     def _go_on(self, now: Now) -> None:
         """Let each part do what is due."""
-        reachable = self._reachable()
-        self._watch.go_on(now, hurried=bool(self._rebuild.visits or self._jobs.visits))
+        self._watch.go_on(now, hurried=any(visits for visits, _ in self._kit.errands))
         self._turn += 1
-        for at in range(len(self._partners)):
-            partner = self._partners[(self._turn + at) % len(self._partners)]
-            if self._may_go_on(partner, reachable):
-                partner.go_on(reachable, now)
-        self._rebuild.go_on(reachable, now)
+        turn = self._turn % max(1, len(self._partners))
+        for partner in (*self._partners[turn:], *self._partners[:turn]):
+            if self._may_go_on(partner, self._comparing()):
+                partner.go_on(self._reachable, now)
+        self._rebuild.log_waits(self._reachable)
+        self._states.go_on(now)
+        self._sweep.go_on(now)
         self._jobs.go_on(now)
         self._scrub.go_on(now)
 
-    def _may_go_on(self, partner: Partner, reachable: frozenset[str]) -> bool:
+    def _may_go_on(self, partner: Partner, comparing: int) -> bool:
         """Whether a partner can be reached and, if it is to be compared with, may be by now."""
-        if partner.name not in reachable:
-            return False
-        others = sum(one.comparing for one in self._partners if one.name in reachable)
-        return partner.comparing or not partner.waits_to_compare or others < COMPARISONS_MAX
+        waits = partner.waits_to_compare and not partner.comparing
+        return partner.name in self._reachable and not (waits and comparing >= COMPARISONS_MAX)
+
+    def _comparing(self) -> int:
+        """With how many members records are compared."""
+        return sum(one.comparing for one in self._partners if one.name in self._reachable)
 
     # --- what the parts report ----------------------------------------------------------
 
     def _on_told(self, reply: WatchRangesReply, now: Now) -> None:
         """Storage has told of ranges."""
         fresh = self._replicas.learn(reply.ranges, now.monotonic)
+        told = [Range(one.n, one.partition) for one in reply.ranges]
         self._rebuild.learn(now, more=reply.more)
+        self._release.learn(told, now)
+        self._sweep.learn(told)
         for partner in self._partners:
             partner.changed(fresh, now.monotonic)
 
     def _on_read(self, of: Range, rotten: int, now: Now) -> None:
         self._jobs.read(of, rotten, now)
 
-    def visited(self, of: Range, partner: str, now: Now, *, rebuilding: bool) -> None:  # noqa: ARG002 - of Events
+    def _on_set(self, of: Range, state: RangeState, behind: int, now: Now) -> None:
+        """Storage has set the state of a range."""
+        if state is RangeState.WHOLE:
+            self._rebuild.was_set(of, behind, now)
+        self._release.was_set(of, state, now)
+        self._sweep.learn((of,))
+
+    def visited(self, of: Range, partner: str, aim: Aim, epoch: int, now: Now) -> None:  # noqa: ARG002 - of Events
         """A range was compared with a partner, and is equal or was made equal."""
         self._compared += 1
-        if rebuilding:
-            self._rebuild.visited(of, partner)
+        if aim is Aim.FETCH:
+            self._rebuild.visited(of, partner, epoch)
+        elif aim is Aim.PUSH:
+            self._release.visited(of, partner, epoch)
         self._jobs.visited(of, partner)
+
+    def found(self, of: Range, partner: str, state: RangeState, aim: Aim, epoch: int) -> None:
+        """A partner has answered which state a range has there."""
+        if aim is Aim.FETCH:
+            self._rebuild.found(of, partner, state)
+        self._release.found(of, partner, state, aim, epoch)
 
     def ended(self, partner: str, moved: Moved, ranges: int, cause: str, now: Now) -> None:  # noqa: ARG002 - of Events
         """All that differed was compared with a partner, or something has failed."""
@@ -223,10 +264,13 @@ class Antientropy:
         self._causes[partner] = cause
 
     def _status(self) -> dict[str, Any]:
-        moved, reachable = self._moved, self._reachable()
+        moved = self._moved
+        waits_for = self._rebuild.waits_for(self._reachable)
         return {
             "behind": len(self._replicas.behind),
-            "waits_for": sorted(self._rebuild.waits_for(reachable)),
+            "to_release": len(self._release),
+            "to_sweep": len(self._sweep),
+            "waits_for": sorted(waits_for | self._release.waits_for(self._reachable)),
             "records_in": moved.records_in,
             "records_out": moved.records_out,
             "bytes_in": moved.bytes_in,
@@ -237,7 +281,46 @@ class Antientropy:
             "scrubbed": round(self._scrub.share, 3),
         }
 
-    # --- which owners can be reached ----------------------------------------------------
+    # --- the ring -----------------------------------------------------------------------
+
+    def _follow(self, record: RingRecord, now: Now) -> None:
+        """A newer ring record was adopted: ranges and members come and go."""
+        before = self._replicas.ranges
+        if record.epoch <= before.ring.epoch:
+            return
+        self._replicas.ranges = ranges = before.follow(record)
+        changed = {
+            of
+            for of in before.owned | ranges.owned | self._replicas.states.keys()
+            if before.owners(of) != ranges.owners(of)
+        }
+        for partner in self._partners:
+            if partner.name not in ranges.ring.members:
+                self._lose(partner.name, f"{partner.name} is no member any more", now)
+        self._share(now.monotonic)
+        self._reach()
+        self._rebuild.follow(changed, now)
+        self._release.follow(changed, now)
+        self._sweep.learn(self._replicas.states)
+        self._scrub.follow()
+        self._jobs.follow(changed)
+
+    def _share(self, now_s: float) -> None:
+        """Make a partner for each other owner of a range, and end those of others.
+
+        Once the ring has changed, a member that shares no range may still have records of one.
+        """
+        ranges, kept = self._replicas.ranges, {one.name: one for one in self._partners}
+        shared = _shared(ranges)
+        if ranges.ring.epoch:
+            shared = {name: [] for name in ranges.ring.members if name != self._node} | shared
+        self._partners = []
+        for name, owned in shared.items():
+            partner = kept.get(name) or Partner(name, self._kit, self)
+            partner.share(owned, now_s)
+            self._partners.append(partner)
+
+    # --- which members can be reached ---------------------------------------------------
 
     def _members_changed(self, message: MembersChanged, now: Now) -> None:
         for name, status, *_ in message.members:
@@ -247,14 +330,24 @@ class Antientropy:
                     self._hurry(name, now)
             elif name != self._node:
                 self._alive.discard(name)
+        self._reach()
 
     def _hurry(self, node: str, now: Now) -> None:
         for partner in self._partners:
             if partner.name == node:
                 partner.hurry(now.monotonic)
 
-    def _reachable(self) -> frozenset[str]:
-        return frozenset(self._alive & self._linked)
+    def _lose(self, node: str, cause: str, now: Now) -> None:
+        """No question to a node is answered any more, and no comparison goes on."""
+        self._questions.lost(node, cause, now)
+        for partner in self._partners:
+            if partner.name == node:
+                partner.dismiss(cause, now)
+
+    def _reach(self) -> None:
+        members = self._replicas.ranges.ring.members.keys()
+        self._reachable = frozenset(self._alive & self._linked & members)
+        self._rebuild.reach(self._reachable)
 
 
 def _shared(ranges: Ranges) -> dict[str, list[Range]]:

@@ -1,4 +1,4 @@
-"""One comparison: ranges are made equal on this node and on one other owner, in both directions.
+"""One comparison: ranges are made equal on this node and on one other owner.
 
 The stretches in which the two trees differ are compared in parts.  A part is as many stretches as
 are listed and compared at once, or a piece of one:
@@ -23,7 +23,8 @@ are listed and compared at once, or a piece of one:
 
 This node lists its rows of a part, and the other owner compares them with its own: it answers with
 the records that are newer there, and with the hashes of those that are newer here.  So each row
-crosses once at most, and only records that differ cross.
+crosses once at most, and only records that differ cross.  They cross in both directions, unless one
+of the two does not own the range, or will not: then only to the other one.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ HASH_BYTES = 16
 _OK = int(ReplicaStatus.OK)
 _REFUSED = int(ReplicaStatus.REFUSED)
 _INTERNAL = int(ReplicaStatus.INTERNAL)
+_MOVED = int(ReplicaStatus.MOVED)
 
 
 class State(Enum):
@@ -75,6 +77,14 @@ class State(Enum):
     PUSHING = "the other owner stores them"
     FINISHED = "every stretch was compared"
     FAILED = "something went wrong; the rest is compared again later"
+
+
+class Direction(Enum):
+    """Which records of a part cross."""
+
+    BOTH = "those that are newer here, and those that are newer there"
+    FETCH = "those that are newer there"
+    PUSH = "those that are newer here"
 
 
 class Input(Enum):
@@ -165,6 +175,7 @@ class Part(NamedTuple):
     of: Range
     start: bytes
     end: bytes
+    direction: Direction = Direction.BOTH
 
 
 class Comparison:
@@ -211,6 +222,11 @@ class Comparison:
         """The N of the part that is under way: its stretches all have the same."""
         return self._left[0].of.n
 
+    @property
+    def _direction(self) -> Direction:
+        """The direction of the part that is under way: its stretches all have the same."""
+        return self._left[0].direction
+
     def go_on(self, now: Now) -> None:
         """Begin the next part, if none is under way."""
         if not self.is_ready:
@@ -224,7 +240,10 @@ class Comparison:
         young_us = int(self._settings.young_s * 1e6)
         self._until_us = TIME_US_MAX if self._with_young else now.wall_us - young_us
         next_parts = itertools.islice(self._left, STRETCHES_MAX)
-        stretches = tuple((part.start, part.end) for part in next_parts if part.of.n == self._n)
+        like = self._n, self._direction
+        stretches = tuple(
+            (part.start, part.end) for part in next_parts if (part.of.n, part.direction) == like
+        )
         self._questions.ask(
             self._own,
             lambda number: ListStretches(number, stretches, ROWS_MAX, self._until_us),
@@ -257,17 +276,17 @@ class Comparison:
         self._move(Input.ROWS)
         self._listed = reply.listed
         self._sent(sum(len(start) + len(end) + len(rows) for start, end, rows in self._listed))
+        push, bytes_max = self._direction is Direction.PUSH, self._settings.batch_bytes
         self._questions.ask(
             self._other,
-            lambda number: CompareStretches(
-                number, self._listed, self._until_us, self._settings.batch_bytes
-            ),
+            lambda number: CompareStretches(number, self._listed, self._until_us, bytes_max, push),
             self,
             now,
         )
 
     def _on_compared(self, reply: CompareStretchesReply, now: Now) -> None:
-        self._compared, self._wanted = reply.compared, reply.wanted
+        fetches = self._direction is Direction.FETCH
+        self._compared, self._wanted = reply.compared, b"" if fetches else reply.wanted
         if not self._is_progress():
             self.on_failed(f"storage of {self._other.node} has compared nothing", now)
             return
@@ -275,7 +294,7 @@ class Comparison:
         if reply.records:
             self._move(Input.RECORDS)
             self._store(self._own, reply.records, now)
-        elif reply.wanted:
+        elif self._wanted:
             self._move(Input.WANTED)
             self._fetch(now)
         else:
@@ -336,17 +355,19 @@ class Comparison:
             self.go_on(now)
 
     def _refused(self, reply: StoreRecordsReply, by: Peer, now: Now) -> bool:
-        """Fail if a storage has no room for a record that it lacks.
+        """Fail if a storage has no room for a record that it lacks, or does not own the range.
 
         A record that it can never store, because no reader could read it, must not keep the others
         from it.
         """
-        refused = reply.statuses.count(_REFUSED)
+        refused, moved = reply.statuses.count(_REFUSED), reply.statuses.count(_MOVED)
         if refused:
             self.on_failed(f"storage of {by.node} has no room for {refused} records", now)
+        elif moved:
+            self.on_failed(f"storage of {by.node} takes no records of the range any more", now)
         elif unreadable := reply.statuses.count(_INTERNAL):
             self._observer.on_left_out(f"storage of {by.node} cannot store {unreadable} records")
-        return bool(refused)
+        return bool(refused or moved)
 
     def _store(self, to: Peer, records: tuple[bytes, ...], now: Now) -> None:
         n = self._n

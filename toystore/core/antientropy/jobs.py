@@ -8,15 +8,18 @@ asked for after they have ended.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from toystore.core.antientropy.comparison import Moved
+from toystore.core.antientropy.replicas import COMPARED, Replicas
 from toystore.core.antientropy.scrub import Scrub
 from toystore.core.antientropy.visits import Visits
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages.antientropy import RepairRanges
-from toystore.core.ring.ranges import Range, Ranges
+from toystore.core.protocol.messages.codes import RangeState
+from toystore.core.ring.ranges import Range
 
 JOBS_MAX = 16
 """How many jobs are remembered."""
@@ -47,10 +50,12 @@ class Job:
 class Jobs:
     """The repairs of one node."""
 
-    def __init__(self, ranges: Ranges, *, scrub: Scrub, settle_s: float, outbox: Outbox) -> None:
+    def __init__(
+        self, replicas: Replicas, *, scrub: Scrub, settle_s: float, outbox: Outbox
+    ) -> None:
         """``settle_s``: how long after the scrub storage has told all that it has found."""
         self.visits = Visits()
-        self._ranges = ranges
+        self._replicas = replicas
         self._scrub = scrub
         self._settle_s = settle_s
         self._out = outbox
@@ -103,8 +108,7 @@ class Jobs:
             return
         if not job.planned and job.compare_at <= now.monotonic:
             job.planned = True
-            for of in job.ranges:
-                self.visits.plan(of, self._ranges.others(of))
+            self._plan(job.ranges)
         if not job.planned or self.visits or job.unread:
             return
         if job.corrupt:
@@ -112,6 +116,19 @@ class Jobs:
             self._scrub.hurry(sorted(job.unread))
         else:
             self._finish(job, now)
+
+    def follow(self, changed: Collection[Range]) -> None:
+        """The ring has changed, and with it these ranges: the owners that are left are others."""
+        job, owned = self._running, self._replicas.ranges.owned
+        if job is not None:
+            job.unread &= owned
+            self._plan([of for of in self.visits if of in changed])
+
+    def _plan(self, ranges: Iterable[Range]) -> None:
+        """Visit the other owners of ranges, unless this node gives those away."""
+        for of in ranges:
+            takes_records = self._replicas.states.get(of, RangeState.WHOLE) in COMPARED
+            self.visits.plan(of, self._replicas.ranges.others(of) if takes_records else ())
 
     @property
     def idle(self) -> bool:
@@ -130,7 +147,7 @@ class Jobs:
     def _begin(self, question: RepairRanges, now: Now) -> Job:
         wanted = frozenset(
             of
-            for of in self._ranges.owned
+            for of in self._replicas.ranges.owned
             if question.n in (None, of.n) and question.partition in (None, of.partition)
         )
         job = Job(question.job, wanted, now.monotonic, set(wanted))

@@ -1,9 +1,9 @@
-"""One other owner: which ranges are compared with it, when, and which of them are equal.
+"""One other member: which ranges are compared with it, when, and which of them are equal.
 
     look      which ranges are due: their root is not the one on which both last agreed, and they
-              have rested; or they must be visited (visits.py)
+              have rested; or they must be visited (visits.py, aims.py)
     ask       one `CompareRanges` with the roots of all that are due
-    compare   the ranges that differ (comparison.py)
+    compare   the ranges that differ (comparison.py), unless the aim is only to ask
 
 Without changes there is nothing to look for, and no message.
 """
@@ -14,20 +14,22 @@ import random
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
-from toystore.core.antientropy.comparison import Comparison, Moved, Part
+from toystore.core.antientropy.aims import Aim, Errand
+from toystore.core.antientropy.comparison import Comparison, Direction, Moved, Part
 from toystore.core.antientropy.pace import Pace
 from toystore.core.antientropy.questions import Questions
-from toystore.core.antientropy.replicas import Replicas
-from toystore.core.antientropy.visits import Visits
+from toystore.core.antientropy.replicas import COMPARED, Replicas
 from toystore.core.protocol.address import STORAGE, Peer
 from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages.antientropy import CompareRanges, CompareRangesReply
+from toystore.core.protocol.messages.codes import RangeState
 from toystore.core.protocol.settings import AntientropySettings
 from toystore.core.ring.ranges import Range
 
 ASKED_MAX = 4096
 """How many roots are sent in one message."""
 _NEVER = float("inf")
+_KNOWN = frozenset(RangeState)
 
 
 class Kit(NamedTuple):
@@ -39,32 +41,36 @@ class Kit(NamedTuple):
     questions: Questions
     pace: Pace
     settings: AntientropySettings
-    rebuilds: Visits
-    repairs: Visits
+    errands: tuple[Errand, ...]
+    """What is visited, in the order of asking."""
     chance: random.Random
 
 
 class Events(Protocol):
     """What a partner reports."""
 
-    def visited(self, of: Range, partner: str, now: Now, *, rebuilding: bool) -> None:
+    def visited(self, of: Range, partner: str, aim: Aim, epoch: int, now: Now) -> None:
         """A range was compared with the partner, and is equal or was made equal.
 
-        ``rebuilding``: to rebuild it, so no record was left out.
+        Unless the aim was to make both equal, no record was left out.  ``epoch``: of this node, as
+        the comparison began.
         """
+
+    def found(self, of: Range, partner: str, state: RangeState, aim: Aim, epoch: int) -> None:
+        """The partner has answered which state the range has there."""
 
     def ended(self, partner: str, moved: Moved, ranges: int, cause: str, now: Now) -> None:
         """All ranges that differed were compared; ``cause``: why not all was made equal, or ""."""
 
 
 class Partner:
-    """Another owner of some of this node's ranges."""
+    """Another member, and the ranges that are compared with it."""
 
-    def __init__(self, name: str, shared: Iterable[Range], kit: Kit, events: Events) -> None:
-        """``shared``: the ranges that both own."""
+    def __init__(self, name: str, kit: Kit, events: Events) -> None:
         self.name = name
         self.storage = Peer(name, STORAGE)
-        self.shared = frozenset(shared)
+        self.shared: frozenset[Range] = frozenset()
+        """The ranges that both own."""
         self._kit = kit
         self._events = events
         self._agreed: dict[Range, bytes] = {}
@@ -76,7 +82,10 @@ class Partner:
         """When the ranges to be visited are."""
         self._asked: dict[Range, bytes] | None = None
         """The roots in the question that is open."""
-        self._rebuilding = False
+        self._aim = Aim.EQUAL
+        self._epoch = 0
+        """Of this node's ring, as the open question was asked or the comparison began."""
+        self._next_errand = 0
         self._parts: list[Part] = []
         """What differs and is not compared yet."""
         self._comparison: Comparison | None = None
@@ -95,6 +104,22 @@ class Partner:
                 self._due.discard(of)
             else:
                 self._due.add(of)
+
+    def share(self, shared: Iterable[Range], now_s: float) -> None:
+        """These are the ranges that both own: the ring is new."""
+        before, self.shared = self.shared, frozenset(shared)
+        self._due &= self.shared
+        self._agreed = {of: root for of, root in self._agreed.items() if of in self.shared}
+        states = self._kit.replicas.states
+        fresh = [of for of in self.shared - before if states.get(of) in COMPARED]
+        if fresh:
+            self.changed(fresh, now_s)
+
+    def dismiss(self, cause: str, now: Now) -> None:
+        """End what is under way: the member cannot be reached, or is no member any more."""
+        self._parts = []
+        if self._comparison is not None:
+            self._comparison.on_failed(cause, now)
 
     def hurry(self, now_s: float) -> None:
         """The partner can be reached again."""
@@ -142,41 +167,57 @@ class Partner:
         return bool(self._parts)
 
     def _to_visit(self) -> bool:
-        return any(
-            visits.has_owner(self.name) for visits in (self._kit.rebuilds, self._kit.repairs)
-        )
+        return any(errand.visits.has_owner(self.name) for errand in self._kit.errands)
 
     def _ask(self, reachable: frozenset[str], now: Now) -> None:
         """Ask which of the due ranges differ, if any is due."""
-        asked, self._rebuilding = self._choose(reachable, now.monotonic)
+        asked, self._aim = self._choose(reachable, now.monotonic)
         if not asked:
             return
-        kit = self._kit
+        kit, epoch = self._kit, self._kit.replicas.epoch
+        self._epoch = epoch
         self._asked = {of: kit.replicas.roots[of] for of in asked}
         for of in asked:
             kit.replicas.compared(of)
         roots = tuple((*of, root) for of, root in self._asked.items())
         self._moved.bytes_out += sum(len(root) for *_, root in roots)
+        behind = self._aim is Aim.FETCH
         kit.questions.ask(
-            self.storage, lambda number: CompareRanges(number, self._rebuilding, roots), self, now
+            self.storage, lambda number: CompareRanges(number, behind, roots, epoch), self, now
         )
 
-    def _choose(self, reachable: frozenset[str], now_s: float) -> tuple[list[Range], bool]:
-        """The ranges to ask for now, and whether this node is behind in them."""
-        kit = self._kit
+    def _choose(self, reachable: frozenset[str], now_s: float) -> tuple[list[Range], Aim]:
+        """The ranges to ask for now, and why."""
+        replicas, settings = self._kit.replicas, self._kit.settings
         if self._visit_at <= now_s:
-            for visits, rebuilding in ((kit.rebuilds, True), (kit.repairs, False)):
-                nearest = visits.next_with(self.name, reachable)
-                chosen = [of for of in nearest if kit.replicas.is_known(of, now_s)]
-                if chosen:
-                    return chosen[:ASKED_MAX], rebuilding
-            self._visit_at = now_s + kit.settings.visit_s
+            errand = self._choose_errand(reachable, now_s)
+            if errand is not None:
+                return errand
+            self._visit_at = now_s + settings.visit_s
         if self._look_at > now_s:
-            return [], False
-        behind = kit.replicas.behind
-        rested = [of for of in self._due if of not in behind and kit.replicas.has_rested(of, now_s)]
-        self._look_at = now_s + (kit.settings.compare_s if rested else kit.settings.rest_s)
-        return sorted(rested)[:ASKED_MAX], False
+            return [], Aim.EQUAL
+        rested = [
+            of
+            for of in self._due
+            if replicas.states.get(of) is RangeState.WHOLE and replicas.has_rested(of, now_s)
+        ]
+        self._look_at = now_s + (settings.compare_s if rested else settings.rest_s)
+        return sorted(rested)[:ASKED_MAX], Aim.EQUAL
+
+    def _choose_errand(
+        self, reachable: frozenset[str], now_s: float
+    ) -> tuple[list[Range], Aim] | None:
+        """The ranges to visit now, and why.  The aims take turns."""
+        replicas, errands = self._kit.replicas, self._kit.errands
+        for at in range(self._next_errand, self._next_errand + len(errands)):
+            visits, aim = errands[at % len(errands)]
+            if visits.has_owner(self.name):
+                nearest = visits.next_with(self.name, reachable)
+                chosen = [of for of in nearest if replicas.is_known(of, now_s)]
+                if chosen:
+                    self._next_errand = (at + 1) % len(errands)
+                    return chosen[:ASKED_MAX], aim
+        return None
 
     # --- answers ------------------------------------------------------------------------
 
@@ -188,9 +229,14 @@ class Partner:
         unready = {Range(n, partition) for n, partition in reply.unready}
         self._moved.bytes_in += sum(map(len, differing.values()))
         self._visit_at = now.monotonic + (self._kit.settings.visit_s if unready else 0.0)
+        states = _states(asked, reply)
+        for of, state in states.items():
+            self._events.found(of, self.name, state, self._aim, self._epoch)
+        if self._aim is Aim.ASK:
+            return
         for of, root in asked.items():
             if of in differing:
-                self._add(of, differing[of], now)
+                self._add(of, differing[of], _direction(self._aim, states.get(of)), now)
             elif of not in unready:
                 self._agree(of, root, now)
 
@@ -199,18 +245,23 @@ class Partner:
         self._asked = None
         self._fail(cause, now)
 
-    def _add(self, of: Range, tree: bytes, now: Now) -> None:
+    def _add(self, of: Range, tree: bytes, direction: Direction, now: Now) -> None:
         """A range differs; its own tree may be the same by now."""
-        parts = [Part(of, *stretch) for stretch in self._kit.replicas.stretches(of, tree)]
+        stretches = self._kit.replicas.stretches(of, tree)
+        parts = [Part(of, *stretch, direction) for stretch in stretches]
         self._parts += parts
         if not parts:
-            self._events.visited(of, self.name, now, rebuilding=self._rebuilding)
+            self._visited(of, now)
 
     def _agree(self, of: Range, root: bytes, now: Now) -> None:
-        self._agreed[of] = root
+        if of in self.shared:
+            self._agreed[of] = root
         if self._kit.replicas.roots[of] == root:
             self._due.discard(of)
-        self._events.visited(of, self.name, now, rebuilding=self._rebuilding)
+        self._visited(of, now)
+
+    def _visited(self, of: Range, now: Now) -> None:
+        self._events.visited(of, self.name, self._aim, self._epoch, now)
 
     # --- comparing ----------------------------------------------------------------------
 
@@ -218,10 +269,10 @@ class Partner:
         kit = self._kit
         calm = all(kit.replicas.is_calm(part.of, now.monotonic) for part in self._parts)
         self._comparison = Comparison(
-            sorted(self._parts),
+            sorted(self._parts, key=_order),
             own=kit.own,
             other=self.storage,
-            with_young=self._rebuilding or calm,
+            with_young=calm or self._aim is not Aim.EQUAL,
             questions=kit.questions,
             pace=kit.pace,
             settings=kit.settings,
@@ -236,7 +287,7 @@ class Partner:
     def on_compared(self, of: Range, now: Now) -> None:
         """Every stretch of a range was compared."""
         self._compared += 1
-        self._events.visited(of, self.name, now, rebuilding=self._rebuilding)
+        self._visited(of, now)
 
     def on_left_out(self, cause: str) -> None:
         """Records were left out that a storage can never store."""
@@ -262,3 +313,21 @@ class Partner:
         moved, compared = self._moved, self._compared
         self._moved, self._compared, self._left_out = Moved(), 0, ""
         self._events.ended(self.name, moved, compared, cause, now)
+
+
+def _states(asked: Iterable[Range], reply: CompareRangesReply) -> dict[Range, RangeState]:
+    """The states of the ranges that were asked for, as far as the member has said them."""
+    told = zip(asked, reply.states, strict=False)
+    return {of: RangeState(state) for of, state in told if state in _KNOWN}
+
+
+def _direction(aim: Aim, theirs: RangeState | None) -> Direction:
+    """In which direction records cross, given the state of the range at the other member."""
+    if aim is Aim.PUSH:
+        return Direction.PUSH
+    return Direction.BOTH if theirs is None or theirs in COMPARED else Direction.FETCH
+
+
+def _order(part: Part) -> tuple[int, str, bytes]:
+    """Parts that can be listed and compared at once come after one another."""
+    return part.of.n, part.direction.name, part.start

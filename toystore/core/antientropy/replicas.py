@@ -1,37 +1,42 @@
-"""What this node knows of its own replicas: the tree of each range, and when it has changed."""
+"""What this node knows of its replicas: the state and tree of each range, and when it changed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
 from toystore.core.protocol.messages.antientropy import RangeSum
+from toystore.core.protocol.messages.codes import RangeState
 from toystore.core.protocol.settings import AntientropySettings
 from toystore.core.ring.ranges import Range, Ranges
 from toystore.core.ring.tree import differing, root_of
 
 STALE_S = 5.0
 """How long it is waited that storage tells of what was stored: perhaps nothing has changed."""
+COMPARED = (RangeState.WHOLE, RangeState.BEHIND)
+"""The states in which a range takes records of other owners."""
 
 Stretch = tuple[bytes, bytes]
 """The first digest of a stretch, and the first after it."""
 
 
 class Replicas:
-    """The trees of the ranges that this node owns, as its storage has last told."""
+    """The ranges of which this node has records, or should have, as its storage has last told."""
 
     __slots__ = (
         "_changed_at",
-        "_ranges",
         "_settings",
         "_since",
         "_stale_until",
         "_trees",
         "behind",
+        "ranges",
         "roots",
+        "states",
     )
 
     def __init__(self, ranges: Ranges, settings: AntientropySettings) -> None:
-        self._ranges = ranges
+        self.ranges = ranges
+        """By the newest ring record that this machine has received."""
         self._settings = settings
         self._trees: dict[Range, bytes] = {}
         self._changed_at: dict[Range, float] = {}
@@ -41,29 +46,49 @@ class Replicas:
         self._stale_until: dict[Range, float] = {}
         """Ranges that this node has written to itself, until storage tells of that."""
         self.roots: dict[Range, bytes] = {}
+        self.states: dict[Range, RangeState] = {}
         self.behind: set[Range] = set()
-        """The ranges that lack what the disk before had; they do not vote."""
+        """The ranges that lack records; they do not vote."""
+
+    @property
+    def epoch(self) -> int:
+        """Of the newest ring record that this machine has received."""
+        return self.ranges.ring.epoch
 
     def learn(self, told: Iterable[RangeSum], now_s: float) -> list[Range]:
-        """Storage has told of ranges; returns those whose root is new."""
+        """Storage has told of ranges; returns those to compare: the root or the state is new."""
         fresh = []
         for one in told:
             of, root = Range(one.n, one.partition), root_of(one.tree)
-            (self.behind.add if one.behind else self.behind.discard)(of)
+            state_before = self.states.get(of)
             self._stale_until.pop(of, None)
+            state = RangeState.BEHIND if one.behind else RangeState(one.state)
             before = self.roots.get(of)
-            if root != before:
+            self.roots[of], self._trees[of] = root, one.tree
+            self.set_state(of, state)
+            if before not in (None, root):
+                self._touch(of, now_s)
+            if state in COMPARED and (root != before or state_before not in COMPARED):
                 fresh.append(of)
-                self.roots[of] = root
-                self._trees[of] = one.tree
-                if before is not None:
-                    self._touch(of, now_s)
         return fresh
+
+    def set_state(self, of: Range, state: RangeState) -> None:
+        """Storage has another state of a range."""
+        (self.behind.add if state is RangeState.BEHIND else self.behind.discard)(of)
+        if state is RangeState.NONE:
+            for known in (self.states, self.roots, self._trees):
+                known.pop(of, None)
+        else:
+            self.states[of] = state
 
     def stored(self, of: Range, now_s: float) -> None:
         """Records of another owner were stored; storage will tell that the range has changed."""
         self._stale_until[of] = now_s + STALE_S
         self._touch(of, now_s)
+
+    def doubt(self, of: Range) -> None:
+        """The tree of a range is not known until storage tells of it again."""
+        self._stale_until[of] = float("inf")
 
     def is_known(self, of: Range, now_s: float) -> bool:
         """Whether storage has told of a range since this node has last stored records in it."""
@@ -97,14 +122,14 @@ class Replicas:
 
     def stretches(self, of: Range, tree: bytes) -> Iterator[Stretch]:
         """The stretches of a range in which ``tree`` differs from its own: runs of leaves."""
-        leaves = self._ranges.leaves(of)
+        leaves = self.ranges.leaves(of)
         start = end = b""
         for at in differing(self._trees[of], tree):
-            first = self._ranges.first_of(leaves[at])
+            first = self.ranges.first_of(leaves[at])
             if first != end:
                 if end:
                     yield start, end
                 start = first
-            end = self._ranges.end_of(leaves[at])
+            end = self.ranges.end_of(leaves[at])
         if end:
             yield start, end

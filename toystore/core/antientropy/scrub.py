@@ -13,6 +13,7 @@ from typing import Any
 
 from toystore.core.antientropy.pace import Pace
 from toystore.core.antientropy.questions import Questions
+from toystore.core.antientropy.replicas import Replicas
 from toystore.core.protocol.address import Peer
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages.antientropy import ScrubLeaf, ScrubLeafReply
@@ -24,7 +25,7 @@ class Scrub:
 
     def __init__(
         self,
-        ranges: Ranges,
+        replicas: Replicas,
         *,
         own: Peer,
         every_s: float,
@@ -37,13 +38,15 @@ class Scrub:
         """``every_s``: the time of a round.  ``read``: called with a range and its rotten count."""
         self.rotten = 0
         """The corrupt records that were found."""
-        self._ranges = ranges
+        self._replicas = replicas
+        self._chance = chance
+        self._every_s = every_s
         self._own = own
         self._pace = pace
         self._questions = questions
         self._out = outbox
         self._read = read
-        self._round = sorted(ranges.owned)
+        self._round = sorted(replicas.ranges.owned)
         chance.shuffle(self._round)
         self._at = 0
         self._step_s = every_s / max(1, len(self._round))
@@ -65,6 +68,17 @@ class Scrub:
     def hurry(self, ranges: Iterable[Range]) -> None:
         """Read these ranges now."""
         self._urgent.extend(ranges)
+
+    def follow(self) -> None:
+        """The ring has changed: new ranges are read in this round, those of others are not."""
+        owned = self._replicas.ranges.owned
+        read, left = self._round[: self._at], self._round[self._at :]
+        fresh = sorted(owned.difference(self._round))
+        self._chance.shuffle(fresh)
+        read = [of for of in read if of in owned]
+        self._round = [*read, *(of for of in left if of in owned), *fresh]
+        self._at = len(read) % max(1, len(self._round))
+        self._step_s = self._every_s / max(1, len(self._round))
 
     def go_on(self, now: Now) -> None:
         """Read the next leaf, if that is due."""
@@ -124,7 +138,7 @@ class Scrub:
 
     def _start(self, of: Range) -> None:
         self._reading, self._rotten = of, 0
-        self._leaves = list(reversed(self._ranges.leaves(of)))
+        self._leaves = list(reversed(Ranges.leaves(of)))
 
     def _end_round(self, now: Now) -> None:
         took_s = round(now.monotonic - self._round_began, 3)

@@ -1,14 +1,15 @@
-"""Which owners a set of ranges is still to be compared with.
+"""Which members a set of ranges is still to be compared with, or asked about.
 
-A node that rebuilds its disk visits each other owner of each range, and so does a repair that an
-operator has asked for.  The owners of one range are visited one after another: what the first has
-brought is not brought again by the second.
+A node that is behind in a range visits the owners that may have its records, a node that loses one
+visits the new owner, and a repair that an operator has asked for visits every other owner.  The
+owners of one range are visited one after another: what the first has brought is not brought again
+by the second.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from toystore.core.ring.ranges import Range
 
@@ -29,6 +30,9 @@ class Visits:
 
     def __contains__(self, of: Range) -> bool:
         return of in self._left
+
+    def __iter__(self) -> Iterator[Range]:
+        return iter(self._left)
 
     def plan(self, of: Range, owners: Sequence[str]) -> None:
         """Visit ``owners`` for a range; neighbours on the ring begin with different owners."""
@@ -52,6 +56,15 @@ class Visits:
         if not left:
             del self._left[of]
         return not left
+
+    def drop(self, keep: Collection[str]) -> list[Range]:
+        """Visit only owners in ``keep``; returns the ranges that have no visit left by that."""
+        ended = []
+        for of, left in list(self._left.items()):
+            gone = [owner for owner in left if owner not in keep]
+            if any(self.done(of, owner) for owner in gone):
+                ended.append(of)
+        return ended
 
     def has_owner(self, owner: str) -> bool:
         """Whether any range is to be compared with ``owner``."""

@@ -205,7 +205,7 @@ EVENTS: dict[str, EventKind] = {
     "rebuild.started": EventKind(
         "warning",
         ("ranges",),
-        "Ranges of this node lack records and do not vote; they are rebuilt from their owners.",
+        "Ranges of this node lack records and do not vote: its disk or their owners are new.",
     ),
     "rebuild.waits": EventKind(
         "warning", ("members",), "The rebuild waits for members that cannot be reached."
@@ -213,7 +213,17 @@ EVENTS: dict[str, EventKind] = {
     "rebuild.finished": EventKind(
         "info",
         ("ranges", "records", "bytes", "took_s"),
-        "No range of this node lacks records any more: the node votes again.",
+        "No range that this node will own lacks records any more: it votes in all of them.",
+    ),
+    "ranges.released": EventKind(
+        "info",
+        ("ranges", "took_s"),
+        "This node has given away ranges: their new owners have all that it has of them.",
+    ),
+    "ranges.swept": EventKind(
+        "info",
+        ("ranges", "records", "bytes", "took_s"),
+        "What was given away is deleted here, because the ring is stable.",
     ),
     "scrub.finished": EventKind(
         "info",

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from toystore.core.ring.record import RingRecord
-from toystore.core.ring.view import RingView
+from toystore.core.ring.view import RingView, Slot
 
 LEAVES = 16
 """The leaves of a range."""
@@ -70,6 +70,16 @@ class Ranges:
     def owners(self, of: Range) -> tuple[str, ...]:
         """The owners of a range: the old ones and the new ones while it moves."""
         return self.ring.nodes(of.partition, of.n)
+
+    def slot(self, of: Range) -> Slot | None:
+        """The slot of a range that the node is in; None if it owns the range neither way."""
+        slots = self.ring.slots(of.partition, of.n)
+        return next((slot for slot in slots if self._node in slot), None)
+
+    def loses(self, of: Range) -> bool:
+        """Whether the node will not own a range, or does not now."""
+        slot = self.slot(of)
+        return slot is None or slot.new != self._node
 
     def others(self, of: Range) -> list[str]:
         """The owners of a range but the node, in the same order."""
