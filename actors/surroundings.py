@@ -95,6 +95,7 @@ class Surroundings:
             coordinator=config.coordinator_settings(),
             handoff=config.handoff_settings(),
             antientropy=config.antientropy_settings(),
+            changes=config.ring,
             disk=self.disk,
             described=config.described(),
         )

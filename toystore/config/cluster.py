@@ -20,6 +20,7 @@ from toystore.config.sections import (
     LogConfig,
     MemberConfig,
     RequestsSection,
+    RingSection,
     Section,
     SwimSection,
     ThroughConfig,
@@ -38,6 +39,7 @@ from toystore.core.protocol.settings import (
     CoordinatorSettings,
     HandoffSettings,
     LimitSettings,
+    RingSettings,
     SwimSettings,
 )
 from toystore.core.ring.cluster_id import ClusterId, cluster_id
@@ -69,6 +71,7 @@ class ClusterConfig(Section):
     limits: Annotated[LimitSettings, read_as(LimitsSection)] = LimitSettings()
     handoff: Annotated[HandoffSettings, read_as(HandoffSection)] = HandoffSettings()
     antientropy: Annotated[AntientropySettings, read_as(AntientropySection)] = AntientropySettings()
+    ring: Annotated[RingSettings, read_as(RingSection)] = RingSettings()
     log: LogConfig = LogConfig()
     scenario: Annotated[tuple[Step, ...], Field(strict=False)] = ()
     load: LoadConfig | None = None
@@ -325,6 +328,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "limits": LimitsSection,
     "handoff": HandoffSection,
     "antientropy": AntientropySection,
+    "ring": RingSection,
     "log": LogConfig,
     "scenario": Step,
     "load": LoadConfig,

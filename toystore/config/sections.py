@@ -25,11 +25,13 @@ from toystore.config.values import Bind, Host, Name, Port, Seconds
 from toystore.core.protocol.settings import (
     N_CAP,
     PROFILES,
+    REMOVE_AFTER_LEAST_S,
     AntientropySettings,
     BucketSettings,
     CoordinatorSettings,
     HandoffSettings,
     LimitSettings,
+    RingSettings,
     SwimSettings,
 )
 from toystore.net.endpoint import Endpoint
@@ -172,12 +174,29 @@ class _AntientropyBase(Section):
     move_bytes_per_s: NonNegativeInt = AntientropySettings().move_bytes_per_s
 
 
+class _RingBase(Section):
+    """What the section ``ring`` has that may be zero."""
+
+    remove_after_s: Annotated[float, Field(ge=0)] = RingSettings().remove_after_s
+
+    @field_validator("remove_after_s")
+    @classmethod
+    def _is_longer_than_a_restart(cls, value: float) -> float:
+        if 0 < value < REMOVE_AFTER_LEAST_S:
+            raise ValueError(
+                f"{value:g} given; should be 0 (no member is removed) or at least "
+                f"{REMOVE_AFTER_LEAST_S:g}: a member that is restarted must not be removed"
+            )
+        return value
+
+
 SwimSection = _numbers_of(SwimSettings, base=_SwimBase)
 LimitsSection = _numbers_of(LimitSettings)
 # A stall delays the whole process, so swim.stall_s is for every machine.
 RequestsSection = _numbers_of(CoordinatorSettings, without=("stall_s",))
 HandoffSection = _numbers_of(HandoffSettings, without=("stall_s",))
 AntientropySection = _numbers_of(AntientropySettings, without=("stall_s",), base=_AntientropyBase)
+RingSection = _numbers_of(RingSettings, base=_RingBase)
 
 
 def read_as(section: type[Section]) -> GetPydanticSchema:

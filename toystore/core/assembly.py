@@ -22,6 +22,7 @@ from toystore.core.protocol.settings import (
     AntientropySettings,
     CoordinatorSettings,
     HandoffSettings,
+    RingSettings,
     SwimSettings,
 )
 from toystore.core.reconfiguration.reconfiguration import Reconfiguration
@@ -56,6 +57,8 @@ class Blueprint:
     coordinator: CoordinatorSettings
     handoff: HandoffSettings
     antientropy: AntientropySettings
+    changes: RingSettings = field(default_factory=RingSettings)
+    """How the members of the ring change."""
     disk: str = ""
     """The id of the node's disk."""
     described: Mapping[str, Any] = field(default_factory=dict)
@@ -122,6 +125,11 @@ def make_machine(
                 node=plan.node,
                 record=plan.record,
                 lineage=plan.lineage,
+                disk=plan.disk,
+                n=plan.coordinator.buckets["default"].n,
+                copies=frozenset(bucket.n for bucket in plan.coordinator.buckets.values()),
+                described=plan.described,
+                settings=plan.changes,
                 outbox=outbox,
                 chance=chance,
             )

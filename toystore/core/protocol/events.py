@@ -117,6 +117,42 @@ EVENTS: dict[str, EventKind] = {
         "How many datagrams this node has sent in the last `over_s` seconds.",
     ),
     # the ring
+    "ring.proposed": EventKind(
+        "info",
+        ("epoch", "why"),
+        "This node asks the voters to decide the ring record of an epoch; `why` says what changes.",
+    ),
+    "ring.decided": EventKind(
+        "info",
+        ("epoch", "why", "voters", "took_s"),
+        "A majority has accepted the record that this node has proposed. `voters`: who.",
+    ),
+    "ring.undecided": EventKind(
+        "warning",
+        ("epoch", "why", "reason"),
+        "A proposal of this node ended without a decision; it may still be decided later.",
+    ),
+    "ring.changed": EventKind(
+        "info",
+        ("epoch", "members", "moving", "why"),
+        "This node has adopted a ring record. `members`: who the members are when all has moved.",
+    ),
+    "ring.waits": EventKind(
+        "warning",
+        ("epoch", "members"),
+        "The end of a change waits for members that do not answer; logged once for each of them.",
+    ),
+    "ring.finished": EventKind(
+        "info", ("epoch", "took_s", "why"), "All ranges of a change have moved: the ring is stable."
+    ),
+    "ring.newcomer": EventKind(
+        "info", ("member", "disk", "host"), "A node waits to be made a member."
+    ),
+    "ring.refused": EventKind(
+        "error",
+        ("epoch", "reason"),
+        "This node cannot adopt the ring records of others; it stays at `epoch`.",
+    ),
     "ring.file_differs": EventKind(
         "warning",
         ("epoch", "differences"),

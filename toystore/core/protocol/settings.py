@@ -142,6 +142,27 @@ class AntientropySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RingSettings:
+    """How the members of the ring change."""
+
+    remove_after_s: float = 0.0
+    """A member that has been dead for this long is removed; 0: no member is."""
+    poll_s: float = 2.0
+    """While ranges move, each member is asked once in this time how far it is."""
+    reply_timeout_s: float = 1.0
+    """How long a storage may take to answer."""
+    decide_s: float = 5.0
+    """A proposal that is not decided within this time is given up."""
+    takeover_s: float = 5.0
+    """An accepted record that is not decided for this long, or up to twice as long, is proposed
+    again."""
+
+
+REMOVE_AFTER_LEAST_S = 300.0
+"""The least `RingSettings.remove_after_s`, if it is not 0: a restart must not look like a loss."""
+
+
+@dataclass(frozen=True, slots=True)
 class HandoffSettings:
     """How hints are delivered."""
 

@@ -6,26 +6,30 @@ its storage is asked for what follows, and the answer is offered to the own stor
 
 from __future__ import annotations
 
-import random
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from toystore.core.protocol.address import RING, STORAGE, Peer
+from toystore.core.protocol.address import RING, Peer
 from toystore.core.protocol.machine import Now, Outbox
-from toystore.core.protocol.messages.local import SendFailed
 from toystore.core.protocol.messages.ring import (
     FetchRings,
     FetchRingsReply,
     OfferRings,
+    OfferRingsReply,
     RingChanged,
     RingSeen,
     WatchRing,
     WatchRingReply,
 )
 from toystore.core.protocol.roles import ACTORS
+from toystore.core.reconfiguration.questions import NEVER, Questions
 from toystore.core.ring.record import RingRecord, unpack_ring
 
 AGAIN_S = 1.0
 """How soon storage is asked again, if it could not be asked."""
-_NUMBER_BITS = 48
+
+Changed = Callable[[Sequence[RingRecord], Now], None]
+"""Called with the records that storage has adopted, in order, after `Following.record` changed."""
 
 
 class Following:
@@ -33,59 +37,96 @@ class Following:
 
     def __init__(
         self,
-        node: str,
         record: RingRecord,
         lineage: bytes,
+        questions: Questions,
         outbox: Outbox,
-        chance: random.Random,
+        changed: Changed,
     ) -> None:
+        """``record``: with which the node has started; ``lineage``: of the cluster then."""
         self.record = record
-        self.lineage = lineage
-        self._node = node
-        self._storage = Peer(node, STORAGE)
+        self.lineage = record.lineage or lineage
+        self.undecided = 0
+        """The epoch for which this node's storage has accepted a record, and waits; or 0."""
+        self.undecided_since = NEVER
+        """Since when it waits, in monotonic seconds."""
+        self._node = questions.node
+        self._questions = questions
         self._out = outbox
-        # A late reply to the machine before this one must not match a question of this one.
-        self._number = chance.getrandbits(_NUMBER_BITS)
-        self._watched = 0
-        self._ask_at: float | None = 0.0
+        self._changed = changed
+        self._ask_at = 0.0
+        self._reasons: set[str] = set()
+        """Why storage has not adopted what was offered, as logged since the last change."""
 
     def go_on(self, now: Now) -> None:
         """Ask storage to tell of newer records, if that is due."""
-        if self._ask_at is not None and self._ask_at <= now.monotonic:
-            self._ask_at = None
-            self._number += 1
-            self._watched = self._number
-            self._out.send(self._storage, WatchRing(self._watched, self.record.epoch, 0))
+        if self._ask_at <= now.monotonic:
+            self._ask_at = NEVER
+            epoch, undecided = self.record.epoch, self.undecided
+            self._questions.ask(
+                self._node,
+                lambda number: WatchRing(number, epoch, undecided),
+                self._on_told,
+                now,
+                for_ever=True,
+            )
 
-    def next_deadline(self) -> float | None:
-        """When storage is asked, in monotonic seconds; None while it is."""
+    def next_deadline(self) -> float:
+        """When storage is asked, in monotonic seconds; `NEVER` while it is."""
         return self._ask_at
 
-    def on_told(self, reply: WatchRingReply, now: Now) -> None:
-        """Storage has adopted records: send the newest to the other actors."""
-        if reply.request != self._watched:
+    def next_record(self, now: Now, why: str, **changes: Any) -> RingRecord:
+        """A record of the next epoch that this node makes; ``changes``: the fields that differ."""
+        made = {"made_by": self._node, "made_us": now.wall_us, "why": why}
+        return self.record.next(self.lineage, **made, **changes)
+
+    def _on_told(self, reply: WatchRingReply | None, now: Now) -> None:
+        """Storage has adopted records, or waits for the decision of a vote: ask it again."""
+        if reply is None:
+            self._ask_at = now.monotonic + AGAIN_S
             return
         self._ask_at = now.monotonic
+        if reply.undecided != self.undecided:
+            self.undecided = reply.undecided
+            self.undecided_since = now.monotonic if reply.undecided else NEVER
         if reply.records:
-            packed = reply.records[-1]
-            self.record = unpack_ring(packed)
-            for actor in ACTORS:
-                if actor != RING:
-                    self._out.send(Peer(self._node, actor), RingChanged(packed))
+            self._adopt(reply.records, now)
+        self.go_on(now)
 
-    def on_seen(self, seen: RingSeen) -> None:
+    def _adopt(self, packed: Sequence[bytes], now: Now) -> None:
+        """Send the newest record to the other actors of this node."""
+        records = [unpack_ring(one) for one in packed]
+        self.record = records[-1]
+        self.lineage = self.record.lineage
+        self._reasons.clear()
+        for actor in ACTORS:
+            if actor != RING:
+                self._out.send(Peer(self._node, actor), RingChanged(packed[-1]))
+        self._changed(records, now)
+
+    def on_seen(self, seen: RingSeen, now: Now) -> None:
         """A node has a newer record: ask its storage for what follows."""
         if seen.epoch > self.record.epoch:
-            self._number += 1
-            self._out.send(Peer(seen.node, STORAGE), FetchRings(self._number, self.record.epoch))
+            after = self.record.epoch
+            self._questions.ask(
+                seen.node, lambda number: FetchRings(number, after), self._on_fetched, now
+            )
 
-    def on_fetched(self, reply: FetchRingsReply) -> None:
-        """Another storage has newer records: offer them to the own one."""
-        if reply.records:
-            self._number += 1
-            self._out.send(self._storage, OfferRings(self._number, reply.records))
+    def _on_fetched(self, reply: FetchRingsReply | None, now: Now) -> None:
+        """Another storage has newer records.  Without an answer, a node is seen again later."""
+        if reply is not None and reply.records:
+            self.offer(reply.records, now)
 
-    def on_failed(self, failed: SendFailed, now: Now) -> None:
-        """A question did not leave; other nodes are asked when they are seen again."""
-        if isinstance(failed.message, WatchRing):
-            self._ask_at = now.monotonic + AGAIN_S
+    def offer(self, records: Sequence[bytes], now: Now) -> None:
+        """Offer decided records to the own storage."""
+        self._questions.ask(
+            self._node,
+            lambda number: OfferRings(number, tuple(records)),
+            self._on_offered,
+            now,
+        )
+
+    def _on_offered(self, reply: OfferRingsReply | None, _now: Now) -> None:
+        if reply is not None and reply.reason and reply.reason not in self._reasons:
+            self._reasons.add(reply.reason)
+            self._out.log("ring.refused", epoch=reply.epoch, reason=reply.reason)

@@ -1,27 +1,47 @@
 """The reconfiguration machine: the actor `ring` follows and changes who the members are.
 
-    Reconfiguration    messages, timers, links
-     '- Following      the newest record, from this node's storage or another's   (following.py)
+    Reconfiguration    messages, timers
+     |- Following      the newest record, from this node's storage or another's   (following.py)
+     |- Seat           whether this node and its disk are listed                       (seat.py)
+     |- Proposer       has the voters decide the next record                       (proposer.py)
+     |- Automatic      what is proposed without an operator                       (automatic.py)
+     |   |- Absence    members that are dead for long                               (absence.py)
+     |   '- Finishing  the end of a move                                          (finishing.py)
+     |- Commands       what operators and newcomers ask                            (commands.py)
+     '- Newcomers      nodes that wait to be members                              (newcomers.py)
 
-Its node's storage keeps the decided records, and tells it of each that it adopts.  The machine
-sends that to the other actors of the node.
+Its node's storage keeps the decided records and votes on the next one, because both must be on a
+disk.  The machine only talks to storages, its own and those of other nodes (questions.py).  It
+keeps nothing that a new machine could not find out.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from toystore.core.protocol.address import Address
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages import Message
-from toystore.core.protocol.messages.local import SendFailed
-from toystore.core.protocol.messages.ring import FetchRingsReply, RingSeen, WatchRingReply
+from toystore.core.protocol.messages.local import MembersChanged, SendFailed
+from toystore.core.protocol.messages.ring import RingCommand, RingSeen
+from toystore.core.protocol.settings import RingSettings
+from toystore.core.reconfiguration.absence import Absence
+from toystore.core.reconfiguration.automatic import Automatic
+from toystore.core.reconfiguration.commands import Cluster, Commands
+from toystore.core.reconfiguration.finishing import Finishing
 from toystore.core.reconfiguration.following import Following
+from toystore.core.reconfiguration.newcomers import Newcomers
+from toystore.core.reconfiguration.proposer import Proposer
+from toystore.core.reconfiguration.questions import NEVER, Questions
+from toystore.core.reconfiguration.roster import Roster
+from toystore.core.reconfiguration.seat import Seat
 from toystore.core.ring.record import RingRecord
 
 
 class Reconfiguration:
-    """Follows the ring of one node."""
+    """Follows and changes the ring of one node."""
 
     def __init__(
         self,
@@ -29,36 +49,135 @@ class Reconfiguration:
         node: str,
         record: RingRecord,
         lineage: bytes,
+        disk: str,
+        n: int,
+        copies: frozenset[int],
+        settings: RingSettings,
         outbox: Outbox,
         chance: random.Random,
+        described: Mapping[str, Any],
     ) -> None:
-        """``record``: with which the node has started."""
-        self._following = Following(node, record, lineage, outbox, chance)
+        """``record``: with which the node has started; ``disk``: the id of its disk.
+
+        ``n``: N of the default bucket; ``copies``: every N that a bucket has.
+
+        ``described``: the configuration without members, which a newcomer gets.
+        """
+        self._out = outbox
+        self._roster = roster = Roster(node)
+        self._questions = questions = Questions(node, settings.reply_timeout_s, outbox, chance)
+        self._following = Following(record, lineage, questions, outbox, self._on_changed)
+        following = self._following
+        self._seat = Seat(disk, following, questions, settings)
+        self._finishing = Finishing(following, questions, settings, outbox)
+        self._absence = Absence(following, roster, settings, max(copies))
+        self._newcomers = Newcomers(roster, outbox)
+        self._proposer = Proposer(
+            following=following,
+            roster=roster,
+            questions=questions,
+            settings=settings,
+            outbox=outbox,
+            chance=chance,
+        )
+        self._automatic = Automatic(
+            following=following,
+            proposer=self._proposer,
+            wishes=[self._absence.wish, self._finishing.wish, self._seat.wish],
+            settings=settings,
+            chance=chance,
+        )
+        self._commands = Commands(
+            cluster=Cluster(n, copies, described),
+            following=following,
+            proposer=self._proposer,
+            roster=roster,
+            newcomers=self._newcomers,
+            questions=questions,
+            outbox=outbox,
+        )
+        self._moving_us = record.made_us if record.moving else 0
+        """Since when ranges move, by the wall clock of the node that has proposed it; or 0."""
 
     @property
     def record(self) -> RingRecord:
         """The newest that this node's storage has adopted."""
         return self._following.record
 
-    def receive(self, message: Message, sender: Address, now: Now) -> None:  # noqa: ARG002 - of Machine
+    @property
+    def removed(self) -> str | None:
+        """Why this node is no member any more; then its process should end."""
+        return self._seat.removed
+
+    def receive(self, message: Message, sender: Address, now: Now) -> None:
         """Receive one message."""
         match message:
-            case WatchRingReply():
-                self._following.on_told(message, now)
-            case FetchRingsReply():
-                self._following.on_fetched(message)
+            case MembersChanged():
+                self._roster.learn(message, now)
             case RingSeen():
-                self._following.on_seen(message)
+                self._following.on_seen(message, now)
+            case RingCommand():
+                self._commands.receive(message, sender, now)
             case SendFailed():
-                self._following.on_failed(message, now)
+                self._questions.send_failed(message, now)
+            case _ if hasattr(message, "request"):
+                self._questions.answered(message, now)
+        self._go_on(now)
 
     def on_deadline(self, now: Now) -> None:
-        """Do what is due."""
-        self._following.go_on(now)
+        """End the questions that are due, then do what is due."""
+        self._questions.expire(now)
+        self._go_on(now)
 
     def next_deadline(self) -> float | None:
         """When something is due."""
-        return self._following.next_deadline()
+        due = min(
+            self._following.next_deadline(),
+            self._questions.next_deadline(),
+            self._proposer.next_deadline(),
+        )
+        if self.removed is None:
+            due = min(
+                due,
+                self._seat.next_deadline(),
+                self._finishing.next_deadline(),
+                self._automatic.next_deadline(),
+                self._absence.next_deadline(),
+            )
+        return None if due == NEVER else due
 
-    def on_failure(self, now: Now) -> None:
-        """No caller waits for an answer."""
+    def on_failure(self, now: Now) -> None:  # noqa: ARG002 - of Machine
+        """Answer every open command."""
+        self._commands.on_failure()
+
+    def _go_on(self, now: Now) -> None:
+        """Let each part do what is due."""
+        self._following.go_on(now)
+        self._proposer.go_on(now)
+        if self.removed is None:
+            self._seat.go_on(now)
+            self._finishing.go_on(now)
+            self._automatic.go_on(now)
+
+    def _on_changed(self, records: Sequence[RingRecord], now: Now) -> None:
+        """This node's storage has adopted records."""
+        for record in records:
+            self._log_change(record)
+        self._finishing.on_changed()
+        self._seat.on_changed()
+        self._proposer.on_changed(records, now)
+
+    def _log_change(self, record: RingRecord) -> None:
+        self._out.log(
+            "ring.changed",
+            epoch=record.epoch,
+            members=[one.name for one in record.members],
+            moving=record.moving,
+            why=record.why,
+        )
+        if record.moving:
+            self._moving_us = self._moving_us or record.made_us
+        elif self._moving_us:
+            took_s = round(max(0, record.made_us - self._moving_us) / 1e6, 3)
+            self._out.log("ring.finished", epoch=record.epoch, took_s=took_s, why=record.why)
+            self._moving_us = 0

@@ -1,0 +1,99 @@
+"""Finishing: while ranges move, every member is asked how far it is; when all are done, it is over.
+
+A member is done when its storage has adopted the newest record, lacks no records of its ranges, has
+released those that it gives away, and keeps no hints for others if it leaves.  A member that cannot
+be asked is waited for, unless it is lost.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from toystore.core.protocol.machine import Now, Outbox
+from toystore.core.protocol.messages.ring import DescribeMoves, DescribeMovesReply
+from toystore.core.protocol.settings import RingSettings
+from toystore.core.reconfiguration.automatic import Wish
+from toystore.core.reconfiguration.following import Following
+from toystore.core.reconfiguration.questions import NEVER, Questions
+from toystore.core.reconfiguration.successors import finished
+
+FRESH_POLLS = 2
+"""A report counts for this many polls."""
+
+
+class Finishing:
+    """Polls the members of a moving ring."""
+
+    def __init__(
+        self, following: Following, questions: Questions, settings: RingSettings, outbox: Outbox
+    ) -> None:
+        self._following = following
+        self._questions = questions
+        self._poll_s = settings.poll_s
+        self._out = outbox
+        self._poll_at = 0.0
+        self._done_at: dict[str, float] = {}
+        """When each member last reported that it is done."""
+        self._silent: set[str] = set()
+        """The members that did not answer the last poll, so far."""
+        self._logged: set[str] = set()
+
+    def on_changed(self) -> None:
+        """There is a newer record: what was reported is about an older one."""
+        self._poll_at = 0.0
+        self._done_at.clear()
+        self._logged.clear()
+
+    def go_on(self, now: Now) -> None:
+        """Ask every member, if that is due."""
+        record = self._following.record
+        if not record.moving or self._poll_at > now.monotonic:
+            return
+        self._poll_at = now.monotonic + self._poll_s
+        self._silent.clear()
+        for name in record.all:
+            self._questions.ask(
+                name,
+                lambda number: DescribeMoves(number, record.epoch),
+                partial(self._on_described, name, record.epoch),
+                now,
+            )
+
+    def next_deadline(self) -> float:
+        """When the members are asked."""
+        return self._poll_at if self._following.record.moving else NEVER
+
+    def wish(self, now: Now) -> Wish | None:
+        """The end of the move, once every member has reported that it is done."""
+        record = self._following.record
+        if not record.moving:
+            return None
+        since = now.monotonic - FRESH_POLLS * self._poll_s
+        if any(self._done_at.get(name, -NEVER) <= since for name in record.all):
+            return None
+        return Wish(_why_finished(record.why), finished(record))
+
+    def _on_described(
+        self, name: str, epoch: int, reply: DescribeMovesReply | None, now: Now
+    ) -> None:
+        if epoch != self._following.record.epoch:
+            return
+        if reply is None:
+            self._log_silent(name)
+        elif reply.epoch == epoch and not (reply.behind or reply.unreleased or reply.hints):
+            self._done_at[name] = now.monotonic
+        else:
+            self._done_at.pop(name, None)
+
+    def _log_silent(self, name: str) -> None:
+        """A member did not answer: log all that did not, once for each of them."""
+        self._silent.add(name)
+        if name not in self._logged:
+            self._logged.add(name)
+            epoch = self._following.record.epoch
+            self._out.log("ring.waits", epoch=epoch, members=sorted(self._silent))
+
+
+def _why_finished(why: str) -> str:
+    """What is finished stays readable, however many records it took."""
+    return why if why.startswith("finish: ") else f"finish: {why}"

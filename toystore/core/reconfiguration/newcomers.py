@@ -1,0 +1,83 @@
+"""Nodes that wait to be members: each announces itself to all members every few seconds.
+
+The answer tells it whether it is a member, and all that it needs to know to start as one.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from toystore.core.protocol.machine import Now, Outbox
+from toystore.core.reconfiguration.roster import Roster
+from toystore.core.ring.record import PORTS, Listed, RingRecord
+
+WAITING_S = 10.0
+"""For how long an announcement counts."""
+WAITING_MAX = 1000
+"""How many are remembered; others are told to wait, and announce themselves again."""
+
+
+class _Waiting(NamedTuple):
+    listed: Listed
+    until: float
+
+
+class Newcomers:
+    """Who waits."""
+
+    def __init__(self, roster: Roster, outbox: Outbox) -> None:
+        self._roster = roster
+        self._out = outbox
+        self._waiting: dict[str, _Waiting] = {}
+
+    def waiting(self, now: Now) -> dict[str, Listed]:
+        """Those that have announced themselves lately, by name."""
+        for name in [n for n, one in self._waiting.items() if one.until <= now.monotonic]:
+            del self._waiting[name]
+        return {name: one.listed for name, one in self._waiting.items()}
+
+    def announce(self, who: Listed, record: RingRecord, now: Now) -> tuple[str, str]:
+        """Its state, "waiting", "member", "gone" or "taken", and a text for its operator."""
+        state, text = self._state(who, record, now)
+        if state == "waiting":
+            if who.name not in self.waiting(now):
+                self._out.log("ring.newcomer", member=who.name, disk=who.disk, host=who.host)
+            if len(self._waiting) < WAITING_MAX or who.name in self._waiting:
+                self._waiting[who.name] = _Waiting(who, now.monotonic + WAITING_S)
+        else:
+            self._waiting.pop(who.name, None)
+        return state, text
+
+    def _state(self, who: Listed, record: RingRecord, now: Now) -> tuple[str, str]:
+        for gone in record.gone:
+            if gone.disk == who.disk:
+                return "gone", (
+                    f"this data folder was that of {gone.name}, which is no member since epoch "
+                    f"{gone.epoch}; start {who.name} with an empty folder"
+                )
+        listed = record.all.get(who.name)
+        if listed is not None:
+            if listed.disk == who.disk or not self._roster.is_alive(who.name):
+                return "member", f"{who.name} is a member since epoch {record.epoch} or before"
+            return "taken", f"a member is called {who.name}, and is alive: choose another name"
+        other = self.waiting(now).get(who.name)
+        if other is not None and other.disk != who.disk:
+            return "taken", f"another node waits that is called {who.name}: choose another name"
+        return "waiting", f"to take it in: toystore cluster plan join {who.name}"
+
+
+def read_newcomer(arguments: dict[str, Any]) -> Listed | None:
+    """A newcomer as it describes itself; None if the description is malformed."""
+    fields: dict[str, type] = {"name": str, "disk": str, "host": str, "weight": int, "zone": str}
+    name, disk, host, weight, zone = (arguments.get(field) for field in fields)
+    ports = arguments.get("ports")
+    if not all(type(arguments.get(field)) is kind for field, kind in fields.items()):
+        return None
+    if not isinstance(ports, (list, tuple)) or len(ports) not in (0, len(PORTS)):
+        return None
+    if not name or not disk or not all(type(port) is int for port in ports):
+        return None
+    assert isinstance(name, str)
+    assert isinstance(disk, str)
+    assert isinstance(weight, int)
+    return Listed(name, name, disk, weight, str(zone), str(host), tuple(ports))
