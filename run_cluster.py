@@ -40,6 +40,7 @@ try:
     from toystore.localcluster.links import Links, LinksError
     from toystore.localcluster.load import Load, report
     from toystore.localcluster.preflight import StartError
+    from toystore.localcluster.ring_changes import RingChanges
     from toystore.localcluster.scenario import Played, play
     from toystore.localcluster.screen import Screen, make_screen
     from toystore.logs.report import investigate
@@ -222,12 +223,13 @@ async def demonstrate(
     played: list[Played] = []
     lines, lost = [""], None
     load = requests = None
+    changes = RingChanges(cluster, screen.tell)
     if config.load:
         endpoints = [node.endpoint for node in cluster.nodes.values()]
         load = Load(config.load, endpoints, random.Random())
         requests = asyncio.create_task(load.run())
     if config.scenario:
-        await unless(stop, play(config.scenario, cluster, screen.tell, played, faults))
+        await unless(stop, play(config.scenario, cluster, screen.tell, played, faults, changes))
         await unless(stop, asyncio.sleep(AFTERWARDS_S))
     else:
         await unless(stop, cluster.deserted())
@@ -241,6 +243,8 @@ async def demonstrate(
         lost = await unless(stop, load.lost())
         await load.close()
         lines += report(load, took_s, lost)
+    if any(step.changes_ring for step in config.scenario):
+        lines += await unless(stop, changes.report()) or []
     if played:
         logged = investigate([str(cluster.folder)], begins_at=cluster.made_at)
         lines += ["", *story(logged)]

@@ -29,6 +29,8 @@ EXIT_CHECK_S = 0.05
 STATUS_S = 1.0
 """The time between two requests for a node's status."""
 STATUS_STARTING_S = 0.1
+STATUS_PATIENCE_S = 1.0
+"""How long a status is waited for."""
 PORTS_APART = 10
 """How far the ports of a node that was added are from those of the node before."""
 
@@ -76,18 +78,19 @@ class LocalCluster:
         self.died: dict[str, datetime] = {}
         """For each node with an unplanned death, when it was last seen to run."""
         self._reaped = datetime.now(UTC)
+        self._clients: dict[str, AsyncClient] = {}
         self._tell = tell
         self._command = command
         self._seen_alive: dict[str, bool] = {}
 
     async def __aenter__(self) -> Self:
-        self._client = AsyncClient([node.endpoint for node in self.nodes.values()], timeout=1.0)
         for name in self.nodes:
             self.start(name)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._client.close()
+        for client in self._clients.values():
+            await client.close()
         await self.shut_down()
 
     # --- one node -----------------------------------------------------------------------
@@ -97,6 +100,8 @@ class LocalCluster:
 
         It has the ports after those of the last node.
         """
+        if name in self.nodes:
+            return self.nodes[name]
         last = list(self.nodes.values())[-1].member
         ports = {port: number + PORTS_APART for port, number in last.ports.items()}
         changes = {"name": name, "weight": weight, "zone": zone, "through": None}
@@ -149,11 +154,26 @@ class LocalCluster:
 
     async def restart(self, name: str) -> None:
         """Start a node again; one that runs is stopped first."""
-        node = self.nodes[name]
-        if node.state in HAS_PROCESS:
+        if self.nodes[name].state in HAS_PROCESS:
             self.stop(name)
-        await self._ended([node])
+        await self.ended(name)
         self.start(name)
+
+    async def ended(self, name: str) -> None:
+        """Wait until the process of a node that was stopped or killed has ended."""
+        await self._ended([self.nodes[name]])
+
+    async def command(
+        self, command: str, arguments: dict[str, Any], *, timeout_s: float
+    ) -> dict[str, Any]:
+        """A command about the members, as an operator gives it to the first node that runs.
+
+        Raises `ToystoreError`.
+        """
+        running = [node for node in self.nodes.values() if node.state is State.RUNNING]
+        endpoint = (running or list(self.nodes.values()))[0].endpoint
+        async with AsyncClient([endpoint], timeout=timeout_s) as client:
+            return await client.cluster(command, arguments)
 
     def _signal(
         self, name: str, number: signal.Signals, becomes: State, if_in: Collection[State]
@@ -289,11 +309,17 @@ class LocalCluster:
     async def _ask(self, node: Node) -> None:
         """Get a node's status; none if it does not answer."""
         try:
-            node.status = await self._client.status(node.endpoint)
+            node.status = await self._client_of(node).status(node.endpoint)
         except ToystoreError:
             node.status = {}
         if node.state is State.STARTING and node.status.get("joined"):
             node.state = State.RUNNING
+
+    def _client_of(self, node: Node) -> AsyncClient:
+        """The client that asks a node for its status."""
+        if node.name not in self._clients:
+            self._clients[node.name] = AsyncClient([node.endpoint], timeout=STATUS_PATIENCE_S)
+        return self._clients[node.name]
 
     async def settled(self, timeout_s: float) -> bool:
         """Wait until no running node keeps, or may yet make, hints for another running node.

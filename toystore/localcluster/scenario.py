@@ -11,6 +11,7 @@ from toystore.config import Step
 from toystore.localcluster.cluster import LocalCluster, Tell
 from toystore.localcluster.faults import Faults, blocks
 from toystore.localcluster.links import LinksError
+from toystore.localcluster.ring_changes import ChangeFailedError, RingChanges, wipe
 
 
 class Played(NamedTuple):
@@ -30,10 +31,11 @@ async def play(
     tell: Tell,
     played: list[Played],
     faults: Faults | None = None,
+    changes: RingChanges | None = None,
 ) -> None:
     """Do the steps, each at its second from now, and append each to ``played``.
 
-    ``faults`` is needed if a step acts on links.
+    ``faults`` is needed if a step acts on links, ``changes`` if one changes the ring.
     """
     began = asyncio.get_running_loop().time()
     async with asyncio.TaskGroup() as group:
@@ -44,7 +46,10 @@ async def play(
                 "scenario.step", at_s=step.at, do=step.do, member=step.node, for_s=step.for_s
             )
             tell(f"scenario at {step.at:g} s: {played[-1]}")
-            if step.on_links:
+            if step.changes_ring:
+                assert changes is not None, "run_cluster.py makes them if a step needs them"
+                group.create_task(_change(step, changes, tell))
+            elif step.on_links:
                 assert faults is not None, "run_cluster.py makes links if a step needs them"
                 group.create_task(_disturb(step, cluster, tell, faults, began))
             else:
@@ -63,10 +68,21 @@ async def _take(step: Step, cluster: LocalCluster, began: float) -> None:
             await cluster.restart(step.node)
         case "resume":
             cluster.resume(step.node)
+        case "wipe":
+            await wipe(cluster, step.node)
         case "pause":
             cluster.pause(step.node)
             await _until(began + step.ends_at)
             cluster.resume(step.node)
+
+
+async def _change(step: Step, changes: RingChanges, tell: Tell) -> None:
+    """Do one step that changes the ring, to its end."""
+    try:
+        await changes.take(step)
+    except ChangeFailedError as error:
+        changes.failed.append(f"{words(step)}: {error}")
+        tell(f"{words(step)} failed: {error}")
 
 
 async def _disturb(
@@ -111,7 +127,8 @@ def words(step: Step) -> str:
     if step.do == "heal":
         return "heal"
     if not step.on_links:
-        return f"{step.do} {step.node}{_duration(step)}"
+        by = f" by {step.by}" if step.by else ""
+        return f"{step.do} {step.node}{by}{_duration(step)}"
     return f"{step.do} {_places(step)}{_figures(step)}{_duration(step)}"
 
 

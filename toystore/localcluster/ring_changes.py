@@ -1,0 +1,148 @@
+"""The steps of a scenario that change the ring, done through a node as an operator does it.
+
+    join, replace    start a process that waits to be taken in; plan, commit, wait until stable
+    leave, remove    plan, commit, wait until stable
+    wipe             kill -9, delete the folder's data, start it again
+
+One change follows the other: while ranges move, no other is accepted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+from toystore.client import ToystoreError
+from toystore.config import Step
+from toystore.localcluster.cluster import LocalCluster, Tell
+from toystore.localcluster.node import HAS_PROCESS
+
+LOOK_S = 0.2
+"""The time between two looks at how far a change is."""
+CHANGE_S_MAX = 600.0
+"""How long a change may take."""
+COMMIT_S = 20.0
+STABLE = "stable"
+
+
+class Change(NamedTuple):
+    """A change of the ring that was made."""
+
+    words: str
+    partitions: int
+    keys: int
+    """About so many records moved, as the plan has estimated."""
+    bytes: int
+    took_s: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.words}: {self.partitions:,} replicas of partitions moved, about "
+            f"{self.keys:,} records ({self.bytes / 1e6:,.1f} MB), in {self.took_s:.1f} s"
+        )
+
+
+class ChangeFailedError(Exception):
+    """A change of the ring was refused, or did not end in time; the text says why."""
+
+
+class RingChanges:
+    """Changes the ring of one local cluster."""
+
+    def __init__(self, cluster: LocalCluster, tell: Tell) -> None:
+        self.made: list[Change] = []
+        self.failed: list[str] = []
+        self._cluster = cluster
+        self._tell = tell
+        self._turn = asyncio.Lock()
+
+    async def take(self, step: Step) -> None:
+        """Do one step, after those before it.  Raises `ChangeFailedError`."""
+        assert step.node is not None
+        match step.do:
+            case "join":
+                self._cluster.add(step.node, weight=step.weight, zone=step.zone)
+                await self.change(["join", step.node])
+            case "replace":
+                assert step.by is not None
+                self._cluster.add(step.by)
+                await self.change(["replace", step.node, step.by])
+            case _:
+                await self.change([step.do, step.node])
+
+    async def report(self) -> list[str]:
+        """What was changed, in a few lines."""
+        status = await self._ask("status", {})
+        members = ", ".join(row["name"] for row in status["members"])
+        return [
+            f"ring      epoch {status['epoch']}, {status['state']}; the members are {members}",
+            *(f"          {change}" for change in self.made),
+            *(f"          FAILED {change}" for change in self.failed),
+        ]
+
+    async def change(self, *changes: list[Any], wait: bool = True) -> None:
+        """Plan some changes and commit them, then wait until nothing moves any more.
+
+        New nodes that have no process are started.  Raises `ChangeFailedError`.
+        """
+        async with self._turn:
+            began = time.monotonic()
+            for name in _newcomers(changes):
+                if self._cluster.nodes[name].state not in HAS_PROCESS:
+                    self._cluster.start(name)
+                await self._until(partial(_waits, name), f"{name} waits to be taken in")
+            plan = await self._ask("plan", {"changes": [list(row) for row in changes]})
+            await self._ask("commit", {"plan": plan["plan"]})
+            if wait:
+                await self.until_stable()
+                words = ", ".join(" ".join(map(str, row)) for row in changes)
+                took_s = time.monotonic() - began
+                figures = (plan["partitions"], plan["keys"], plan["bytes"])
+                self.made.append(Change(words, *figures, took_s))
+                self._tell(str(self.made[-1]))
+
+    async def until_stable(self) -> dict[str, Any]:
+        """Wait until nothing moves any more; the status of the ring then."""
+        return await self._until(lambda status: status["state"] == STABLE, "the ring is stable")
+
+    async def _until(self, holds: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
+        end = time.monotonic() + CHANGE_S_MAX
+        while True:
+            try:
+                status = await self._ask("status", {})
+                if holds(status):
+                    return status
+            except ChangeFailedError:
+                if time.monotonic() > end:
+                    raise
+            if time.monotonic() > end:
+                raise ChangeFailedError(f"in {CHANGE_S_MAX:g} s it did not come to this: {what}")
+            await asyncio.sleep(LOOK_S)
+
+    async def _ask(self, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The answer of a member that runs."""
+        try:
+            return await self._cluster.command(command, arguments, timeout_s=COMMIT_S)
+        except ToystoreError as error:
+            raise ChangeFailedError(f"{command}: {error}") from None
+
+
+async def wipe(cluster: LocalCluster, name: str) -> None:
+    """Kill a node, delete what it has stored, start it again."""
+    cluster.kill(name)
+    await cluster.ended(name)
+    await asyncio.to_thread(shutil.rmtree, cluster.nodes[name].folder / "data")
+    cluster.start(name)
+
+
+def _newcomers(changes: tuple[list[Any], ...]) -> list[str]:
+    """The new members of some changes."""
+    return [str(row[-1]) for row in changes if row[0] in ("join", "replace")]
+
+
+def _waits(name: str, status: dict[str, Any]) -> bool:
+    return any(row["name"] == name for row in status["waiting"])
