@@ -12,7 +12,7 @@ PARALLEL := -n auto --maxprocesses 4 --dist worksteal
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench overload detection rebuild sim torture clean
+.PHONY: help run test check bench overload detection rebuild moves sim torture clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ detection: $(INSTALLED)  ## measure failure detection: idle, kills, busy, resets
 
 rebuild: $(INSTALLED)  ## measure anti-entropy: wipe, rot, idle, equal, kills (ARGS="wipe": one)
 	@$(PY) benchmarks/rebuild.py $(ARGS)
+
+moves: $(INSTALLED)  ## measure ring changes under load: join, leave, replace, remove (ARGS="join": one)
+	@$(PY) benchmarks/moves.py $(ARGS)
 
 sim: $(INSTALLED)  ## simulate: find the planted faults, then fresh seeds until stopped
 	@$(PY) -m tests.sim.plant

@@ -52,7 +52,7 @@ from filled import (
     until,
 )
 
-from tests.harness.disks import bytes_of, corrupt, is_sound, records_of, unequal
+from tests.harness.disks import bytes_of, corrupt, is_sound, newest_ring, records_of, unequal
 from toystore import AsyncClient
 from toystore.localcluster.cluster import LocalCluster
 
@@ -277,6 +277,7 @@ async def kills(options: argparse.Namespace) -> Row:
     plan = Plan(KILL_RATE, options.kill_keys, put_share=KILL_PUT_SHARE, seed=options.seed)
     chance = random.Random(options.seed)
     async with filled(options, plan=plan) as (cluster, load):
+        founded = newest_ring(cluster.config, ())
         answers: list[Answer] = []
         unequal_then: list[int] = []
         began_at = time.time()
@@ -289,9 +290,9 @@ async def kills(options: argparse.Namespace) -> Row:
             answers += await load.stop()
             await cluster.restart(name)
             await cluster.ready()
-            unequal_then.append(len(unequal(cluster.config, held_by(cluster))))
+            unequal_then.append(len(unequal(founded, held_by(cluster))))
         began = time.monotonic()
-        while (left := unequal(cluster.config, held_by(cluster))) and (
+        while (left := unequal(founded, held_by(cluster))) and (
             time.monotonic() < began + options.idle_s
         ):
             await asyncio.sleep(1.0)

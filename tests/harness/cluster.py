@@ -23,6 +23,7 @@ from toystore import Client
 from toystore.config import load
 from toystore.localcluster.cluster import LocalCluster
 from toystore.localcluster.node import Node, State
+from toystore.localcluster.ring_changes import RingChanges
 
 from .configs import QUICK, write_config
 from .logs import logged
@@ -70,6 +71,8 @@ class Cluster:
         )
         self.nodes = self.local.nodes
         self.names = tuple(self.nodes)
+        """The members of the file."""
+        self._changes = RingChanges(self.local, told)
         self.network = Network(self.config, self.config_path)
         self._proxied = proxied
         self._faults: dict[str, dict[str, Any]] = {name: {} for name in self.names}
@@ -169,6 +172,27 @@ class Cluster:
         now = self._faults[name] | faults
         self._faults[name] = {fault: value for fault, value in now.items() if value is not None}
         (self.data / f"{name}.faults").write_text(json.dumps(self._faults[name]))
+
+    # --- changes of the ring ------------------------------------------------------------
+
+    def add(self, *names: str, **place: Any) -> None:
+        """Nodes that are not in the file: they are started when they join; see `change`."""
+        for name in names:
+            self.local.add(name, **place)
+
+    def change(self, *changes: str, wait: bool = True) -> None:
+        """Plan and commit changes ("join n4", ...), and wait until nothing moves any more."""
+        rows = [change.split() for change in changes]
+        self._runner.run(self._changes.change(*rows, wait=wait))
+
+    def until_stable(self) -> dict[str, Any]:
+        """Wait until nothing moves any more; the status of the ring."""
+        return self._runner.run(self._changes.until_stable())
+
+    def command(self, command: str, **arguments: Any) -> dict[str, Any]:
+        """A command about the members, given to the first node that runs."""
+        given = self.local.command(command, arguments, timeout_s=PATIENCE_S)
+        return self._runner.run(given)
 
     # --- processes ----------------------------------------------------------------------
 

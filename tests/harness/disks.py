@@ -6,6 +6,7 @@ They are read beside a running node.  They are only changed while it does not ru
 from __future__ import annotations
 
 import contextlib
+import itertools
 import random
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,8 +16,9 @@ import lmdb
 
 from toystore.config import ClusterConfig
 from toystore.core.data.record import CorruptRecordError, check_record
-from toystore.core.ring.ring import Ring
-from toystore.core.storage.layout import RECORD
+from toystore.core.ring.record import RingRecord, unpack_ring
+from toystore.core.ring.view import RingView
+from toystore.core.storage.layout import RECORD, RING_RECORD
 
 Records = dict[bytes, bytes]
 """Records by their digests."""
@@ -64,19 +66,44 @@ def is_sound(record: bytes) -> bool:
     return True
 
 
-def unequal(config: ClusterConfig, held: dict[str, Records]) -> list[bytes]:
+def newest_ring(config: ClusterConfig, folders: Iterable[Path]) -> RingView:
+    """The ring by the newest record on the disks of some nodes; that of the file without one."""
+    records = [config.founding(), *(one for folder in folders for one in ring_records_of(folder))]
+    newest = max(records, key=lambda record: record.epoch)
+    return RingView(newest, config.buckets["default"].n)
+
+
+def ring_records_of(folder: Path) -> list[RingRecord]:
+    """The ring records in the folder of a node."""
+    with _opened(folder, readonly=True) as data, data.begin() as transaction:
+        cursor = transaction.cursor()
+        found = cursor.set_range(RING_RECORD)
+        rows = itertools.takewhile(lambda row: row[0].startswith(RING_RECORD), cursor)
+        return [unpack_ring(packed) for _, packed in rows] if found else []
+
+
+def unequal(ring: RingView, held: dict[str, Records]) -> list[bytes]:
     """The digests of the records that not every owner holds, with the same bytes.
 
     ``held``: the records of each node.
     """
-    ring = Ring(config.ring_members(), config.partitions, config.buckets["default"].n)
     digests = set().union(*held.values())
     return [digest for digest in digests if not _is_equal(digest, ring, held)]
 
 
-def _is_equal(digest: bytes, ring: Ring, held: dict[str, Records]) -> bool:
-    owners = ring.order(ring.partition_of(digest))[: digest[0]]
-    copies = {held[owner].get(digest) for owner in owners}
+def strays(ring: RingView, held: dict[str, Records]) -> list[tuple[str, bytes]]:
+    """The records that a node holds and does not own: (node, digest) each."""
+    return [
+        (node, digest)
+        for node, records in held.items()
+        for digest in records
+        if node not in ring.owners(ring.partition_of(digest), digest[0])
+    ]
+
+
+def _is_equal(digest: bytes, ring: RingView, held: dict[str, Records]) -> bool:
+    owners = ring.owners(ring.partition_of(digest), digest[0])
+    copies = {held.get(owner, {}).get(digest) for owner in owners}
     return len(copies) == 1 and None not in copies
 
 
