@@ -23,7 +23,7 @@ from toystore import Client
 from toystore.config import load
 from toystore.localcluster.cluster import LocalCluster
 from toystore.localcluster.node import Node, State
-from toystore.localcluster.ring_changes import RingChanges
+from toystore.localcluster.ring_changes import RingChanges, wipe
 
 from .configs import QUICK, write_config
 from .logs import logged
@@ -184,6 +184,11 @@ class Cluster:
         """Plan and commit changes ("join n4", ...), and wait until nothing moves any more."""
         rows = [change.split() for change in changes]
         self._runner.run(self._changes.change(*rows, wait=wait))
+
+    def wipe(self, name: str) -> None:
+        """Kill a node, delete what it has stored, start it again, and wait until it has joined."""
+        self._runner.run(wipe(self.local, name))
+        self.until_ready()
 
     def until_stable(self) -> dict[str, Any]:
         """Wait until nothing moves any more; the status of the ring."""

@@ -33,11 +33,13 @@ from toystore.engines.lmdb_engine import LmdbEngine
 
 
 def main() -> None:
-    """Make the faults, then be the node; called with CONFIG NODE --data-dir DIR ..."""
-    _, config, node, _, folder, *_ = sys.argv
+    """Make the faults, then be the node; called as LocalCluster calls ``python -m actors``."""
+    folder = sys.argv[sys.argv.index("--data-dir") + 1]
+    named = [option for option in sys.argv if option.startswith("--name=")]
+    node = named[0].partition("=")[2] if named else sys.argv[2]
     file = Path(folder, f"{node}.faults")
     faults: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-    sys.argv[1] = faults.pop("config", config)
+    sys.argv[1] = faults.pop("config", sys.argv[1])
     for name, value in faults.items():
         FAULTS[name](value)
     runpy.run_module("actors", run_name="__main__", alter_sys=True)
