@@ -1,4 +1,4 @@
-"""Swim machines on an in-memory network: one virtual clock, one seed, no sockets.
+"""Swim machines on an in-memory network: one virtual clock, one seed, no sockets, and a ring.
 
 Datagrams take 1 to 5 ms and may be lost; exchanges are not lost, but do not cross a
 split.  As in the real shell, a message for one's own node arrives at once, links that
@@ -11,12 +11,12 @@ from __future__ import annotations
 import heapq
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from toystore.core.membership.members import MemberList
 from toystore.core.membership.swim import Swim
-from toystore.core.protocol.address import COORDINATOR, GOSSIP, STORAGE, Peer
+from toystore.core.protocol.address import COORDINATOR, GOSSIP, RING, STORAGE, Peer
 from toystore.core.protocol.events import EVENTS
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages.codes import MemberStatus
@@ -39,7 +39,9 @@ from toystore.core.protocol.messages.local import (
     MembersChanged,
     SendFailed,
 )
+from toystore.core.protocol.messages.ring import RingChanged
 from toystore.core.protocol.settings import SwimSettings
+from toystore.core.ring.record import Gone, Listed, RingRecord, founding
 
 ALIVE, SUSPECT, DEAD, LEFT = MemberStatus
 OVER_A_LINK = (
@@ -84,6 +86,8 @@ class Host:
         self.paused = False
         self.waiting: list[tuple[Any, Peer]] = []
         self.joined = False
+        self.listed: set[str] = set()
+        """The members of the record that it has."""
         self.table: dict[str, MemberState] = {}
         """What the node's other actors were sent."""
         self.announcements = 0
@@ -113,6 +117,7 @@ class Network:
         self.now = 100.0
         self.hosts: dict[str, Host] = {}
         self.disks = {name: Disk(f"disk-of-{name}") for name in self.names}
+        self.record = founding("toys", 8, self._listed(self.names))
         self.log: list[Logged] = []
         self.sent: Counter[str] = Counter()
         self.updates_sent: Counter[tuple[str, MemberState]] = Counter()
@@ -134,6 +139,42 @@ class Network:
             for other in self.hosts:
                 late_s = self.chance.uniform(0, linked_in_s) if linked_in_s else 0.0
                 self._link(name, other, LinkUp, late_s)
+
+    def change(self, *members: str, why: str = "", rejoins: Sequence[str] = ()) -> RingRecord:
+        """The next record: these are the members.  Those without a disk on it are gone.
+
+        ``rejoins``: these were removed, and have another disk now.
+        """
+        before = self.record
+        epoch = before.epoch + 1
+        for name in members:
+            if name not in self.disks or name in rejoins:
+                self.disks[name] = Disk(f"disk-of-{name}-{epoch}")
+        left = [one for one in before.members if one.name not in members or one.name in rejoins]
+        self.record = before.next(
+            before.lineage or before.digest,
+            members=self._listed(members),
+            gone=(*before.gone, *(Gone(one.name, one.disk, epoch) for one in left)),
+            why=why,
+        )
+        return self.record
+
+    def follow(self, *names: str) -> None:
+        """These nodes follow the newest record, and close and make their links as a shell does."""
+        for name in names or list(self.hosts):
+            host = self.hosts[name]
+            before, host.listed = host.listed, set(self.record.all)
+            for other in sorted(before - host.listed - {name}):
+                self._receive(name, LinkLost(other), Peer(other, GOSSIP))
+            packed = RingChanged(self.record.packed)
+            self._receive(name, packed, Peer(name, RING))
+            for other in sorted(host.listed - before - {name}):
+                if other in self.hosts and self._side[name] == self._side[other]:
+                    self._report_link(name, LinkUp(other))
+
+    def _listed(self, names: Iterable[str]) -> tuple[Listed, ...]:
+        disks = self.disks
+        return tuple(Listed(name, name, disks[name].disk, 1, "", "", ()) for name in names)
 
     def crash(self, name: str) -> None:
         del self.hosts[name]
@@ -237,14 +278,16 @@ class Network:
         machine = Swim(
             node=node,
             boot=f"{name}:{self.chance.random()}",
-            members=MemberList(self.names),
+            members=MemberList(self.record.all),
             seeds=self.seeds,
             settings=self.settings,
             shared=self.shared.get(node, {}),
             outbox=outbox,
             chance=random.Random(self.chance.random()),
+            record=self.record,
         )
         self.hosts[name] = Host(node, machine, outbox)
+        self.hosts[name].listed = set(self.record.all)
 
     def _next_moment(self) -> float:
         due = [
@@ -320,6 +363,8 @@ class Network:
             case MembersChanged():
                 if actor == COORDINATOR:
                     host.joined = message.joined
+                    for member in message.removed:
+                        host.table.pop(member, None)
                     host.table.update((state.name, state) for state in message.members)
                     host.announcements += 1
             case _:

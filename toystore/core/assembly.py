@@ -143,6 +143,7 @@ def make_machine(
                 shared=plan.shared,
                 outbox=outbox,
                 chance=chance,
+                record=plan.record,
             )
         case _:
             raise ValueError(f"there is no actor {role!r}")

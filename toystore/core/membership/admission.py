@@ -55,6 +55,10 @@ class Admission:
         if not self._lifecycle.has_joined:
             self.refused = message.text
 
+    def forget(self, name: str) -> None:
+        """A member was removed."""
+        self._refusals.pop(name, None)
+
     def on_claim(self, message: ClaimReply, now: Now) -> None:
         """A member does not believe a process of this name, maybe this one, that it is this node.
 

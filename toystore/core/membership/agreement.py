@@ -35,6 +35,11 @@ class Agreement:
         """What each other member is sent."""
         return CompareSettings(dict(self._own))
 
+    def forget(self, member: str) -> None:
+        """A member was removed."""
+        for name in self._own:
+            self._theirs.pop((member, name), None)
+
     def compare(self, member: str, settings: Mapping[str, object]) -> None:
         """Log the settings of a member that differ from this node's.
 

@@ -9,6 +9,8 @@ the node has joined.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from toystore.core.protocol.address import STORAGE, Peer
 from toystore.core.protocol.machine import Outbox
 from toystore.core.protocol.messages.disk import LoadDisks, LoadDisksReply, SaveDisk, SettleDisk
@@ -35,10 +37,14 @@ class Disks:
         """Ask storage what it knows."""
         self._outbox.send(self._storage, LoadDisks())
 
-    def start(self, reply: LoadDisksReply) -> None:
-        """Storage has answered for the first time."""
-        self._known = dict(reply.known)
+    def start(self, reply: LoadDisksReply, gone: Collection[tuple[str, str]]) -> None:
+        """Storage has answered for the first time; it may know disks that are ``gone`` since."""
+        self._known = dict([known for known in reply.known if known not in gone])
         self._final = reply.settled
+
+    def forget(self, name: str) -> None:
+        """A member was removed; storage keeps what it was sent of its disk."""
+        self._known.pop(name, None)
 
     def fetch_if_unsaved(self) -> None:
         """Ask storage whether it has saved what it was sent, unless it is known to have."""

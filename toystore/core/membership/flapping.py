@@ -17,6 +17,10 @@ class Flapping:
     def __init__(self) -> None:
         self._returns: dict[str, deque[float]] = {}
 
+    def forget(self, name: str) -> None:
+        """A member was removed."""
+        self._returns.pop(name, None)
+
     def on_return(self, name: str, now: float) -> bool:
         """A dead member is alive; returns whether it flaps: once for each `FLAPS` returns."""
         returns = self._returns.setdefault(name, deque())

@@ -129,6 +129,13 @@ class Identities:
         del self._claims[name]
         return claim.exchange
 
+    def forget(self, name: str) -> None:
+        """A member was removed: a process that comes with its name later is another one."""
+        for known in (self._asked, self._processes, self._claims, self._waiting):
+            known.pop(name, None)
+        for process in [process for process in self._refused if process[0] == name]:
+            del self._refused[process]
+
     # --- other processes ----------------------------------------------------------------
 
     def believes(self, exchange: Exchange, name: str, now: Now) -> bool:

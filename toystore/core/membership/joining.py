@@ -1,7 +1,8 @@
 """How a node joins: it fetches the known disks from its storage, then asks the seeds.
 
 One seed is asked each ``join_retry_s`` for all it knows (push-pull); its `ExchangeReply`
-makes this node a member.  A seed whose fellow seeds have all been asked without an answer
+makes this node a member.  A seed that is no longer listed is not asked; if none is listed, every
+member is a seed.  A seed whose fellow seeds have all been asked without an answer
 joins alone, because one node has to be the first.  It goes on asking them, so that seeds
 which started apart find each other.
 """
@@ -36,8 +37,9 @@ class Joining:
     ) -> None:
         """``joined``: called with ``node`` when this node has joined alone."""
         self._node = node
-        self._seeds = [seed for seed in seeds if seed != node]
-        self._may_be_first = node in seeds or not self._seeds
+        self._configured = tuple(seeds)
+        self._waits = False
+        """Whether there are members, so that this node does not join alone."""
         self._retry_s = retry_s
         self._lifecycle = lifecycle
         self._timers = timers
@@ -68,9 +70,12 @@ class Joining:
 
     def ask_seed(self, now: Now) -> None:
         """Exchange with the next seed that has not answered, one each ``join_retry_s``."""
-        unanswered = [seed for seed in self._seeds if not self._has_answered(seed)]
+        seeds = self._seeds()
+        others = [seed for seed in seeds if seed != self._node]
+        unanswered = [seed for seed in others if not self._has_answered(seed)]
+        may_be_first = (self._node in seeds or not others) and not self._waits
         all_asked = self._asked >= len(unanswered)
-        if self._may_be_first and all_asked and self._lifecycle.move(Input.ALONE):
+        if may_be_first and all_asked and self._lifecycle.move(Input.ALONE):
             self._joined(self._node, now)
         if not unanswered:
             self._timers.stop(Timer.ASK_SEED)
@@ -81,11 +86,16 @@ class Joining:
 
     def wait_for_members(self) -> None:
         """Do not join alone: there are members, which do not know yet whether this is the node."""
-        self._may_be_first = False
+        self._waits = True
 
     def is_seed(self, name: str) -> bool:
         """Whether a member is a seed that this node asks."""
-        return name in self._seeds
+        return name in self._seeds()
+
+    def _seeds(self) -> Sequence[str]:
+        """The configured seeds that are members; every member if none is."""
+        listed = [seed for seed in self._configured if self._members.listed(seed)]
+        return listed or self._members.names
 
     def took_s(self, now: Now) -> float:
         """How long this node has run, in seconds."""

@@ -81,6 +81,10 @@ class Learning:
             accusers = (self._node,) if status == MemberStatus.SUSPECT else ()
             self._row(known._replace(status=status, accusers=accusers), cause, now, took_s)
 
+    def forget(self, name: str) -> None:
+        """A member was removed."""
+        self._log.forget(name)
+
     def _rows(self, updates: Iterable[MemberState], sender: str, now: Now) -> None:
         """Learn rows that ``sender`` has sent."""
         for state in self._members.news(updates):

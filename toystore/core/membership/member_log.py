@@ -27,6 +27,11 @@ class MemberLog:
         """Since when each suspected or dead member has been suspected."""
         self._flapping = Flapping()
 
+    def forget(self, name: str) -> None:
+        """A member was removed."""
+        self._suspected_at.pop(name, None)
+        self._flapping.forget(name)
+
     def cause(self, state: MemberState, sender: str) -> str:
         """Why this node learns a row: the member itself has sent it, or another has."""
         if state.name != sender or state.status != MemberStatus.ALIVE:

@@ -17,7 +17,7 @@ result does not depend on the order in which updates arrive, or on how often.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import overload
 
 from toystore.core.membership.updates import Updates
@@ -62,7 +62,7 @@ def merge(known: MemberState, received: MemberState) -> MemberState:
 
 
 class MemberList(Sequence[str]):
-    """The listed names; each has a number.  It never changes, so many machines can share one."""
+    """The listed names; each has a number.  It never changes: machines can share it."""
 
     __slots__ = ("_names", "_numbers", "number")
 
@@ -71,6 +71,10 @@ class MemberList(Sequence[str]):
         self._numbers = {name: number for number, name in enumerate(self._names)}
         self.number: Callable[[str], int | None] = self._numbers.get
         """The place of a name in the list; None if it is not on it."""
+
+    def has_all(self, names: Collection[str]) -> bool:
+        """Whether all these names are on the list."""
+        return self._numbers.keys() >= set(names)
 
     def __contains__(self, name: object) -> bool:
         return name in self._numbers
@@ -89,22 +93,43 @@ class MemberList(Sequence[str]):
 class Members:
     """The rows of the listed members; each change of a row is queued as an update."""
 
-    __slots__ = ("_changed", "_rows", "_updates", "known_count", "living_count", "names")
+    __slots__ = (
+        "_changed",
+        "_rows",
+        "_updates",
+        "gone",
+        "known_count",
+        "living_count",
+        "names",
+    )
 
     def __init__(self, names: MemberList, known: Sequence[MemberState | None] = ()) -> None:
         """``names``: a name that is not on the list is never accepted.
 
         ``known``: rows that are known from the beginning, in the order of the list.
         """
-        self.names = names
-        self._rows = list(known) or [None] * len(names)
-        rows = [row for row in known if row is not None]
-        self.known_count = len(rows)
-        """Of how many members anything is known."""
-        self.living_count = sum([row.status in LIVING for row in rows])
-        """SWIM's N: how many members are alive or suspected, this node included."""
-        self._changed = {row.name: row for row in rows}
+        self.gone: Collection[tuple[str, str]] = ()
+        """Name and disk of each member that was removed: no row of it is accepted."""
+        self._set_rows(names, list(known) or [None] * len(names))
+        self._changed = {row.name: row for row in known if row is not None}
         self._updates = Updates()
+
+    def _set_rows(self, names: MemberList, rows: list[MemberState | None]) -> None:
+        self.names = names
+        self._rows = rows
+        known = [row for row in rows if row is not None]
+        self.known_count = len(known)
+        """Of how many members anything is known."""
+        self.living_count = sum([row.status in LIVING for row in known])
+        """SWIM's N: how many members are alive or suspected, this node included."""
+
+    def relist(self, names: Iterable[str], dropped: Collection[str]) -> None:
+        """The list is ``names`` from now on; nothing is known any more of those ``dropped``."""
+        listed = MemberList(names)
+        kept = {row.name: row for row in self.states() if row.name not in dropped}
+        self._set_rows(listed, [kept.get(name) for name in listed])
+        self._changed = {name: row for name, row in self._changed.items() if name in kept}
+        self._updates.forget(dropped)
 
     def put(self, state: MemberState) -> None:
         """Set what is known of a member, and queue it as an update."""
@@ -145,20 +170,24 @@ class Members:
             state.name in self.names
             and MemberStatus.ALIVE <= state.status <= MemberStatus.LEFT
             and 0 <= state.incarnation <= INCARNATION_MAX
+            and not (self.gone and (state.name, state.disk) in self.gone)
             and (not state.accusers or self._can_accuse(state))
         )
 
     def news(self, received: Iterable[MemberState]) -> list[MemberState]:
         """Those received rows that can be of listed members, and are not known already.
 
-        Most of what arrives is known, so that is looked at first.
+        Most of what arrives is known, so that is looked at first.  Another node may list a member
+        that this one does not list yet, or not any more: a suspicion is accepted without that
+        accuser.
         """
         number, rows = self.names.number, self._rows
-        return [
+        unknown = [
             state
             for state in received
-            if (at := number(state.name)) is not None and state != rows[at] and self.accepts(state)
+            if (at := number(state.name)) is not None and state != rows[at]
         ]
+        return [state for state in map(self._without_unlisted, unknown) if self.accepts(state)]
 
     def listed(self, name: str) -> bool:
         """Whether ``name`` is on the member list."""
@@ -202,12 +231,17 @@ class Members:
         state = self.get(name)
         return state is not None and state.status == MemberStatus.LEFT
 
+    def _without_unlisted(self, state: MemberState) -> MemberState:
+        if not state.accusers or self.names.has_all(state.accusers):
+            return state
+        listed = tuple([name for name in state.accusers if name in self.names])
+        return state._replace(accusers=listed)
+
     def _can_accuse(self, state: MemberState) -> bool:
-        """Whether a suspicion has distinct, listed accusers, and not too many; no other has any."""
+        """Whether a suspicion has distinct accusers, and not too many; no other has any."""
         accusers = set(state.accusers)
         return (
             state.status == MemberStatus.SUSPECT
             and len(state.accusers) == len(accusers) <= ACCUSERS_MAX
             and state.name not in accusers
-            and all(name in self.names for name in accusers)
         )

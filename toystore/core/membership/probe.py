@@ -39,7 +39,7 @@ class ProbeInput(Enum):
     have sent a nack."""
     ACK = "ack"
     VOID = "void"
-    """This process was stalled, or the member has refuted or come back in the meantime."""
+    """This process was stalled, or the member has refuted, come back or was removed since."""
 
 
 TRANSITIONS: Final = {

@@ -366,6 +366,21 @@ class FailureDetector:
         elif before.accusers != state.accusers:
             self._suspicions.confirm(state, now.monotonic)
 
+    def forget(self, name: str, now: Now) -> None:
+        """A member was removed, and is not on the list any more."""
+        self._end(name, ProbeInput.VOID)
+        self._to_confirm.pop(name, None)
+        self._refused.discard(name)
+        self._linking.pop(name, None)
+        self._suspicions.stop(name)
+        self._relay.forget(name)
+        for probe in [probe for probe in self._probes.values() if name in probe.silent]:
+            self._replace(name, probe, now)
+
+    def recount(self, now: Now) -> None:
+        """There are more or fewer members: the time to refute depends on how many."""
+        self._suspicions.recount(now.monotonic)
+
     def _confirms(self, suspect: MemberState) -> bool:
         """Whether this node is one of those that probe a suspect of others out of turn."""
         certain = len(suspect.accusers) == ACCUSERS_MAX

@@ -96,6 +96,14 @@ class Relay:
                 self._peers.ack(name, ack.sequence, ack.target)
         self._unsent = [ack for ack in self._unsent if ack.to != name]
 
+    def forget(self, name: str) -> None:
+        """A member was removed: it waits for nothing, and no ack of it is waited for."""
+        for sequence, owed in list(self._owed.items()):
+            if name in (owed.to, owed.target):
+                del self._owed[sequence]
+                self._nacks.stop(sequence)
+        self._unsent = [ack for ack in self._unsent if name not in (ack.to, ack.target)]
+
     def first(self) -> float | None:
         """When the first nack is due; None if no ack is awaited."""
         return self._nacks.first()

@@ -57,6 +57,13 @@ class Suspicions:
                 self._set(other, now)
         self._set(suspect, now)
 
+    def recount(self, now: float) -> None:
+        """There are more or fewer members: set again when each suspicion ends."""
+        self._needed = self._confirmers()
+        for suspect in map(self._members.get, self._since):
+            if suspect is not None:
+                self._set(suspect, now)
+
     def stop(self, name: str) -> None:
         """A member is not suspected, or not any more."""
         if self._since.pop(name, None) is not None:

@@ -10,6 +10,7 @@ each message and timer to the part that it concerns:
      |- FailureDetector  probes, suspects, declares dead           (probing.py)
      |- Learning         merges what it learns into the table      (learning.py)
      |- Members          which state replaces which                (members.py)
+     |- Listing          follows the ring: who is on the list      (listing.py)
      |- OwnState         this node's own row; refutes              (own_state.py)
      |- Exchanges        compares the whole table with a member    (exchanges.py)
      |- Identities       which process each member is              (identities.py)
@@ -45,6 +46,7 @@ from toystore.core.membership.identities import Identities
 from toystore.core.membership.joining import Joining
 from toystore.core.membership.learning import Learning
 from toystore.core.membership.lifecycle import Input, Lifecycle, State
+from toystore.core.membership.listing import Listing
 from toystore.core.membership.local_health import LocalHealth
 from toystore.core.membership.members import MemberList, Members
 from toystore.core.membership.own_state import OwnState
@@ -79,8 +81,10 @@ from toystore.core.protocol.messages.local import (
     MembersChanged,
     SendFailed,
 )
+from toystore.core.protocol.messages.ring import RingChanged
 from toystore.core.protocol.roles import TOLD_OF_MEMBERS
 from toystore.core.protocol.settings import SwimSettings
+from toystore.core.ring.record import RingRecord, unpack_ring
 
 
 class Swim:
@@ -98,6 +102,7 @@ class Swim:
         outbox: Outbox,
         chance: random.Random,
         known: Sequence[MemberState | None] = (),
+        record: RingRecord | None = None,
     ) -> None:
         """``boot``: the id of this run of ``node``; no other process has it.
 
@@ -106,6 +111,8 @@ class Swim:
         ``known``: the rows that it starts with, in the order of ``members``.
 
         ``shared``: the settings that should be the same on all nodes, by name.
+
+        ``record``: the ring record that lists the members.
 
         Raises ValueError if ``node`` is not among the members.
         """
@@ -122,6 +129,8 @@ class Swim:
         self._members = table = Members(members, known)
         self._announced_joined = False
         """Whether this node's other actors were sent that it has joined."""
+        self._removed: tuple[str, ...] = ()
+        """The members whose removal the other actors were not sent yet."""
         self._disks = disks = Disks(node, outbox)
         self._agreement = Agreement(shared, outbox)
         self._peers = peers = Peers(node, table, settings, outbox, chance)
@@ -181,6 +190,15 @@ class Swim:
             chance=chance,
             set_status=self._learning.set_status,
         )
+        self._listing = Listing(
+            node=node,
+            record=record,
+            members=table,
+            detector=self._detector,
+            parts=(disks, self._agreement, self._identities, self._admission, self._learning),
+            outbox=outbox,
+            follow=self._follow,
+        )
         self._steps: dict[Timer, Callable[[Now], None]] = {
             Timer.FETCH_DISKS: self._joining.fetch_disks,
             Timer.ASK_SEED: self._joining.ask_seed,
@@ -196,13 +214,15 @@ class Swim:
         match message:
             case LoadDisksReply():
                 self._on_disks(message, now)
+            case RingChanged(record):
+                self._on_ring(unpack_ring(record), now)
             case LinkUp(node):
                 self._on_link_up(node, now)
             case LinkLost(node):
                 self._on_link_lost(node, peer, now)
-            case LinkRefused(node):
+            case LinkRefused(node) if self._members.listed(node):
                 self._detector.on_link_refused(node, now)
-            case SendFailed():
+            case SendFailed(node) if self._members.listed(node):
                 self._detector.on_send_failed(message, now)
             case Leave():
                 self._leave()
@@ -255,10 +275,12 @@ class Swim:
     def _announce_changes(self) -> None:
         """Send the other actors of this node the rows that this turn has changed."""
         changed, joined = self._members.take_changes(), self._lifecycle.has_joined
-        if changed or joined != self._announced_joined:
+        if changed or self._removed or joined != self._announced_joined:
             self._announced_joined = joined
+            news = MembersChanged(joined, changed, self._removed)
+            self._removed = ()
             for actor in TOLD_OF_MEMBERS:
-                self._outbox.send(Peer(self._node, actor), MembersChanged(joined, changed))
+                self._outbox.send(Peer(self._node, actor), news)
 
     # --- joining and leaving ------------------------------------------------------------
 
@@ -267,7 +289,7 @@ class Swim:
         if not self._lifecycle.move(Input.DISKS_FETCHED):
             self._disks.send_unsaved(reply)
             return
-        self._disks.start(reply)
+        self._disks.start(reply, self._members.gone)
         self._own.appear(reply.own)
         self._joining.begin(now)
 
@@ -353,7 +375,16 @@ class Swim:
             self._learning.table(exchange.members, peer, now)
             self._exchanges.answer(exchange, peer, about_it)
 
-    # --- links --------------------------------------------------------------------------
+    # --- links and the list -------------------------------------------------------------
+
+    def _on_ring(self, record: RingRecord, now: Now) -> None:
+        """The ring has changed; a member that has joined again may be linked already."""
+        removed = self._listing.follow(record, now)
+        self._removed += removed
+        linked = self._links.intersection(removed)
+        self._links -= linked
+        for name in sorted(linked):
+            self._on_link_up(name, now)
 
     def _on_link_up(self, node: str, now: Now) -> None:
         """Compare settings; exchange with a member that is unknown or not alive.

@@ -38,6 +38,12 @@ class Updates:
             for queue in self._queues
         ]
 
+    def forget(self, names: Collection[str]) -> None:
+        """Do not send the queued rows of these members."""
+        for queue in self._queues:
+            for name in names:
+                queue.pop(name, None)
+
     def take(self, updates_max: int, sends_max: int) -> list[MemberState]:
         """The updates for one message: the least sent first, and of these the newest."""
         chosen: list[MemberState] = []

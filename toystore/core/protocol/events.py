@@ -70,6 +70,11 @@ EVENTS: dict[str, EventKind] = {
     "member.left": EventKind(
         "info", ("member", "incarnation", "cause", "took_s"), "A member has left the cluster."
     ),
+    "member.removed": EventKind(
+        "info",
+        ("member", "epoch", "cause"),
+        "A member is no longer listed in the ring: gossip has dropped all that it knew of it.",
+    ),
     "member.flapping": EventKind(
         "warning",
         ("member", "times", "within_s"),

@@ -185,6 +185,8 @@ class Turn(Generic[M]):
     def _remember(self, message: Message) -> None:
         if type(message) is MembersChanged:
             self._joined = message.joined
+            for name in message.removed:
+                self._members.pop(name, None)
             self._members.update((state.name, state) for state in message.members)
         elif type(message) is RingChanged:
             self._ring = message

@@ -15,6 +15,8 @@ class MembersChanged(NamedTuple):
 
     joined: bool
     members: tuple[MemberState, ...]
+    removed: tuple[str, ...] = ()
+    """Members of which nothing is known any more.  If ``members`` has one, it has joined again."""
 
 
 class LinkUp(NamedTuple):
