@@ -236,7 +236,7 @@ def test_yes_asks_nothing(fake):
 def test_an_unsafe_commit_names_who_is_left_out_and_says_what_that_means(fake):
     committed = run("commit", "--unsafe-without", "n2,n4", said="y\n")
 
-    assert "without n2, n4, which are refused for ever" in committed.stdout
+    assert "without n2, n4, which are refused permanently" in committed.stdout
     assert fake.of("commit")[0][1]["without"] == ["n2", "n4"]
 
 
@@ -368,7 +368,7 @@ def test_a_down_member_is_shown_as_such_with_what_it_told_last(fake, monkeypatch
     assert "n2: 2 of 9 ranges moved, dead" in steps
 
 
-def test_nothing_is_awaited_of_a_member_that_is_dead_for_good(fake):
+def test_nothing_is_awaited_of_a_member_that_has_failed_permanently(fake):
     dead = member("n3", None, None, status="lost", bytes_left=None)
     moving = state_of(5, dead, member("n4", 9), lost=["n3"])
     fake.answers["status"] = [moving, moving, STABLE]
@@ -427,7 +427,7 @@ def test_the_status_shows_members_who_waits_and_the_plan(fake):
     assert ["n2", "dead", "1", "z1", "64", "?", "?", "?", "?"] in rows
     assert "n5 (tcp://h5:7440) waits to join: toystore cluster plan join n5" in shown.stdout
     assert "plan 3 is kept (join n4, leave n1): toystore cluster commit 3" in shown.stdout
-    assert "dead for good: n8" in shown.stdout
+    assert "failed permanently: n8" in shown.stdout
     assert "n9 (since epoch 2)" in shown.stdout
     assert "toystore cluster abort" in shown.stdout
 

@@ -72,7 +72,7 @@ def show(common: Common, plan: int | None) -> None:
     "without",
     metavar="NAME,...",
     help="Decide without these members, which the plan removes, if no majority is left.  The ring "
-    "that follows is another one: they are refused for ever, and writes that only they have are "
+    "that follows is another one: they are refused permanently, and writes that only they have are "
     "lost.",
 )
 @common_options(*SERVED)
@@ -174,8 +174,8 @@ def _question(plan: int, without: Sequence[str]) -> str:
     if not without:
         return f"Commit plan {plan}?"
     return (
-        f"Commit plan {plan} without {', '.join(without)}, which are refused for ever, and whose "
-        "writes are lost if no other member has them?"
+        f"Commit plan {plan} without {', '.join(without)}, which are refused permanently, and "
+        "whose writes are lost if no other member has them?"
     )
 
 

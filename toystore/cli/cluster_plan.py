@@ -12,7 +12,7 @@ from toystore.cli.output import print_table, size
 from toystore.core.reconfiguration.changes import FORMS
 
 REBUILT = "the other owners"
-"""Where a replica comes from whose owner is dead for good."""
+"""Where a replica comes from whose old owner has failed permanently."""
 
 
 def read_words(words: Sequence[str]) -> list[list[Any]]:

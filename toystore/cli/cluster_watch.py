@@ -216,7 +216,7 @@ def _notes(now: State) -> Iterator[str]:
         elif words != now.get("why"):
             yield f"plan {plan['plan']} ({words}) is for an earlier ring: plan again"
     if lost := now.get("lost"):
-        yield f"dead for good: {', '.join(lost)}"
+        yield f"failed permanently: {', '.join(lost)}"
     if gone := now.get("gone"):
         names = (f"{one['name']} (since epoch {one['epoch']})" for one in gone)
         yield f"no members any more: {', '.join(names)}"

@@ -81,7 +81,7 @@ def members_after(
     _check_addresses(draft.members.values())
     after = tuple(sorted(draft.members.values()))
     if after == tuple(sorted(base.members)):
-        raise PlanError(f"nothing would change: it is so already ({listed(map(str, changes))})")
+        raise PlanError(f"nothing would change by: {listed(map(str, changes))}")
     return after
 
 

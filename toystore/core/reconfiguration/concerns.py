@@ -51,7 +51,7 @@ def _down_members(record: RingRecord, known: Known, slots: Counter[Slot]) -> Ite
     rebuilt = sum(count for slot, count in slots.items() if slot.old is None)
     for name in sorted(set(record.all) - known.alive - set(known.waiting)):
         waits = sum(count for slot, count in slots.items() if name in slot.nodes)
-        until = f"until it is back, or is removed (remove {name}, if it is dead for good)"
+        until = f"until it is back, or is removed (remove {name}, if it has failed permanently)"
         if waits or rebuilt:
             yield f"{name} is down: {waits or rebuilt} moves wait {until}"
         elif record.moving:

@@ -155,8 +155,8 @@ def _lists_while_moving(changes: tuple[Change, ...], base: RingRecord) -> dict[s
     if any(change.kind != "remove" for change in changes):
         raise PlanError(
             f"the ring is moving (epoch {base.epoch}: {base.why}); until it is stable, you can "
-            "only abort that (toystore cluster abort), or remove a member that is dead for good. "
-            "`toystore cluster status` shows how far it is"
+            "only abort that (toystore cluster abort), or remove a member that has failed "
+            "permanently. `toystore cluster status` shows how far it is"
         )
     names = [change.member for change in changes]
     for name in names:
