@@ -69,7 +69,7 @@ def missing(cluster: SimCluster, name: str) -> list[str]:
 def missing_though_whole(cluster: SimCluster, name: str) -> list[str]:
     """Those of them whose range is whole."""
     node, n = cluster.nodes[name], cluster.scenario.n
-    ranges = cluster.blueprint(name, 0, 0.0).ranges
+    ranges = node.plan.ranges
     digests = {key: digest_of("default", key.encode(), n) for key in missing(cluster, name)}
     return [
         key

@@ -16,9 +16,10 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from toystore.core.protocol.address import GOSSIP, Address, Caller, Peer
+from toystore.core.protocol.address import GOSSIP, RING, Address, Caller, Peer
 from toystore.core.protocol.machine import Event, Machine, Now, Outbox
 from toystore.core.protocol.messages import Delivery, Message
+from toystore.core.protocol.messages.gossip import Refused
 from toystore.core.protocol.messages.local import (
     Leave,
     LinkLost,
@@ -27,17 +28,20 @@ from toystore.core.protocol.messages.local import (
     MembersChanged,
     SendFailed,
 )
-from toystore.core.protocol.messages.ring import RingChanged
+from toystore.core.protocol.messages.ring import RingChanged, RingSeen
 from toystore.core.protocol.roles import ROLE_OF, local_links
 from toystore.core.protocol.routes import ROUTE_OF, taken_by
 from toystore.core.protocol.turn import Turn
 from toystore.core.ring.record import unpack_ring
+from toystore.sim.door import Door
 from toystore.sim.network import Link
 from toystore.wire import Header, decode, encode_bounded
 
 if TYPE_CHECKING:
     from toystore.sim.node import SimNode
 
+AGAIN_S = 1.0
+"""How soon the actor `ring` is told again of a node with a newer ring record."""
 OVERDUE_MAX = 10
 """In how many turns in a row a machine may have a due deadline after `on_deadline`."""
 NEWS = (LinkUp, LinkLost, LinkRefused, SendFailed, MembersChanged, Leave)
@@ -105,6 +109,9 @@ class SimActor:
         self.role = role
         self._takes = taken_by(role)
         self._local = local_links(role)
+        self.plan = node.plan
+        """What its machines are made from, by the newest ring record that it knows."""
+        self.door = Door(Peer(node.name, role), self.plan)
         self.turn = self.make_turn()
         self.inbox: deque[Letter | Delivery] = deque()
         self.links: dict[Peer, Link] = {}
@@ -113,6 +120,8 @@ class SimActor:
         self.chance: random.Random = node.chance
         self.fails = False
         """Whether the machine is to raise; see `Failing`."""
+        self._newer: dict[str, tuple[int, float]] = {}
+        """For each node with a newer ring record: its epoch, and when that was sent to `ring`."""
         self._wake_at: float | None = None
         self._overdue = 0
 
@@ -122,7 +131,7 @@ class SimActor:
 
     def make_machine(self, outbox: Outbox) -> Machine:
         """A machine in its first state."""
-        return self.node.make_machine(self.role, outbox)
+        return self.node.make_machine(self.plan, self.role, outbox)
 
     @property
     def machine(self) -> Machine:
@@ -131,18 +140,33 @@ class SimActor:
         return machine.machine if isinstance(machine, Failing) else machine
 
     def follow(self, changed: RingChanged) -> list[Delivery]:
-        """Make new machines of this node from the new record from now on."""
-        self.node.follow(unpack_ring(changed.record))
-        return []
+        """Sign frames with the new record, link to its members, and make new machines from it."""
+        record = unpack_ring(changed.record)
+        if record.epoch <= self.plan.record.epoch:
+            return []
+        self.plan = self.node.cluster.by_record(self.plan, record)
+        self.door = Door(Peer(self.node.name, self.role), self.plan)
+        listed = record.all
+        self.routes = {to: link for to, link in self.routes.items() if to.node in listed}
+        closed = [to for to in self.links if to.node not in listed]
+        lost = [to for to in closed if self.links[to].up and self._is_watched(to)]
+        for to in closed:
+            self.node.network.close(self.links.pop(to))
+        self.open()
+        return [(LinkLost(to.node), to) for to in lost]
 
     # --- links --------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Connect to the actors of other nodes in this actor's row of `ROLES`."""
-        for other in self.node.cluster.scenario.names:
+        """Connect to the actors of other members in this actor's row of `ROLES`."""
+        for other in self.plan.record.all:
             if other != self.node.name:
                 for actor, watched in ROLE_OF[self.role].links:
-                    self._connect(Peer(other, actor), watched)
+                    if Peer(other, actor) not in self.links:
+                        self._connect(Peer(other, actor), watched)
+
+    def _is_watched(self, to: Peer) -> bool:
+        return any(link.actor == to.actor and link.watched for link in ROLE_OF[self.role].links)
 
     def _connect(self, to: Peer, watched: bool) -> None:
         def on_change(up: bool) -> None:
@@ -180,16 +204,37 @@ class SimActor:
         if not isinstance(item, Letter):
             return [item]
         frame, sender = decode(item.frame), item.sender
+        messages = frame.messages
+        if frame.header is not None:
+            messages, refused = self.door.admit(frame, is_answer=isinstance(sender, Peer))
+            if refused:
+                self._answer(item.link, [Refused(refused)], self.door.header)
+            self._look_for_newer(frame.header)
         if sender is None:
             assert frame.header is not None
             sender = frame.header.sender
             if item.link is not None:
-                self.routes[frame.header.sender] = item.link
-        for message in frame.messages:
+                self.routes[sender] = item.link
+        for message in messages:
             if isinstance(sender, Peer) and type(message) not in self._takes:
                 raise BrokenMachineError(f"{type(message).__name__} was sent to {self.role}")
-        self.node.cluster.said.update(type(message).__name__ for message in frame.messages)
-        return [(message, sender) for message in frame.messages]
+        self.node.cluster.said.update(type(message).__name__ for message in messages)
+        return [(message, sender) for message in messages]
+
+    def _look_for_newer(self, header: Header) -> None:
+        """Let the actor `ring` know of a node with a newer ring record, now and then."""
+        node, epoch = header.sender.node, header.cluster.epoch
+        if not self.door.is_newer(header.cluster) or node == self.node.name:
+            return
+        last, at = self._newer.get(node, (0, 0.0)), self.node.world.now
+        if epoch > last[0] or at >= last[1] + AGAIN_S:
+            self._newer[node] = epoch, at
+            self.tell_ring(RingSeen(node, epoch))
+
+    def tell_ring(self, seen: RingSeen) -> None:
+        """Send to the actor `ring` of this node, if this actor has a link to it."""
+        if RING in self._local:
+            self._send_local(Peer(self.node.name, RING), [seen], self.door.header)
 
     # --- turns --------------------------------------------------------------------------
 
@@ -298,7 +343,7 @@ class SimActor:
         if isinstance(address, Caller):
             self._answer(node.callers.get(address), messages, None)
             return []
-        header = node.header_of[self.role]
+        header = self.door.header
         if address.node == node.name:
             self._send_local(address, messages, header)
             return []
@@ -310,7 +355,9 @@ class SimActor:
 
     def ask(self, to: Peer, messages: list[Message], header: Header) -> list[Delivery]:
         """Send over a link; `SendFailed` means unreachable if it is down, otherwise overloaded."""
-        link, cluster = self.links[to], self.node.cluster
+        link, cluster = self.links.get(to), self.node.cluster
+        if link is None:
+            return [(SendFailed(*to, message, False), to) for message in messages]
         clogged = self.node.network.is_clogged(self.node.name, to.node) and link.full
         if not link.up or clogged:
             return [(SendFailed(*to, message, link.up), to) for message in messages]

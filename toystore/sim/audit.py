@@ -47,12 +47,12 @@ ROOMY_BYTES = 2**16
 def membership_agreed(cluster: SimCluster) -> list[Violation]:
     """Every node has joined and sees every node alive, in the same incarnation and disk."""
     views = {}
-    for node in cluster.nodes.values():
+    for node in cluster.members:
         if node.members is None or not node.members.joined:
             return [Violation("membership_agreed", f"{node.name} has not joined")]
         views[node.name] = sorted(node.members.members)
         dead = [s.name for s in node.members.members if s.status != MemberStatus.ALIVE]
-        missing = set(cluster.nodes) - {state.name for state in node.members.members}
+        missing = cluster.ring.members.keys() - {state.name for state in node.members.members}
         if dead or missing:
             text = f"{node.name} calls {dead} not alive, and does not know {sorted(missing)}"
             return [Violation("membership_agreed", text)]
@@ -66,7 +66,7 @@ def hints_drained(cluster: SimCluster) -> list[Violation]:
     """No disk has a hint, or a remainder of one."""
     left = {
         node.name: kinds
-        for node in cluster.nodes.values()
+        for node in cluster.members
         if (kinds := Counter(key[:1] for key, _ in node.disk.scan(b"") if key[:1] in HINTS))
     }
     return [Violation("hints_drained", f"left are {left}")] if left else []
@@ -75,7 +75,7 @@ def hints_drained(cluster: SimCluster) -> list[Violation]:
 def nodes_whole(cluster: SimCluster) -> list[Violation]:
     """Every disk is confirmed and votes, and none has a range that is behind."""
     found = []
-    for node in cluster.nodes.values():
+    for node in cluster.members:
         facts = {name: node.disk.get(name) for name in (SETTLED, VOTES)}
         behind = sum(1 for _ in node.disk.scan(BEHIND))
         if behind or facts[VOTES] != YES or not facts[SETTLED]:
@@ -88,7 +88,7 @@ def rot_replaced(cluster: SimCluster) -> list[Violation]:
     """No owner has a corrupt record if another owner has a sound one."""
     return [
         Violation("rot_replaced", f"{node.name} has a corrupt record under {key.hex()}")
-        for node in cluster.nodes.values()
+        for node in cluster.members
         for key, copy in node.disk.scan(RECORD)
         if not _is_sound(copy) and _can_be_replaced(cluster, node.name, key[len(RECORD) :])
     ]
@@ -96,7 +96,7 @@ def rot_replaced(cluster: SimCluster) -> list[Violation]:
 
 def trees_are_true(cluster: SimCluster) -> list[Violation]:
     """The sums that each storage has are those of the records on its disk."""
-    storages = (node.actors.get(STORAGE) for node in cluster.nodes.values())
+    storages = (node.actors.get(STORAGE) for node in cluster.members)
     return [
         violation
         for storage in storages
@@ -115,7 +115,7 @@ def is_compared(cluster: SimCluster) -> bool:
         and not storage.sums.changed()
         for storage, antientropy in (
             (node.actors[STORAGE].machine, node.actors[ANTIENTROPY].machine)
-            for node in cluster.nodes.values()
+            for node in cluster.members
         )
     )
 
@@ -124,7 +124,7 @@ def is_well(cluster: SimCluster) -> bool:
     """Whether every node is connected, agreed, idle, whole and trusts itself, no hint is left, no
     corrupt record that could be replaced, and all replicas were compared.
     """
-    actors = [actor for node in cluster.nodes.values() for actor in node.actors.values()]
+    actors = [actor for node in cluster.members for actor in node.actors.values()]
     return (
         all(link.up for actor in actors for link in actor.links.values())
         and not membership_agreed(cluster)
@@ -139,7 +139,7 @@ def is_well(cluster: SimCluster) -> bool:
 
 def is_called(cluster: SimCluster, name: str, status: MemberStatus) -> bool:
     """Whether every other node has ``name`` in ``status``."""
-    told = (node.members for node in cluster.nodes.values() if node.name != name)
+    told = (node.members for node in cluster.members if node.name != name)
     return all(
         state.status == status
         for members in told
@@ -160,12 +160,12 @@ def can_lose_one(cluster: SimCluster) -> bool:
     scenario, quorum = cluster.scenario, max(cluster.scenario.r, cluster.scenario.w)
     # Writes that an unreachable node misses stay open for longer: a few must have room.
     roomy = scenario.hint_bytes_max >= ROOMY_BYTES and scenario.requests_max > scenario.partitions
-    return scenario.nodes > quorum and roomy
+    return len(cluster.members) > quorum and roomy
 
 
 def news_travels(cluster: SimCluster, name: str) -> list[Violation]:
     """All other nodes have declared ``name`` dead within a few probe periods of each other."""
-    others = cluster.nodes.keys() - {name}
+    others = cluster.ring.members.keys() - {name}
     at_s = {one: cluster.called_dead[one, name] for one in sorted(others)}
     late_s = NEWS_PERIODS_MAX * cluster.swim_settings.probe_period_s
     if at_s and max(at_s.values()) - min(at_s.values()) > late_s:
@@ -193,9 +193,7 @@ def copies_complete(cluster: SimCluster, rows: Iterable[Row]) -> list[Violation]
 
 def replicas_equal(cluster: SimCluster) -> list[Violation]:
     """The owners of each key hold the same bytes, unless all that there is has rotted."""
-    digests = {
-        key[len(RECORD) :] for node in cluster.nodes.values() for key, _ in node.disk.scan(RECORD)
-    }
+    digests = {key[len(RECORD) :] for node in cluster.members for key, _ in node.disk.scan(RECORD)}
     found = []
     for digest in sorted(digests):
         copies = _copies_of(cluster, digest)
@@ -218,7 +216,7 @@ HEALED: Sequence[Callable[[SimCluster], list[Violation]]] = (
 def everything_in_its_place(cluster: SimCluster) -> list[Violation]:
     """No node stores a record of a key that it does not own."""
     found = []
-    for node in cluster.nodes.values():
+    for node in cluster.members:
         strays = [
             key[1:].hex()
             for key, copy in node.disk.scan(RECORD)
@@ -230,12 +228,12 @@ def everything_in_its_place(cluster: SimCluster) -> list[Violation]:
     return found
 
 
-def lists_distinct(ring: RingView, n: int, members: Sequence[str]) -> list[Violation]:
+def lists_distinct(ring: RingView, n: int) -> list[Violation]:
     """Each partition's order names every member once, so that its first N are distinct."""
     found = []
     for partition in range(ring.partitions):
         order = ring.order(partition)
-        if sorted(order) != sorted(members) or len(set(order[:n])) < n:
+        if sorted(order) != sorted(ring.members) or len(set(order[:n])) < n:
             text = f"partition {partition} has the order {order}"
             found.append(Violation("lists_distinct", text))
     return found
@@ -255,7 +253,7 @@ def idle_is_quiet(
     message is sent.
     """
     swim = cluster.swim_settings
-    nodes, round_s = len(cluster.nodes), cluster.antientropy_settings.scrub_s
+    nodes, round_s = len(cluster.members), cluster.antientropy_settings.scrub_s
     periods = {
         ("Ping", "Ack"): swim.probe_period_s,
         ("Exchange", "ExchangeReply"): swim.exchange_period_s,

@@ -7,6 +7,7 @@ the checks of `audit.py` look into it once it has healed.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from toystore import __version__
 from toystore.check.promises import Loss, Violation
@@ -22,19 +23,22 @@ from toystore.core.protocol.settings import (
     LimitSettings,
     SwimSettings,
 )
-from toystore.core.ring.cluster_id import ClusterId
-from toystore.core.ring.digest import Place, bucket_table, cluster_digest, members_digest
-from toystore.core.ring.record import Listed, founding
+from toystore.core.ring.cluster_id import cluster_id
+from toystore.core.ring.digest import members_digest
+from toystore.core.ring.record import Listed, RingRecord, founding
 from toystore.core.ring.ring import Member
 from toystore.core.ring.view import RingView
 from toystore.sim.actor import BrokenMachineError
 from toystore.sim.network import Link, Network
 from toystore.sim.node import SimNode
+from toystore.sim.rings import Rings
 from toystore.sim.scenario import CALM, Scenario
 from toystore.sim.world import BEGIN_S, Tell, World
 
 WALL_US = 1_700_000_000_000_000
 """What correct clocks show when a run begins."""
+SEEDS = 3
+"""How many seeds there are if all of the scenario have left."""
 AUDITOR = "auditor"
 """The client that reads every key at the end."""
 NEWCOMER = "newcomer"
@@ -78,12 +82,11 @@ class SimCluster:
         self.network = Network(self.world, scenario.rates)
         self.seeds = scenario.names[: scenario.seeds]
         members = list(map(Member, scenario.names))
-        self.record = founding(
+        record = founding(
             "sim",
             scenario.partitions,
             (Listed(name, name, "", 1, "", name, ()) for name in scenario.names),
         )
-        self.ring = RingView(self.record, scenario.n)
         self.members_digest = members_digest(members, scenario.partitions)
         self.losses: list[Loss] = []
         """The times at which nodes lost what they had acknowledged."""
@@ -123,9 +126,8 @@ class SimCluster:
             ),
         )
         copies = {name: bucket.n for name, bucket in self.coordinator_settings.buckets.items()}
-        places = [(member, Place(member.name, ())) for member in members]
-        digest = cluster_digest("sim", places, scenario.partitions)
-        self.cluster_id = ClusterId("sim", digest, 0, digest, bucket_table(copies))
+        self.lineage = cluster_id(record, None, copies).lineage
+        self.rings = Rings(record, self.lineage, scenario.n)
         self.handoff_settings = HandoffSettings(
             batch_bytes=scenario.batch_bytes, reply_timeout_s=1.0, retry_s=scenario.retry_s
         )
@@ -139,23 +141,46 @@ class SimCluster:
         """The nodes that have lost something."""
         return {loss.node for loss in self.losses}
 
-    def blueprint(self, node: str, boots: int, started_s: float) -> Blueprint:
-        """The settings from which the machines of a node are made, in its run ``boots``."""
-        return Blueprint(
+    @property
+    def ring(self) -> RingView:
+        """The newest ring that any node has adopted."""
+        return self.rings.view
+
+    @property
+    def members(self) -> list[SimNode]:
+        """The nodes of that ring: without those that left or were removed."""
+        return [self.nodes[name] for name in self.rings.newest.all]
+
+    def blueprint(
+        self, node: str, boots: int, started_s: float, record: RingRecord, disk: str
+    ) -> Blueprint:
+        """The settings from which the machines of a node are made, in its run ``boots``.
+
+        ``record``: the newest on its disk.  ``disk``: the id of that.
+        """
+        plan = Blueprint(
             node=node,
             boot=f"{node}:{boots}",
             cluster="sim",
             version=__version__,
             started_s=started_s,
-            record=self.record,
-            lineage=self.cluster_id.lineage,
+            record=record,
+            lineage=self.lineage,
             seeds=self.seeds,
             shared={"swim.probe_period_s": self.swim_settings.probe_period_s},
             swim=self.swim_settings,
             coordinator=self.coordinator_settings,
             handoff=self.handoff_settings,
             antientropy=self.antientropy_settings,
+            disk=disk,
         )
+        return self.by_record(plan, record)
+
+    def by_record(self, plan: Blueprint, record: RingRecord) -> Blueprint:
+        """The settings with a newer record: its lineage, and seeds that are members of it."""
+        seeds = [name for name in self.seeds if name in record.all] or list(record.all)[:SEEDS]
+        lineage = record.lineage or plan.lineage
+        return replace(plan, record=record, lineage=lineage, seeds=seeds)
 
     def start(self) -> None:
         """Start every node, one soon after the other."""

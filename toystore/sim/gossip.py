@@ -25,7 +25,7 @@ class SimGossip(SimActor):
 
     def _datagrams(self, to: Peer, messages: list[Message], header: Header) -> list[Delivery]:
         """Send datagrams, which may be lost; return `SendFailed` if there is no link."""
-        if not self.links[to].up:
+        if to not in self.links or not self.links[to].up:
             return [(SendFailed(*to, message, False), to) for message in messages]
         for frame in self.frames(messages, header):
             arrive = partial(self.node.cluster.datagram, to, frame)

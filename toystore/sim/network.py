@@ -87,6 +87,11 @@ class Network:
         link.connect_soon()
         return link
 
+    def close(self, link: Link) -> None:
+        """End a link: its owner does not need it any more."""
+        link.end()
+        self._links[link.to].remove(link)
+
     def refuses(self, source: str, to: str) -> bool:
         """Whether a connection is refused: no process runs there, but its host is up."""
         ended = to not in self._up and to not in self._dark

@@ -7,15 +7,15 @@ decides what its disk stores after that; actor.py takes the turns of the machine
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from toystore.check.promises import Loss
-from toystore.core.assembly import make_machine
+from toystore.core.assembly import Blueprint, make_machine
 from toystore.core.protocol.address import (
     COORDINATOR,
     GOSSIP,
+    RING,
     STORAGE,
     Caller,
     Peer,
@@ -23,16 +23,16 @@ from toystore.core.protocol.address import (
 from toystore.core.protocol.machine import Machine, Now, Outbox
 from toystore.core.protocol.messages.local import Leave, MembersChanged
 from toystore.core.protocol.roles import ACTORS, GOODBYE_S, STOP_ORDER
-from toystore.core.ring.record import RingRecord
 from toystore.core.storage.disk_facts import DiskFacts
 from toystore.core.storage.disk_identity import identify_disk
+from toystore.core.storage.ring_at_start import record_at_start
 from toystore.sim.actor import SimActor
 from toystore.sim.coordinator import SimCoordinator
 from toystore.sim.disk import SimDisk
 from toystore.sim.gossip import SimGossip
 from toystore.sim.network import Link
+from toystore.sim.ring import SimRing
 from toystore.sim.storage import SimStorage
-from toystore.wire import Header
 
 if TYPE_CHECKING:
     from toystore.sim.cluster import SimCluster
@@ -49,7 +49,8 @@ class SimNode:
         self.world = cluster.world
         self.network = cluster.network
         self.name = name
-        self.header_of = {role: Header(Peer(name, role), cluster.cluster_id) for role in ACTORS}
+        self.plan: Blueprint
+        """What the machines were made from when the process started."""
         self.commit_s = 0.0
         """The shortest time of a commit."""
         self.actors: dict[str, SimActor] = {}
@@ -97,19 +98,23 @@ class SimNode:
         self.started_s = self.now().monotonic
         self.world.note(self.name, "starts")
         self.disk.begin()
-        identify_disk(
+        disk, _ = identify_disk(
             self.disk,
             cluster="sim",
             node=self.name,
             members_digest=self.cluster.members_digest,
-            digest=self.cluster.cluster_id.digest,
+            digest=self.cluster.lineage,
             chance=self.world.chance(f"disk of {self.name}, boot {self.boots}"),
         )
-        self._plan = self.cluster.blueprint(self.name, self.boots, self.started_s)
-        DiskFacts(self.disk, self._plan.ranges.owned).follow_ranges()
+        record = record_at_start(self.disk, self.cluster.rings.founding)
+        self.plan = self.cluster.blueprint(self.name, self.boots, self.started_s, record, disk)
+        DiskFacts(self.disk, self.plan.ranges.owned).follow_ranges()
         self.disk.commit()
         self.disk.end_commit()
         self.disk.sync()
+        if removed := record.removal(self.name, disk):
+            self.world.note(self.name, f"ends: {removed}")
+            return
         self.callers = {}
         self.paused.clear()
         self.actors = {role: self._actor(role) for role in ACTORS}
@@ -179,6 +184,11 @@ class SimNode:
         self._stopping = self._starts_again = False
         self.network.host_down(self.name, silently=power)
 
+    def leave_ring(self, ring: SimActor) -> None:
+        """Its actor `ring` has heard that the node is no longer a member: the process ends."""
+        if self.actors.get(ring.role) is ring:
+            self._end(after_commit=True)
+
     def lose_disk(self) -> None:
         """Empty the disk; a node that knows the old disk reports that at the next start."""
         if not self.running:
@@ -229,16 +239,12 @@ class SimNode:
             STORAGE: SimStorage,
             COORDINATOR: SimCoordinator,
             GOSSIP: SimGossip,
+            RING: SimRing,
         }
         return kinds.get(role, SimActor)(self, role)
 
-    def follow(self, record: RingRecord) -> None:
-        """The ring has changed."""
-        if record.epoch > self._plan.record.epoch:
-            self._plan = replace(self._plan, record=record)
-
-    def make_machine(self, role: str, outbox: Outbox) -> Machine:
+    def make_machine(self, plan: Blueprint, role: str, outbox: Outbox) -> Machine:
         """A machine in its first state."""
         self.machines += 1
         chance = self.world.chance(f"{self.name}, machine {self.machines}")
-        return make_machine(role, self._plan, outbox, chance, self.disk)
+        return make_machine(role, plan, outbox, chance, self.disk)

@@ -167,7 +167,7 @@ class _Run:
         self._wait_until_well("the audit has written all keys")
         self._check_copies()
         self._report.violations += audit.everything_in_its_place(cluster)
-        self._report.violations += audit.lists_distinct(cluster.ring, scenario.n, scenario.names)
+        self._report.violations += audit.lists_distinct(cluster.ring, scenario.n)
 
     def _keys(self) -> list[tuple[str, str]]:
         """Bucket and key of all requests."""
@@ -176,7 +176,7 @@ class _Run:
     def _absence(self) -> None:
         cluster = self._cluster
         chance = cluster.world.chance("absence")
-        name = chance.choice(cluster.scenario.names)
+        name = chance.choice([node.name for node in cluster.members])
         what, how = chance.choice(LAST_FAULTS)
         fault, kind = Fault(what, 0.0, 0.0, (name,), how=how), KINDS[what]
         cluster.world.note("fault", f"begins: {fault}")
@@ -247,7 +247,7 @@ class _Run:
         """Check the whole history against the promises."""
         rows, losses = self._report.rows, self._cluster.losses
         found = self._report.violations
-        found += self._cluster.violations
+        found += self._cluster.violations + self._cluster.rings.violations
         for check in promises.ALWAYS:
             found += check(rows)
         found += promises.quorums_overlap(rows, losses)

@@ -1,0 +1,94 @@
+"""Simulated nodes follow ring records: links, headers, and the end of those that were removed."""
+
+from dataclasses import replace
+
+from toystore.core.protocol.address import ANTIENTROPY, RING, STORAGE, Peer
+from toystore.core.protocol.messages.ring import OfferRings
+from toystore.core.ring.record import Gone, RingRecord
+from toystore.sim.cluster import SimCluster
+from toystore.sim.scenario import CALM
+from toystore.sim.swarm import draw
+
+
+def a_cluster(nodes: int = 4) -> SimCluster:
+    """Some nodes that have started."""
+    scenario = replace(
+        draw(1),
+        nodes=nodes,
+        n=2,
+        r=2,
+        w=2,
+        seeds=1,
+        partitions=8,
+        exchange_periods=3,
+        rates=CALM,
+        faults=(),
+    )
+    cluster = SimCluster(scenario)
+    cluster.start()
+    cluster.world.run(5.0)
+    return cluster
+
+
+def without(cluster: SimCluster, name: str) -> RingRecord:
+    """The record that follows the newest, and does not list a member."""
+    newest = cluster.rings.newest
+    disk = cluster.nodes[name].plan.disk
+    return newest.next(
+        cluster.lineage,
+        members=tuple(one for one in newest.members if one.name != name),
+        gone=(*newest.gone, Gone(name, disk, newest.epoch + 1)),
+    )
+
+
+def offer(cluster: SimCluster, name: str, *records: RingRecord) -> None:
+    """Let the storage of a node adopt records."""
+    packed = tuple(record.packed for record in records)
+    cluster.nodes[name].actors[STORAGE].tell(OfferRings(1, packed), Peer(name, RING))
+
+
+def epochs(cluster: SimCluster) -> dict[str, int]:
+    """The epoch of each member's anti-entropy."""
+    return {node.name: node.actors[ANTIENTROPY].plan.record.epoch for node in cluster.members}
+
+
+def test_a_record_that_one_node_adopts_reaches_all_and_who_is_not_listed_ends():
+    cluster = a_cluster()
+
+    offer(cluster, "n1", without(cluster, "n4"))
+
+    gone = cluster.nodes["n4"]
+    assert cluster.world.run_until(lambda: not gone.running, 30.0)
+    assert cluster.world.run_until(lambda: set(epochs(cluster).values()) == {1}, 30.0)
+    links = [
+        link for node in cluster.members for actor in node.actors.values() for link in actor.links
+    ]
+    assert {to.node for to in links} == {"n1", "n2", "n3"}
+    gone.start()
+    assert not gone.running
+    assert not cluster.rings.violations
+
+
+def test_a_node_that_was_down_for_two_changes_follows_both():
+    cluster = a_cluster()
+    cluster.nodes["n3"].kill("at once")
+    offer(cluster, "n1", without(cluster, "n4"))
+    assert cluster.world.run_until(lambda: not cluster.nodes["n4"].running, 30.0)
+    again = cluster.rings.newest.next(cluster.lineage, why="nothing")
+    offer(cluster, "n2", again)
+    cluster.world.run(5.0)
+
+    cluster.nodes["n3"].start()
+
+    assert cluster.world.run_until(lambda: set(epochs(cluster).values()) == {2}, 30.0)
+    assert set(cluster.rings.records) == {0, 1, 2}
+
+
+def test_two_records_of_one_epoch_are_seen():
+    cluster = a_cluster()
+    cluster.rings.adopted("n1", without(cluster, "n4"))
+
+    cluster.rings.adopted("n2", replace(without(cluster, "n4"), parent=b"", why="another"))
+
+    promises = [violation.promise for violation in cluster.rings.violations]
+    assert promises == ["one_ring"]

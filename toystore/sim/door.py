@@ -1,0 +1,53 @@
+"""Whose frames an actor accepts, by the newest ring record that it knows.
+
+It decides as the doors of real actors do (``actors/doors/door.py``), by the same functions.  A node
+that is no member may only fetch ring records: they say that it was removed.
+"""
+
+from __future__ import annotations
+
+from toystore.core.assembly import Blueprint
+from toystore.core.protocol.address import Peer
+from toystore.core.protocol.messages import Message
+from toystore.core.protocol.messages.gossip import Refused
+from toystore.core.protocol.messages.ring import FetchRings
+from toystore.core.ring.cluster_id import ClusterId, cluster_id, why_foreign
+from toystore.wire import Frame, Header
+
+
+class Door:
+    """The header of an actor's frames, and which frames it accepts."""
+
+    def __init__(self, me: Peer, plan: Blueprint) -> None:
+        """``plan``: of the node, with the newest record."""
+        self._copies = {name: one.n for name, one in plan.coordinator.buckets.items()}
+        self.header = Header(me, cluster_id(plan.record, plan.lineage, self._copies))
+        self._listed = frozenset((me.node, *plan.record.all))
+
+    def admit(self, frame: Frame, *, is_answer: bool) -> tuple[list[Message], str]:
+        """The messages that are accepted, and why others are refused, or ""."""
+        assert frame.header is not None
+        own, other = self.header.cluster, frame.header.cluster
+        if is_answer:
+            # A newer ring record says whether this node is a member.
+            newer = self.is_newer(other)
+            return [m for m in frame.messages if not (newer and type(m) is Refused)], ""
+        refused = (other != own and why_foreign(own, other, self._copies)) or ""
+        if refused:
+            return [], refused
+        if self._is_unlisted(frame.header):
+            kept: list[Message] = [m for m in frame.messages if type(m) is FetchRings]
+            text = f"{frame.header.sender.node} is not a member in epoch {own.epoch}"
+            return kept, text if len(kept) < len(frame.messages) else ""
+        return frame.messages, ""
+
+    def is_newer(self, other: ClusterId) -> bool:
+        """Whether a node of this cluster has a newer ring record."""
+        own = self.header.cluster
+        return other.epoch > own.epoch and other[:2] == own[:2]
+
+    def _is_unlisted(self, header: Header) -> bool:
+        """Whether the sender is no member by this record; one with a newer record may be."""
+        own = self.header.cluster
+        listed = header.sender.node in self._listed or not own.epoch
+        return not listed and header.cluster.epoch <= own.epoch

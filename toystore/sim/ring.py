@@ -1,0 +1,40 @@
+"""The actor `ring` of a simulated node: it follows a new record before the others hear of it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from toystore.core.protocol.address import Peer
+from toystore.core.protocol.machine import Event, Now
+from toystore.core.protocol.messages import Delivery
+from toystore.core.protocol.messages.ring import RingChanged, RingSeen
+from toystore.core.reconfiguration.reconfiguration import Reconfiguration
+from toystore.sim.actor import SimActor
+
+
+class SimRing(SimActor):
+    """The actor `ring`; its node ends when it is no longer a member."""
+
+    @property
+    def machine(self) -> Reconfiguration:
+        """The reconfiguration machine."""
+        machine = super().machine
+        assert isinstance(machine, Reconfiguration)
+        return machine
+
+    def tell_ring(self, seen: RingSeen) -> None:
+        """This is the actor `ring`."""
+        self.tell(seen, Peer(self.node.name, self.role))
+
+    def serve(self, batch: list[Delivery], at: Now) -> None:
+        """Serve; then follow the record that the machine has heard of."""
+        super().serve(batch, at)
+        record = self.machine.record
+        if record.epoch <= self.plan.record.epoch:
+            return
+        super().serve(self.follow(RingChanged(record.packed)), at)
+        self.node.cluster.rings.adopted(self.node.name, record)
+        reason = record.removal(self.node.name, self.plan.disk)
+        if reason is not None:
+            self.write([Event("ring.removed", {"epoch": record.epoch, "reason": reason})], at)
+            self.node.world.after(0.0, partial(self.node.leave_ring, self))
