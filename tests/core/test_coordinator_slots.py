@@ -20,6 +20,7 @@ from coordinator_scene import (
 )
 from drawings import arrows, drawn
 from test_coordinator_chaos import Chaos
+from test_coordinator_rings_chaos import Rings
 
 from toystore.core.protocol.messages.codes import ReplicaStatus
 from toystore.core.requests import slot
@@ -65,6 +66,8 @@ def test_the_docstring_draws_the_transitions_of_the_table() -> None:
 def test_whatever_happens_slots_make_only_transitions_of_the_table(made: list[Pair]) -> None:
     for seed in range(30):
         Chaos(seed).run()
+    for seed in range(20):
+        Rings(seed, calm=False).run()
 
     assert len(made) > 1000
     assert set(made) <= {(before, after) for (before, _), after in TRANSITIONS.items()}
