@@ -352,6 +352,7 @@ def test_a_down_member_is_shown_as_such_with_what_it_told_last(fake, monkeypatch
         state_of(5, member("n2", 9)),
         state_of(5, member("n2", 7)),
         state_of(5, down),
+        state_of(5, down | {"status": "alive"}),
         STABLE,
     ]
     steps = []
@@ -366,6 +367,7 @@ def test_a_down_member_is_shown_as_such_with_what_it_told_last(fake, monkeypatch
 
     assert waited.exit_code == 0
     assert "n2: 2 of 9 ranges moved, dead" in steps
+    assert "n2: 2 of 9 ranges moved, does not report" in steps
 
 
 def test_nothing_is_awaited_of_a_member_that_has_failed_permanently(fake):

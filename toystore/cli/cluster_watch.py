@@ -91,7 +91,9 @@ class Watch:
                 continue
             if member.get("behind") is None:
                 before = self._steps.get(name) or Step(name, 0, planned[name], "", ended=False)
-                self._steps[name] = before._replace(text=member["status"], ended=False)
+                status = member["status"]
+                text = "does not report" if status == "alive" else status
+                self._steps[name] = before._replace(text=text, ended=False)
                 continue
             left = member["behind"] + member["unreleased"]
             self._totals[name] = max(self._totals[name], left, planned[name])
