@@ -23,6 +23,10 @@ from toystore.core.storage.disk_identity import ForeignDataError, identify_disk
 from toystore.core.storage.ring_at_start import differences, record_at_start
 from toystore.engines import Engine, EngineError, StoreFullError, open_engine
 
+WHAT_NOW = (
+    "its data are never taken back: stop what starts this process; an empty folder may join again "
+    "by `toystore node --join`"
+)
 STDOUT = 1
 
 
@@ -35,7 +39,7 @@ class NodeFailedError(Exception):
 
 
 class RemovedError(Exception):
-    """The node is no longer a member of its cluster; the text says since when and what to do."""
+    """The node is no longer a member of its cluster, or cannot be one; the text says what to do."""
 
 
 class OwnDisk(NamedTuple):
@@ -50,12 +54,13 @@ class OwnDisk(NamedTuple):
 
 @contextlib.contextmanager
 def disk_of(
-    config: ClusterConfig, name: str, folder: Path, claim: Callable[[], None]
+    config: ClusterConfig, name: str, folder: Path, claim: Callable[[], None], new_id: str = ""
 ) -> Iterator[tuple[Engine, OwnDisk]]:
     """The engine of a data folder that is this node's, and what it says of the node.
 
     An empty folder is initialised as this node's.  Data of toystore 0.1.0 are converted.
     ``claim`` is called once it is known that the data are this node's: it opens the log.
+    ``new_id``: the id of a disk that is new, or "" for any.
 
     Raises:
         StartupError: the folder is another node's, or cannot be used.
@@ -74,7 +79,7 @@ def disk_of(
             if is_old:
                 claim()
                 converting.run()
-            disk = _identify(config, name, engine)
+            disk = _identify(config, name, engine, new_id)
             if not is_old:
                 claim()
         except (ForeignDataError, EngineError, StoreFullError) as error:
@@ -87,7 +92,7 @@ def disk_of(
             raise NodeFailedError(str(error)) from None
 
 
-def _identify(config: ClusterConfig, name: str, engine: Engine) -> OwnDisk:
+def _identify(config: ClusterConfig, name: str, engine: Engine, new_id: str) -> OwnDisk:
     """What is on a disk that is this node's, in a transaction of its own."""
     engine.begin()
     disk, lineage = identify_disk(
@@ -97,6 +102,7 @@ def _identify(config: ClusterConfig, name: str, engine: Engine) -> OwnDisk:
         members_digest=config.members_digest(),
         digest=config.digest(),
         chance=random.SystemRandom(),
+        disk=new_id,
     )
     record = record_at_start(engine, config.founding())
     compare_buckets(engine, config.copies())
@@ -119,7 +125,7 @@ def still_listed(record: RingRecord, name: str, disk: str) -> None:
     reason = record.removal(name, disk)
     if reason is not None:
         log.event("node", "ring.removed", epoch=record.epoch, reason=reason)
-        raise RemovedError(reason)
+        raise RemovedError(f"{reason}; {WHAT_NOW}")
 
 
 def say(line: str) -> None:

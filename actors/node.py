@@ -27,7 +27,7 @@ from actors import log
 from actors.actor import Actor, Command, Report
 from actors.antientropy import AntientropyActor
 from actors.coordinator import CoordinatorActor
-from actors.disk import NodeFailedError, OwnDisk, RemovedError, StartupError, say
+from actors.disk import WHAT_NOW, NodeFailedError, OwnDisk, RemovedError, StartupError, say
 from actors.folder import Folder
 from actors.gossip import GossipActor
 from actors.handoff import HandoffActor
@@ -205,7 +205,7 @@ class Node:
             role = next(role for role, other in self.controls.items() if other is control)
             raise NodeFailedError(f"{role}: {text}")
         if report == Report.REMOVED:
-            raise RemovedError(text)
+            raise RemovedError(f"{text}; {WHAT_NOW}")
         return Report(report)
 
     def _await(self, role: str, wanted: Report, patience_s: float) -> bool:

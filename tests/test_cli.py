@@ -507,7 +507,7 @@ def test_node_becomes_the_node_program(monkeypatch, tmp_path):
     program = [sys.executable, "-m", "actors", str(config), "n1"]
     assert became == [
         (sys.executable, program),
-        (sys.executable, [*program, "--data-dir", str(tmp_path)]),
+        (sys.executable, [*program, f"--data-dir={tmp_path}"]),
     ]
 
 

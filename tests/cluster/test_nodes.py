@@ -63,15 +63,6 @@ def test_a_node_that_only_its_own_yaml_knows_is_refused_by_the_others(three, end
     assert set(three.members("n1")) == set(three.names)
 
 
-def test_a_node_whose_yaml_disagrees_with_its_own_disk_does_not_start(share_cluster, ends):
-    cluster = share_cluster(3)
-    cluster.stop("n3")
-
-    line = ends(cluster, "n3", data=cluster.data, partitions=128)
-
-    assert "is not the one on disk" in line
-
-
 def test_a_corrupt_data_folder_is_refused_by_name(share_cluster, ends):
     cluster = share_cluster(3)
     cluster.stop("n3")

@@ -29,6 +29,11 @@ EVENTS: dict[str, EventKind] = {
     "ports.ephemeral": EventKind(
         "warning", ("warning",), "The system may give a port of the node to an outgoing connection."
     ),
+    "node.waiting": EventKind(
+        "info",
+        ("text",),
+        "This node is no member yet: it waits to be taken in, or for an answer of a member.",
+    ),
     "node.stopping": EventKind("info", ("reason",), "A clean stop has begun."),
     "node.stopped": EventKind("info", ("took_s",), "A clean stop has ended."),
     "node.failed": EventKind(

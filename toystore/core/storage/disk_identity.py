@@ -46,13 +46,14 @@ def identify_disk(
     members_digest: bytes,
     digest: bytes,
     chance: random.Random,
+    disk: str = "",
 ) -> DiskIdentity:
     """The identity of the disk of a node.
 
     ``members_digest`` is of all that decides the ring, ``digest`` of the whole cluster now.  A
     node runs this once, at its start, in its own transaction.  An empty store is initialised for
-    the node, with an id from ``chance``.  The facts of any other store are compared with the
-    configuration.
+    the node, with the id ``disk``, or one from ``chance``.  The facts of any other store are
+    compared with the configuration.
 
     Raises:
         ForeignDataError: the store was initialised for another node or cluster, or it has no ring
@@ -65,19 +66,19 @@ def identify_disk(
         MEMBERS: members_digest,
     }
     if next(store.scan(b""), None) is None:
-        store.put(DISK, chance.randbytes(16).hex().encode())
+        store.put(DISK, (disk or chance.randbytes(16).hex()).encode())
         for name, value in facts.items():
             store.put(name, value)
     if next(store.scan(RING_RECORD), None) is not None:
         del facts[MEMBERS]
     compare_facts(facts, {name: store.get(name) for name in (*facts, DISK)})
-    disk = store.get(DISK) or b""
-    if not re.fullmatch(rb"[0-9a-f]{32}", disk):
+    own = store.get(DISK) or b""
+    if not re.fullmatch(rb"[0-9a-f]{32}", own):
         raise ForeignDataError(
-            f"the folder's own id has rotted ({disk!r:.80}); restore the folder, or move it away "
+            f"the folder's own id has rotted ({own!r:.80}); restore the folder, or move it away "
             "and let the node be rebuilt from its peers"
         )
-    return DiskIdentity(disk.decode(), _lineage(store, digest))
+    return DiskIdentity(own.decode(), _lineage(store, digest))
 
 
 def _lineage(store: Store, digest: bytes) -> bytes:

@@ -1,0 +1,198 @@
+"""A node that is not in any configuration: it asks a member, and waits to be taken into the ring.
+
+    describe    the contact answers with the settings of the cluster; they are kept in the folder
+    wait        every `ANNOUNCE_S` all members are told that this node waits; each of them can
+                plan to take it in
+    adopt       once a ring record lists it, the records are stored; it starts as any member
+
+A node that was a member before starts from its folder, and needs no contact.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from actors import log
+from actors.adopting import adopt, announcement, begin_with, client_ports, records_in
+from actors.asking import Asking
+from actors.disk import OwnDisk, RemovedError, StartupError, say
+from actors.folder import Folder
+from actors.node import WakeUp
+from toystore.config import ClusterConfig, ConfigError, MemberConfig, load, parse
+from toystore.core.ring.record import RingRecord
+from toystore.engines import Engine
+from toystore.net.endpoint import Endpoint
+from toystore.net.names import Resolver
+
+ANNOUNCE_S = 2.0
+ANSWER_S = 1.5
+"""How long members may take to answer."""
+TAKEN_S = 12.0
+"""How long the name must be another node's: one that has ended is taken for alive at first."""
+KEPT = "cluster.yaml"
+HEADER = "# The cluster that this node waits for or is a member of, as a member has described it.\n"
+
+
+def newcomer(options: Any) -> MemberConfig:
+    """The node that the command line describes.  Raises `ConfigError`."""
+    member = {"name": options.name, "weight": options.weight, "zone": options.zone}
+    member |= {"bind": options.bind} if options.bind else {}
+    one = {"n": 1, "r": 1, "w": 1}
+    raw = {"cluster": "any", "base_port": options.base_port, "buckets": {"default": one}}
+    return parse(raw | {"members": [member | {"host": options.host}]}).members[0]
+
+
+class Joining:
+    """The way of one node into a cluster.  Methods raise `StoppedError` if it is to stop."""
+
+    def __init__(
+        self, me: MemberConfig, contact: Endpoint, folder: Folder, watched: list[int]
+    ) -> None:
+        """``watched``: the node stops when one of these descriptors ends."""
+        self.me = me
+        self._contact = contact
+        self._kept = folder.path / KEPT
+        self._watched = watched
+        self._asking = Asking(Resolver(), self._stopped)
+        self._told = ""
+        self._taken_since: float | None = None
+        self.disk = os.urandom(16).hex()
+        """The id that the disk gets if it is new."""
+
+    def __enter__(self) -> Joining:
+        self._wake_up = WakeUp().__enter__()
+        self._asking.watch([self._wake_up.fileno(), *self._watched])
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """From now on a signal ends the process, until the actors start."""
+        self._wake_up.__exit__()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+
+    def described(self) -> ClusterConfig:
+        """The cluster: as the folder keeps it, or as the contact describes it.
+
+        Raises `StartupError` if what it says is not a configuration.
+        """
+        if self._kept.exists():
+            try:
+                return load(self._kept)
+            except ConfigError as error:
+                raise StartupError(f"{self._kept}: {error}") from None
+        while True:
+            request = announcement(self.me, self.disk, -1)
+            for answer in self._asking.ask([self._contact], request, ANSWER_S):
+                config = _configuration(answer)
+                self._keep(answer)
+                return config
+            self._tell(f"{self.me.name} waits for an answer of {self._contact}")
+            self._asking.pause(ANNOUNCE_S / 4)
+
+    def listing(self, config: ClusterConfig, disk: OwnDisk) -> ClusterConfig:
+        """The configuration of a member: with the members of the record, and what it binds."""
+        members = (*(m for m in config.members if m.name != self.me.name), self.me)
+        return config.model_copy(update={"members": members}).listing(disk.record)
+
+    def wait(self, config: ClusterConfig, engine: Engine, disk: OwnDisk) -> OwnDisk:
+        """Wait until this node is a member; what is on the disk then.
+
+        Raises `RemovedError` if it cannot be one.
+        """
+        records: dict[int, RingRecord] = {}
+        while True:
+            newest = records[max(records)] if records else disk.record
+            asked = dict.fromkeys((self._contact, *client_ports(newest, self.me.name)))
+            request = announcement(self.me, disk.id, newest.epoch)
+            answers = self._asking.ask(asked, request, ANSWER_S)
+            records = records_in(answers) | records
+            states = {str(answer.get("state")): str(answer.get("text")) for answer in answers}
+            if "gone" in states:
+                raise RemovedError(states["gone"])
+            self._look_if_taken(states)
+            newest = records[max(records)] if records else disk.record
+            if "member" in states and self.me.name in newest.all:
+                return self._adopt(config, engine, disk, records)
+            self._tell_state(states)
+            self._asking.pause(ANNOUNCE_S)
+
+    def _adopt(
+        self, config: ClusterConfig, engine: Engine, disk: OwnDisk, records: dict[int, RingRecord]
+    ) -> OwnDisk:
+        """Store the records, if there are any: in epoch 0 the founding members are the members."""
+        later = [records[epoch] for epoch in sorted(records) if epoch > 0]
+        if not later:
+            return disk
+        begin_with(engine, later[0])
+        lineage = later[0].parent if later[0].epoch == 1 else later[0].lineage
+        return adopt(config, self.me, engine, disk._replace(lineage=lineage), later)
+
+    def _look_if_taken(self, states: Mapping[str, str]) -> None:
+        """Give up once another node has had the name for long enough."""
+        if "taken" not in states:
+            self._taken_since = None
+        elif self._taken_since is None:
+            self._taken_since = time.monotonic()
+        elif time.monotonic() - self._taken_since >= TAKEN_S:
+            raise RemovedError(states["taken"])
+
+    def _tell_state(self, states: Mapping[str, str]) -> None:
+        name = self.me.name
+        if "taken" in states:
+            self._tell(f"{name} waits: {states['taken']}")
+        elif "waiting" in states:
+            self._tell(f"{name} waits to be taken in: toystore cluster plan join {name}")
+        elif not states:
+            self._tell(f"{name} waits for an answer of any member, such as {self._contact}")
+
+    def _tell(self, line: str) -> None:
+        """Print and log a line, unless it was the last one."""
+        if line != self._told:
+            self._told = line
+            say(line)
+            log.event("node", "node.waiting", text=line)
+
+    def _keep(self, answer: Mapping[str, Any]) -> None:
+        """Keep the description in the folder, so that a start needs no contact."""
+        text = HEADER + yaml.safe_dump(_raw(answer), sort_keys=False)
+        _write(self._kept, text)
+
+    def _stopped(self, ready: int) -> bool:
+        """Whether a signal has come, or a watched descriptor has ended."""
+        if ready == self._wake_up.fileno():
+            return os.read(ready, 1)[0] != signal.SIGHUP
+        return not os.read(ready, 4096)
+
+
+def _raw(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """A description as the plain values of a file."""
+    settings, members = answer.get("settings"), answer.get("members")
+    if not isinstance(settings, dict) or not isinstance(members, list | tuple):
+        raise StartupError("the contact is no member of a cluster that describes itself")
+    return settings | {"members": list(members)}
+
+
+def _configuration(answer: Mapping[str, Any]) -> ClusterConfig:
+    """Raises `StartupError` if the description is not a configuration."""
+    try:
+        return parse(_raw(answer))
+    except ConfigError as error:
+        raise StartupError(f"the contact describes no cluster: {error}") from None
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that is whole or not there.  Raises `StartupError`."""
+    new = path.with_suffix(".new")
+    try:
+        new.write_text(text)
+        new.replace(path)
+    except OSError as error:
+        raise StartupError(f"cannot write {path}: {error.strerror}") from None
