@@ -22,6 +22,8 @@ from toystore.core.protocol.messages.hints import (
 )
 from toystore.core.protocol.messages.local import LinkUp, MembersChanged
 from toystore.core.protocol.settings import HandoffSettings
+from toystore.core.ring.ring import Member
+from toystore.core.ring.view import fixed_ring
 
 OK, SUPERSEDED = int(ReplicaStatus.OK), int(ReplicaStatus.SUPERSEDED)
 REFUSED, INTERNAL = int(ReplicaStatus.REFUSED), int(ReplicaStatus.INTERNAL)
@@ -29,6 +31,7 @@ HOME = Peer("n1", STORAGE)
 HOUR_US = 3_600_000_000
 START_US = 1_700_000_000_000_000
 SETTINGS = HandoffSettings()
+RING = fixed_ring([Member(f"n{number}") for number in range(1, 7)], 8, 3)
 
 Hint = tuple[bytes, bytes]
 
@@ -48,7 +51,7 @@ class Node:
     def __init__(self) -> None:
         self.out = Outbox()
         self.machine = Handoff(
-            node="n1", settings=SETTINGS, outbox=self.out, chance=random.Random(1)
+            node="n1", ring=RING, settings=SETTINGS, outbox=self.out, chance=random.Random(1)
         )
         self.seconds = 100.0
         self.wall_us = START_US

@@ -14,6 +14,7 @@ from handoff_scene import (
     INTERNAL,
     OK,
     REFUSED,
+    RING,
     SETTINGS,
     START_US,
     SUPERSEDED,
@@ -421,7 +422,11 @@ def test_a_new_machine_ignores_replies_to_the_one_before_it() -> None:
     for seed in range(2, 10):
         node = Node()
         node.machine = Handoff(
-            node="n1", settings=SETTINGS, outbox=node.out, chance=random.Random(seed)
+            node="n1",
+            ring=RING,
+            settings=SETTINGS,
+            outbox=node.out,
+            chance=random.Random(seed),
         )
         requests.add(node.delivering(hint("a")).request)
     assert len(requests) == 9

@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 import pytest
-from handoff_scene import REFUSED, Node, hint
+from handoff_scene import REFUSED, RING, Node, hint
 
 from toystore.core.data.record import stamp_of
 from toystore.core.handoff.handoff import Handoff
@@ -72,6 +72,7 @@ class Weather:
         self.node = Node()
         self.node.machine = Handoff(
             node="n1",
+            ring=RING,
             settings=HandoffSettings(batch_bytes=200, reply_timeout_s=1.0, retry_s=0.5),
             outbox=self.node.out,
             chance=self.chance,

@@ -111,7 +111,13 @@ def make_machine(
                 chance=chance,
             )
         case address.HANDOFF:
-            return Handoff(node=plan.node, settings=plan.handoff, outbox=outbox, chance=chance)
+            return Handoff(
+                node=plan.node,
+                ring=plan.ring,
+                settings=plan.handoff,
+                outbox=outbox,
+                chance=chance,
+            )
         case address.ANTIENTROPY:
             return Antientropy(
                 node=plan.node,

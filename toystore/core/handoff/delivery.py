@@ -12,24 +12,19 @@ an answer does not come in time, a message cannot be sent, or the owner refuses 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from toystore.core.data.record import stamp_of
-from toystore.core.protocol.messages.codes import ReplicaStatus
-
-_SAFE = (ReplicaStatus.OK, ReplicaStatus.SUPERSEDED)
-"""An owner's answers for a hint that can be deleted: it has it, or something newer."""
+from toystore.core.handoff.batch import Batch, Question
 
 
 class State(Enum):
     """How far a delivery is: whose answer it waits for."""
 
     TAKING = "this node's storage reads the next batch of hints"
-    DELIVERING = "the owner stores the batch"
-    DELETING = "this node's storage deletes what the owner has"
+    DELIVERING = "the owner stores the batch, or the nodes that have its ranges now"
+    DELETING = "this node's storage deletes what they have"
     FINISHED = "this node keeps no hints for the owner any more"
     PAUSED = "something went wrong; a later delivery continues"
 
@@ -76,28 +71,22 @@ class Delivery:
     state: State = State.TAKING
     announced: bool = False
     """Whether the log says that this delivery has begun."""
-    request: int = 0
-    """The number of the `DeliverHints` that was sent last."""
-    batch: tuple[tuple[bytes, bytes], ...] = ()
-    """The hints of the last batch that the owner has not taken: (digest, record) each."""
+    batch: Batch | None = None
+    """The last batch; what was deleted is not in it any more."""
+    open: dict[int, Question] = field(default_factory=dict)
+    """What was sent and not answered, by the number of the `DeliverHints`."""
     count: int = 0
-    """How many hints the owner has taken in all."""
+    """How many hints were taken in all."""
 
     def move(self, given: Input) -> None:
         """Move as the table says; KeyError if there is no arrow from the present state."""
         self.state = TRANSITIONS[self.state, given]
 
-    def take_out(self, statuses: Iterable[int]) -> tuple[tuple[bytes, bytes], ...]:
-        """Take the hints that the owner has out of the batch; returns (digest, stamp) of each.
-
-        ``statuses``: the owner's answers, in the order of the batch.
-        """
-        answers = list(zip(self.batch, statuses, strict=False))
-        safe = {digest: stamp_of(record) for (digest, record), s in answers if s in _SAFE}
-        self.batch = tuple(hint for hint in self.batch if hint[0] not in safe)
-        self.count += len(safe)
-        return tuple(safe.items())
+    def open_to(self, node: str) -> list[int]:
+        """The numbers of what was sent to a node and not answered."""
+        return [number for number, question in self.open.items() if question.way.to == node]
 
     def awaits(self, node: str) -> str:
-        """Whose answer is due: the owner's, or that of ``node``'s own storage."""
-        return f"storage of {self.owner if self.state is State.DELIVERING else node}"
+        """Whose answers are due: those of other nodes, or that of ``node``'s own storage."""
+        asked = sorted({question.way.to for question in self.open.values()})
+        return f"storage of {', '.join(asked) or node}"

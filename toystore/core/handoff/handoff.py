@@ -9,6 +9,11 @@ A failure ends a delivery, and a later count starts another.  So a hint may be d
 twice, which is harmless.  It is deleted only when its owner has answered that it has it or
 something newer, and only if it is still the one that was delivered.
 
+While ranges move, a hint may go to other nodes than its owner, or to more than one: `batch.py`
+has the rules.  Hints for an owner that is no member any more are delivered at once.  A node that
+leaves the ring must not take its hints with it: if an owner cannot be reached, another member
+keeps the hint for it.
+
 The next delivery begins behind the batch over which the last one failed, and comes back to it
 at the end of the queue: a hint that an owner never takes delays none behind it.  How long
 an owner is not tried after a failure is in `pauses.py`.
@@ -19,8 +24,9 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 
+from toystore.core.handoff.batch import Batch, Hint, Way
 from toystore.core.handoff.delivery import Delivery, Input, State
-from toystore.core.handoff.pauses import LINK_LOST, Pauses
+from toystore.core.handoff.pauses import LINK_LOST, UNREACHED, Pauses
 from toystore.core.protocol.address import STORAGE, Address, Peer
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages import Message
@@ -42,7 +48,10 @@ from toystore.core.protocol.messages.local import (
     MembersChanged,
     SendFailed,
 )
+from toystore.core.protocol.messages.ring import RingChanged
 from toystore.core.protocol.settings import HandoffSettings
+from toystore.core.ring.record import RingRecord, unpack_ring
+from toystore.core.ring.view import RingView
 
 SLOWEST_BYTES_PER_S = 1024 * 1024
 """A batch is given this much time more, because one large hint may exceed a usual batch."""
@@ -52,9 +61,16 @@ class Handoff:
     """Delivers the hints that this node keeps to their owners."""
 
     def __init__(
-        self, *, node: str, settings: HandoffSettings, outbox: Outbox, chance: random.Random
+        self,
+        *,
+        node: str,
+        ring: RingView,
+        settings: HandoffSettings,
+        outbox: Outbox,
+        chance: random.Random,
     ) -> None:
         self._node = node
+        self._ring = ring
         self._settings = settings
         self._out = outbox
         self._chance = chance
@@ -81,7 +97,10 @@ class Handoff:
                 self._delivered(message, sender, now)
             case DropHintsReply():
                 self._deleted(message, now)
+            case RingChanged():
+                self._ring_changed(unpack_ring(message.record), now)
             case MembersChanged():
+                self._alive.difference_update(message.removed)
                 self._members_changed(message.members, now)
             case LinkUp():
                 self._link_up(message.node, now)
@@ -100,7 +119,7 @@ class Handoff:
             self._stalled(now.monotonic - due, now)
         for owner, delivery in list(self._deliveries.items()):
             if delivery.deadline <= now.monotonic:
-                self._fail(owner, f"{delivery.awaits(self._node)} did not answer in time", now)
+                self._expire(owner, delivery, now)
         if self._count_at <= now.monotonic:
             self._count(now)
 
@@ -120,7 +139,7 @@ class Handoff:
                 continue
             self._warn_of_age(owner, hints, size, oldest_us, now)
             if (
-                self._reachable(owner)
+                self._deliverable(owner)
                 and owner not in self._deliveries
                 and self._pauses.is_over(owner, now.monotonic)
             ):
@@ -162,34 +181,50 @@ class Handoff:
         else:
             self._finish(delivery, now)
 
-    def _deliver(
-        self, delivery: Delivery, hints: tuple[tuple[bytes, bytes], ...], now: Now
-    ) -> None:
-        """Send a batch to its owner."""
+    def _deliver(self, delivery: Delivery, hints: tuple[Hint, ...], now: Now) -> None:
+        """Send a batch to its owner, or to the nodes that have its ranges."""
         delivery.move(Input.HINTS)
-        self._request += 1
-        delivery.request = self._request
-        delivery.batch = hints
-        size = sum(len(record) for _, record in hints)
-        timeout_s = self._settings.reply_timeout_s + size // SLOWEST_BYTES_PER_S
-        delivery.deadline = now.monotonic + timeout_s
-        self._out.send(Peer(delivery.owner, STORAGE), DeliverHints(self._request, hints))
+        delivery.batch = batch = Batch(delivery.owner, hints, ring=self._ring)
+        self._ask(delivery, batch, now)
+
+    def _ask(self, delivery: Delivery, batch: Batch, now: Now) -> None:
+        """Send what has to be sent and was not; once all is answered, have hints deleted."""
+        size = 0
+        for question in batch.ask(self._way):
+            self._request += 1
+            delivery.open[self._request] = question
+            size += sum(len(record) for _, record in question.hints)
+            way = question.way
+            deliver = DeliverHints(self._request, question.hints, way.hint_owner)
+            self._out.send(Peer(way.to, STORAGE), deliver)
+        if size:
+            timeout_s = self._settings.reply_timeout_s + size // SLOWEST_BYTES_PER_S
+            delivery.deadline = now.monotonic + timeout_s
+        if not delivery.open:
+            self._conclude(delivery, batch, now)
 
     def _delivered(self, message: DeliverHintsReply, sender: Address, now: Now) -> None:
-        """Have the hints deleted that the owner has; those that it refused stay."""
-        owner = sender.node if isinstance(sender, Peer) else ""
-        delivery = self._delivery(owner, State.DELIVERING)
-        if delivery is None or delivery.request != message.request:
+        """A node has answered what was sent to it."""
+        delivery = self._delivering(message.request)
+        if delivery is None or delivery.batch is None:
             return
-        taken = delivery.take_out(message.statuses)
+        if sender == Peer(delivery.open[message.request].way.to, STORAGE):
+            delivery.batch.learn(delivery.open.pop(message.request), message.statuses)
+            self._ask(delivery, delivery.batch, now)
+
+    def _conclude(self, delivery: Delivery, batch: Batch, now: Now) -> None:
+        """Have the hints deleted that all nodes have which have to; the others stay."""
+        delivery.open.clear()
+        taken = batch.take_safe()
         if not taken:
-            self._fail_refused(delivery, now)
+            self._fail_left(delivery, batch, now)
             return
         delivery.move(Input.TAKEN)
-        self._pauses.on_taken(owner)
+        delivery.count += len(taken)
+        self._pauses.on_taken(delivery.owner)
         self._announce(delivery)
         delivery.deadline = now.monotonic + self._settings.reply_timeout_s
-        self._out.send(self._storage, DropHints(owner, taken))
+        self._out.send(self._storage, DropHints(delivery.owner, taken))
 
     def _deleted(self, message: DropHintsReply, now: Now) -> None:
         """Continue with the next batch, unless hints of this one were refused."""
@@ -197,7 +232,7 @@ class Handoff:
         if delivery is None:
             return
         if delivery.batch:
-            self._fail_refused(delivery, now)
+            self._fail_left(delivery, delivery.batch, now)
         else:
             delivery.move(Input.DELETED)
             self._take(delivery, now)
@@ -207,6 +242,8 @@ class Handoff:
         delivery.move(Input.NO_HINTS)
         del self._deliveries[delivery.owner]
         self._pauses.end(delivery.owner)
+        if delivery.owner not in self._ring.members:
+            self._warned_at.pop(delivery.owner, None)
         took_s = round(now.monotonic - delivery.started_at, 6)
         self._out.log("handoff.finished", owner=delivery.owner, hints=delivery.count, took_s=took_s)
 
@@ -220,20 +257,81 @@ class Handoff:
             return
         delivery.move(Input.FAILURE)
         if delivery.batch:
-            self._tried[owner] = delivery.batch[-1][0]
+            self._tried[owner] = delivery.batch.last
         delivered = delivery.count > 0
         if self._pauses.begin(owner, kind or cause, now.monotonic, delivered=delivered):
             self._out.log("handoff.paused", owner=owner, hints=delivery.count, cause=cause)
 
-    def _fail_refused(self, delivery: Delivery, now: Now) -> None:
+    def _fail_left(self, delivery: Delivery, batch: Batch, now: Now) -> None:
         """To continue at once would be too much for an owner whose disk is full."""
-        cause = f"{delivery.owner} refused {len(delivery.batch)} hints"
-        self._fail(delivery.owner, cause, now, "refused")
+        nodes = batch.waits_for
+        unreached = [node for node in nodes if not self._reachable(node)]
+        if unreached:
+            cause, kind = f"{', '.join(unreached)} cannot be reached", UNREACHED
+        else:
+            cause, kind = f"{', '.join(nodes)} refused {len(batch)} hints", "refused"
+        self._fail(delivery.owner, cause, now, kind)
+
+    def _expire(self, owner: str, delivery: Delivery, now: Now) -> None:
+        """An answer is overdue: delete what all nodes have, or fail."""
+        if delivery.state is State.DELIVERING and delivery.batch and delivery.batch.safe():
+            self._conclude(delivery, delivery.batch, now)
+        else:
+            self._fail(owner, f"{delivery.awaits(self._node)} did not answer in time", now)
+
+    def _give_up(self, node: str, now: Now) -> None:
+        """A node that was sent hints of other owners cannot be reached any more."""
+        for delivery in list(self._deliveries.values()):
+            self._forget(delivery, delivery.open_to(node), now)
+
+    def _forget(self, delivery: Delivery, requests: list[int], now: Now) -> None:
+        """What was sent is not answered."""
+        for request in requests:
+            del delivery.open[request]
+        if requests and not delivery.open and delivery.batch is not None:
+            self._conclude(delivery, delivery.batch, now)
+
+    def _delivering(self, request: int) -> Delivery | None:
+        """The delivery that has sent this `DeliverHints`; None for a late or repeated reply."""
+        return next((one for one in self._deliveries.values() if request in one.open), None)
 
     def _delivery(self, owner: str, state: State) -> Delivery | None:
         """The delivery to ``owner`` in this state; None for a late or repeated reply."""
         delivery = self._deliveries.get(owner)
         return delivery if delivery is not None and delivery.state is state else None
+
+    # --- the ring -----------------------------------------------------------------------
+
+    def _ring_changed(self, record: RingRecord, now: Now) -> None:
+        """Deliver by the new ring: what is under way goes on by the next count."""
+        self._ring = self._ring.follow(record)
+        self._alive &= {self._node, *record.all}
+        for delivery in self._deliveries.values():
+            delivery.move(Input.FAILURE)
+        self._deliveries.clear()
+        self._pauses.end_all()
+        self._count(now)
+
+    def _leaves(self) -> bool:
+        """Whether this node gives its ranges away, and its hints."""
+        record = self._ring.record
+        return record.moving and self._node not in [one.name for one in record.members]
+
+    def _way(self, node: str, digest: bytes) -> Way | None:
+        """How a hint reaches a node: if this one leaves, another may keep the hint for it."""
+        if self._reachable(node):
+            return Way(node)
+        if not self._leaves():
+            return None
+        place = self._ring.partition_of(digest), digest[0]
+        members = (*self._ring.fallbacks(*place), *self._ring.owners(*place))
+        able = (name for name in members if name != self._node and self._reachable(name))
+        keeper = next(able, None)
+        return None if keeper is None else Way(keeper, node)
+
+    def _deliverable(self, owner: str) -> bool:
+        """Whether hints for this owner can go anywhere."""
+        return self._reachable(owner) or owner not in self._ring.members or self._leaves()
 
     # --- which owners can be reached ----------------------------------------------------
 
@@ -246,6 +344,7 @@ class Handoff:
             if status != MemberStatus.ALIVE:
                 self._alive.discard(name)
                 self._fail(name, f"{name} is no longer alive", now)
+                self._give_up(name, now)
             elif name not in self._alive:
                 self._alive.add(name)
                 self._pauses.end(name)
@@ -264,10 +363,12 @@ class Handoff:
         if node != self._node:
             self._linked.discard(node)
             self._fail(node, f"the link to {node} is lost", now, LINK_LOST)
+            self._give_up(node, now)
 
     def _count_for(self, nodes: Iterable[str], now: Now) -> None:
         """Count at once if one of these nodes can be reached again."""
         if any(self._reachable(node) for node in nodes):
+            self._pauses.end_unreached()
             self._count(now)
 
     def _reachable(self, owner: str) -> bool:
@@ -282,8 +383,9 @@ class Handoff:
             case DropHints(owner=owner):
                 delivery = self._delivery(owner, State.DELETING)
             case DeliverHints(request=request):
-                delivery = self._delivery(failed.node, State.DELIVERING)
-                if delivery is not None and delivery.request != request:
+                delivery = self._delivering(request)
+                if delivery is not None and delivery.owner != failed.node:
+                    self._forget(delivery, [request], now)
                     return
             case _:
                 return

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 PAUSES_MAX = 16
 """The longest pause, in ``retry_s``, before it is jittered."""
+UNREACHED = "unreached"
+"""The kind of the cause that may end when any node can be reached again."""
 LINK_LOST = "link lost"
 """The kind of the cause that ends when the link is up again."""
 
@@ -77,6 +79,16 @@ class Pauses:
         else:
             return False
         return True
+
+    def end_unreached(self) -> None:
+        """A node can be reached again, for which deliveries to other owners may have waited."""
+        self._pauses = {
+            owner: pause for owner, pause in self._pauses.items() if pause.kind != UNREACHED
+        }
+
+    def end_all(self) -> None:
+        """The ring has changed: whatever has failed may succeed now."""
+        self._pauses.clear()
 
     def end(self, owner: str) -> None:
         """What has failed before does not matter any more."""

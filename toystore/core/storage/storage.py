@@ -210,8 +210,12 @@ class Storage:
     def _repair_replica(self, message: RepairReplica, _sender: Address, _now: Now) -> None:
         self._records.write(message.digest, message.record)
 
-    def _deliver_hints(self, message: DeliverHints, sender: Address, _now: Now) -> None:
-        statuses = tuple(self._records.write(digest, record)[0] for digest, record in message.hints)
+    def _deliver_hints(self, message: DeliverHints, sender: Address, now: Now) -> None:
+        if message.hint_owner:
+            answers = [self._hint(message.hint_owner, *hint, now) for hint in message.hints]
+        else:
+            answers = [self._records.write(*hint) for hint in message.hints]
+        statuses = tuple(status for status, _ in answers)
         self._out.send(sender, DeliverHintsReply(message.request, statuses))
 
     def _read_replica(self, message: ReadReplica, sender: Address, _now: Now) -> None:

@@ -28,10 +28,15 @@ class DeliverHints(NamedTuple):
 
     request: int
     hints: tuple[tuple[bytes, bytes], ...]
+    hint_owner: str = ""
+    """Not "": this node leaves the ring, so keep them as hints for that owner."""
 
 
 class DeliverHintsReply(NamedTuple):
-    """One `ReplicaStatus` for each, in order; `OK` and `SUPERSEDED` both mean it is safe."""
+    """One `ReplicaStatus` for each, in order; `OK` and `SUPERSEDED` both mean it is safe.
+
+    `MOVED`: the owner's range is no longer there.
+    """
 
     request: int
     statuses: tuple[int, ...]
