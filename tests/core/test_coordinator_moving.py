@@ -260,6 +260,34 @@ def test_the_newcomer_is_not_asked_a_third_time() -> None:
     assert scene.error() == (Code.UNAVAILABLE, True)
 
 
+def test_a_newcomer_that_follows_another_ring_is_asked_once_more() -> None:
+    scene = moving(r=3)
+    scene.get()
+    scene.says("n1", NOT_FOUND)
+    scene.says("n2", NOT_FOUND)
+
+    scene.says("n4", MOVED)
+    scene.says("n3", MOVED)
+    assert scene.reads()[4:] == [("n4", ())]
+    scene.says("n4", NOT_FOUND)
+
+    assert scene.sole_answer().owners == 3
+
+
+def test_a_node_is_asked_once_more_if_neither_node_of_the_slot_was_whole() -> None:
+    scene = moving(r=3)
+    scene.get()
+    scene.says("n1", NOT_FOUND)
+    scene.says("n2", NOT_FOUND)
+
+    scene.says("n4", NO_VOTE)
+    scene.says("n3", NO_VOTE)
+    assert scene.reads()[4:] == [("n4", ())]
+    scene.says("n4", NOT_FOUND)
+
+    assert scene.sole_answer().owners == 3
+
+
 def test_each_stale_node_of_a_slot_is_repaired() -> None:
     scene = moving()
     scene.get()

@@ -379,6 +379,14 @@ def a_silent_new_node_may_have_become_whole() -> None:
     scene.says("n4", NO_VOTE)
 
 
+@causes(STALE, Input.AGAIN)
+def the_new_node_may_have_followed_an_older_ring() -> None:
+    scene = moving()
+    scene.get()
+    scene.says("n4", MOVED_AWAY)
+    scene.says("n3", MOVED_AWAY)
+
+
 @causes(BEHIND, Input.FALLBACK_YES)
 def the_fallback_of_the_new_node_has_a_record() -> None:
     scene = moving_and_doubting("n3", "n4")

@@ -6,7 +6,8 @@ answer: its vote is deferred until each reachable owner has answered or failed.
 
 While a replica moves both nodes of its slot are asked, and the first that is whole votes.  If the
 old one has given the replica away (`MOVED`) and the new one was not whole (`NO_VOTE`), the new one
-is asked once more: it may have become whole in between.
+is asked once more: it may have become whole in between.  The same is true if neither was whole,
+as one of them answered by an older ring.
 
 After the answer the read waits for the other replicas, ``replica_timeout_s`` at most.  Then
 it sends the newest record to each owner, old or new, that has answered with an older one, or with
@@ -199,10 +200,10 @@ class Read(SloppyQuorum):
         super().plan_again(place, now)
 
     def _moved(self, side: int, node: str, now: Now) -> None:
-        """``node`` has given its replica away; if it is not in this ring, there is a newer one."""
+        """``node`` has given its replica away; if not by this ring, then by another."""
         if node not in self.place.layout.leaving:
             self.wait_for_ring(node, now)
-        elif self._other_was_behind(side, now) or self._other_votes(side):
+        elif self._asks_other_again(side, now) or self._other_votes(side):
             self.gave_away(node, now)
         else:
             self.do_without(node, now)
@@ -210,17 +211,19 @@ class Read(SloppyQuorum):
     def _not_whole(self, side: int, node: str, now: Now) -> None:
         """``node`` has no vote: wait for the other node of its slot, or do without it."""
         other = self.place.layout.others.get(side)
-        if other is not None and not self.answered and self.sides[side] in (OPEN, SILENT):
-            if self.sides[other] == MOVED and self._ask_again(side, now):
+        state = self.sides[side]
+        if other is not None and self.nodes[side] == node and state in (OPEN, SILENT):
+            if self.sides[other] == MOVED and not self.answered and self._ask_again(side, now):
                 return
-            if self.nodes[side] == node and self._other_votes(side):
+            awaited = state == SILENT and self.nodes[other] in self.asked
+            if self._asks_other_again(side, now) or self._other_votes(side) or awaited:
                 self.sides[side] = BEHIND
         self.do_without(node, now)
 
-    def _other_was_behind(self, side: int, now: Now) -> bool:
-        """Whether the other node of the slot was not whole, and is asked once more."""
+    def _asks_other_again(self, side: int, now: Now) -> bool:
+        """Whether the other node of the slot had no vote, and is asked once more."""
         other = self.place.layout.others.get(side)
-        if other is None or self.sides[other] != BEHIND or self.answered:
+        if other is None or self.answered or self.sides[other] not in (BEHIND, STALE):
             return False
         return self._ask_again(other, now)
 

@@ -45,9 +45,10 @@ records.  After both the new node is asked once more, because it may have become
 In a read no fallback takes the place of a node while the other node of its slot may answer.
 
 The owner may follow a newer ring than the coordinator.  Then the request waits for that ring, by
-which it is planned again:
+which it is planned again.  If that was wrong, and the other node has no vote, it is asked again:
 
     OPEN --the owner has a newer ring--> STALE --a fallback says yes--> FALLBACK
+    STALE --it is asked once more--> OPEN
     SILENT --the owner has a newer ring--> STALE --the write is acknowledged--> OPEN
 
 An input that has no arrow from the present state changes nothing.  Replies are frequent, so
@@ -80,7 +81,7 @@ class Side(IntEnum):
     MOVED = 7
     """The old node has given its replica away: the new node votes alone."""
     BEHIND = 8
-    """No vote: the new node lacks records."""
+    """No vote: the node lacks records, and the other node of its slot may vote."""
     STALE = 9
     """The owner has a newer ring, for which the request waits."""
 
@@ -139,6 +140,7 @@ TRANSITIONS: Final = {
     (SILENT, Input.NOT_WHOLE): BEHIND,
     (BEHIND, Input.AGAIN): OPEN,
     (SILENT, Input.AGAIN): OPEN,
+    (STALE, Input.AGAIN): OPEN,
     (BEHIND, Input.FALLBACK_YES): FALLBACK,
     (OPEN, Input.NEWER_RING): STALE,
     (SILENT, Input.NEWER_RING): STALE,
