@@ -25,6 +25,7 @@ from toystore.extras import what_is_missing
 
 try:
     from actors import log
+    from actors.adopting import catch_up
     from actors.asking import StoppedError
     from actors.disk import (
         NodeFailedError,
@@ -150,6 +151,8 @@ def run(
             if joining is not None and not found.record.epoch:
                 with joining:
                     disk = joining.wait(config, engine, found)
+            still_listed(disk.record, me.name, disk.id)
+            disk = catch_up(config, me, engine, disk)
             still_listed(disk.record, me.name, disk.id)
             config = joining.listing(config, disk) if joining else by_record(config, disk.record)
             Node(config, me.name, folder).run(engine, disk, watched)

@@ -38,9 +38,10 @@ def announcement(me: MemberConfig, disk: str, after: int) -> Cluster:
     return Cluster(1, "join", who | {"weight": me.weight, "zone": me.zone, "after": after})
 
 
-def client_ports(record: RingRecord, but: str) -> list[Endpoint]:
-    """The client ports of the members, without that of one node."""
-    return [Endpoint(m.host, m.ports[0]) for m in record.all.values() if m.name != but and m.ports]
+def client_ports(config: ClusterConfig, record: RingRecord, but: str) -> list[Endpoint]:
+    """Where the client ports of the members are reached, without that of one node."""
+    members = config.listing(record).members
+    return [member.reached_at("client_port") for member in members if member.name != but]
 
 
 def records_in(answers: Iterable[dict[str, Any]]) -> dict[int, RingRecord]:
@@ -59,7 +60,7 @@ def records_in(answers: Iterable[dict[str, Any]]) -> dict[int, RingRecord]:
 
 def catch_up(config: ClusterConfig, me: MemberConfig, engine: Engine, disk: OwnDisk) -> OwnDisk:
     """What is on the disk once it has the newer records of the members that have answered."""
-    others = client_ports(disk.record, me.name)
+    others = client_ports(config, disk.record, me.name)
     asking = Asking(Resolver())
     answers = asking.ask(others, announcement(me, disk.id, disk.record.epoch), CATCH_UP_S)
     newer = {at: one for at, one in records_in(answers).items() if at > disk.record.epoch}

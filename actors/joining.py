@@ -110,7 +110,7 @@ class Joining:
         records: dict[int, RingRecord] = {}
         while True:
             newest = records[max(records)] if records else disk.record
-            asked = dict.fromkeys((self._contact, *client_ports(newest, self.me.name)))
+            asked = dict.fromkeys((self._contact, *client_ports(config, newest, self.me.name)))
             request = announcement(self.me, disk.id, newest.epoch)
             answers = self._asking.ask(asked, request, ANSWER_S)
             records = records_in(answers) | records

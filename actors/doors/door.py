@@ -159,11 +159,12 @@ class Door:
             lineage = older_lineage(own, other)
             if lineage is not None:
                 self.on_older(lineage)
-        elif self.is_newer(other):
+        # Also of another lineage: the cluster may have begun a new one.
+        if other.name == own.name and other.epoch > own.epoch:
             self.on_newer(header.sender.node, other.epoch)
 
     def is_newer(self, other: ClusterId) -> bool:
-        """Whether a node of this cluster has a newer ring record."""
+        """Whether a node of this cluster and lineage has a newer ring record."""
         own = self.header.cluster
         return other.epoch > own.epoch and other[:2] == own[:2]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import zmq
 
@@ -12,9 +13,13 @@ from actors.surroundings import Surroundings
 from toystore.core.protocol.address import Address, Peer
 from toystore.core.protocol.messages import Delivery, Message
 from toystore.core.protocol.messages.gossip import Refused
-from toystore.core.protocol.messages.ring import FetchRings
+from toystore.core.protocol.messages.ring import FetchRings, OfferRings
 from toystore.core.protocol.routes import taken_by
-from toystore.wire import FrameError, VersionError, decode
+from toystore.wire import FrameError, Header, VersionError, decode
+
+_NONE: frozenset[type[Any]] = frozenset()
+_FETCHES: frozenset[type[Any]] = frozenset((FetchRings,))
+_NEWS: frozenset[type[Any]] = frozenset((FetchRings, OfferRings))
 
 
 class Mailbox(Door):
@@ -31,10 +36,7 @@ class Mailbox(Door):
         return (self.socket,)
 
     def drain(self) -> list[Delivery]:
-        """Receive messages from actors of this cluster; answer foreign nodes with `Refused`.
-
-        A node that is no member may only fetch ring records: they say that it was removed.
-        """
+        """Receive messages from actors of this cluster; answer foreign nodes with `Refused`."""
         inbox: list[Delivery] = []
         for parts in received(self.socket):
             if len(parts) != 2:
@@ -51,23 +53,35 @@ class Mailbox(Door):
             if frame.header is None:
                 self.reject("no header: clients go to the client port", identity)
                 continue
-            refusal = self.refusal(frame.header)
+            sender, messages = frame.header.sender, frame.messages
+            refusal, still_taken = self._objection(frame.header)
             if refusal is not None:
-                self._post(identity, [Refused(refusal)])
-                continue
-            sender = frame.header.sender
-            self._routes[sender] = identity
-            messages = frame.messages
-            if (unlisted := self.unlisted(frame.header)) is not None:
-                messages = [message for message in messages if type(message) is FetchRings]
+                messages = [message for message in messages if type(message) in still_taken]
                 if len(messages) < len(frame.messages):
-                    self._post(identity, [Refused(unlisted)])
+                    self._post(identity, [Refused(refusal)])
+                if not messages:
+                    continue
+            self._routes[sender] = identity
             for message in messages:
                 if type(message) in self._accepts:
                     inbox.append((message, sender))
                 else:
                     self.reject(f"{type(message).__name__} is not for {self.actor}", identity)
         return inbox
+
+    def _objection(self, header: Header) -> tuple[str | None, frozenset[type[Any]]]:
+        """Why a sender is refused, or None, and what is taken from it all the same.
+
+        A node that was removed may fetch the record that says so.  A node of another lineage may
+        not have heard yet that this cluster has begun a new one; it may also bring that news.
+        Storage adopts only records that follow its own.
+        """
+        reason = self.refusal(header)
+        if reason is not None:
+            own, other = self.header.cluster, header.cluster
+            splits = own.epoch and other.name == own.name and other.lineage != own.lineage
+            return reason, _NEWS if splits else _NONE
+        return self.unlisted(header), _FETCHES
 
     def send(self, to: Address, messages: list[Message]) -> list[Delivery]:
         """Answer an actor that has sent before; drop what cannot be sent."""

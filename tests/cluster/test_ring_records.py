@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.harness.cluster import Cluster
@@ -105,4 +107,30 @@ def test_a_node_that_was_down_while_it_was_removed_is_told_so_by_the_others(clus
 
     assert told.startswith("exit 3: ")
     assert "since epoch 1 (remove n3, by n1)" in told
-    assert cluster.events("n1", "member.refused")[0]["reason"].endswith("in epoch 1")
+    assert len(cluster.events("n3", "node.started")) == 1  # the members were asked before
+
+
+def test_a_node_that_was_down_during_changes_starts_with_the_newest_record(cluster):
+    first = replace(removing(cluster, "n3"), gone=(), members=cluster.config.founding().members)
+    lineage = cluster.config.cluster_id().lineage
+    second = first.next(lineage, why="again")
+    changes = [first, second, second.next(lineage, why="and again")]
+    cluster.kill("n3")
+    offer(cluster.config, cluster.config.member("n1"), changes)
+
+    cluster.start("n3")
+
+    assert epoch_of(cluster, "n3") == 3
+    assert not cluster.events("n3", "ring.removed", "member.refused", "ring.forked")
+
+
+def test_a_node_that_runs_alone_at_first_learns_from_the_others_that_it_was_removed(cluster):
+    record = removing(cluster, "n3")
+    cluster.kill("n1", "n2", "n3")
+    cluster.launch("n3")
+    wait_until(lambda: len(cluster.events("n3", "node.started")) == 2)
+    cluster.launch("n1")
+    cluster.until(lambda: bool(cluster.nodes["n1"].status.get("storage")), "n1 answers")
+    offer(cluster.config, cluster.config.member("n1"), [record])
+
+    assert "since epoch 1 (remove n3, by n1)" in until_removed(cluster, "n3")

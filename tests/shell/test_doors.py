@@ -38,7 +38,7 @@ from toystore.core.protocol.messages.gossip import Ack, Exchange, Ping, Refused
 from toystore.core.protocol.messages.hints import CountHints
 from toystore.core.protocol.messages.local import LinkLost, LinkUp, SendFailed
 from toystore.core.protocol.messages.replica import ReadReplicaReply, RepairReplica
-from toystore.core.protocol.messages.ring import FetchRings
+from toystore.core.protocol.messages.ring import FetchRings, OfferRings
 from toystore.core.ring.digest import bucket_table
 from toystore.wire import Header, decode, encode
 
@@ -628,6 +628,20 @@ def test_a_node_with_a_newer_record_is_noted_and_may_be_listed_only_there(around
 
     assert [message for message, _ in arrivals(mailbox)] == [StorageStatus(1)]
     assert seen == [("n2", 2)]
+
+
+def test_a_node_of_the_lineage_before_may_only_pass_on_ring_records(around, mailbox):
+    mailbox.follow(later(around, "n1", "n2"))
+    before = coordinator_of(around, "n2")
+    cluster = before.header.cluster._replace(lineage=bytes(16), digest=bytes(16))
+    before.header = before.header._replace(cluster=cluster)
+
+    before.send(FetchRings(1, 0), StorageStatus(2), OfferRings(3, ()))
+
+    taken = [message for message, _ in arrivals(mailbox, 2)]
+    assert taken == [FetchRings(1, 0), OfferRings(3, ())]
+    [refused] = before.frame()
+    assert "another lineage" in refused.text
 
 
 def test_another_record_of_the_same_epoch_is_refused_and_logged_as_a_fork(
