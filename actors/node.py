@@ -39,7 +39,7 @@ from toystore import __version__
 from toystore.config import ClusterConfig
 from toystore.core.protocol.roles import GOODBYE_S, ROLES, STOP_ORDER
 from toystore.core.ring.ranges import Ranges
-from toystore.core.storage.disk_facts import DiskFacts
+from toystore.core.storage.disk_facts import begin_run
 from toystore.engines import Engine, EngineError, MapFullError, StoreFullError
 from toystore.net import listening
 from toystore.net.endpoint import Endpoint
@@ -254,7 +254,7 @@ def _follow_ranges(engine: Engine, ranges: Ranges) -> None:
     """Compare the owned ranges with those of the last run, in a transaction of their own."""
     try:
         engine.begin()
-        DiskFacts(engine, ranges.owned).follow_ranges()
+        begin_run(engine, ranges)
         engine.commit()
     except MapFullError:
         engine.abort()

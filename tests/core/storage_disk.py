@@ -19,6 +19,7 @@ ASKER = Peer("n1", "antientropy")
 PARTITIONS = 8
 N = 3
 FOREVER = 2**64
+EVERY_KEY = [b"%d" % number for number in range(60)]
 
 
 def record(key, time_us=1, value=b"v", bucket="default"):
@@ -42,17 +43,26 @@ class Disk:
     def __init__(self, members=("n1",)):
         self.engine = MemoryEngine()
         self.out = Outbox()
-        self.ranges = Ranges(fixed_ring(map(Member, members), PARTITIONS, N), "n1", [N])
+        self.start = Ranges(fixed_ring(map(Member, members), PARTITIONS, N), "n1", [N])
+        self.make_machine()
+
+    def make_machine(self):
+        """A machine in its first state."""
         self.machine = Storage(
             store=self.engine,
             node="n1",
-            ranges=self.ranges,
+            ranges=self.start,
             copies={"default": N, "five": 5},
             hint_bytes_max=1000,
             outbox=self.out,
             chance=random.Random(1),
         )
         self.sums = self.machine.sums
+
+    @property
+    def ranges(self):
+        """Those that the machine owns."""
+        return self.machine.ranges
 
     def feed(self, *messages):
         """The replies to messages of a transaction that is open."""

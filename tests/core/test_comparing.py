@@ -15,19 +15,23 @@ from toystore.core.protocol.messages.antientropy import (
     WatchRanges,
     WatchRangesReply,
 )
-from toystore.core.protocol.messages.codes import ReplicaStatus
+from toystore.core.protocol.messages.codes import RangeState, ReplicaStatus
 from toystore.core.protocol.messages.disk import (
     LoadDisks,
     SettleDisk,
     StorageStatus,
 )
 from toystore.core.protocol.messages.replica import ReadReplica, WriteReplica
-from toystore.core.ring.ranges import Range
+from toystore.core.ring.ranges import Range, Ranges
+from toystore.core.ring.ring import Member
 from toystore.core.ring.tree import TREE_BYTES, root_of
+from toystore.core.ring.view import fixed_ring
 from toystore.core.storage import comparing, sums
 from toystore.core.storage.disk_facts import DiskFacts
+from toystore.core.storage.own_ranges import OwnRanges
 
 NOT_FOUND, NO_VOTE = ReplicaStatus.NOT_FOUND, ReplicaStatus.NO_VOTE
+WHOLE, BEHIND, NONE = RangeState.WHOLE, RangeState.BEHIND, RangeState.NONE
 EVERY = tuple(Range(N, partition) for partition in range(8))
 EMPTY = bytes(TREE_BYTES)
 FIVE = ("n1", "n2", "n3", "n4", "n5")
@@ -167,7 +171,7 @@ def test_the_ranges_that_differ_are_answered_with_their_trees(disk):
     [reply] = disk.ask(CompareRanges(1, False, roots(other)))
 
     tree = watch(disk, every=True)[range_of(one)].tree
-    assert reply == CompareRangesReply(1, ((*range_of(one), tree),), ())
+    assert reply == CompareRangesReply(1, ((*range_of(one), tree),), (), bytes(len(EVERY)))
 
 
 def test_what_is_not_owned_or_would_cost_too_much_is_unready(monkeypatch):
@@ -178,7 +182,9 @@ def test_what_is_not_owned_or_would_cost_too_much_is_unready(monkeypatch):
     asked = tuple((*of, root_of(EMPTY)) for of in [*foreign, *own])
 
     assert disk.ask(CompareRanges(1, False, asked)) == [
-        CompareRangesReply(1, (), tuple(foreign)),
+        CompareRangesReply(
+            1, (), tuple(foreign), bytes([NONE] * len(foreign) + [WHOLE] * len(own))
+        ),
     ]
 
     fresh = Disk(members=FIVE)
@@ -191,17 +197,20 @@ def test_a_range_that_is_behind_is_compared_only_for_one_who_rebuilds_his_own(di
     disk.ask(SettleDisk(False))
     asked = ((N, 0, b"other"),)
 
-    assert disk.ask(CompareRanges(1, False, asked)) == [CompareRangesReply(1, (), ((N, 0),))]
-    assert disk.ask(CompareRanges(2, True, asked)) == [CompareRangesReply(2, ((N, 0, EMPTY),), ())]
+    [reply] = disk.ask(CompareRanges(1, False, asked))
+    assert reply == CompareRangesReply(1, (), ((N, 0),), bytes([BEHIND]))
+    [reply] = disk.ask(CompareRanges(2, True, asked))
+    assert reply == CompareRangesReply(2, ((N, 0, EMPTY),), (), bytes([BEHIND]))
     disk.ask(MarkWhole(3, N, 0))
-    assert disk.ask(CompareRanges(4, False, asked)) == [CompareRangesReply(4, ((N, 0, EMPTY),), ())]
+    [reply] = disk.ask(CompareRanges(4, False, asked))
+    assert reply == CompareRangesReply(4, ((N, 0, EMPTY),), (), bytes([WHOLE]))
 
 
 # --- votes ------------------------------------------------------------------------------
 
 
-def vote(disk, key):
-    [reply] = disk.ask(ReadReplica(1, digest(key), ()))
+def vote(disk, key, owners=()):
+    [reply] = disk.ask(ReadReplica(1, digest(key), owners))
     return reply.status
 
 
@@ -256,10 +265,11 @@ def test_a_replaced_disk_does_not_vote_in_ranges_of_others():
 
     for of in first:
         disk.ask(MarkWhole(2, *of))
-    assert vote(disk, foreign) == NO_VOTE
+    assert vote(disk, foreign, ("n2",)) == NO_VOTE
     disk.ask(MarkWhole(2, *last))
 
-    assert vote(disk, foreign) == NOT_FOUND
+    assert vote(disk, foreign, ("n2",)) == NOT_FOUND
+    assert vote(disk, foreign) == NO_VOTE
 
 
 def test_a_disk_that_is_not_confirmed_yet_does_not_vote_whatever_is_whole(disk):
@@ -270,7 +280,8 @@ def test_a_disk_that_is_not_confirmed_yet_does_not_vote_whatever_is_whole(disk):
 
 def test_a_replaced_disk_of_a_node_that_owns_nothing_has_nothing_to_rebuild(disk):
     disk.engine.begin()
-    facts = DiskFacts(disk.engine, ())
+    nothing = OwnRanges(disk.engine, Ranges(fixed_ring([Member("n2")], 8, N), "n1", [N]))
+    facts = DiskFacts(disk.engine, nothing)
     facts.replace()
     assert facts.votes()
 

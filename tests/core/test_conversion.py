@@ -20,7 +20,8 @@ from toystore.core.storage.conversion import Conversion, has_old_layout
 from toystore.core.storage.disk_facts import DiskFacts
 from toystore.core.storage.disk_identity import ForeignDataError, identify_disk
 from toystore.core.storage.hints import Hints
-from toystore.core.storage.layout import LAYOUT, RECORD, behind_key
+from toystore.core.storage.layout import LAYOUT, RECORD, state_key
+from toystore.core.storage.own_ranges import OwnRanges
 from toystore.engines import open_engine
 
 MEMBERS = tuple(Member(f"n{number}") for number in range(1, 5))
@@ -131,14 +132,24 @@ def test_hints_keep_their_order_and_their_totals(store):
         assert hints.oldest(owner, 10**6) == (expected, [])
 
 
+def own_of(store):
+    own = OwnRanges(store, RANGES)
+    own.read()
+    return own
+
+
+def facts_of(store):
+    return DiskFacts(store, own_of(store))
+
+
 def test_the_disk_is_the_same_and_votes_as_before(store):
     assert has_old_layout(store)
 
     convert(store)
 
     assert not has_old_layout(store)
-    facts = DiskFacts(store, RANGES.owned)
-    assert (facts.disk(), facts.votes(), facts.behind()) == ("5eed" * 8, True, 0)
+    facts = facts_of(store)
+    assert (facts.disk(), facts.votes(), own_of(store).behind()) == ("5eed" * 8, True, 0)
 
 
 def test_a_disk_that_did_not_vote_is_rebuilt_range_by_range(tmp_path):
@@ -147,8 +158,8 @@ def test_a_disk_that_did_not_vote_is_rebuilt_range_by_range(tmp_path):
 
     convert(engine)
 
-    facts = DiskFacts(engine, RANGES.owned)
-    assert (facts.votes(), facts.behind()) == (False, len(RANGES.owned))
+    facts = facts_of(engine)
+    assert (facts.votes(), own_of(engine).behind()) == (False, len(RANGES.owned))
 
 
 @pytest.mark.parametrize("votes", [True, False])
@@ -231,7 +242,7 @@ def test_a_record_with_a_corrupt_value_is_moved_as_it_is(store):
     convert(store)
 
     assert store.get(RECORD + digest_of("pair", b"key 1", 2)) == record
-    assert DiskFacts(store, RANGES.owned).votes()
+    assert facts_of(store).votes()
 
 
 @pytest.mark.parametrize("rot", [lambda r: flipped(r, 43), lambda _: b"", lambda r: r[:20]])
@@ -244,8 +255,8 @@ def test_a_record_without_a_bucket_is_fetched_again_wherever_it_may_belong(store
     convert(store, out)
 
     assert [event.fields["digest"] for event in out.events] == [hashed.hex()]
-    facts = DiskFacts(store, RANGES.owned)
-    behind = {of for of in RANGES.owned if store.get(behind_key(of)) is not None}
+    facts = facts_of(store)
+    behind = {of for of in RANGES.owned if store.get(state_key(of)) is not None}
     assert behind == maybe
     assert not facts.votes()
     assert {of for of in RANGES.owned if not facts.votes_in(of)} == behind
@@ -259,7 +270,7 @@ def test_a_disk_that_is_not_confirmed_and_lost_a_record_is_rebuilt_whole(store):
 
     convert(store)
 
-    assert DiskFacts(store, RANGES.owned).behind() == len(RANGES.owned)
+    assert own_of(store).behind() == len(RANGES.owned)
 
 
 @pytest.mark.parametrize(
@@ -273,7 +284,7 @@ def test_a_corrupt_key_is_dropped(store, key):
     convert(store, out)
 
     assert [event.name for event in out.events] == ["record.corrupt"]
-    assert DiskFacts(store, RANGES.owned).behind() == (len(RANGES.owned) if key[:1] == b"r" else 0)
+    assert own_of(store).behind() == (len(RANGES.owned) if key[:1] == b"r" else 0)
 
 
 def test_a_corrupt_hint_costs_only_itself(store):

@@ -2,12 +2,17 @@
 
 import pytest
 
-from toystore.core.ring.ranges import Range
-from toystore.core.storage.disk_facts import DiskFacts
+from toystore.core.protocol.messages.codes import RangeState
+from toystore.core.ring.ranges import Range, Ranges
+from toystore.core.ring.ring import Member
+from toystore.core.ring.view import fixed_ring
+from toystore.core.storage.disk_facts import DiskFacts, begin_run
+from toystore.core.storage.own_ranges import OwnRanges
 from toystore.engines import MemoryEngine
 
 THREE = frozenset(Range(3, partition) for partition in range(4))
 FIVE = frozenset(Range(5, partition) for partition in range(4))
+RING = fixed_ring([Member("n1")], 4, 3)
 
 
 class Runs:
@@ -18,17 +23,20 @@ class Runs:
         self.store.begin()
 
     def begin(self, *owned):
-        self.owned = frozenset().union(*owned)
-        self.facts = DiskFacts(self.store, self.owned)
-        self.facts.follow_ranges()
+        ranges = Ranges(RING, "n1", {of.n for of in frozenset().union(*owned)})
+        begin_run(self.store, ranges)
+        self.own = OwnRanges(self.store, ranges)
+        self.own.read()
+        self.facts = DiskFacts(self.store, self.own)
         return self.facts
 
     def rebuild(self, ranges):
         for of in ranges:
-            self.facts.mark_whole(of)
+            assert self.own.set(of, RangeState.WHOLE)
+            self.facts.count_votes()
 
     def voting(self):
-        return {of for of in self.owned if self.facts.votes_in(of)}
+        return {of for of in self.own.owned if self.facts.votes_in(of)}
 
 
 @pytest.fixture
@@ -43,7 +51,7 @@ def test_a_bucket_that_is_not_listed_for_a_run_is_rebuilt_when_it_is_listed_agai
     assert runs.facts.votes()
     runs.begin(THREE, FIVE)
     assert runs.voting() == THREE
-    assert runs.facts.behind() == len(FIVE)
+    assert runs.own.behind() == len(FIVE)
     runs.rebuild(FIVE)
     assert runs.facts.votes()
 
@@ -51,7 +59,7 @@ def test_a_bucket_that_is_not_listed_for_a_run_is_rebuilt_when_it_is_listed_agai
 def test_a_bucket_that_is_listed_after_the_disk_was_replaced_is_rebuilt(runs):
     runs.begin(THREE).replace()
     runs.begin(THREE, FIVE)
-    assert runs.facts.behind() == len(THREE | FIVE)
+    assert runs.own.behind() == len(THREE | FIVE)
     assert runs.voting() == set()
 
 
@@ -61,7 +69,7 @@ def test_ranges_of_a_bucket_that_is_not_listed_hold_no_vote_up(runs):
     assert not runs.facts.votes()
     runs.begin(THREE)
     assert runs.facts.votes()
-    assert runs.facts.behind() == 0
+    assert runs.own.behind() == 0
 
 
 def test_a_disk_that_was_kept_votes_whatever_is_listed(runs):
@@ -78,4 +86,4 @@ def test_a_restart_with_the_same_buckets_keeps_what_was_rebuilt(runs):
     runs.rebuild([first])
     runs.begin(THREE)
     assert runs.voting() == {first}
-    assert runs.facts.behind() == len(left)
+    assert runs.own.behind() == len(left)

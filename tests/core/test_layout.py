@@ -4,13 +4,13 @@ import pytest
 
 from toystore.core.ring.ranges import Range
 from toystore.core.storage import layout
-from toystore.core.storage.layout import behind_key, fits_a_key, hint_key, queue_prefix, total_key
+from toystore.core.storage.layout import fits_a_key, hint_key, queue_prefix, state_key, total_key
 
 DIGEST = bytes(range(17))
 
 
 def test_each_kind_of_key_has_its_first_byte():
-    kinds = (layout.RECORD, layout.HINT, layout.QUEUE, layout.BEHIND, layout.TOTAL, layout.FACT)
+    kinds = (layout.RECORD, layout.HINT, layout.QUEUE, layout.STATE, layout.TOTAL, layout.FACT)
 
     assert kinds == (b"R", b"H", b"Q", b"B", b"t", b"m")
 
@@ -22,7 +22,7 @@ def test_a_hint_is_under_its_owner_and_digest():
 
 
 def test_a_range_that_is_behind_is_under_its_n_and_its_partition():
-    assert behind_key(Range(3, 258)) == b"B\x03\0\0\x01\x02"
+    assert state_key(Range(3, 258)) == b"B\x03\0\0\x01\x02"
 
 
 def test_facts_have_these_names():

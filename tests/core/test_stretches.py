@@ -21,6 +21,7 @@ from toystore.core.ring.ranges import Leaf
 from toystore.core.storage import stretches
 
 OK, SUPERSEDED, INTERNAL = ReplicaStatus.OK, ReplicaStatus.SUPERSEDED, ReplicaStatus.INTERNAL
+MOVED = ReplicaStatus.MOVED
 
 RANGE = range_of(b"0")
 KEYS = [key for key in map(b"%d".__mod__, range(300)) if range_of(key) == RANGE][:20]
@@ -224,14 +225,14 @@ def test_each_record_is_stored_under_its_own_key_or_refused():
     assert disk.stored(key) == record(key, 5)
 
 
-def test_a_record_of_a_range_that_is_not_owned_is_refused():
+def test_a_record_of_a_range_that_is_not_owned_has_moved():
     disk = Disk(members=("n1", "n2", "n3", "n4", "n5"))
     keys = [b"%d" % number for number in range(50)]
 
     [reply] = disk.ask(StoreRecords(1, N, tuple(map(record, keys))))
 
     owned = [range_of(key) in disk.ranges.owned for key in keys]
-    assert list(reply.statuses) == [OK if own else INTERNAL for own in owned]
+    assert list(reply.statuses) == [OK if own else MOVED for own in owned]
     assert set(owned) == {True, False}
 
 

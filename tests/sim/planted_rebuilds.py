@@ -8,7 +8,8 @@ from toystore.core.antientropy.aims import Aim
 from toystore.core.antientropy.partner import Partner
 from toystore.core.antientropy.visits import Visits
 from toystore.core.membership.disks import Disks
-from toystore.core.storage.disk_facts import DiskFacts
+from toystore.core.protocol.messages.codes import RangeState
+from toystore.core.storage.own_ranges import OwnRanges
 
 from .seams import Patch, replace
 
@@ -23,7 +24,11 @@ def a_range_is_whole_before_its_records_are_stored(patch: Patch) -> None:
 
 
 def a_range_that_is_behind_votes(patch: Patch) -> None:
-    replace(patch, DiskFacts, "votes_in", lambda _, self, of: True)
+    def faulty(state: Any, self: OwnRanges, of: Any) -> RangeState:
+        found: RangeState = state(self, of)
+        return RangeState.WHOLE if found is RangeState.BEHIND else found
+
+    replace(patch, OwnRanges, "state", faulty)
 
 
 def a_new_disk_is_rebuilt_from_one_source(patch: Patch) -> None:

@@ -10,7 +10,7 @@ import pytest
 from toystore.check import promises
 from toystore.check.history import GET, OK, PUT, Row
 from toystore.core.data.record import digest_of
-from toystore.core.storage.layout import BEHIND, RECORD, VOTES, YES, behind_key
+from toystore.core.storage.layout import RECORD, STATE, VOTES, YES, state_key
 from toystore.sim import audit
 from toystore.sim.client import Ask, SimClient
 from toystore.sim.cluster import AUDITOR, SimCluster
@@ -74,7 +74,7 @@ def missing_though_whole(cluster: SimCluster, name: str) -> list[str]:
     return [
         key
         for key, digest in digests.items()
-        if node.disk.get(behind_key(ranges.range_of(digest))) is None
+        if node.disk.get(state_key(ranges.range_of(digest))) is None
     ]
 
 
@@ -103,7 +103,7 @@ def test_a_node_with_an_empty_disk_is_rebuilt_though_it_dies_on_the_way(how):
 
     assert not missing(cluster, node.name)
     assert node.disk.get(VOTES) == YES
-    assert not list(node.disk.scan(BEHIND))
+    assert not list(node.disk.scan(STATE))
     assert not audit.trees_are_true(cluster)
 
 
@@ -125,7 +125,7 @@ def test_a_node_with_a_full_disk_is_rebuilt_once_there_is_room():
     cluster = a_cluster_with_data()
     wiped = cluster.nodes["n1"]
     lose_disk(cluster, "n1")
-    assert cluster.world.run_until(lambda: bool(list(wiped.disk.scan(BEHIND))), 10.0)
+    assert cluster.world.run_until(lambda: bool(list(wiped.disk.scan(STATE))), 10.0)
     wiped.disk.full = True
     cluster.world.run(10.0)
     assert wiped.disk.get(VOTES) != YES
@@ -160,7 +160,7 @@ def test_the_checks_see_what_is_wrong():
     key, _ = next(iter(disk.scan(RECORD)))
 
     disk.begin()
-    disk.put(BEHIND + b"\x03\0\0\0\0", b"")
+    disk.put(STATE + b"\x03\0\0\0\0", b"")
     disk.put(key, b"rubbish")
     disk.commit()
     assert audit.nodes_whole(cluster)
@@ -197,7 +197,7 @@ def ranges_whole_too_early() -> bool:
     cluster = a_cluster_with_data(nodes=2)
     lose_disk(cluster, "n1")
     disk = cluster.nodes["n1"].disk
-    assert cluster.world.run_until(lambda: bool(list(disk.scan(BEHIND))), 10.0)
+    assert cluster.world.run_until(lambda: bool(list(disk.scan(STATE))), 10.0)
     return cluster.world.run_until(lambda: bool(missing_though_whole(cluster, "n1")), 10.0)
 
 

@@ -29,7 +29,7 @@ from toystore.core.protocol.messages.codes import MemberStatus
 from toystore.core.protocol.roles import TOLD_OF_MEMBERS
 from toystore.core.ring.ranges import LEAVES
 from toystore.core.ring.view import RingView
-from toystore.core.storage.layout import BEHIND, HINT, QUEUE, RECORD, SETTLED, TOTAL, VOTES, YES
+from toystore.core.storage.layout import HINT, QUEUE, RECORD, SETTLED, STATE, TOTAL, VOTES, YES
 from toystore.core.storage.storage import Storage
 from toystore.sim.cluster import SimCluster
 from toystore.sim.storage import SimStorage
@@ -77,7 +77,7 @@ def nodes_whole(cluster: SimCluster) -> list[Violation]:
     found = []
     for node in cluster.members:
         facts = {name: node.disk.get(name) for name in (SETTLED, VOTES)}
-        behind = sum(1 for _ in node.disk.scan(BEHIND))
+        behind = sum(1 for _ in node.disk.scan(STATE))
         if behind or facts[VOTES] != YES or not facts[SETTLED]:
             text = f"{node.name} is behind in {behind} ranges, and has {facts}"
             found.append(Violation("nodes_whole", text))

@@ -23,7 +23,7 @@ from toystore.core.protocol.address import (
 from toystore.core.protocol.machine import Machine, Now, Outbox
 from toystore.core.protocol.messages.local import Leave, MembersChanged
 from toystore.core.protocol.roles import ACTORS, GOODBYE_S, STOP_ORDER
-from toystore.core.storage.disk_facts import DiskFacts
+from toystore.core.storage.disk_facts import begin_run
 from toystore.core.storage.disk_identity import identify_disk
 from toystore.core.storage.ring_at_start import record_at_start
 from toystore.sim.actor import SimActor
@@ -108,7 +108,7 @@ class SimNode:
         )
         record = record_at_start(self.disk, self.cluster.rings.founding)
         self.plan = self.cluster.blueprint(self.name, self.boots, self.started_s, record, disk)
-        DiskFacts(self.disk, self.plan.ranges.owned).follow_ranges()
+        begin_run(self.disk, self.plan.ranges)
         self.disk.commit()
         self.disk.end_commit()
         self.disk.sync()

@@ -248,6 +248,11 @@ EVENTS: dict[str, EventKind] = {
         ("member", "cause"),
         "A comparison with a member has failed and is repeated later; logged once per cause.",
     ),
+    "ranges.stray": EventKind(
+        "info",
+        ("ranges",),
+        "Records were found in ranges that this node does not own; they are pushed to the owners.",
+    ),
     "rebuild.started": EventKind(
         "warning",
         ("ranges",),

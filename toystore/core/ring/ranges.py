@@ -46,18 +46,20 @@ class Leaf(NamedTuple):
 class Ranges:
     """The ranges of a ring, and those that one node owns."""
 
-    __slots__ = ("_copies", "_leaf_shift", "_node", "owned", "ring")
+    __slots__ = ("_leaf_shift", "copies", "node", "owned", "ring")
 
     def __init__(self, ring: RingView, node: str, copies: Iterable[int]) -> None:
         """``copies``: the N of each bucket."""
         self.ring = ring
         """The ring of which these are the ranges."""
-        self._node = node
-        self._copies = frozenset(copies)
+        self.node = node
+        """The node that is meant by "owned" and "others"."""
+        self.copies = frozenset(copies)
+        """The N of which the node has buckets."""
         self._leaf_shift = 8 * _HASH_BYTES - (ring.partitions * LEAVES).bit_length() + 1
         self.owned = frozenset(
             Range(n, partition)
-            for n in self._copies
+            for n in self.copies
             for partition in range(ring.partitions)
             if node in ring.nodes(partition, n)
         )
@@ -65,7 +67,7 @@ class Ranges:
 
     def follow(self, record: RingRecord) -> Ranges:
         """The node's ranges by another ring record."""
-        return Ranges(self.ring.follow(record), self._node, self._copies)
+        return Ranges(self.ring.follow(record), self.node, self.copies)
 
     def owners(self, of: Range) -> tuple[str, ...]:
         """The owners of a range: the old ones and the new ones while it moves."""
@@ -74,16 +76,16 @@ class Ranges:
     def slot(self, of: Range) -> Slot | None:
         """The slot of a range that the node is in; None if it owns the range neither way."""
         slots = self.ring.slots(of.partition, of.n)
-        return next((slot for slot in slots if self._node in slot), None)
+        return next((slot for slot in slots if self.node in slot), None)
 
     def loses(self, of: Range) -> bool:
         """Whether the node will not own a range, or does not now."""
         slot = self.slot(of)
-        return slot is None or slot.new != self._node
+        return slot is None or slot.new != self.node
 
     def others(self, of: Range) -> list[str]:
         """The owners of a range but the node, in the same order."""
-        return [name for name in self.owners(of) if name != self._node]
+        return [name for name in self.owners(of) if name != self.node]
 
     def leaf_of(self, digest: bytes) -> Leaf:
         """The leaf of a digest."""
@@ -95,6 +97,10 @@ class Ranges:
         It costs half of what `leaf_of` does.  Of the leaves of a range it is ``LEAVES`` in a row.
         """
         return int.from_bytes(digest, "big") >> self._leaf_shift
+
+    def number_of(self, of: Range) -> int:
+        """The place of a range among all ranges of all N: ``index_of(digest) // LEAVES``."""
+        return of.n * self.ring.partitions + of.partition
 
     def range_of(self, digest: bytes) -> Range:
         """The range of a digest."""

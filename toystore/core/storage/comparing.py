@@ -3,7 +3,6 @@
     WatchRanges      the ranges whose records have changed, with their trees
     CompareRanges    those whose root is not the one that another owner has
     ScrubLeaf        reads a leaf, and compares its records with its checksums and its sum
-    MarkWhole        a range was rebuilt: it is not BEHIND any more
 
 Each question costs a bounded amount of work.  What is beyond is left for the next.
 """
@@ -15,8 +14,6 @@ from toystore.core.protocol.machine import Outbox
 from toystore.core.protocol.messages.antientropy import (
     CompareRanges,
     CompareRangesReply,
-    MarkWhole,
-    MarkWholeReply,
     QuestionFailedReply,
     RangeSum,
     ScrubLeaf,
@@ -24,10 +21,11 @@ from toystore.core.protocol.messages.antientropy import (
     WatchRanges,
     WatchRangesReply,
 )
-from toystore.core.ring.ranges import Leaf, Range, Ranges
+from toystore.core.protocol.messages.codes import RangeState
+from toystore.core.ring.ranges import Leaf, Range
 from toystore.core.ring.tree import root_of
-from toystore.core.storage.disk_facts import DiskFacts
-from toystore.core.storage.questions import check_owned
+from toystore.core.storage.own_ranges import OwnRanges
+from toystore.core.storage.questions import check_known
 from toystore.core.storage.sums import Sums, Work
 
 RANGES_MAX = 1024
@@ -37,10 +35,9 @@ RANGES_MAX = 1024
 class Comparing:
     """Answers questions about whole ranges."""
 
-    def __init__(self, sums: Sums, facts: DiskFacts, ranges: Ranges, outbox: Outbox) -> None:
+    def __init__(self, sums: Sums, own: OwnRanges, outbox: Outbox) -> None:
         self._sums = sums
-        self._facts = facts
-        self._owned = ranges.owned
+        self._own = own
         self._out = outbox
         self._watcher: tuple[Address, int] | None = None
         """Who waits for a change, and the request; the last one only."""
@@ -83,7 +80,8 @@ class Comparing:
             tree = self._sums.tree(of, work)
             if tree is None:
                 break
-            ranges.append(RangeSum(of.n, of.partition, self._facts.is_behind(of), tree))
+            state = self._own.state(of)
+            ranges.append(RangeSum(*of, state is RangeState.BEHIND, tree, state))
             self._sums.report(of)
         return WatchRangesReply(request, tuple(ranges), more=self._sums.has_changed)
 
@@ -91,38 +89,37 @@ class Comparing:
 
     def compare(self, message: CompareRanges) -> CompareRangesReply:
         """The ranges that differ from those of another owner."""
+        if message.epoch > self._own.record.epoch:
+            every = tuple((n, partition) for n, partition, _ in message.roots)
+            return CompareRangesReply(message.request, (), every)
         work = Work()
         differing: list[tuple[int, int, bytes]] = []
         unready: list[tuple[int, int]] = []
+        states = bytearray()
         for n, partition, root in message.roots:
-            tree = self._tree(Range(n, partition), message.rebuilding, work)
+            of = Range(n, partition)
+            state = self._own.state(of) if of in self._own.known else RangeState.NONE
+            states.append(state)
+            tree = self._tree(of, state, message.rebuilding, work)
             if tree is None:
                 unready.append((n, partition))
             elif root_of(tree) != root:
                 differing.append((n, partition, tree))
-        return CompareRangesReply(message.request, tuple(differing), tuple(unready))
+        return CompareRangesReply(message.request, tuple(differing), tuple(unready), bytes(states))
 
-    def _tree(self, of: Range, rebuilding: bool, work: Work) -> bytes | None:
-        """The tree of a range; None if it is not owned, not to be compared or not ready."""
-        if of not in self._owned or (not rebuilding and self._facts.is_behind(of)):
+    def _tree(self, of: Range, state: RangeState, rebuilding: bool, work: Work) -> bytes | None:
+        """The tree of a range; None if it is not to be compared or not ready."""
+        if state is RangeState.NONE or (state is not RangeState.WHOLE and not rebuilding):
             return None
         return self._sums.tree(of, work)
 
     def scrub(self, message: ScrubLeaf) -> ScrubLeafReply:
         """Read a leaf.  Raises `BadQuestionError`."""
         leaf = Leaf(message.n, message.leaf)
-        check_owned(leaf.range, self._owned)
+        check_known(leaf.range, self._own.known)
         walk, drifted = self._sums.scrub(leaf)
         if drifted:
             of = leaf.range
             self._out.log("sums.drifted", n=of.n, partition=of.partition, leaf=leaf.number)
         records = walk.sum.records + len(walk.rotten)
         return ScrubLeafReply(message.request, records, walk.bytes, len(walk.rotten), drifted)
-
-    def mark_whole(self, message: MarkWhole) -> MarkWholeReply:
-        """A range was rebuilt.  Raises `BadQuestionError`."""
-        of = Range(message.n, message.partition)
-        check_owned(of, self._owned)
-        more = self._facts.mark_whole(of)
-        self._sums.change(of)
-        return MarkWholeReply(message.request, more)

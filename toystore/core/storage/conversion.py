@@ -50,6 +50,7 @@ from toystore.core.storage.layout import (
     RECORD,
     VOTES,
 )
+from toystore.core.storage.own_ranges import OwnRanges
 from toystore.core.storage.store import Store
 
 OLD_LAYOUT = b"1"
@@ -79,7 +80,8 @@ class Conversion:
         self._store = store
         self._copies = copies
         self._ranges = ranges
-        self._facts = DiskFacts(store, ranges.owned)
+        self._own = OwnRanges(store, ranges)
+        self._facts = DiskFacts(store, self._own)
         self._out = outbox
 
     def survey(self, *, cluster: str, node: str, members_digest: bytes) -> int:
@@ -124,6 +126,7 @@ class Conversion:
         """
         compare_buckets(self._store, self._copies)
         self._store.put(LAYOUT, CONVERTING)
+        self._own.read()
         if self._store.get(VOTES) == NO:
             self._facts.replace()
 
@@ -157,6 +160,7 @@ class Conversion:
         n = self._n_of(hashed, record)
         if n is None:
             self._drop(hashed)
+            self._own.read()
             self._facts.fall_behind(self._ranges_of(hashed))
         else:
             self._store.put(RECORD + n + hashed, record)

@@ -3,21 +3,23 @@
 Membership fetches them and confirms the disk (`toystore/core/membership/disks.py`):
 
     the cluster knows this disk,   ┐
-    or never knew another          ┴▶ it votes in each range
+    or never knew another          ┴▶ it votes in each range that is WHOLE
     it was replaced                 ─▶ each owned range is BEHIND ─ rebuilt ─▶ WHOLE: it votes there
 
-A disk that has no range left to rebuild votes everywhere.  If a run owns ranges of an N of which
-the last run owned none, as after a bucket was added, a replaced disk has no records of them either:
-they are behind, too.
+A replaced disk that has no range left to rebuild votes everywhere.  Ranges that move to a disk are
+BEHIND, too (own_ranges.py); they take no vote from it in other ranges.
+
+If a run has buckets of an N of which the last run had none, a replaced disk has no records of
+their ranges, and after a change of the ring any disk may have too few: they are BEHIND.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
-from toystore.core.ring.ranges import Range
+from toystore.core.protocol.messages.codes import RangeState
+from toystore.core.ring.ranges import Range, Ranges
 from toystore.core.storage.layout import (
-    BEHIND,
     COPIES,
     DISK,
     FACT,
@@ -26,21 +28,35 @@ from toystore.core.storage.layout import (
     REPLACED,
     RING_RECORD,
     SETTLED,
+    STATE,
     VOTES,
     YES,
-    behind_key,
     fits_a_key,
 )
+from toystore.core.storage.own_ranges import OwnRanges
 from toystore.core.storage.store import Store
+
+
+def begin_run(store: Store, ranges: Ranges) -> None:
+    """A run of a node begins, in a transaction: bring the states of its ranges up to date.
+
+    ``ranges``: by the ring record with which the node starts.
+    """
+    own = OwnRanges(store, ranges)
+    own.catch_up()
+    facts = DiskFacts(store, own)
+    facts.follow_copies()
+    facts.count_votes()
+    own.find_strays()
 
 
 class DiskFacts:
     """The facts in ``store``.  A corrupt fact is read as far as it can be decoded."""
 
-    def __init__(self, store: Store, owned: Collection[Range]) -> None:
-        """``owned``: the ranges that this node owns."""
+    def __init__(self, store: Store, own: OwnRanges) -> None:
+        """``own``: the ranges of this node, in the same store."""
         self._store = store
-        self._owned = owned
+        self._own = own
 
     def disk(self) -> str:
         """The id of this disk; "" if it has none."""
@@ -52,7 +68,9 @@ class DiskFacts:
 
     def votes_in(self, of: Range) -> bool:
         """Whether this disk votes "not found" in one range."""
-        return self.votes() or (of in self._owned and self.replaced() and not self.is_behind(of))
+        if self._own.state(of) is RangeState.BEHIND:
+            return False
+        return self.votes() or (of in self._own.owned and self.replaced())
 
     def confirmed(self) -> bool:
         """Whether it is known if this disk was replaced."""
@@ -73,7 +91,7 @@ class DiskFacts:
         if self.replaced():
             return False
         self._store.put(SETTLED, REPLACED)
-        self._mark_behind(self._owned)
+        self._fall_behind(self._own.owned)
         return True
 
     def fall_behind(self, ranges: Iterable[Range]) -> None:
@@ -82,48 +100,35 @@ class DiskFacts:
             self.replace()
         if lacking := set(ranges):
             self._store.put(SETTLED, REPLACED)
-            self._mark_behind(lacking)
+            self._fall_behind(lacking)
 
-    def follow_ranges(self) -> None:
-        """A run begins: its ranges may be of other N than those of the last run."""
-        owned_n = sorted({of.n for of in self._owned})
+    def follow_copies(self) -> None:
+        """A run begins: its buckets may be of other N than those of the last run."""
+        owned, copies = self._own.owned, self._own.ranges.copies
+        packed = ",".join(map(str, sorted(copies))).encode()
         before = self._store.get(COPIES)
-        copies = ",".join(map(str, owned_n)).encode()
-        if before == copies:
+        if before == packed:
             return
-        self._store.put(COPIES, copies)
-        if before is None or not self.replaced():
+        self._store.put(COPIES, packed)
+        self._own.put({of: RangeState.NONE for of in self._own.known if of.n not in copies})
+        if before is None:
             return
         known = set(before.split(b","))
-        for key, _ in list(self._store.scan(BEHIND)):
-            if b"%d" % key[1] not in copies.split(b","):
-                self._store.delete(key)
-        self._mark_behind(of for of in self._owned if b"%d" % of.n not in known)
+        new = {of for of in owned if b"%d" % of.n not in known}
+        if self.replaced():
+            self._fall_behind(new)
+        elif self._own.record.epoch:
+            self._own.fall_behind(new)
 
-    def is_behind(self, of: Range) -> bool:
-        """Whether a range lacks records that the disk before this one had."""
-        return self._store.get(behind_key(of)) is not None
-
-    def behind(self) -> int:
-        """How many ranges are behind."""
-        return sum(1 for _ in self._store.scan(BEHIND))
-
-    def mark_whole(self, of: Range) -> bool:
-        """A range was rebuilt; with the last one, the disk votes.  Returns whether any is left."""
-        was_behind = self._store.delete(behind_key(of))
-        more = self._any_behind()
-        if was_behind and not more:
+    def count_votes(self) -> None:
+        """A replaced disk votes everywhere once no range of it is behind."""
+        if self.replaced() and not self._own.behind() and not self.votes():
             self._store.put(VOTES, YES)
-        return more
 
-    def _mark_behind(self, ranges: Iterable[Range]) -> None:
+    def _fall_behind(self, ranges: Iterable[Range]) -> None:
         """Mark ranges; the disk votes everywhere if none is marked."""
-        for of in sorted(ranges):
-            self._store.put(behind_key(of), b"")
-        self._store.put(VOTES, NO if self._any_behind() else YES)
-
-    def _any_behind(self) -> bool:
-        return next(self._store.scan(BEHIND), None) is not None
+        self._own.fall_behind(ranges)
+        self._store.put(VOTES, NO if self._own.behind() else YES)
 
     def peers(self) -> tuple[tuple[str, str], ...]:
         """The disks of other members: (member, disk id) each."""
@@ -138,5 +143,5 @@ class DiskFacts:
             self._store.put(PEER + member.encode(), disk.encode())
 
     def count(self) -> int:
-        """The number of facts in the store, of ranges that are behind, and of ring records."""
-        return sum(1 for kind in (FACT, BEHIND, RING_RECORD) for _ in self._store.scan(kind))
+        """The number of facts in the store, of states of ranges, and of ring records."""
+        return sum(1 for kind in (FACT, STATE, RING_RECORD) for _ in self._store.scan(kind))

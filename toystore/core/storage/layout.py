@@ -5,12 +5,13 @@ The first byte of a key is its kind:
     b"R" + digest(17)                                  a record
     b"H" + owner + NUL + digest(17)                    a hint for owner: stored_at_us(8) + record
     b"Q" + owner + NUL + stored_at_us(8) + digest(17)  the queue of an owner's hints, oldest first
-    b"B" + n(1) + partition(4)                         this range is BEHIND
+    b"B" + n(1) + partition(4)                         the state of a range, 1 byte: `RangeState`
     b"t" + owner                                       the total of an owner's hints
     b"E" + epoch(4)                                    the ring record of an epoch
     b"m" + name                                        a fact about this disk
 
-A digest begins with N and the partition, so each range is one stretch of the records.
+A digest begins with N and the partition, so each range is one stretch of the records.  A range
+without a state is WHOLE if the node owns it; an empty state is BEHIND.
 
 An engine stores keys of up to 511 bytes.  `fits_a_key` is the check that a name fits one; the
 configuration limits the names of members to far less.
@@ -23,7 +24,7 @@ from toystore.core.ring.ranges import Range
 RECORD = b"R"
 HINT = b"H"
 QUEUE = b"Q"
-BEHIND = b"B"
+STATE = b"B"
 TOTAL = b"t"
 RING_RECORD = b"E"
 FACT = b"m"
@@ -52,6 +53,9 @@ SETTLED = b"msettled"
 one; absent before it is confirmed which."""
 COPIES = b"mcopies"
 """The N of the ranges that the last run owned, as in ``1,3``."""
+ADOPTED = b"madopted"
+"""The epoch of the ring record that the states of ranges follow from, and that of the newest record
+by which ranges moved, as in ``7,5``; absent before the first."""
 REPLACED = b"replaced"
 VOTES = b"mvotes"
 """`YES` if this disk votes "not found" in each range: it was not replaced, or is whole again."""
@@ -82,9 +86,9 @@ def queue_prefix(owner: str) -> bytes:
     return b"Q%b\0" % owner.encode()
 
 
-def behind_key(range_: Range) -> bytes:
-    """The key that exists while a range is BEHIND."""
-    return BEHIND + range_.n.to_bytes(1, "big") + range_.partition.to_bytes(4, "big")
+def state_key(of: Range) -> bytes:
+    """The key of the state of a range."""
+    return STATE + of.n.to_bytes(1, "big") + of.partition.to_bytes(4, "big")
 
 
 def ring_record_key(epoch: int) -> bytes:

@@ -11,7 +11,7 @@ class BadQuestionError(ValueError):
     """A question that makes no sense here; the text says what was given and what would be right."""
 
 
-def check_owned(of: Range, owned: Collection[Range]) -> None:
-    """Raise `BadQuestionError` unless the node owns a range."""
-    if of not in owned:
+def check_known(of: Range, known: Collection[Range]) -> None:
+    """Raise `BadQuestionError` unless the node owns a range, or has anything of it."""
+    if of not in known:
         raise BadQuestionError(f"this node does not own partition {of.partition} of n={of.n}")

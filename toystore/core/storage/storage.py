@@ -9,15 +9,17 @@
     PrepareRing, AcceptRing                     the vote on the next ring (ring_acceptor.py)
     FetchRings, OfferRings, WatchRing,          `RingRecords` (ring_records.py)
     KeepPlan, FetchPlan
-    WatchRanges, CompareRanges, ScrubLeaf,      `Comparing` compares whole ranges by their `Sums`
-    MarkWhole                                   (comparing.py, sums.py)
+    WatchRanges, CompareRanges, ScrubLeaf       `Comparing` compares whole ranges by their `Sums`
+                                                (comparing.py, sums.py)
+    MarkWhole, SetRange, SweepRange,            `RangeMoves` sets the states of `OwnRanges`
+    DescribeMoves                               (range_moves.py, own_ranges.py)
     ListStretches, CompareStretches,            `Stretches` exchanges single records
     FetchRecords, StoreRecords                  (stretches.py)
     StorageStatus                               all of them
 
 All data is in the one `Store` that the shell gave to the machine (`layout.py` lists the keys).
 The shell may abort a batch and feed it again, or discard it, and tells the machine of each commit
-and abort: only the sums, and who waits for a change of them, are outside the store.
+and abort: only the sums, copies of what the store has, and who waits for a change are outside it.
 """
 
 from __future__ import annotations
@@ -38,10 +40,12 @@ from toystore.core.protocol.messages.antientropy import (
     MarkWhole,
     QuestionFailedReply,
     ScrubLeaf,
+    SetRange,
     StoreRecords,
+    SweepRange,
     WatchRanges,
 )
-from toystore.core.protocol.messages.codes import ReplicaStatus
+from toystore.core.protocol.messages.codes import RangeState, ReplicaStatus
 from toystore.core.protocol.messages.disk import (
     AdoptLineage,
     LoadDisks,
@@ -70,6 +74,7 @@ from toystore.core.protocol.messages.replica import (
 )
 from toystore.core.protocol.messages.ring import (
     AcceptRing,
+    DescribeMoves,
     FetchPlan,
     FetchRings,
     KeepPlan,
@@ -78,11 +83,14 @@ from toystore.core.protocol.messages.ring import (
     WatchRing,
 )
 from toystore.core.ring.ranges import Ranges
+from toystore.core.ring.record import RingRecord
 from toystore.core.storage.comparing import Comparing
 from toystore.core.storage.disk_facts import DiskFacts
 from toystore.core.storage.hints import Hints, HintTotal
 from toystore.core.storage.layout import LINEAGE, RECORD, REFUSING, YES, fits_a_key
+from toystore.core.storage.own_ranges import MERGING, OwnRanges
 from toystore.core.storage.questions import BadQuestionError
+from toystore.core.storage.range_moves import RangeMoves
 from toystore.core.storage.records import FAILED, STORED, Answer, Records
 from toystore.core.storage.ring_acceptor import Acceptor
 from toystore.core.storage.ring_records import RingRecords
@@ -95,6 +103,9 @@ _SUPERSEDED = int(ReplicaStatus.SUPERSEDED)
 _NOT_FOUND = int(ReplicaStatus.NOT_FOUND)
 _NO_VOTE = int(ReplicaStatus.NO_VOTE)
 _REFUSED = int(ReplicaStatus.REFUSED)
+_STALE = int(ReplicaStatus.STALE), None
+_MOVED = int(ReplicaStatus.MOVED), None
+_GIVEN_AWAY = frozenset((RangeState.RETIRED, RangeState.RELEASED, RangeState.STRAY))
 
 
 class Storage:
@@ -117,17 +128,18 @@ class Storage:
         """
         self._store = store
         self._node = node
-        self.ranges = ranges
+        self._own = own = OwnRanges(store, ranges)
         self._hint_bytes_max = hint_bytes_max
         self._out = outbox
         self.sums = Sums(store, ranges, outbox)
         self._records = Records(store, self.sums, outbox)
         self._hints = Hints(store)
-        self._facts = DiskFacts(store, ranges.owned)
+        self._facts = DiskFacts(store, own)
         self._rings = rings = RingRecords(store, ranges.ring.record, outbox)
         acceptor = Acceptor(store, node, rings, self._facts)
-        self._comparing = comparing = Comparing(self.sums, self._facts, ranges, outbox)
-        stretches = Stretches(store, self._records, ranges, copies)
+        self._comparing = comparing = Comparing(self.sums, own, outbox)
+        stretches = Stretches(store, self._records, own, copies)
+        self._moves = moves = RangeMoves(store, own, self._facts, self.sums, self._hints)
         self._handlers: dict[type[Any], Callable[[Any, Address, Now], None]] = {
             WriteReplica: self._write_replica,
             ReadReplica: self._read_replica,
@@ -148,7 +160,10 @@ class Storage:
         self._questions: dict[type[Any], Callable[[Any], Message]] = {
             CompareRanges: comparing.compare,
             ScrubLeaf: comparing.scrub,
-            MarkWhole: comparing.mark_whole,
+            MarkWhole: moves.mark_whole,
+            SetRange: moves.set_state,
+            SweepRange: moves.sweep,
+            DescribeMoves: moves.describe,
             ListStretches: stretches.list_rows,
             CompareStretches: stretches.compare,
             FetchRecords: stretches.fetch,
@@ -162,6 +177,9 @@ class Storage:
 
     def receive(self, message: Message, sender: Address, now: Now) -> None:
         """Receive one message.  Storage ignores messages about links and members."""
+        if not self._own.is_read:
+            self._own.read()
+            self.sums.follow(self._own.known)
         handler = self._handlers.get(type(message))
         if handler is not None:
             handler(message, sender, now)
@@ -192,6 +210,12 @@ class Storage:
         """Nothing that was received since the last commit or abort is stored or answered."""
         self.sums.on_abort()
         self._rings.on_abort()
+        self._own.forget()
+
+    @property
+    def ranges(self) -> Ranges:
+        """The ranges of this node, by the newest ring record that it has adopted."""
+        return self._own.ranges
 
     @property
     def is_watched(self) -> bool:
@@ -202,21 +226,42 @@ class Storage:
 
     def _write_replica(self, message: WriteReplica, sender: Address, now: Now) -> None:
         if message.hint_owner is None or message.hint_owner == self._node:
-            status, stamp = self._records.write(message.digest, message.record)
+            status, stamp = self._refusal(message) or self._records.write(
+                message.digest, message.record
+            )
         else:
             status, stamp = self._hint(message.hint_owner, message.digest, message.record, now)
         self._out.send(sender, WriteReplicaReply(message.request, status, stamp))
 
+    def _refusal(self, message: WriteReplica) -> Answer | None:
+        """The answer to an owner's write that is not stored here; None if it is stored.
+
+        A coordinator with an older ring may have sent it to too few nodes; one with a newer ring
+        knows better than this node where it belongs.
+        """
+        own = self._own
+        if message.epoch > own.record.epoch or len(message.digest) != DIGEST_BYTES:
+            return None
+        if message.epoch < own.moved and message.hint_owner is None:
+            return _STALE
+        return None if own.state_at(message.digest) in MERGING else _MOVED
+
     def _repair_replica(self, message: RepairReplica, _sender: Address, _now: Now) -> None:
-        self._records.write(message.digest, message.record)
+        self._merge(message.digest, message.record)
 
     def _deliver_hints(self, message: DeliverHints, sender: Address, now: Now) -> None:
         if message.hint_owner:
             answers = [self._hint(message.hint_owner, *hint, now) for hint in message.hints]
         else:
-            answers = [self._records.write(*hint) for hint in message.hints]
+            answers = [self._merge(*hint) for hint in message.hints]
         statuses = tuple(status for status, _ in answers)
         self._out.send(sender, DeliverHintsReply(message.request, statuses))
+
+    def _merge(self, digest: bytes, record: bytes) -> Answer:
+        """Store a hint or a repair, unless its range has moved away."""
+        if len(digest) == DIGEST_BYTES and self._own.state_at(digest) not in MERGING:
+            return _MOVED
+        return self._records.write(digest, record)
 
     def _read_replica(self, message: ReadReplica, sender: Address, _now: Now) -> None:
         """Answer with the newest sound copy: the record, or a hint for one of the owners asked."""
@@ -225,7 +270,13 @@ class Storage:
         found = (self._hints.find(owner, digest) for owner in message.hint_owners)
         hints = [hint for hint in found if hint is not None]
         newest = self._records.newest(digest, own, hints)
-        if newest is not None:
+        state = self._own.state_at(digest)
+        if state is not RangeState.WHOLE and not message.hint_owners:
+            # It is asked as an owner.
+            status = _NO_VOTE
+            if state in _GIVEN_AWAY:
+                status, newest = _MOVED
+        elif newest is not None:
             status = _OK
         elif own is not None or hints or not self._votes_on(digest):
             # A record was here and is corrupt, or was lost with another disk.
@@ -236,7 +287,7 @@ class Storage:
 
     def _votes_on(self, digest: bytes) -> bool:
         """Whether it proves anything that nothing is stored under ``digest``."""
-        return self._facts.votes() or self._facts.votes_in(self.ranges.range_of(digest))
+        return self._facts.votes_in(self.ranges.range_of(digest))
 
     # --- hints --------------------------------------------------------------------------
 
@@ -325,8 +376,21 @@ class Storage:
             self._out.send(sender, reply)
 
     def _offer_rings(self, message: OfferRings, sender: Address, _now: Now) -> None:
-        reply, _adopted = self._rings.offer(message)
+        reply, adopted = self._rings.offer(message)
+        for record in adopted:
+            self._adopt(record)
         self._out.send(sender, reply)
+
+    def _adopt(self, record: RingRecord) -> None:
+        """Follow the next ring record: the states of all ranges that it changes are set, too."""
+        before = self._own.known
+        if strays := self._own.adopt(record):
+            self._out.log("ranges.stray", ranges=strays)
+        self._facts.count_votes()
+        self.sums.follow(self._own.known)
+        self.sums.change_all()
+        for of in sorted(before - self._own.known):
+            self.sums.change(of)
 
     # --- reports ------------------------------------------------------------------------
 
@@ -345,16 +409,14 @@ class Storage:
             }
             for owner, total in totals.items()
         }
-        size = self._store.size()
-        others = self._facts.count() + sum(map(_keys_of_hints, totals.values()))
         status = {
             "disk": self._facts.disk(),
             "votes": self._facts.votes(),
             "ranges": len(self.ranges.owned),
-            "ranges_behind": self._facts.behind(),
+            "ranges_behind": self._own.behind(),
             "rotten": self.sums.rotten,
-            "keys": max(0, size.keys - others),
-            "disk_bytes": size.disk_bytes,
+            "keys": self._moves.count_records(),
+            "disk_bytes": self._store.size().disk_bytes,
             "hints": hints,
             "hint_bytes_max": self._hint_bytes_max,
         }
@@ -367,8 +429,3 @@ def _answer(question: Callable[[Any], Message], message: Any) -> Message:
         return question(message)
     except BadQuestionError as error:
         return QuestionFailedReply(message.request, str(error))
-
-
-def _keys_of_hints(total: HintTotal) -> int:
-    """How many keys the hints for one owner have in the store, with the key of their total."""
-    return 2 * total.hints + 1

@@ -27,9 +27,10 @@ from toystore.core.protocol.messages.antientropy import (
     StoreRecords,
     StoreRecordsReply,
 )
-from toystore.core.ring.ranges import Ranges
+from toystore.core.protocol.messages.codes import ReplicaStatus
 from toystore.core.storage.layout import RECORD
-from toystore.core.storage.questions import BadQuestionError, check_owned
+from toystore.core.storage.own_ranges import MERGING, OwnRanges
+from toystore.core.storage.questions import BadQuestionError, check_known
 from toystore.core.storage.records import FAILED, Records
 from toystore.core.storage.store import Store
 from toystore.core.storage.stretch import scan_stretch
@@ -40,20 +41,21 @@ STRETCHES_MAX = 1024
 """The most stretches of one question that are looked at."""
 BYTES_MAX = 4 * 1024 * 1024
 """The most bytes of records that are read for one question, and of those in an answer; or one."""
+_MOVED = int(ReplicaStatus.MOVED)
+_NEVER_US = -1
 
 
 class Stretches:
     """Answers questions about single records."""
 
     def __init__(
-        self, store: Store, records: Records, ranges: Ranges, copies: Mapping[str, int]
+        self, store: Store, records: Records, own: OwnRanges, copies: Mapping[str, int]
     ) -> None:
         """``copies``: the N of each bucket."""
         self._store = store
         self._records = records
-        self._ranges = ranges
+        self._own = own
         self._copies = copies
-        self._known = {of.n for of in ranges.owned}
 
     def list_rows(self, message: ListStretches) -> ListStretchesReply:
         """The rows of stretches.  Raises `BadQuestionError`."""
@@ -76,16 +78,17 @@ class Stretches:
         """What two owners lack of stretches.  Raises `BadQuestionError`.
 
         The asker has left out its records that are younger than ``until_us``; those of this node
-        are not sent, and nothing older is asked for in their place.
+        are not sent, and nothing older is asked for in their place.  With ``push`` none are sent.
         """
         limits = _Limit(RECORDS_MAX, BYTES_MAX), _Limit(RECORDS_MAX, message.bytes_max)
+        until_us = _NEVER_US if message.push else message.until_us
         records: list[bytes] = []
         wanted: list[bytes] = []
         compared: list[tuple[bytes, int]] = []
         for start, end, rows in message.listed[:STRETCHES_MAX]:
             self._check_stretch(start, end)
             theirs = _rows_by_digest(start, end, rows)
-            missing, more, to = self._compare_one(start, end, theirs, message.until_us, *limits)
+            missing, more, to = self._compare_one(start, end, theirs, until_us, *limits)
             if to > start:
                 records += missing
                 wanted += more
@@ -159,25 +162,26 @@ class Stretches:
         except CorruptRecordError:
             return FAILED[0]
         digest = digest_of(record.bucket, record.key, n)
-        owned = self._ranges.range_of(digest) in self._ranges.owned
         # A bucket that this node does not know yet has the N that the other owner says.
-        if not owned or self._copies.get(record.bucket, n) != n:
+        if self._copies.get(record.bucket, n) != n:
             return FAILED[0]
+        if self._own.state_at(digest) not in MERGING:
+            return _MOVED
         return self._records.write(digest, data)[0]
 
     # --- what is wrong with a question --------------------------------------------------
 
     def _check_n(self, n: int) -> None:
-        if n not in self._known:
+        if n not in {of.n for of in self._own.known}:
             raise BadQuestionError(f"this node owns no range with n={n}")
 
     def _check_stretch(self, start: bytes, end: bytes) -> None:
         """Raise `BadQuestionError` unless this is a stretch of an owned range."""
         if not len(start) == len(end) == DIGEST_BYTES or start >= end:
             raise BadQuestionError(f"{start.hex()} to {end.hex()} is no stretch of digests")
-        of = self._ranges.range_of(start)
-        check_owned(of, self._ranges.owned)
-        if end > self._ranges.end_of(self._ranges.leaves(of)[-1]):
+        of = self._own.ranges.range_of(start)
+        check_known(of, self._own.known)
+        if end > self._own.stretch(of)[1]:
             raise BadQuestionError(f"{start.hex()} to {end.hex()} is more than one range")
 
 

@@ -16,7 +16,7 @@ record's transaction, a put would wait for all of this (docs/ARCHITECTURE.md has
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from toystore.core.data.record import CorruptRecordError, check_record
@@ -70,10 +70,10 @@ class Scrub(NamedTuple):
 
 
 class Sums:
-    """The sums of the owned ranges, and which of those have changed."""
+    """The sums of the ranges that the node has, and which of those have changed."""
 
     def __init__(self, store: Store, ranges: Ranges, outbox: Outbox) -> None:
-        """``outbox``: for the log.  All ranges have changed."""
+        """``outbox``: for the log.  All owned ranges have changed."""
         self._store = store
         self._ranges = ranges
         self._out = outbox
@@ -85,8 +85,9 @@ class Sums:
         """The digests that were noted in this transaction."""
         self._rotten: dict[int, set[bytes]] = {}
         """The digests of known corrupt records.  None of them is in a sum."""
-        self._owned = {self._first(of) // LEAVES: of for of in sorted(ranges.owned)}
-        self._changed = dict.fromkeys(self._owned.values())
+        self._known: dict[int, Range] = {}
+        """By their numbers (`Ranges.number_of`)."""
+        self._changed: dict[Range, None] = {}
         """The ranges that have changed, the longest unreported first."""
         self._summed: set[int] = set()
         """The leaves that were folded or walked in this transaction."""
@@ -96,6 +97,13 @@ class Sums:
         """The leaves and digests of the corrupt records that were overwritten in it."""
         self._doubted: list[tuple[int, bytes]] = []
         """Those that were met for the first time in it."""
+        self.follow(ranges.owned)
+
+    def follow(self, known: Iterable[Range]) -> None:
+        """The node has these ranges; those that it did not have have changed."""
+        before = set(self._known.values())
+        self._known = {self._ranges.number_of(of): of for of in sorted(known)}
+        self._changed |= dict.fromkeys(of for of in self._known.values() if of not in before)
 
     # --- what is told of the records ----------------------------------------------------
 
@@ -145,22 +153,30 @@ class Sums:
         return {leaf: one for leaf, one in self._sums.items() if leaf not in noted}
 
     def change(self, of: Range) -> None:
-        """Something else about an owned range has changed."""
+        """Something else about a range has changed."""
         self._changed[of] = None
+
+    def drop(self, digests: Iterable[bytes]) -> None:
+        """Records were deleted."""
+        for digest in digests:
+            self._notes.pop(digest, None)
+            leaf = self._ranges.index_of(digest)
+            self._sums.pop(leaf, None)
+            self._rotten.get(leaf, set()).discard(digest)
 
     # --- what is asked ------------------------------------------------------------------
 
     def change_all(self) -> None:
-        """Each owned range counts as changed."""
-        self._changed = dict.fromkeys(self._owned.values())
+        """Each range that the node has counts as changed."""
+        self._changed = dict.fromkeys((*self._known.values(), *self._changed))
 
     @property
     def has_changed(self) -> bool:
-        """Whether any range has changed.  It may be one that is not owned."""
+        """Whether any range has changed.  It may be one that the node does not have."""
         return bool(self._notes or self._changed)
 
     def changed(self) -> tuple[Range, ...]:
-        """The owned ranges that have changed, the longest unreported first."""
+        """The ranges that have changed, the longest unreported first."""
         self._fold(0)
         return tuple(self._changed)
 
@@ -170,7 +186,7 @@ class Sums:
         self._reported.append(of)
 
     def tree(self, of: Range, work: Work) -> bytes | None:
-        """The tree of an owned range; None if it would cost more than is left of ``work``."""
+        """The tree of a range; None if it would cost more than is left of ``work``."""
         self._fold(0)
         first = self._first(of)
         sums = []
@@ -181,8 +197,15 @@ class Sums:
             sums.append(leaf_sum)
         return b"".join(sum_of(*one) for one in sums)
 
+    def records(self, of: Range) -> int:
+        """How many records a range has, in the leaves that are summed."""
+        self._fold(0)
+        first = self._first(of)
+        leaves = (self._sums.get(leaf) for leaf in range(first, first + LEAVES))
+        return sum(one.records for one in leaves if one is not None)
+
     def scrub(self, leaf: Leaf) -> Scrub:
-        """Read and check each record of an owned leaf, and sum it afresh."""
+        """Read and check each record of a leaf, and sum it afresh."""
         index = self._ranges.index_of(self._ranges.first_of(leaf))
         known = frozenset(self._rotten.get(index, ()))
         self._fold(0)
@@ -291,13 +314,13 @@ class Sums:
         return True
 
     def _change(self, leaf: int) -> None:
-        of = self._owned.get(leaf // LEAVES)
+        of = self._known.get(leaf // LEAVES)
         if of is not None:
             self._changed[of] = None
 
     def _first(self, of: Range) -> int:
         """The index of the first leaf of a range."""
-        return self._ranges.index_of(self._ranges.first_of(Leaf(of.n, of.partition * LEAVES)))
+        return self._ranges.number_of(of) * LEAVES
 
 
 def sound_head(record: bytes) -> bytes:
