@@ -1,4 +1,4 @@
-"""For all tests: the programs that they start find bytecode, and can be interrupted."""
+"""For all tests: their programs find bytecode and can be interrupted; no example is timed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import signal
 import sys
 from pathlib import Path
+
+from hypothesis import settings
 
 BYTECODE = Path(__file__).parent.parent / ".pytest_cache" / "bytecode"
 """Where bytecode is kept if the environment forbids to keep it beside the sources."""
@@ -19,3 +21,6 @@ if sys.dont_write_bytecode:
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts programs in the background so, and the programs of tests would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+settings.register_profile("untimed", deadline=None)  # a busy machine takes any time for an example
+settings.load_profile("untimed")
