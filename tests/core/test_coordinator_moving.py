@@ -517,6 +517,19 @@ def test_a_request_goes_on_without_a_member_that_was_removed() -> None:
     assert scene.machine.idle
 
 
+def test_a_removed_member_is_not_repaired() -> None:
+    scene = Scene(4)
+    scene.get()
+    scene.says("n3", NOT_FOUND)
+    scene.says("n1", OK, record_at(0))
+
+    change(scene, record("n1", "n2", "n4", epoch=1))
+    scene.wait(SILENCE_S)
+
+    assert {to for to, message in scene.asked if type(message) is RepairReplica} <= {"n4"}
+    assert scene.machine.idle
+
+
 def test_an_older_record_changes_nothing() -> None:
     scene = Scene(2, n=2)
     change(scene, record("n1", "n2", "n3", epoch=2))

@@ -1,8 +1,9 @@
 """The ring changes under requests: no answered read misses a write that was acknowledged before.
 
 Two coordinators, six storages.  A seed decides when each of them learns of a ring, which messages
-are late or lost, and when ranges are copied, become whole, are given away and are deleted.  The
-storages follow the rules of a range's states in the smallest model of them.
+are late or lost, when ranges are copied, become whole, are given away and are deleted, and whether
+a node dies and is removed.  The storages follow the rules of a range's states in the smallest model
+of them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from coordinator_scene import (
+    DEAD,
     MOVED,
     NO_VOTE,
     NOT_FOUND,
@@ -59,7 +61,8 @@ class Replica:
         self.state = "whole" if name in ring.nodes(0, N) else ""
         self.records: dict[bytes, bytes] = {}
         self.hints: dict[tuple[str, bytes], bytes] = {}
-        self.walked = False
+        self.walked: set[str] = set()
+        """The nodes from which it has copied in this epoch."""
 
     def slot(self, ring: FixedView) -> Slot | None:
         return next((slot for slot in ring.slots(0, N) if self.name in slot), None)
@@ -67,7 +70,7 @@ class Replica:
     def adopt(self, ring: FixedView) -> None:
         """Follow the record of the next epoch."""
         assert ring.epoch == self.epoch + 1
-        self.epoch, self.walked = ring.epoch, False
+        self.epoch, self.walked = ring.epoch, set()
         slot = self.slot(ring)
         if ring.record.moving:
             self.fence = ring.epoch
@@ -121,6 +124,8 @@ class Rings:
         self.scenes = {name: Scene(6, node=name, ring=self.rings[0]) for name in COORDINATORS}
         self.mail: list[tuple[Peer, Peer, Any]] = []
         """(from, to, message) of each message under way."""
+        self.dead = ""
+        """The node that was removed after its death."""
         self.acknowledged: list[tuple[bytes, WriteReply]] = []
         self.asked: dict[tuple[str, int], tuple[str, bytes, int]] = {}
         """By coordinator and request: the kind, the key, how many writes were acknowledged."""
@@ -171,6 +176,8 @@ class Rings:
             self.mail.append((to, sender, refusal))
 
     def serve(self, sender: Peer, to: Peer, message: Any) -> None:
+        if to.node == self.dead:
+            return
         replica = self.replicas[to.node]
         if type(message) is RepairReplica:
             if replica.state not in GIVEN:
@@ -214,22 +221,34 @@ class Rings:
     # --- the ring -----------------------------------------------------------------------
 
     def change(self) -> None:
-        """The next record is decided: a move begins, ends, or is aborted."""
+        """The next record is decided: a move begins, ends, or is aborted; a node is removed."""
         ring = self.rings[-1]
         order, epoch = ring.order(0), ring.epoch + 1
         if not ring.record.moving:
-            to = tuple(self.chance.sample(NAMES, len(NAMES)))
-            self.rings.append(FixedView([to], before=[order], epoch=epoch))
+            lost = self.removed() if self.chance.random() < 0.3 else ()
+            names = [name for name in order if name not in lost]
+            to = tuple(self.chance.sample(names, len(names)))
+            self.rings.append(FixedView([to], before=[order], epoch=epoch, lost=lost))
         elif self.has_moved(ring):
             self.rings.append(FixedView([order], epoch=epoch))
-        elif self.chance.random() < 0.1:
+        elif not ring.record.lost and self.chance.random() < 0.1:
             before = ring.before.order(0)
             self.rings.append(FixedView([before], before=[order], epoch=epoch))
+
+    def removed(self) -> tuple[str, ...]:
+        """A node that is dead from now on, unless there was one before."""
+        if self.calm or self.dead:
+            return ()
+        self.dead = self.chance.choice([name for name in NAMES if name not in COORDINATORS])
+        for scene in self.scenes.values():
+            scene.gossip({self.dead: DEAD})
+        return (self.dead,)
 
     def has_moved(self, ring: FixedView) -> bool:
         slots = [slot for slot in ring.slots(0, N) if slot.moves]
         return all(
-            self.knows(slot.new, ring) == "whole" and self.knows(slot.old, ring) == "released"
+            self.knows(slot.new, ring) == "whole"
+            and (slot.old is None or self.knows(slot.old, ring) == "released")
             for slot in slots
         )
 
@@ -242,7 +261,7 @@ class Rings:
     def adopt(self) -> None:
         """A storage adopts the next record."""
         replica = self.replicas[self.chance.choice(NAMES)]
-        if replica.epoch < self.rings[-1].epoch:
+        if replica.name != self.dead and replica.epoch < self.rings[-1].epoch:
             replica.adopt(self.rings[replica.epoch + 1])
 
     def turn(self) -> None:
@@ -254,23 +273,43 @@ class Rings:
         """The old replica and the new one of a slot, if both have adopted the newest record."""
         ring = self.rings[-1]
         slot = self.chance.choice(ring.slots(0, N))
-        if not slot.moves:
+        if not slot.moves or slot.old is None:
             return None
-        assert slot.old is not None
         assert slot.new is not None
         old, new = self.replicas[slot.old], self.replicas[slot.new]
         return (old, new) if old.epoch == new.epoch == ring.epoch else None
 
+    def sources(self, new: Replica) -> set[str]:
+        """From which nodes a new replica copies: the old one, or if that is lost all others."""
+        ring = self.rings[-1]
+        slot = new.slot(ring)
+        if slot is not None and slot.old is not None:
+            return {slot.old}
+        return set(ring.nodes(0, N)) - {new.name}
+
+    def behind(self) -> Replica | None:
+        """A new replica that has adopted the newest record and is not whole."""
+        ring = self.rings[-1]
+        replicas = [self.replicas[slot.new] for slot in ring.slots(0, N) if slot.new and slot.moves]
+        new = self.chance.choice(replicas) if replicas else None
+        return new if new and new.state == "behind" and new.epoch == ring.epoch else None
+
     def walk(self) -> None:
-        """A new replica copies the old one, which is whole."""
-        if (pair := self.move()) and pair[0].state == "whole" and pair[1].state == "behind":
-            pair[1].merge(pair[0].records)
-            pair[1].walked = True
+        """A new replica copies a source, once all of them have adopted the record."""
+        new = self.behind()
+        if new is None:
+            return
+        sources = self.sources(new)
+        if all(self.replicas[name].epoch == new.epoch for name in sources):
+            source = self.chance.choice(sorted(sources))
+            new.merge(self.replicas[source].records)
+            new.walked.add(source)
 
     def fill(self) -> None:
-        """A new replica becomes whole some time after its walk."""
-        if (pair := self.move()) and pair[1].walked:
-            pair[1].state = "whole"
+        """A new replica becomes whole some time after its walks."""
+        new = self.behind()
+        if new is not None and new.walked >= self.sources(new):
+            new.state = "whole"
 
     def give_away(self) -> None:
         """An old replica learns that the new one is whole."""
@@ -308,10 +347,14 @@ class Rings:
             self.check(key, reply, self.acknowledged[:before])
 
     def check(self, key: bytes, reply: GetReply, before: list[tuple[bytes, WriteReply]]) -> None:
-        """A read returns each write before it with which it shares a slot, or a newer one."""
+        """A read returns each write before it with which it shares a slot, or a newer one.
+
+        What only the dead node had is lost.
+        """
         found = unpack_context(reply.context) if reply.context else b""
         for written, write in before:
-            if written == key and write.owners + reply.owners > N:
+            alone = self.dead and write.owners == 1
+            if written == key and write.owners + reply.owners > N and not alone:
                 assert found >= write.stamp, (reply, write)
                 self.checked += 1
 
@@ -337,12 +380,13 @@ def test_a_change_alone_fails_no_request(seed: int) -> None:
 
 def test_the_chaos_of_rings_moves_ranges_and_checks_reads() -> None:
     """So that the tests above cannot pass for want of anything happening."""
-    checked, ends, aborts = 0, 0, 0
+    checked, ends, aborts, removed = 0, 0, 0, 0
 
-    for seed in range(10):
+    for seed in range(20):
         rings = Rings(seed, calm=False)
         rings.run()
         checked += rings.checked
+        removed += rings.dead != ""
         moving = [ring.record.moving for ring in rings.rings]
         ends += moving.count(False) - 1
         aborts += sum(a and b for a, b in itertools.pairwise(moving))
@@ -350,3 +394,4 @@ def test_the_chaos_of_rings_moves_ranges_and_checks_reads() -> None:
     assert checked > 500
     assert ends > 5
     assert aborts > 10
+    assert removed > 2

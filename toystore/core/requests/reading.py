@@ -272,7 +272,7 @@ class Read(SloppyQuorum):
         return record
 
     def _repair(self, newest: bytes) -> None:
-        """Send ``newest`` to each owner that has answered and does not have it."""
+        """Send ``newest`` to each owner that has answered, and is a member still, and lacks it."""
         if newest is not self._checked:
             try:
                 self._check(newest)
@@ -280,5 +280,6 @@ class Read(SloppyQuorum):
                 return
         repair = RepairReplica(self.place.digest, newest)
         for owner, record in zip(self.nodes, self._records, strict=True):
-            if record not in (_UNHEARD, newest):
-                self.desk.outbox.send(self.desk.nodes.storages[owner], repair)
+            storage = self.desk.nodes.storages.get(owner)
+            if storage is not None and record not in (_UNHEARD, newest):
+                self.desk.outbox.send(storage, repair)
