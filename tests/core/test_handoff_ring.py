@@ -288,6 +288,20 @@ def test_a_node_that_leaves_delivers_to_the_owners_that_it_can_reach() -> None:
     assert (to, message.hint_owner) == ("n2", "")
 
 
+def test_a_member_that_gives_the_range_to_another_can_keep_a_hint() -> None:
+    record = moving("n2", "n3", "n4", "n5", "n6")
+    one, slot = a_hint(record, lambda slot: slot.moves and slot.old in ("n2", "n3", "n4", "n5"))
+    assert slot.old
+    assert slot.new
+    node = Node()
+    follow(node, record, slot.old)
+    node.receive(CountHintsReply(((slot.new, 1, 100, START_US),)))
+    node.sent()
+    node.receive(TakeHintsReply(slot.new, (one,)))
+    ways = [(to, message.hint_owner) for to, message in node.sent()]
+    assert ways == [(Peer(slot.old, STORAGE), slot.new), (Peer(slot.old, STORAGE), "")]
+
+
 def test_a_keeper_without_room_is_not_the_end_of_a_hint() -> None:
     node = Node()
     follow(node, LEAVE, "n3", "n4", "n5")

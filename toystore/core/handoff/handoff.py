@@ -323,8 +323,8 @@ class Handoff:
             return Way(node)
         if not self._leaves():
             return None
-        place = self._ring.partition_of(digest), digest[0]
-        members = (*self._ring.fallbacks(*place), *self._ring.owners(*place))
+        partition = self._ring.partition_of(digest)
+        members = (*self._ring.fallbacks(partition, digest[0]), *self._ring.order(partition))
         able = (name for name in members if name != self._node and self._reachable(name))
         keeper = next(able, None)
         return None if keeper is None else Way(keeper, node)
