@@ -239,11 +239,14 @@ def test_too_few_zones_are_a_warning_if_there_are_zones():
     assert not any("too few zones" in warning for warning in warnings.warnings)
 
 
-def test_a_weight_that_cannot_be_served_is_a_warning():
+def test_weights_that_cannot_be_served_are_one_warning():
     [warning] = plan("reweigh n2 9").warnings
+    assert warning.startswith("the weight of n2 cannot be served: ")
+    assert "9 of 13 would be 133, not 64" in warning
 
-    assert warning.startswith("the weight of n2 cannot be served: 9 of 13 would be 133 partitions")
-    assert "it gets 64" in warning
+    zones = dict.fromkeys(MEMBERS, "z1")
+    _, warning = plan("join n4", "reweigh n4 1", base=base_of(*MEMBERS, **zones)).warnings
+    assert warning.startswith("the weight of n1, n2, n3, n5, n6 cannot be served: n1 gets fewer")
 
 
 # --- errors -----------------------------------------------------------------------------

@@ -31,7 +31,7 @@ def concerns(
         *_removed_members(base, record, known),
         *_too_few_zones(record, known),
         *_weights_not_served(record, known),
-        *_inherited(record, known),
+        *_inherited(base, record, known),
     )
 
 
@@ -92,22 +92,29 @@ def _too_few_zones(record: RingRecord, known: Known) -> Iterator[str]:
 def _weights_not_served(record: RingRecord, known: Known) -> Iterator[str]:
     members = [one.placed for one in record.members if one.name not in record.lost]
     n = min(known.n, len(members))
-    shares = fair_shares(members, record.partitions, n)
     weights = sum(member.weight for member in members)
-    for member, share in zip(members, shares, strict=True):
+    shares = zip(members, fair_shares(members, record.partitions, n), strict=True)
+    short = {}
+    for member, share in shares:
         due = n * record.partitions * member.weight / weights
         if share < SERVED_LEAST * due:
-            yield (
-                f"the weight of {member.name} cannot be served: {member.weight} of {weights} would "
-                f"be {due:,.0f} partitions, and it gets {share:,.0f} (a member has one replica of "
-                "a partition, and zones come before weights)"
+            short[member.name] = (
+                f"{member.weight} of {weights} would be {due:,.0f}, not {share:,.0f}"
             )
+    if short:
+        name, figures = next(iter(short.items()))
+        yield (
+            f"the weight of {listed(short)} cannot be served: {name} gets fewer partitions than it "
+            f"demands ({figures}), because a member has one replica of a partition, and zones "
+            "come before weights"
+        )
 
 
-def _inherited(record: RingRecord, known: Known) -> Iterator[str]:
+def _inherited(base: RingRecord, record: RingRecord, known: Known) -> Iterator[str]:
     """A newcomer that replaces a member has its weight and zone, whatever it was started with."""
+    seats = {one.seat for one in base.members}
     for one in record.members:
-        told = known.waiting.get(one.name)
+        told = known.waiting.get(one.name) if one.seat in seats else None
         if told is not None and (told.weight, told.zone) != (one.weight, one.zone):
             yield (
                 f"{one.name} becomes a member with weight {one.weight} and "
