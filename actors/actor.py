@@ -47,6 +47,7 @@ from toystore.core.protocol.roles import ROLE_OF, local_links
 from toystore.core.protocol.routes import ROUTE_OF
 from toystore.core.protocol.turn import Turn
 from toystore.core.ring.record import unpack_ring
+from toystore.net import listening
 from toystore.net.connection import Connection
 
 AGAIN_S = 1.0
@@ -91,6 +92,8 @@ class Actor(threading.Thread):
         self._connections: list[tuple[Connection, ConnectingDoor]] = []
         self._running = True
         self._leaving = False
+        self._bound: set[str] = set()
+        """The addresses that were bound before this node's address changed."""
         self._newer: dict[str, tuple[int, float]] = {}
         """For each node with a newer ring record: its epoch, and when that was sent to `ring`."""
 
@@ -109,6 +112,10 @@ class Actor(threading.Thread):
     def make_turn(self) -> Turn[Any]:
         """The turns of this actor's machines."""
         return Turn(Peer(self.me, self.role), self.make_machine, self)
+
+    def listeners(self) -> dict[str, zmq.Socket[bytes]]:
+        """The sockets at which others reach this actor, by the names of their ports."""
+        return {}
 
     def idle(self) -> bool:
         """Whether no open work is left that a clean stop waits for."""
@@ -207,10 +214,24 @@ class Actor(threading.Thread):
         self._newer.clear()
         for door in dict.fromkeys(self._doors.values()):
             door.follow(self.surroundings)
+        self._listen_also(before)
         lost = self._close_links(before)
         self._open_links()
         self._collect_connections()
         return [(LinkLost(link.to.node), link.to) for link in lost if link.watched and link.up]
+
+    def _listen_also(self, before: Surroundings) -> None:
+        """Listen at a new address of this node, too, if it is one of this host."""
+        around = self.surroundings
+        for port, socket in self.listeners().items():
+            try:
+                self._bound |= {*before.own(getattr(before.me, port))}
+                new = {*around.own(getattr(around.me, port))} - self._bound
+                for address in sorted(new):
+                    listening.bind(socket, address)
+                self._bound |= new
+            except (listening.ListenError, zmq.ZMQError) as error:
+                log.event(self.role, "port.unbound", port=port, error=str(error))
 
     def linked_nodes(self) -> set[str]:
         """The nodes whose watched link is up."""

@@ -41,6 +41,10 @@ class CoordinatorActor(Actor):
         self.clients = ClientPort(around, client_port, lambda: self.turn.machine.admission)
         self.add(self.clients)
 
+    def listeners(self) -> dict[str, zmq.Socket[bytes]]:
+        """The client port."""
+        return {"client_port": self.clients.socket}
+
     def deliver(self, to: Address, messages: list[Message]) -> list[Delivery]:
         """Answer clients at the client port; send every other message over a link."""
         if isinstance(to, Caller):

@@ -12,6 +12,8 @@ from __future__ import annotations
 import time
 from typing import NamedTuple
 
+import zmq
+
 from actors import log
 from actors.actor import Actor
 from actors.doors.datagrams import Datagrams
@@ -64,6 +66,10 @@ class GossipActor(Actor):
         """A link to an exchange port; the machine receives the state of both ways (`serve`)."""
         link = self._exchanges[to.node] = super().link(to, watched=False)
         return link
+
+    def listeners(self) -> dict[str, zmq.Socket[bytes]]:
+        """The two ways to this actor."""
+        return {"exchange_port": self.mailbox.socket, "gossip_port": self.datagrams.inbox}
 
     def follow(self, changed: RingChanged) -> list[Delivery]:
         """Link to the members of the new record by both ways, and to no others."""

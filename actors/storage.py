@@ -10,6 +10,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import zmq
+
 from actors.actor import Actor
 from actors.surroundings import Surroundings
 from toystore.core.assembly import make_machine
@@ -33,6 +35,10 @@ class StorageActor(Actor):
     def open(self) -> None:
         """Open one mailbox with two endpoints: inproc, and the peer port."""
         self.add_mailbox(*self.surroundings.own(self.surroundings.me.peer_port))
+
+    def listeners(self) -> dict[str, zmq.Socket[bytes]]:
+        """The peer port."""
+        return {"peer_port": self.mailbox.socket}
 
     def make_turn(self) -> GroupCommit:
         """Each turn is a transaction."""

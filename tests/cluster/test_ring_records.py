@@ -12,6 +12,7 @@ from tests.harness.rings import ask_storage, offer, without
 from tests.harness.waiting import PATIENCE_S, wait_until
 from toystore.core.protocol.messages.ring import FetchRings
 from toystore.localcluster.node import State
+from toystore.localcluster.ports import reserve_ports
 
 pytestmark = pytest.mark.cluster
 
@@ -134,3 +135,33 @@ def test_a_node_that_runs_alone_at_first_learns_from_the_others_that_it_was_remo
     offer(cluster.config, cluster.config.member("n1"), [record])
 
     assert "since epoch 1 (remove n3, by n1)" in until_removed(cluster, "n3")
+
+
+@pytest.mark.parametrize("runs", [True, False], ids=["running", "stopped"])
+def test_a_member_is_reached_at_its_new_ports_once_a_record_has_them(cluster, runs):
+    guard, base = reserve_ports(1)
+    config, before = cluster.config, cluster.config.founding()
+    moved = [
+        one._replace(ports=tuple(range(base, base + 4))) if one.name == "n3" else one
+        for one in before.members
+    ]
+    record = before.next(config.cluster_id().lineage, members=tuple(moved), why="readdress n3")
+    if not runs:
+        cluster.stop("n3")
+    with guard:
+        offer(config, config.member("n1"), [record])
+        if not runs:
+            cluster.launch("n3")
+        n3 = cluster.nodes["n3"]
+        n3.member = config.listing(record).member("n3")
+
+        wait_until(lambda: epoch_of(cluster, "n2") == 1, "n2 has the record")
+        cluster.until(
+            lambda: all("n3" in cluster.reachable(name) for name in ("n1", "n2")), "n3 is linked"
+        )
+        with cluster.client("n3", "n2") as store:
+            keys = [f"k{number}" for number in range(20)]
+            store.put_many(dict.fromkeys(keys, b"v"))
+            found = store.get_many(keys)
+        assert all(one is not None and one.owners == 1 for one in found.values())
+    assert not cluster.events("n3", "port.unbound")

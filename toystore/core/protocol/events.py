@@ -29,6 +29,11 @@ EVENTS: dict[str, EventKind] = {
     "ports.ephemeral": EventKind(
         "warning", ("warning",), "The system may give a port of the node to an outgoing connection."
     ),
+    "port.unbound": EventKind(
+        "warning",
+        ("port", "error"),
+        "A new address of this node cannot be bound while it runs: start it at its new place.",
+    ),
     "node.waiting": EventKind(
         "info",
         ("text",),
