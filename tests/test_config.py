@@ -209,6 +209,14 @@ def test_what_is_described_without_members_is_the_same_configuration_with_them()
     assert parse(config.described() | {"members": ["n1", "n2", "n3"]}) == config
 
 
+def test_a_member_is_not_removed_by_itself_after_so_short_a_time_as_a_restart_takes():
+    assert three().ring.remove_after_s == 0
+    assert three(ring={"remove_after_s": 300}).ring.remove_after_s == 300
+    assert three(ring={"remove_after_s": 0}).ring.remove_after_s == 0
+    with pytest.raises(ConfigError, match="or at least 300: a member"):
+        three(ring={"remove_after_s": 299})
+
+
 def test_a_configuration_cannot_be_changed():
     with pytest.raises(ValueError, match="frozen"):
         three().cluster = "other"

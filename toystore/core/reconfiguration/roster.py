@@ -18,6 +18,10 @@ class Roster:
 
     def learn(self, message: MembersChanged, now: Now) -> None:
         """Gossip has news."""
+        for name in message.removed:
+            self._statuses.pop(name, None)
+            self._dead_since.pop(name, None)
+            self.disks.pop(name, None)
         for member in message.members:
             self._statuses[member.name] = member.status
             self.learn_disk(member.name, member.disk)
