@@ -295,7 +295,7 @@ class Commands:
                 case Result.DECIDED:
                     caller.answer({"epoch": record.epoch, "state": state_of(record.moving)})
                 case Result.OTHER:
-                    caller.refuse(Code.CONFLICT, f"{text}: make a new plan")
+                    caller.refuse(Code.CONFLICT, f"nothing was changed: {text}; {SEE_STATUS}")
                 case Result.UNKNOWN:
                     caller.refuse(Code.UNAVAILABLE, text, definite=False)
                 case _:

@@ -34,14 +34,17 @@ class Finishing:
         self._poll_at = 0.0
         self._done_at: dict[str, float] = {}
         """When each member last reported that it is done."""
+        self._answered = set(following.record.all)
+        """The members that have answered the last poll."""
         self._silent: set[str] = set()
-        """The members that did not answer the last poll, so far."""
+        """The members that did not answer the poll before that."""
         self._logged: set[str] = set()
 
     def on_changed(self) -> None:
         """There is a newer record: what was reported is about an older one."""
         self._poll_at = 0.0
         self._done_at.clear()
+        self._answered.update(self._following.record.all)
         self._logged.clear()
 
     def go_on(self, now: Now) -> None:
@@ -50,7 +53,7 @@ class Finishing:
         if not record.moving or self._poll_at > now.monotonic:
             return
         self._poll_at = now.monotonic + self._poll_s
-        self._silent.clear()
+        self._log_silent()
         for name in record.all:
             self._questions.ask(
                 name,
@@ -76,22 +79,27 @@ class Finishing:
     def _on_described(
         self, name: str, epoch: int, reply: DescribeMovesReply | None, now: Now
     ) -> None:
-        if epoch != self._following.record.epoch:
+        if reply is None or epoch != self._following.record.epoch:
             return
-        if reply is None:
-            self._log_silent(name)
-        elif reply.epoch == epoch and not (reply.behind or reply.unreleased or reply.hints):
+        self._answered.add(name)
+        if reply.epoch == epoch and not (reply.behind or reply.unreleased or reply.hints):
             self._done_at[name] = now.monotonic
         else:
             self._done_at.pop(name, None)
 
-    def _log_silent(self, name: str) -> None:
-        """A member did not answer: log all that did not, once for each of them."""
-        self._silent.add(name)
-        if name not in self._logged:
-            self._logged.add(name)
-            epoch = self._following.record.epoch
-            self._out.log("ring.waits", epoch=epoch, members=sorted(self._silent))
+    def _log_silent(self) -> None:
+        """Before a poll: log the members that did not answer the last two, once for each of them.
+
+        One poll is not enough: at a start no link is up yet.
+        """
+        record = self._following.record
+        silent = set(record.all) - self._answered
+        waits = silent & self._silent
+        if waits - self._logged:
+            self._logged |= waits
+            self._out.log("ring.waits", epoch=record.epoch, members=sorted(waits))
+        self._silent = silent
+        self._answered.clear()
 
 
 def _why_finished(why: str) -> str:
