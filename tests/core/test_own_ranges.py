@@ -458,5 +458,16 @@ def test_the_hints_of_a_node_that_leaves_are_counted():
     assert reply.hints == 1
 
 
+def test_a_node_that_leaves_keeps_no_more_hints():
+    node = Node(FIVE)
+    key = EVERY_KEY[0]
+    node.adopt(moving(FIVE, FIVE[1:]))
+
+    [reply] = node.ask(WriteReplica(1, digest(key), record(key), "n2", 0))
+
+    assert reply.status == REFUSED
+    assert node.ask(DescribeMoves(1, 1))[0].hints == 0
+
+
 def test_a_question_about_a_range_that_is_unknown_is_answered(node):
     assert node.ask(SetRange(1, 2**70, 2**70, 0, WHOLE)) == [SetRangeReply(1, NONE, 0)]

@@ -312,16 +312,11 @@ class Handoff:
         self._pauses.end_all()
         self._count(now)
 
-    def _leaves(self) -> bool:
-        """Whether this node gives its ranges away, and its hints."""
-        record = self._ring.record
-        return record.moving and self._node not in [one.name for one in record.members]
-
     def _way(self, node: str, digest: bytes) -> Way | None:
         """How a hint reaches a node: if this one leaves, another may keep the hint for it."""
         if self._reachable(node):
             return Way(node)
-        if not self._leaves():
+        if not self._ring.record.leaves(self._node):
             return None
         partition = self._ring.partition_of(digest)
         members = (*self._ring.fallbacks(partition, digest[0]), *self._ring.order(partition))
@@ -331,7 +326,8 @@ class Handoff:
 
     def _deliverable(self, owner: str) -> bool:
         """Whether hints for this owner can go anywhere."""
-        return self._reachable(owner) or owner not in self._ring.members or self._leaves()
+        gone = owner not in self._ring.members
+        return gone or self._reachable(owner) or self._ring.record.leaves(self._node)
 
     # --- which owners can be reached ----------------------------------------------------
 

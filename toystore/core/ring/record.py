@@ -116,6 +116,10 @@ class RingRecord:
         """Who decides the next epoch: the old members while moving, without the lost."""
         return tuple(one for one in self.old or self.members if one.name not in self.lost)
 
+    def leaves(self, name: str) -> bool:
+        """Whether the node ``name`` gives all its ranges away, and is no member afterwards."""
+        return self.moving and name not in [one.name for one in self.members]
+
     def removal(self, name: str, disk: str) -> str | None:
         """Why the node ``name`` with this disk is not a member; None if it is one.
 

@@ -311,6 +311,9 @@ class Storage:
         objection = records.objection(digest, hint, record, records.is_sound_hint)
         if objection is not None:
             return answer if objection is STORED else objection
+        if self._own.ranges.ring.record.leaves(self._node):
+            # A coordinator with an older ring: this node may be gone before it can deliver more.
+            return _REFUSED, None
         total = self._hints.total_of_all()
         if total.bytes + len(record) > self._hint_bytes_max:
             return self._refuse(owner, total)
