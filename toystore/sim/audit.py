@@ -31,6 +31,7 @@ from toystore.core.ring.ranges import LEAVES
 from toystore.core.ring.view import RingView
 from toystore.core.storage.layout import HINT, QUEUE, RECORD, SETTLED, STATE, TOTAL, VOTES, YES
 from toystore.core.storage.storage import Storage
+from toystore.sim import ring_audit
 from toystore.sim.cluster import SimCluster
 from toystore.sim.storage import SimStorage
 
@@ -134,6 +135,8 @@ def is_well(cluster: SimCluster) -> bool:
         and not nodes_whole(cluster)
         and is_compared(cluster)
         and not rot_replaced(cluster)
+        and not ring_audit.ring_agreed(cluster)
+        and not ring_audit.removed_stay_out(cluster)
     )
 
 
@@ -204,6 +207,8 @@ def replicas_equal(cluster: SimCluster) -> list[Violation]:
 
 
 HEALED: Sequence[Callable[[SimCluster], list[Violation]]] = (
+    ring_audit.ring_agreed,
+    ring_audit.removed_stay_out,
     membership_agreed,
     hints_drained,
     nodes_whole,

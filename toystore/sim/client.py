@@ -32,6 +32,8 @@ from toystore.core.protocol.messages.client import GetReply
 from toystore.sim.cluster import SimClock, SimCluster
 from toystore.sim.network import Link
 
+CONNECTS_S = 0.3
+"""Within this time a client is connected to each node that it can reach."""
 ATTEMPT_S = 0.5
 """How long one node may owe an answer before another is asked."""
 
@@ -61,12 +63,14 @@ class SimClient:
         chance = cluster.world.chance(f"client {name}")
         self.clock = _Clock(cluster.clocks[name], chance)
         cluster.minters[name] = self.clock.minter.hex()
-        nodes = list(cluster.scenario.names)
+        nodes = cluster.reachable
         chance.shuffle(nodes)
         self._rows = rows
         self._caller = Caller((f"client/{name}".encode(),))
         self._machine = ClientMachine(nodes, self.clock, in_flight_max=1)
         self._links = [self._link(at, node) for at, node in enumerate(nodes)]
+        if cluster.scenario.changes_ring:
+            cluster.world.after(CONNECTS_S, self._find_closed)
         self._wake_at: float | None = None
         self._contexts: dict[tuple[str, str], bytes] = {}
         self._then: Callable[[Row], None]
@@ -95,7 +99,9 @@ class SimClient:
     # --- the machine's shell ------------------------------------------------------------
 
     def _link(self, endpoint: int, node: str) -> Link:
-        def on_change(_up: bool) -> None:
+        def on_change(up: bool) -> None:
+            if self.cluster.scenario.changes_ring:
+                self._follow(endpoint, up)
             self._go_on()
 
         def on_answer(frame: bytes) -> None:
@@ -104,6 +110,20 @@ class SimClient:
             self._go_on()
 
         return self.cluster.network.link(self.name, node, on_change, on_answer, wild=False)
+
+    def _follow(self, endpoint: int, up: bool) -> None:
+        """Avoid a node that is not connected: it may have left for ever."""
+        if up:
+            self._machine.on_connected(endpoint)
+        else:
+            self._machine.on_disconnected(endpoint, "it is closed", self._now(), certain=True)
+
+    def _find_closed(self) -> None:
+        """Avoid the nodes that no connection has reached yet."""
+        for endpoint, link in enumerate(self._links):
+            if not link.up:
+                self._follow(endpoint, up=False)
+        self._go_on()
 
     def _now(self) -> float:
         return self.cluster.clocks[self.name].now().monotonic

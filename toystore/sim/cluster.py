@@ -7,6 +7,7 @@ the checks of `audit.py` look into it once it has healed.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 from toystore import __version__
@@ -31,14 +32,18 @@ from toystore.core.ring.view import RingView
 from toystore.sim.actor import BrokenMachineError
 from toystore.sim.network import Link, Network
 from toystore.sim.node import SimNode
+from toystore.sim.operators import Change, Operator
 from toystore.sim.rings import Rings
 from toystore.sim.scenario import CALM, Scenario
+from toystore.sim.voices import one_voice_a_slot
 from toystore.sim.world import BEGIN_S, Tell, World
 
 WALL_US = 1_700_000_000_000_000
 """What correct clocks show when a run begins."""
 SEEDS = 3
 """How many seeds there are if all of the scenario have left."""
+REMOVES_S = 2.0
+"""How soon operators look again for members that are lost."""
 AUDITOR = "auditor"
 """The client that reads every key at the end."""
 NEWCOMER = "newcomer"
@@ -104,10 +109,10 @@ class SimCluster:
         self.called_dead: dict[tuple[str, str], float] = {}
         """When a node last declared another dead."""
         offsets = self.world.chance("monotonic clocks")
-        self.hosts = scenario.names + scenario.client_names
+        self.hosts = scenario.names + scenario.spares + scenario.client_names
         self.clocks = {
             host: SimClock(self.world, offsets.uniform(0.0, 1e5))
-            for host in (*self.hosts, AUDITOR, NEWCOMER)
+            for host in (*self.hosts, AUDITOR, NEWCOMER, *scenario.spares)
         }
         self.swim_settings = SwimSettings(
             probe_period_s=scenario.probe_period_s,
@@ -135,6 +140,8 @@ class SimCluster:
             **scenario.comparing._asdict(), reply_timeout_s=1.0
         )
         self.nodes = {name: SimNode(self, name) for name in scenario.names}
+        """Every node that has ever started, by name."""
+        self.operators: list[Operator] = []
 
     @property
     def lossy(self) -> set[str]:
@@ -150,6 +157,13 @@ class SimCluster:
     def members(self) -> list[SimNode]:
         """The nodes of that ring: without those that left or were removed."""
         return [self.nodes[name] for name in self.rings.newest.all]
+
+    @property
+    def reachable(self) -> list[str]:
+        """The nodes that a client that starts knows: the members, and those that may come."""
+        members = list(self.rings.newest.all)
+        spares = self.scenario.spares if self.scenario.changes_ring else ()
+        return members + [name for name in spares if name not in members]
 
     def blueprint(
         self, node: str, boots: int, started_s: float, record: RingRecord, disk: str
@@ -188,6 +202,49 @@ class SimCluster:
         for node in self.nodes.values():
             self.world.after(chance.uniform(0.0, 0.5), node.start)
 
+    # --- changes of the ring ------------------------------------------------------------
+
+    def node(self, name: str) -> SimNode:
+        """A node, also if its host has never started."""
+        return self.nodes.get(name) or self.nodes.setdefault(name, SimNode(self, name))
+
+    def operate(self, changes: list[Change] | None, via: Sequence[str]) -> None:
+        """Let an operator make changes, or with None abort what is under way."""
+        if via:
+            name = f"operator{len(self.operators) + 1}"
+            self.operators.append(Operator(self, name, via, changes))
+
+    def _remove_gone(self) -> None:
+        """Let operators remove the members that are lost for ever, one after another."""
+        lost = [node.name for node in self.members if node.gone]
+        if not lost:
+            return
+        if all(operator.ended for operator in self.operators):
+            via = [node.name for node in self.members if node.running]
+            newest = self.rings.newest
+            if newest.moving and lost[0] not in {one.name for one in newest.old}:
+                self.operate(None, via)
+            else:
+                self.operate(self._removal(lost[0]), via)
+        self.world.after(REMOVES_S, self._remove_gone)
+
+    def _removal(self, name: str) -> list[Change]:
+        """The changes that remove a node, and let another take its place if it has to."""
+        newest = self.rings.newest
+        changes: list[Change] = [["remove", name]]
+        if not newest.moving and len(newest.members) <= self.scenario.n:
+            spare = next(one for one in self.scenario.spares if one not in newest.all)
+            self.node(spare).join()
+            changes.append(["join", spare])
+        return changes
+
+    def dismiss_newcomers(self) -> None:
+        """End the processes of nodes that are no members."""
+        listed = self.ring.members
+        for node in self.nodes.values():
+            if node.name not in listed:
+                node.kill("at once")
+
     # --- what arrives -------------------------------------------------------------------
 
     def arrive(self, to: Peer, caller: Caller, link: Link, frame: bytes) -> None:
@@ -204,6 +261,13 @@ class SimCluster:
         node = self.nodes[to.node]
         if node.running:
             node.actors[to.actor].receive(frame)
+
+    def check_voices(self) -> None:
+        """Check that no slot is without a node that is WHOLE, unless data were lost."""
+        if not self.losses and not self.rings.newest.lost and self.rings.newest.moving:
+            disks = {name: node.disk for name, node in self.nodes.items()}
+            copies = (bucket.n for bucket in self.coordinator_settings.buckets.values())
+            self.violations += one_voice_a_slot(self.ring, disks, copies)
 
     # --- what is logged -----------------------------------------------------------------
 
@@ -251,6 +315,9 @@ class SimCluster:
         """End every fault, and let the network work without mishaps."""
         self.network.rates = CALM
         self.network.mend()
+        for operator in self.operators:
+            operator.end("goes home")
+        self._remove_gone()
         for node in self.nodes.values():
             node.commit_s = 0.0
             node.disk.full = False

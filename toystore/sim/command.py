@@ -48,6 +48,7 @@ sim.add_command(papers)
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A scenario that a search has written, instead of a seed.",
 )
+@click.option("--rings", is_flag=True, help="Change the ring, too, in the run of a seed.")
 @click.option("--trace", is_flag=True, help="Print everything that happens.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
@@ -58,6 +59,7 @@ def run_command(
     context: click.Context,
     seed: int | None,
     file: Path | None,
+    rings: bool,
     trace: bool,
     as_json: bool,
     smaller: bool,
@@ -65,7 +67,7 @@ def run_command(
     """Run one seed, or one scenario from a file."""
     if (seed is None) == (file is None):
         raise click.UsageError("give either --seed or --scenario")
-    report = run(_scenario(seed, file), click.echo if trace else None)
+    report = run(_scenario(seed, file, rings), click.echo if trace else None)
     if smaller and report.violations:
         report = minimise(report)
     if as_json:
@@ -78,6 +80,7 @@ def run_command(
 @sim.command("search")
 @click.option("--first", type=int, help="The first seed; default: random.")
 @click.option("--count", type=click.IntRange(1), help="The number of seeds; default: no end.")
+@click.option("--rings", is_flag=True, help="Change the ring, too.")
 @click.option("--jobs", type=click.IntRange(1), help="Processes; default: one per processor.")
 @click.option(
     "--keep",
@@ -87,7 +90,12 @@ def run_command(
 )
 @click.pass_context
 def search_command(
-    context: click.Context, first: int | None, count: int | None, jobs: int | None, keep: Path
+    context: click.Context,
+    first: int | None,
+    count: int | None,
+    rings: bool,
+    jobs: int | None,
+    keep: Path,
 ) -> None:
     """Run new seeds, and reduce those that break a promise."""
     first = random.SystemRandom().randrange(SEEDS) if first is None else first
@@ -95,10 +103,10 @@ def search_command(
     tally = None
     told_s = time.monotonic()
     try:
-        for outcome, tally in search(first, count, jobs):
+        for outcome, tally in search(first, count, jobs, rings=rings):
             if outcome.violations:
                 click.echo(f"\nseed {outcome.seed} breaks a promise:")
-                _show_smallest(outcome.seed, keep)
+                _show_smallest(outcome.seed, keep, rings)
             if time.monotonic() - told_s > TELL_EVERY_S:
                 told_s = time.monotonic()
                 click.echo(str(tally))
@@ -153,10 +161,10 @@ def tell(report: Report) -> None:
         click.echo("every promise was kept")
 
 
-def _scenario(seed: int | None, file: Path | None) -> Scenario:
+def _scenario(seed: int | None, file: Path | None, rings: bool) -> Scenario:
     if file is None:
         assert seed is not None
-        return draw(seed)
+        return draw(seed, rings=rings)
     try:
         return read_scenario(file.read_text())
     except ValueError as error:
@@ -174,12 +182,12 @@ def _summary(report: Report) -> dict[str, object]:
     }
 
 
-def _show_smallest(seed: int, keep: Path) -> None:
+def _show_smallest(seed: int, keep: Path, rings: bool) -> None:
     """Minimise a failing seed, report it, and print how to run both again."""
-    smallest = minimise(run(draw(seed)))
+    smallest = minimise(run(draw(seed, rings=rings)))
     keep.mkdir(parents=True, exist_ok=True)
     file = keep / f"sim-{seed}.json"
     file.write_text(smallest.scenario.to_json() + "\n")
     tell(smallest)
-    click.echo(f"replay: toystore sim run --seed {seed}")
+    click.echo(f"replay: toystore sim run --seed {seed}{' --rings' if rings else ''}")
     click.echo(f"small:  toystore sim run --trace --scenario {file}")

@@ -14,7 +14,9 @@ It can also be full, lack map space, and corrupt its records.
 
 from __future__ import annotations
 
+import contextlib
 import random
+from collections.abc import Iterator
 
 from toystore.core.storage.layout import HINT, HINT_TIME_BYTES, RECORD
 from toystore.core.storage.store import StoreFullError
@@ -59,6 +61,15 @@ class SimDisk(MemoryEngine):
         """Remove ``key``, which needs room as well: pages are copied, not written over."""
         self._need_room()
         return super().delete(key)
+
+    @contextlib.contextmanager
+    def with_map_space(self) -> Iterator[None]:
+        """Within, no batch lacks map space: before its actors start, a node makes a larger map."""
+        rate, self.map_full_rate = self.map_full_rate, 0.0
+        try:
+            yield
+        finally:
+            self.map_full_rate = rate
 
     def grow(self) -> int:
         """Give the next batch a larger map, if the disk has room for one."""

@@ -25,11 +25,12 @@ from toystore.core.protocol.messages.local import Leave, MembersChanged
 from toystore.core.protocol.roles import ACTORS, GOODBYE_S, STOP_ORDER
 from toystore.core.storage.disk_facts import begin_run
 from toystore.core.storage.disk_identity import identify_disk
-from toystore.core.storage.ring_at_start import record_at_start
+from toystore.core.storage.ring_at_start import newest_on_disk, record_at_start
 from toystore.sim.actor import SimActor
 from toystore.sim.coordinator import SimCoordinator
 from toystore.sim.disk import SimDisk
 from toystore.sim.gossip import SimGossip
+from toystore.sim.joining import Joining
 from toystore.sim.network import Link
 from toystore.sim.ring import SimRing
 from toystore.sim.storage import SimStorage
@@ -65,6 +66,11 @@ class SimNode:
         """How many records are to become corrupt in the next comparison."""
         self.chance = self.world.chance(f"{name}")
         self.disk = self._empty_disk()
+        self.joins = name not in cluster.rings.founding.all
+        """Whether it starts without a member list while its disk has no ring record."""
+        self.gone = False
+        """Whether its host is lost for ever, with its disk."""
+        self._joining: Joining | None = None
         self.paused: set[str] = set()
         self._stopping = False
         self._starts_again = False
@@ -88,6 +94,8 @@ class SimNode:
 
     def start(self) -> None:
         """Start the process, unless it runs."""
+        if self.gone or self._joining is not None:
+            return
         if self.running:
             self._starts_again = self._stopping
             return
@@ -97,22 +105,12 @@ class SimNode:
         self.boots += 1
         self.started_s = self.now().monotonic
         self.world.note(self.name, "starts")
-        self.disk.begin()
-        disk, _ = identify_disk(
-            self.disk,
-            cluster="sim",
-            node=self.name,
-            members_digest=self.cluster.members_digest,
-            digest=self.cluster.lineage,
-            chance=self.world.chance(f"disk of {self.name}, boot {self.boots}"),
-        )
-        record = record_at_start(self.disk, self.cluster.rings.founding)
-        self.plan = self.cluster.blueprint(self.name, self.boots, self.started_s, record, disk)
-        begin_run(self.disk, self.plan.ranges)
-        self.disk.commit()
-        self.disk.end_commit()
-        self.disk.sync()
-        if removed := record.removal(self.name, disk):
+        with self.disk.with_map_space():
+            plan = self._open_disk()
+        if plan is None:
+            return
+        self.plan = plan
+        if removed := plan.record.removal(self.name, plan.disk):
             self.world.note(self.name, f"ends: {removed}")
             return
         self.callers = {}
@@ -122,6 +120,52 @@ class SimNode:
         for actor in self.actors.values():
             actor.open()
             actor.wake(0.0)
+
+    def _open_disk(self) -> Blueprint | None:
+        """What the machines are made from; None if the node has to wait to be a member."""
+        self.disk.begin()
+        disk, _ = identify_disk(
+            self.disk,
+            cluster="sim",
+            node=self.name,
+            members_digest=self.cluster.members_digest,
+            digest=self.cluster.lineage,
+            chance=self.world.chance(f"disk of {self.name}, boot {self.boots}"),
+        )
+        if self.joins and newest_on_disk(self.disk) is None:
+            self._commit()
+            self._joining = Joining(self, disk)
+            return None
+        record = record_at_start(self.disk, self.cluster.rings.founding)
+        plan = self.cluster.blueprint(self.name, self.boots, self.started_s, record, disk)
+        begin_run(self.disk, plan.ranges)
+        self._commit()
+        return plan
+
+    def _commit(self) -> None:
+        self.disk.commit()
+        self.disk.end_commit()
+        self.disk.sync()
+
+    def admitted(self) -> None:
+        """The node is a member, and its disk has the ring records: start its actors."""
+        self._joining = None
+        self.start()
+
+    def join(self) -> None:
+        """Start with an empty disk, and wait to be a member; a member goes on as it is."""
+        if self.name not in self.cluster.ring.members and not self.gone:
+            self._end(after_commit=True)
+            self.disk.wipe()
+            self.joins = True
+            self.start()
+
+    def vanish(self) -> None:
+        """The host is lost for ever, with its disk."""
+        self._end(after_commit=True, power=True)
+        self.gone = True
+        self.disk.wipe()
+        self.loses(knowing=True)
 
     def stop(self) -> None:
         """Announce that the node leaves, complete its requests, end."""
@@ -174,6 +218,9 @@ class SimNode:
         self._end(after_commit=how.startswith("after"), power=how.endswith("power"))
 
     def _end(self, *, after_commit: bool, power: bool = False) -> None:
+        if self._joining is not None:
+            self._joining.end()
+            self._joining = None
         if not self.running:
             return
         self.world.note(self.name, "ends")

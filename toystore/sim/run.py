@@ -25,7 +25,7 @@ from toystore.check import promises
 from toystore.check.history import DELETE, GET, PUT, Row
 from toystore.check.promises import Violation
 from toystore.core.protocol.messages.codes import MemberStatus
-from toystore.sim import audit
+from toystore.sim import audit, ring_audit
 from toystore.sim.actor import BrokenMachineError
 from toystore.sim.client import Ask, Load, SimClient
 from toystore.sim.cluster import AUDITOR, NEWCOMER, SimCluster
@@ -140,6 +140,7 @@ class _Run:
         cluster.world.note("fault", "everything is mended")
         cluster.mend()
         self._wait_until_well("every fault is over")
+        cluster.dismiss_newcomers()
         self._check_copies()
         self._healed_s = cluster.world.now
         cluster.are_whole()
@@ -257,6 +258,7 @@ class _Run:
             (row for row in rows if row.process != NEWCOMER), self._healed_s, losses, equal=True
         )
         found += promises.everything_is_served(rows, self._healed_s)
+        found += ring_audit.served_throughout(self._report.scenario, rows)
 
     def _broken(self, promise: str, text: str) -> None:
         self._report.violations.append(Violation(promise, text))

@@ -69,6 +69,10 @@ Hosts = Annotated[int, Field(ge=1, le=100)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
+SPARES = 4
+"""How many hosts may join."""
+
+
 class Comparing(NamedTuple):
     """The times and sizes of anti-entropy, as in `AntientropySettings`.
 
@@ -131,6 +135,17 @@ class Scenario:
     def names(self) -> tuple[str, ...]:
         """The names of the nodes."""
         return tuple(f"n{number}" for number in range(1, self.nodes + 1))
+
+    @property
+    def spares(self) -> tuple[str, ...]:
+        """The names of the hosts that are no members when the cluster begins."""
+        first = self.nodes + 1
+        return tuple(f"n{number}" for number in range(first, first + SPARES))
+
+    @property
+    def changes_ring(self) -> bool:
+        """Whether hosts may join."""
+        return any(fault.kind.startswith("ring ") for fault in self.faults)
 
     @property
     def client_names(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from toystore.sim.run import run
 from toystore.sim.swarm import draw
@@ -62,18 +63,18 @@ class Outcome:
 
 
 def search(
-    first: int, count: int | None, jobs: int | None = None
+    first: int, count: int | None, jobs: int | None = None, *, rings: bool = False
 ) -> Iterator[tuple[Outcome, Tally]]:
     """Run ``count`` seeds from ``first`` on, or without end, and yield the outcome of each.
 
-    ``jobs``: how many run at once; None means one for each processor.
+    ``jobs``: how many run at once; None means one for each processor.  ``rings``: see `draw`.
     """
     seeds = itertools.count(first) if count is None else iter(range(first, first + count))
     tally = Tally(began_s=time.monotonic())
     spawn = multiprocessing.get_context("spawn")
     with spawn.Pool(jobs or os.cpu_count(), _leave_interrupts_to_the_parent) as pool:
         while batch := list(itertools.islice(seeds, BATCH)):
-            for outcome in pool.imap_unordered(outcome_of, batch):
+            for outcome in pool.imap_unordered(partial(outcome_of, rings=rings), batch):
                 tally.add(outcome)
                 yield outcome, tally
 
@@ -82,9 +83,9 @@ def _leave_interrupts_to_the_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def outcome_of(seed: int) -> Outcome:
+def outcome_of(seed: int, *, rings: bool = False) -> Outcome:
     """Run one seed."""
-    report = run(draw(seed))
+    report = run(draw(seed, rings=rings))
     return Outcome(
         seed,
         list(map(str, report.violations)),

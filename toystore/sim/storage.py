@@ -12,8 +12,9 @@ from toystore.check.promises import Violation
 from toystore.core.protocol.address import Peer
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages import Delivery
-from toystore.core.protocol.messages.antientropy import CompareStretches, MarkWhole
+from toystore.core.protocol.messages.antientropy import CompareStretches, MarkWhole, SetRange
 from toystore.core.protocol.messages.hints import DeliverHints
+from toystore.core.protocol.messages.ring import RingChanged
 from toystore.core.storage.storage import Storage
 from toystore.engines import GroupCommit
 from toystore.sim.actor import SimActor
@@ -37,7 +38,7 @@ class SimStorage(SimActor):
 
     def __init__(self, node: SimNode, role: str) -> None:
         super().__init__(node, role)
-        self._busy = False
+        self._busy = self._moves = False
 
     def make_turn(self) -> GroupCommit:
         """Each turn is a transaction."""
@@ -65,12 +66,16 @@ class SimStorage(SimActor):
         if node.crash_at == "at delivery" and any(type(m) is DeliverHints for m, _ in batch):
             node.crash()
             return
+        for message, _ in batch:
+            if type(message) is RingChanged:
+                self.follow(message)
         chosen = self.turn.choose(batch)
         if not chosen:
             return
         with self.made_to_fail():
             self.turn.commit(chosen, at)
         self._busy = True
+        self._moves = any(type(message) is SetRange for message, _ in chosen)
         if node.crash_at.endswith("commit") or (
             "whole" in node.crash_at and any(type(m) is MarkWhole for m, _ in chosen)
         ):
@@ -91,6 +96,8 @@ class SimStorage(SimActor):
             node.cluster.violations += self.untrue_sums()
         if node.disk.wants_sync:
             node.world.after(SYNC_S, self._sync)
+        if self._moves:
+            node.cluster.check_voices()
         self.turn.flush(node.now())
         self.wake_for_more()
 

@@ -12,15 +12,19 @@ from collections.abc import Iterable
 
 from pydantic import TypeAdapter, ValidationError
 
-from toystore.sim.faults import KINDS, REBUILDS
+from toystore.sim.faults import KINDS, REBUILDS, RINGS
 from toystore.sim.scenario import Comparing, Durability, Fault, Rates, Scenario
 
 DURABILITIES: tuple[Durability, ...] = ("sync", "sync", "sync", "async")
 """The choices, by weight: most clusters wait for their disks."""
 
 
-def draw(seed: int) -> Scenario:
-    """The scenario of a seed."""
+RING_FAULT_RATE = 0.3
+"""How often each kind of fault that belongs to changes of the ring is in a seed with these."""
+
+
+def draw(seed: int, *, rings: bool = False) -> Scenario:
+    """The scenario of a seed; with ``rings`` the same one, in which the ring changes, too."""
     chance = random.Random(f"scenario/{seed}")
     nodes = chance.choice((1, 2, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7))
     n = chance.choice((1, 2, 3, 3, 3, 3, 3, 5))
@@ -52,12 +56,23 @@ def draw(seed: int) -> Scenario:
         rates=_rates(chance),
         faults=(),
     )
-    faults = _faults(empty, chance, [kind for kind in KINDS if kind not in REBUILDS])
+    faults = _faults(empty, chance, [kind for kind in KINDS if kind not in REBUILDS + RINGS])
     own = random.Random(f"anti-entropy/{seed}")
     compared = dataclasses.replace(empty, comparing=_comparing(own))
     faults += _faults(compared, own, REBUILDS)
+    if rings:
+        faults += _ring_faults(compared, random.Random(f"rings/{seed}"))
     faults.sort(key=lambda fault: fault.at_s)
     return dataclasses.replace(compared, faults=tuple(faults))
+
+
+def _ring_faults(scenario: Scenario, chance: random.Random) -> list[Fault]:
+    """Changes of the ring, and sometimes what strikes just then."""
+    faults = list(KINDS["ring change"].draw(scenario, chance))
+    for kind in RINGS:
+        if kind != "ring change" and chance.random() < RING_FAULT_RATE:
+            faults += KINDS[kind].draw(scenario, chance)
+    return faults
 
 
 def _quorums(n: int) -> list[tuple[int, int]]:
@@ -124,7 +139,7 @@ def read_scenario(text: str) -> Scenario:
     if wrong := [fault for fault in scenario.faults if fault.kind not in KINDS]:
         kinds = ", ".join(KINDS)
         raise ValueError(f"there is no fault {wrong[0].kind!r}; there are {kinds}")
-    hosts = {*scenario.names, *scenario.client_names}
+    hosts = {*scenario.names, *scenario.spares, *scenario.client_names}
     if strangers := {name for fault in scenario.faults for name in fault.on} - hosts:
         raise ValueError(f"{min(strangers)!r} is none of {', '.join(sorted(hosts))}")
     if not max(scenario.r, scenario.w) <= scenario.n <= scenario.nodes >= scenario.seeds:

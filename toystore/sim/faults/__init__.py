@@ -17,8 +17,9 @@ from toystore.sim.faults.kind import Kind, may_lose
 from toystore.sim.faults.links import Clog, Cut, Flap, Reset, Split
 from toystore.sim.faults.processes import Failure, Kill, Leave, LostDisk, Pause, PowerCut, Relapse
 from toystore.sim.faults.rebuilds import Rebuild, RotInComparison
+from toystore.sim.faults.rings import HostLost, RingAbort, RingChange
 
-__all__ = ["KINDS", "REBUILDS", "Kind", "may_lose"]
+__all__ = ["KINDS", "REBUILDS", "RINGS", "Kind", "may_lose"]
 
 KINDS: dict[str, Kind] = {
     "kill": Kill(),
@@ -40,6 +41,11 @@ KINDS: dict[str, Kind] = {
     "clock drift": ClockDrift(),
     "rebuild": Rebuild(),
     "rot in comparison": RotInComparison(),
+    "ring change": RingChange(),
+    "ring abort": RingAbort(),
+    "host lost": HostLost(),
 }
+RINGS = ("ring change", "ring abort", "host lost")
+"""The kinds of ring changes; swarm.py draws them for some of the seeds."""
 REBUILDS = ("rebuild", "rot in comparison")
 """The kinds that aim at anti-entropy; swarm.py draws them from a random stream of their own."""
