@@ -14,13 +14,7 @@ from toystore.core.antientropy.questions import Questions
 from toystore.core.antientropy.replicas import Replicas
 from toystore.core.protocol.address import Peer
 from toystore.core.protocol.machine import Now
-from toystore.core.protocol.messages import Message
-from toystore.core.protocol.messages.antientropy import (
-    MarkWhole,
-    MarkWholeReply,
-    SetRange,
-    SetRangeReply,
-)
+from toystore.core.protocol.messages.antientropy import SetRange, SetRangeReply
 from toystore.core.protocol.messages.codes import RangeState
 from toystore.core.ring.ranges import Range
 
@@ -80,10 +74,9 @@ class States:
         else:
             return
         self._asked, epoch = of, self._replicas.epoch
-        question: Callable[[int], Message] = lambda number: SetRange(number, *of, epoch, state)  # noqa: E731
-        if state is RangeState.WHOLE:
-            question = lambda number: MarkWhole(number, *of)  # noqa: E731
-        self._questions.ask(self._own, question, self, now)
+        self._questions.ask(
+            self._own, lambda number: SetRange(number, *of, epoch, state), self, now
+        )
 
     def next_deadline(self) -> float:
         """When storage can be asked, in monotonic seconds; infinity if it is not to be."""
@@ -91,8 +84,6 @@ class States:
 
     def on_reply(self, reply: Any, now: Now) -> None:
         """The range has this state, on the disk."""
-        if isinstance(reply, MarkWholeReply):
-            reply = SetRangeReply(reply.request, RangeState.WHOLE, int(reply.more))
         assert isinstance(reply, SetRangeReply)
         of, self._asked = self._asked, None
         assert of is not None
