@@ -19,7 +19,11 @@ from coordinator_scene import (
 )
 
 from toystore.core.protocol.address import ANTIENTROPY, COORDINATOR, RING, STORAGE, Peer
-from toystore.core.protocol.messages.antientropy import AntientropyStatusReply, RepairRangesReply
+from toystore.core.protocol.messages.antientropy import (
+    AntientropyStatusReply,
+    Overloaded,
+    RepairRangesReply,
+)
 from toystore.core.protocol.messages.client import (
     Cluster,
     ClusterReply,
@@ -277,6 +281,7 @@ def test_past_so_many_requests_the_next_is_overload_and_logged_once_a_second() -
         (Code.OVERLOADED, True)
     ] * 2
     assert scene.events.count("coordinator.overloaded") == 1
+    assert scene.repairs == [Overloaded(2)]
 
 
 def test_its_room_is_what_is_left_of_its_bound() -> None:

@@ -16,9 +16,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from toystore.core.protocol.address import Address
+from toystore.core.protocol.address import ANTIENTROPY, Address, Peer
 from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages import Message
+from toystore.core.protocol.messages.antientropy import Overloaded
 from toystore.core.protocol.messages.client import Delete, ErrorReply, Get, Put
 from toystore.core.protocol.messages.codes import Code
 from toystore.core.protocol.settings import CoordinatorSettings
@@ -130,10 +131,14 @@ class Admission:
 
     def _log_overload(self, now: Now) -> None:
         desk = self._desk
-        self._log_rarely("coordinator.overloaded", now, requests=desk.unanswered, bytes=desk.bytes)
+        requests, size = desk.unanswered, desk.bytes
+        if self._log_rarely("coordinator.overloaded", now, requests=requests, bytes=size):
+            desk.outbox.send(Peer(desk.node, ANTIENTROPY), Overloaded(requests))
 
-    def _log_rarely(self, event: str, now: Now, **fields: Any) -> None:
-        """Log an event, unless it was logged less than a second ago."""
-        if now.monotonic >= self._logged_at.get(event, -_LOG_EVERY_S) + _LOG_EVERY_S:
+    def _log_rarely(self, event: str, now: Now, **fields: Any) -> bool:
+        """Log an event, unless it was logged less than a second ago; returns whether it was."""
+        due = now.monotonic >= self._logged_at.get(event, -_LOG_EVERY_S) + _LOG_EVERY_S
+        if due:
             self._logged_at[event] = now.monotonic
             self._desk.outbox.log(event, **fields)
+        return due

@@ -205,8 +205,8 @@ class SweepRangeReply(NamedTuple):
 class Overloaded(NamedTuple):
     """From the own coordinator, once a second at most: it refuses requests, so leave it room."""
 
-    refused: int
-    """How many it has refused since the last such message."""
+    unanswered: int
+    """How many it has not answered."""
 
 
 class ScrubLeaf(NamedTuple):
