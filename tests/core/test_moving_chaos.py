@@ -37,6 +37,8 @@ class Chaos:
         self.members = [f"n{number}" for number in range(1, 6)]
         self.named = 5
         self.written = 0
+        self.wiped = False
+        """Whether a node that was wiped may lack records still."""
         self.acknowledged: dict[str, bytes] = {}
         """The newest acknowledged record of each key."""
 
@@ -118,6 +120,7 @@ class Chaos:
     def wipe(self) -> None:
         """A node loses its disk, while no other lacks anything because of that."""
         self.scene.nodes[self.chance.choice(self.members)].replace_disk()
+        self.wiped = True
 
     # --- changes ------------------------------------------------------------------------
 
@@ -142,9 +145,12 @@ class Chaos:
                 self.members.append(self.newcomer())
         self.scene.decide(self.members, lost, moving=True)
         self.disturb()
-        if not lost and self.chance.random() < 0.3:
-            self.members = before
-            self.scene.decide(before, moving=True)
+        if not lost and self.chance.random() < 0.2:
+            self.wipe()
+            self.disturb()
+        while not lost and self.chance.random() < 0.4:
+            self.members, before = before, self.members
+            self.scene.decide(self.members, moving=True)
             self.disturb()
         self.finish()
         self.scene.decide(self.members, moving=False)
@@ -160,6 +166,7 @@ class Chaos:
         self.scene.follow()
         for _ in range(300):
             if self.scene.moved:
+                self.wiped = False
                 return
             self.scene.run(1.0)
         raise AssertionError(f"not moved: {self.to_do()}")
@@ -176,7 +183,9 @@ class Chaos:
                 slots = ring.slots(ring.partition_of(digest(key)), N)
                 shown = [voice for slot in slots if (voice := self.oldest_shown(slot, key))]
                 for some in itertools.combinations(shown, R):
-                    assert max(some) >= stamp_of(record), (key, ring.record.why, slots)
+                    assert max(some) >= stamp_of(record), (key, ring.epoch, slots)
+                if ring.epoch == self.scene.record.epoch and not self.wiped:
+                    assert len(shown) >= sum(slot.old is not None for slot in slots), (key, slots)
 
     def oldest_shown(self, slot: Slot, key: str) -> bytes | None:
         """The oldest stamp that a node of the slot may answer with; None if none votes."""

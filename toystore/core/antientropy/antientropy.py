@@ -216,6 +216,8 @@ class Antientropy:
         told = [Range(one.n, one.partition) for one in reply.ranges]
         self._rebuild.learn(now, more=reply.more)
         self._release.learn(told, now)
+        if not self._release.pushes.owners() <= {one.name for one in self._partners}:
+            self._share(now.monotonic)
         self._sweep.learn(told)
         for partner in self._partners:
             partner.changed(fresh, now.monotonic)
@@ -308,11 +310,12 @@ class Antientropy:
     def _share(self, now_s: float) -> None:
         """Make a partner for each other owner of a range, and end those of others.
 
-        Once the ring has changed, a member that shares no range may still have records of one.
+        A member that shares no range may have records of one once the ring has changed, and may
+        have to get some if records are found where they do not belong.
         """
         ranges, kept = self._replicas.ranges, {one.name: one for one in self._partners}
         shared = _shared(ranges)
-        if ranges.ring.epoch:
+        if ranges.ring.epoch or self._release.pushes:
             shared = {name: [] for name in ranges.ring.members if name != self._node} | shared
         self._partners = []
         for name, owned in shared.items():
