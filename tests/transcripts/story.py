@@ -98,6 +98,8 @@ HOUSEKEEPING = (
     antientropy.ScrubLeaf,
     antientropy.ScrubLeafReply,
     antientropy.MarkWhole,
+    antientropy.SetRange,
+    antientropy.SetRangeReply,
     antientropy.MarkWholeReply,
 )
 

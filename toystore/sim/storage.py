@@ -77,7 +77,7 @@ class SimStorage(SimActor):
         self._busy = True
         self._moves = any(type(message) is SetRange for message, _ in chosen)
         if node.crash_at.endswith("commit") or (
-            "whole" in node.crash_at and any(type(m) is MarkWhole for m, _ in chosen)
+            "whole" in node.crash_at and any(type(m) in (MarkWhole, SetRange) for m, _ in chosen)
         ):
             node.crash()
             return
