@@ -115,6 +115,8 @@ class Antientropy:
         self._compared = 0
         self._causes: dict[str, str] = {}
         """The last failure that was logged, by partner."""
+        self._due: float | None = None
+        """When something is due, in monotonic seconds; None if that is not known."""
         self._share(0.0)
 
     # --- the machine --------------------------------------------------------------------
@@ -158,8 +160,13 @@ class Antientropy:
 
     def next_deadline(self) -> float | None:
         """When something is due; None if only a message can change anything."""
+        if self._due is None:
+            self._due = self._next_due()
+        return None if self._due == float("inf") else self._due
+
+    def _next_due(self) -> float:
         comparing = self._comparing()
-        due = min(
+        return min(
             self._watch.next_deadline(),
             self._questions.next_deadline(),
             self._states.next_deadline(),
@@ -168,7 +175,6 @@ class Antientropy:
             self._jobs.next_deadline(),
             *(one.next_deadline() for one in self._partners if self._may_go_on(one, comparing)),
         )
-        return None if due == float("inf") else due
 
     def on_failure(self, now: Now) -> None:
         """No caller waits for long, and the next machine compares everything once."""
@@ -187,6 +193,7 @@ class Antientropy:
 
     def _go_on(self, now: Now) -> None:
         """Let each part do what is due."""
+        self._due = None
         self._watch.go_on(now, hurried=any(visits for visits, _ in self._kit.errands))
         self._turn += 1
         turn = self._turn % max(1, len(self._partners))

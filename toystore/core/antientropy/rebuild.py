@@ -138,6 +138,8 @@ class Rebuild:
 
     def log_waits(self, reachable: Collection[str]) -> None:
         """Log which owners are waited for, if others are than before."""
+        if not self.visits and not self._waits_for:
+            return
         waits_for = self.waits_for(reachable)
         if waits_for - self._waits_for:
             self._out.log("rebuild.waits", members=sorted(waits_for))
