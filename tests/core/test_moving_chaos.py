@@ -119,7 +119,7 @@ class Chaos:
 
     def wipe(self) -> None:
         """A node loses its disk, while no other lacks anything because of that."""
-        self.scene.nodes[self.chance.choice(self.members)].replace_disk()
+        self.chance.choice(self.scene.members()).replace_disk()
         self.wiped = True
 
     # --- changes ------------------------------------------------------------------------
@@ -144,10 +144,11 @@ class Chaos:
             case _:
                 self.members.append(self.newcomer())
         self.scene.decide(self.members, lost, moving=True)
-        self.disturb()
-        if not lost and self.chance.random() < 0.2:
+        if not lost and self.chance.random() < 0.3:
+            for late in self.late():
+                late.follow()
             self.wipe()
-            self.disturb()
+        self.disturb()
         while not lost and self.chance.random() < 0.4:
             self.members, before = before, self.members
             self.scene.decide(self.members, moving=True)
