@@ -177,6 +177,24 @@ def test_a_node_that_has_missed_changes_learns_of_them_from_any_that_it_sees():
     assert scene["n3"].machine.record == scene["n3"].record
 
 
+def test_a_node_with_another_history_is_not_followed_and_is_logged_once():
+    scene, other = Scene(3), Scene(3)
+    for host in ("a", "b"):
+        other.change("n3", f"readdress n1 {host}:7500")
+    scene.change("n1", "readdress n1 c:7500")
+    scene["n3"].engine = other["n3"].engine
+    scene["n3"].start()
+    assert scene["n3"].record.epoch == 2
+
+    for _ in range(3):
+        scene.see("n1", "n3")
+        scene.deliver()
+
+    assert scene["n1"].record.epoch == 1
+    assert [event["member"] for event in scene["n1"].logged("ring.forked")] == ["n3"]
+    assert not scene["n1"].logged("ring.refused")
+
+
 def test_finishing_waits_for_a_member_that_does_not_answer_and_says_so_once():
     scene = Scene(4)
     scene.stop("n4")

@@ -7,6 +7,7 @@ its storage is asked for what follows, and the answer is offered to the own stor
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from toystore.core.protocol.address import RING, Peer
@@ -23,7 +24,7 @@ from toystore.core.protocol.messages.ring import (
 )
 from toystore.core.protocol.roles import ACTORS
 from toystore.core.reconfiguration.questions import NEVER, Questions
-from toystore.core.ring.record import RingRecord, unpack_ring
+from toystore.core.ring.record import RingRecord, RingRecordError, unpack_ring
 
 AGAIN_S = 1.0
 """How soon storage is asked again, if it could not be asked."""
@@ -57,6 +58,8 @@ class Following:
         self._ask_at = 0.0
         self._reasons: set[str] = set()
         """Why storage has not adopted what was offered, as logged since the last change."""
+        self._forked: set[str] = set()
+        """The nodes that have other records of the same cluster, as logged since then."""
 
     def go_on(self, now: Now) -> None:
         """Ask storage to tell of newer records, if that is due."""
@@ -99,6 +102,7 @@ class Following:
         self.record = records[-1]
         self.lineage = self.record.lineage
         self._reasons.clear()
+        self._forked.clear()
         for actor in ACTORS:
             if actor != RING:
                 self._out.send(Peer(self._node, actor), RingChanged(packed[-1]))
@@ -109,13 +113,32 @@ class Following:
         if seen.epoch > self.record.epoch:
             after = self.record.epoch
             self._questions.ask(
-                seen.node, lambda number: FetchRings(number, after), self._on_fetched, now
+                seen.node,
+                lambda number: FetchRings(number, after),
+                partial(self._on_fetched, seen.node),
+                now,
             )
 
-    def _on_fetched(self, reply: FetchRingsReply | None, now: Now) -> None:
-        """Another storage has newer records.  Without an answer, a node is seen again later."""
-        if reply is not None and reply.records:
+    def _on_fetched(self, node: str, reply: FetchRingsReply | None, now: Now) -> None:
+        """A node has newer records.  Without an answer, it is seen again later."""
+        if reply is None or not reply.records:
+            return
+        if not self._forks_off(reply.records[0]):
             self.offer(reply.records, now)
+        elif node not in self._forked:
+            self._forked.add(node)
+            epoch = self.record.epoch
+            reason = f"its record of epoch {epoch + 1} does not follow this node's of epoch {epoch}"
+            self._out.log("ring.forked", member=node, epoch=epoch, reason=reason)
+
+    def _forks_off(self, packed: bytes) -> bool:
+        """Whether a record is of the next epoch, and follows another record than the newest."""
+        try:
+            record = unpack_ring(packed)
+        except RingRecordError:
+            return False
+        is_next = record.epoch == self.record.epoch + 1
+        return is_next and not record.follows(self.record, self.lineage)
 
     def offer(self, records: Sequence[bytes], now: Now) -> None:
         """Offer decided records to the own storage."""
