@@ -4,7 +4,8 @@
     leave, remove    plan, commit, wait until stable
     wipe             kill -9, delete the folder's data, start it again
 
-One change follows the other: while ranges move, no other is accepted.
+One change follows the other: while ranges move, no other is accepted, but that a member is lost for
+good; the move before would wait for that member for ever.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -71,6 +72,8 @@ class RingChanges:
                 assert step.by is not None
                 self._cluster.add(step.by)
                 await self.change(["replace", step.node, step.by])
+            case "remove":
+                await self._make([["remove", step.node]], wait=True)
             case _:
                 await self.change([step.do, step.node])
 
@@ -90,20 +93,24 @@ class RingChanges:
         New nodes that have no process are started.  Raises `ChangeFailedError`.
         """
         async with self._turn:
-            began = time.monotonic()
-            for name in _newcomers(changes):
-                if self._cluster.nodes[name].state not in HAS_PROCESS:
-                    self._cluster.start(name)
-                await self._until(partial(_waits, name), f"{name} waits to be taken in")
-            plan = await self._ask("plan", {"changes": [list(row) for row in changes]})
-            await self._ask("commit", {"plan": plan["plan"]})
-            if wait:
-                await self.until_stable()
-                words = ", ".join(" ".join(map(str, row)) for row in changes)
-                took_s = time.monotonic() - began
-                figures = (plan["partitions"], plan["keys"], plan["bytes"])
-                self.made.append(Change(words, *figures, took_s))
-                self._tell(str(self.made[-1]))
+            await self._make(changes, wait=wait)
+
+    async def _make(self, changes: Sequence[list[Any]], *, wait: bool) -> None:
+        """Make some changes.  Raises `ChangeFailedError`."""
+        began = time.monotonic()
+        for name in _newcomers(changes):
+            if self._cluster.nodes[name].state not in HAS_PROCESS:
+                self._cluster.start(name)
+            await self._until(partial(_waits, name), f"{name} waits to be taken in")
+        plan = await self._ask("plan", {"changes": [list(row) for row in changes]})
+        await self._ask("commit", {"plan": plan["plan"]})
+        if not wait:
+            return
+        await self.until_stable()
+        words = ", ".join(" ".join(map(str, row)) for row in changes)
+        took_s = time.monotonic() - began
+        self.made.append(Change(words, plan["partitions"], plan["keys"], plan["bytes"], took_s))
+        self._tell(str(self.made[-1]))
 
     async def until_stable(self) -> dict[str, Any]:
         """Wait until nothing moves any more; the status of the ring then."""
@@ -139,7 +146,7 @@ async def wipe(cluster: LocalCluster, name: str) -> None:
     cluster.start(name)
 
 
-def _newcomers(changes: tuple[list[Any], ...]) -> list[str]:
+def _newcomers(changes: Sequence[list[Any]]) -> list[str]:
     """The new members of some changes."""
     return [str(row[-1]) for row in changes if row[0] in ("join", "replace")]
 
