@@ -74,13 +74,15 @@ def test_a_folder_made_for_a_cluster_that_never_started_is_removed_again(tmp_pat
 
 
 def test_a_fresh_start_removes_the_nodes_folders_and_nothing_else(config_path, tmp_path):
-    for path in ("n1/data/x", "n1/log.jsonl", "n1/log.jsonl.1", "n1/pid", "other/precious"):
+    ours = ("n1/data/x", "n1/log.jsonl", "n1/log.jsonl.1", "n1/pid", "n9/cluster.yaml", "n9/pid")
+    for path in (*ours, "other/precious"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).touch()
 
     preflight.remove(load(config_path), tmp_path)
 
     assert not (tmp_path / "n1").exists()
+    assert not (tmp_path / "n9").exists()
     assert (tmp_path / "other" / "precious").exists()
 
 

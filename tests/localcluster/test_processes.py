@@ -8,7 +8,7 @@ import pytest
 
 from tests.harness.programs import is_alive
 from tests.logs.test_sources import NO_LOG_LINES
-from toystore.config import Step, parse
+from toystore.config import Step, load, parse
 from toystore.localcluster import cluster as cluster_module
 from toystore.localcluster.cluster import LocalCluster
 from toystore.localcluster.node import Node, State
@@ -129,3 +129,16 @@ def test_what_the_scenario_kills_has_not_died_and_can_be_restarted(config_path, 
         "stop n2",
         "restart n1",
     ]
+
+
+def test_a_node_that_was_added_is_there_in_the_next_run_with_its_ports(config_path, tmp_path):
+    config = load(config_path)
+    first = LocalCluster(config, config_path, tmp_path, print)
+    first.add("n9", weight=2).folder.mkdir()
+    first.add("n10")
+
+    again = LocalCluster(config, config_path, tmp_path, print)
+
+    assert again.nodes["n9"].member == first.nodes["n9"].member
+    assert "n10" not in again.nodes
+    assert first.nodes["n10"].member.client_port == first.nodes["n9"].member.client_port + 10

@@ -18,6 +18,7 @@ from typing import Any, Protocol, Self
 
 from toystore.client import AsyncClient, ToystoreError
 from toystore.config import ClusterConfig
+from toystore.localcluster.added import remember, remembered
 from toystore.localcluster.node import HAS_PROCESS, NO_MEMBER, Node, State
 from toystore.localcluster.preflight import StartError
 
@@ -72,7 +73,9 @@ class LocalCluster:
         self.nodes = {
             member.name: Node(member, self.folder / member.name) for member in config.members
         }
-        """The members of the file, and the nodes that were added."""
+        """The members of the file, and the nodes that were added, in this run or an earlier one."""
+        for member in remembered(self.folder):
+            self.nodes[member.name] = Node(member, self.folder / member.name)
         self.made_at = time.time()
         """In seconds since 1970: what is logged from then on is of this run."""
         self.died: dict[str, datetime] = {}
@@ -107,6 +110,8 @@ class LocalCluster:
         changes = {"name": name, "weight": weight, "zone": zone, "through": None}
         member = last.model_copy(update=changes | ports)
         self.nodes[name] = node = Node(member, self.folder / name)
+        added = [one.member for one in self.nodes.values() if one.name not in self.config_paths]
+        remember(self.folder, added)
         return node
 
     def start(self, name: str) -> None:
@@ -234,6 +239,9 @@ class LocalCluster:
         while not started.issubset(node.sees_alive) or not node.status.get("joined"):
             await asyncio.sleep(STATUS_STARTING_S)
             if node.process is not None and node.process.poll() is not None:
+                if node.process.returncode == NO_MEMBER:
+                    self.reap()
+                    return
                 why = node.why_it_ended()
                 self._note_death(node)
                 node.release()

@@ -19,7 +19,9 @@ from toystore.net import listening
 from toystore.net.names import Resolver
 
 LOCK = ".lock"
-_OURS = ("data", "pid", "life", "log.jsonl")
+JOINED = "cluster.yaml"
+"""A node that has joined keeps the configuration here: it is in no file."""
+_OURS = ("data", "pid", "life", "log.jsonl", JOINED)
 
 
 class StartError(Exception):
@@ -112,12 +114,13 @@ def _faults(member: MemberConfig, folder: Path, resolver: Resolver) -> Iterator[
 
 
 def remove(config: ClusterConfig, folder: Path) -> None:
-    """Remove the members' folders, for a fresh start.
+    """Remove the folders of the members, and of nodes that have joined them, for a fresh start.
 
     Raises `StartError`, and removes nothing, if one contains foreign files.
     """
     theirs = [folder / member.name for member in config.members]
     theirs = [path for path in theirs if path.exists() or path.is_symlink()]
+    theirs += [path.parent for path in folder.glob(f"*/{JOINED}") if path.parent not in theirs]
     foreign = [path for path in theirs if not _is_ours(path)]
     if foreign:
         raise StartError(
