@@ -1,7 +1,7 @@
 """The storage machine: it serves one node's records, hints and facts.
 
     WriteReplica, RepairReplica, DeliverHints   `Records` stores the newer record (records.py),
-                                                or `Hints` keeps it for an owner (hints.py)
+                                                or it is kept for an owner (hint_keeping.py)
     ReadReplica                                 the newest sound copy in both
     TakeHints, DropHints, CountHints            `Hints`
     LoadDisks, SaveDisk, SettleDisk             `DiskFacts` (disk_facts.py)
@@ -28,7 +28,7 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from toystore.core.data.record import DIGEST_BYTES, CorruptRecordError, check_record
+from toystore.core.data.record import DIGEST_BYTES
 from toystore.core.protocol.address import Address
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages import Message
@@ -86,12 +86,13 @@ from toystore.core.ring.ranges import Ranges
 from toystore.core.ring.record import RingRecord
 from toystore.core.storage.comparing import Comparing
 from toystore.core.storage.disk_facts import DiskFacts
-from toystore.core.storage.hints import Hints, HintTotal
-from toystore.core.storage.layout import LINEAGE, RECORD, REFUSING, YES, fits_a_key
+from toystore.core.storage.hint_keeping import HintKeeping
+from toystore.core.storage.hints import Hints
+from toystore.core.storage.layout import LINEAGE, RECORD, REFUSING, fits_a_key
 from toystore.core.storage.own_ranges import MERGING, OwnRanges
 from toystore.core.storage.questions import BadQuestionError
 from toystore.core.storage.range_moves import RangeMoves
-from toystore.core.storage.records import FAILED, STORED, Answer, Records
+from toystore.core.storage.records import Answer, Records
 from toystore.core.storage.ring_acceptor import Acceptor
 from toystore.core.storage.ring_records import RingRecords
 from toystore.core.storage.store import Store
@@ -139,6 +140,7 @@ class Storage:
         acceptor = Acceptor(store, node, rings, self._facts)
         self._comparing = comparing = Comparing(self.sums, own, outbox)
         stretches = Stretches(store, self._records, own, copies)
+        self._keeping = HintKeeping(store, own, self._records, self._hints, hint_bytes_max, outbox)
         self._moves = moves = RangeMoves(store, own, self._facts, self.sums, self._hints)
         self._handlers: dict[type[Any], Callable[[Any, Address, Now], None]] = {
             WriteReplica: self._write_replica,
@@ -230,7 +232,9 @@ class Storage:
                 message.digest, message.record
             )
         else:
-            status, stamp = self._hint(message.hint_owner, message.digest, message.record, now)
+            status, stamp = self._keeping.keep(
+                message.hint_owner, message.digest, message.record, now
+            )
         self._out.send(sender, WriteReplicaReply(message.request, status, stamp))
 
     def _refusal(self, message: WriteReplica) -> Answer | None:
@@ -251,7 +255,7 @@ class Storage:
 
     def _deliver_hints(self, message: DeliverHints, sender: Address, now: Now) -> None:
         if message.hint_owner:
-            answers = [self._hint(message.hint_owner, *hint, now) for hint in message.hints]
+            answers = [self._keeping.keep(message.hint_owner, *hint, now) for hint in message.hints]
         else:
             answers = [self._merge(*hint) for hint in message.hints]
         statuses = tuple(status for status, _ in answers)
@@ -290,44 +294,6 @@ class Storage:
         return self._facts.votes_in(self.ranges.range_of(digest))
 
     # --- hints --------------------------------------------------------------------------
-
-    def _hint(self, owner: str, digest: bytes, record: bytes, now: Now) -> Answer:
-        """Keep ``record`` as a hint for ``owner``; if this node stores a newer one, that."""
-        try:
-            check_record(record)
-        except CorruptRecordError:
-            return FAILED
-        if len(digest) != DIGEST_BYTES or not fits_a_key(owner):
-            return FAILED
-        own = self._store.get(RECORD + digest)
-        records = self._records
-        answer = records.objection(digest, own, record, records.is_sound_record) or STORED
-        if own is not None and answer[0] == _SUPERSEDED:
-            # The write of ``own`` may have failed; then the owner would get neither record.
-            record = own
-        elif answer is not STORED:
-            return answer
-        hint = self._hints.find(owner, digest)
-        objection = records.objection(digest, hint, record, records.is_sound_hint)
-        if objection is not None:
-            return answer if objection is STORED else objection
-        if self._own.ranges.ring.record.leaves(self._node):
-            # A coordinator with an older ring: this node may be gone before it can deliver more.
-            return _REFUSED, None
-        total = self._hints.total_of_all()
-        if total.bytes + len(record) > self._hint_bytes_max:
-            return self._refuse(owner, total)
-        if not self._hints.total(owner).hints:
-            self._out.log("hint.stored", owner=owner, hints=1, bytes=len(record))
-        self._hints.keep(owner, digest, record, now.wall_us)
-        return answer
-
-    def _refuse(self, owner: str, total: HintTotal) -> Answer:
-        """Refuse a hint for want of room; the first refusal is logged."""
-        if self._store.get(REFUSING) is None:
-            self._store.put(REFUSING, YES)
-            self._out.log("hint.refused", owner=owner, hints=total.hints, bytes=total.bytes)
-        return _REFUSED, None
 
     def _take_hints(self, message: TakeHints, sender: Address, _now: Now) -> None:
         sound: list[tuple[bytes, bytes]] = []
