@@ -270,9 +270,9 @@ def comparing(start, end, rows):
         (comparing(digest(KEYS[1]), END, ROW), "in order"),
         (comparing(START, END, OUTSIDE), "in order"),
         (FetchRecords(1, N, b"x", 9), "no number of hashes"),
-        (FetchRecords(1, 4, b"", 9), "no range with n=4"),
-        (FetchRecords(1, -1, b"", 9), "no range with n=-1"),
-        (StoreRecords(1, 2**70, ()), "no range with n="),
+        (FetchRecords(1, 4, b"", 9), "no bucket with n=4"),
+        (FetchRecords(1, -1, b"", 9), "no bucket with n=-1"),
+        (StoreRecords(1, 2**70, ()), "no bucket with n="),
     ],
 )
 def test_a_question_that_makes_no_sense_is_answered_with_what_is_wrong(question, says):

@@ -172,8 +172,8 @@ class Stretches:
     # --- what is wrong with a question --------------------------------------------------
 
     def _check_n(self, n: int) -> None:
-        if n not in {of.n for of in self._own.known}:
-            raise BadQuestionError(f"this node owns no range with n={n}")
+        if n not in self._own.ranges.copies:
+            raise BadQuestionError(f"this node has no bucket with n={n}")
 
     def _check_stretch(self, start: bytes, end: bytes) -> None:
         """Raise `BadQuestionError` unless this is a stretch of an owned range."""
