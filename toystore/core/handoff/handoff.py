@@ -24,9 +24,10 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 
-from toystore.core.handoff.batch import Batch, Hint, Way
+from toystore.core.handoff.batch import Batch, Hint
 from toystore.core.handoff.delivery import Delivery, Input, State
 from toystore.core.handoff.pauses import LINK_LOST, UNREACHED, Pauses
+from toystore.core.handoff.reach import Reach
 from toystore.core.protocol.address import STORAGE, Address, Peer
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages import Message
@@ -70,13 +71,11 @@ class Handoff:
         chance: random.Random,
     ) -> None:
         self._node = node
-        self._ring = ring
+        self._reach = Reach(node, ring)
         self._settings = settings
         self._out = outbox
         self._chance = chance
         self._storage = Peer(node, STORAGE)
-        self._alive = {node}
-        self._linked = {node}
         self._deliveries: dict[str, Delivery] = {}
         self._pauses = Pauses(settings.retry_s, chance)
         self._tried: dict[str, bytes] = {}
@@ -100,7 +99,7 @@ class Handoff:
             case RingChanged():
                 self._ring_changed(unpack_ring(message.record), now)
             case MembersChanged():
-                self._alive.difference_update(message.removed)
+                self._reach.alive.difference_update(message.removed)
                 self._members_changed(message.members, now)
             case LinkUp():
                 self._link_up(message.node, now)
@@ -139,7 +138,7 @@ class Handoff:
                 continue
             self._warn_of_age(owner, hints, size, oldest_us, now)
             if (
-                self._deliverable(owner)
+                self._reach.can_deliver(owner)
                 and owner not in self._deliveries
                 and self._pauses.is_over(owner, now.monotonic)
             ):
@@ -184,13 +183,13 @@ class Handoff:
     def _deliver(self, delivery: Delivery, hints: tuple[Hint, ...], now: Now) -> None:
         """Send a batch to its owner, or to the nodes that have its ranges."""
         delivery.move(Input.HINTS)
-        delivery.batch = batch = Batch(delivery.owner, hints, ring=self._ring)
+        delivery.batch = batch = Batch(delivery.owner, hints, ring=self._reach.ring)
         self._ask(delivery, batch, now)
 
     def _ask(self, delivery: Delivery, batch: Batch, now: Now) -> None:
         """Send what has to be sent and was not; once all is answered, have hints deleted."""
         size = 0
-        for question in batch.ask(self._way):
+        for question in batch.ask(self._reach.way):
             self._request += 1
             delivery.open[self._request] = question
             size += sum(len(record) for _, record in question.hints)
@@ -242,7 +241,7 @@ class Handoff:
         delivery.move(Input.NO_HINTS)
         del self._deliveries[delivery.owner]
         self._pauses.end(delivery.owner)
-        if delivery.owner not in self._ring.members:
+        if delivery.owner not in self._reach.ring.members:
             self._warned_at.pop(delivery.owner, None)
         took_s = round(now.monotonic - delivery.started_at, 6)
         self._out.log("handoff.finished", owner=delivery.owner, hints=delivery.count, took_s=took_s)
@@ -265,7 +264,7 @@ class Handoff:
     def _fail_left(self, delivery: Delivery, batch: Batch, now: Now) -> None:
         """To continue at once would be too much for an owner whose disk is full."""
         nodes = batch.waits_for
-        unreached = [node for node in nodes if not self._reachable(node)]
+        unreached = [node for node in nodes if not self._reach.is_reachable(node)]
         if unreached:
             cause, kind = f"{', '.join(unreached)} cannot be reached", UNREACHED
         else:
@@ -304,30 +303,12 @@ class Handoff:
 
     def _ring_changed(self, record: RingRecord, now: Now) -> None:
         """Deliver by the new ring: what is under way goes on by the next count."""
-        self._ring = self._ring.follow(record)
-        self._alive &= {self._node, *record.all}
+        self._reach.follow(record)
         for delivery in self._deliveries.values():
             delivery.move(Input.FAILURE)
         self._deliveries.clear()
         self._pauses.end_all()
         self._count(now)
-
-    def _way(self, node: str, digest: bytes) -> Way | None:
-        """How a hint reaches a node: if this one leaves, another may keep the hint for it."""
-        if self._reachable(node):
-            return Way(node)
-        if not self._ring.record.leaves(self._node):
-            return None
-        partition = self._ring.partition_of(digest)
-        members = (*self._ring.fallbacks(partition, digest[0]), *self._ring.order(partition))
-        able = (name for name in members if name != self._node and self._reachable(name))
-        keeper = next(able, None)
-        return None if keeper is None else Way(keeper, node)
-
-    def _deliverable(self, owner: str) -> bool:
-        """Whether hints for this owner can go anywhere."""
-        gone = owner not in self._ring.members
-        return gone or self._reachable(owner) or self._ring.record.leaves(self._node)
 
     # --- which owners can be reached ----------------------------------------------------
 
@@ -338,37 +319,34 @@ class Handoff:
             if name == self._node:
                 continue
             if status != MemberStatus.ALIVE:
-                self._alive.discard(name)
+                self._reach.alive.discard(name)
                 self._fail(name, f"{name} is no longer alive", now)
                 self._give_up(name, now)
-            elif name not in self._alive:
-                self._alive.add(name)
+            elif name not in self._reach.alive:
+                self._reach.alive.add(name)
                 self._pauses.end(name)
                 back.append(name)
         self._count_for(back, now)
 
     def _link_up(self, node: str, now: Now) -> None:
         """A link may come up after gossip has called its member alive, or before."""
-        if node not in self._linked:
-            self._linked.add(node)
+        if node not in self._reach.linked:
+            self._reach.linked.add(node)
             if self._pauses.on_link_up(node):
                 self._count_for([node], now)
 
     def _link_lost(self, node: str, now: Now) -> None:
         """What was in flight may be lost."""
         if node != self._node:
-            self._linked.discard(node)
+            self._reach.linked.discard(node)
             self._fail(node, f"the link to {node} is lost", now, LINK_LOST)
             self._give_up(node, now)
 
     def _count_for(self, nodes: Iterable[str], now: Now) -> None:
         """Count at once if one of these nodes can be reached again."""
-        if any(self._reachable(node) for node in nodes):
+        if any(self._reach.is_reachable(node) for node in nodes):
             self._pauses.end_unreached()
             self._count(now)
-
-    def _reachable(self, owner: str) -> bool:
-        return owner in self._alive and owner in self._linked
 
     def _send_failed(self, failed: SendFailed, now: Now) -> None:
         """A delivery fails with its message; a count is repeated in any case."""
