@@ -156,7 +156,8 @@ class Forward(DeskRequest):
         if not self._skips_others:
             yield from (owner for owner in owners if not self._doubts(owner))
         if not owners and not self._tried:
-            yield next(n for n in layout.order if n in reachable and not self._doubts(n))
+            others = (n for n in layout.order if n in reachable and not self._doubts(n))
+            yield next(others, self.desk.node)  # this node is not in the order if it leaves
         yield self.desk.node
         yield from owners
 
