@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -19,6 +19,7 @@ DURABILITIES: tuple[Durability, ...] = ("sync", "sync", "sync", "async")
 """The choices, by weight: most clusters wait for their disks."""
 
 
+LOSE_DISKS = ("lost disk", "rebuild")
 RING_FAULT_RATE = 0.3
 """How often each kind of fault that belongs to changes of the ring is in a seed with these."""
 
@@ -62,6 +63,7 @@ def draw(seed: int, *, rings: bool = False) -> Scenario:
     faults += _faults(compared, own, REBUILDS)
     if rings:
         faults += _ring_faults(compared, random.Random(f"rings/{seed}"))
+        faults = list(_keep_majority(compared, faults))
     faults.sort(key=lambda fault: fault.at_s)
     return dataclasses.replace(compared, faults=tuple(faults))
 
@@ -73,6 +75,18 @@ def _ring_faults(scenario: Scenario, chance: random.Random) -> list[Fault]:
         if kind != "ring change" and chance.random() < RING_FAULT_RATE:
             faults += KINDS[kind].draw(scenario, chance)
     return faults
+
+
+def _keep_majority(scenario: Scenario, faults: list[Fault]) -> Iterator[Fault]:
+    """The faults without those that lose so many disks that no majority could decide any more."""
+    lost = {name for fault in faults if fault.kind == "host lost" for name in fault.on}
+    keep = (scenario.nodes - 1) // 2
+    for fault in faults:
+        if fault.kind in LOSE_DISKS:
+            if len(lost.union(fault.on)) > keep:
+                continue
+            lost.update(fault.on)
+        yield fault
 
 
 def _quorums(n: int) -> list[tuple[int, int]]:

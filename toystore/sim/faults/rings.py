@@ -73,7 +73,8 @@ class HostLost:
 
     def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
         """A node that may lose data, or one that joins."""
-        names = list(may_lose(scenario)) if scenario.nodes > scenario.n else []
+        may = scenario.nodes > max(2, scenario.n)  # and the others decide, and are enough
+        names = list(may_lose(scenario)) if may else []
         names += scenario.spares[:1]
         at_s = chance.uniform(0.5, scenario.duration_s * 0.8)
         for_s = chance.choice((0.5, 5.0)) * chance.random()
