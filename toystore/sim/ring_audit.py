@@ -35,6 +35,9 @@ def ring_agreed(cluster: SimCluster) -> list[Violation]:
         stored, vote = newest_on_disk(node.disk), read_vote(node.disk)
         if epochs != {newest.epoch} or (stored and stored.digest != newest.digest):
             found.append(f"{node.name} has epochs {sorted(epochs)}, not {newest.epoch}")
+        listed = newest.all[node.name].disk
+        if node.running and listed not in ("", node.plan.disk):
+            found.append(f"{node.name} has another disk than epoch {newest.epoch} lists")
         if vote.record and vote.epoch > newest.epoch:
             found.append(f"{node.name} has accepted epoch {vote.epoch}, which is not decided")
     return [Violation("ring_agreed", text) for text in found]
