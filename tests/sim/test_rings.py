@@ -2,12 +2,17 @@
 
 from dataclasses import replace
 
+import pytest
+
 from toystore.core.protocol.address import ANTIENTROPY, RING, STORAGE, Peer
 from toystore.core.protocol.messages.ring import OfferRings
 from toystore.core.ring.record import Gone, RingRecord
 from toystore.sim.cluster import SimCluster
-from toystore.sim.scenario import CALM
+from toystore.sim.run import MACHINES, Report, run
+from toystore.sim.scenario import CALM, Comparing, Fault
 from toystore.sim.swarm import draw
+
+from . import planted_rings
 
 
 def a_cluster(nodes: int = 4) -> SimCluster:
@@ -92,3 +97,46 @@ def test_two_records_of_one_epoch_are_seen():
 
     promises = [violation.promise for violation in cluster.rings.violations]
     assert promises == ["one_ring"]
+
+
+# --- changes with data ------------------------------------------------------------------
+
+
+def changed(how: str, r: int = 2, w: int = 2) -> Report:
+    """The report of a calm run in which the ring changes once, under load."""
+    scenario = replace(
+        draw(7),
+        nodes=5,
+        n=3,
+        r=r,
+        w=w,
+        partitions=8,
+        durability="sync",
+        requests_max=1024,
+        hint_bytes_max=2**20,
+        exchange_periods=3,
+        clients=5,
+        keys=50,
+        think_s=0.02,
+        beat_s=0.0,
+        own_quorums=0.0,
+        duration_s=15.0,
+        comparing=Comparing(batch_bytes=200, move_bytes_per_s=1000),
+        rates=CALM,
+        faults=(Fault("ring change", 5.0, 0.0, ("n1", "n2"), how=how),),
+    )
+    return run(scenario)
+
+
+@pytest.mark.parametrize("how", ["join n6", "leave n4", "replace n4 n6"])
+def test_a_change_under_load_keeps_every_promise_and_fails_no_request(how):
+    assert not changed(how).violations
+
+
+@pytest.mark.parametrize("fault", list(planted_rings.PLANTED))
+def test_a_planted_fault_of_moving_ranges_is_caught(fault, monkeypatch):
+    planted_rings.PLANTED[fault](monkeypatch)
+
+    report = changed("join n6", r=1, w=3)
+
+    assert report.promises - {MACHINES}, report.violations
