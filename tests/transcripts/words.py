@@ -1,7 +1,8 @@
 """What messages and events look like in a transcript: their own names, and the fields that matter.
 
 A range is its N and its partition, ``3/5``; a row is a key and its stamp.
-A field that only pairs a reply with its question is left out, and so is one that is not set;
+A field that only pairs a reply with its question is left out, and so is one that is not set, or
+is about the ring;
 an empty list is shown in replies alone.  Keys stand for their digests.  A stamp is its minter
 and the time on the minter's clock, in seconds since the story began: ``ann@0.0000``.  A member is
 its name, status and incarnation: ``n3:SUSPECT/1``.
@@ -19,6 +20,8 @@ from toystore.core.protocol.machine import Event
 from toystore.core.protocol.messages import codes, gossip
 
 PAIRING = ("request", "sequence", "bucket", "timeout_ms", "bytes_max", "until_us", "n", "compared")
+OF_THE_RING = ("epoch", "states", "undecided")
+"""Fields that say nothing while the ring does not change, as in all stories."""
 
 _N = b"\x03"
 """N of the bucket that the stories use."""
@@ -66,7 +69,8 @@ class Words:
         texts = (
             f"{name}={self._shown.get(name, plain)(given)}"
             for name, given in message._asdict().items()
-            if name not in PAIRING and (is_set(given) or (given == () and kind.endswith("Reply")))
+            if name not in (*PAIRING, *OF_THE_RING)
+            and (is_set(given) or (given == () and kind.endswith("Reply")))
         )
         return " ".join((kind, *texts))
 
