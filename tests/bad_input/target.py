@@ -44,7 +44,7 @@ class Target(Cluster):
             },
             swim={"probe_period_s": 0.5, "probe_timeout_s": 0.2},
         )
-        self.header = Header(Peer("n9", STORAGE), self.config.cluster_id())
+        self.header = Header(Peer("n3", STORAGE), self.config.cluster_id())
         self.foreign = Header(self.header.sender, self.header.cluster._replace(name="another"))
         self._context: zmq.Context[Any] = zmq.Context()
 

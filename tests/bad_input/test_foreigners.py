@@ -118,7 +118,7 @@ def test_bad_datagrams_are_dropped_and_logged_once(cluster):
 
 
 def test_what_is_no_datagram_is_not_taken_from_one(cluster):
-    by_datagram = cluster.header._replace(sender=Peer("n9", "by datagram"))
+    by_datagram = cluster.header._replace(sender=Peer("n3", "by datagram"))
     with cluster.publisher() as outlet:
         for message in (Exchange(1, (), "run"), Refused("go away"), a_put(), StorageStatus(1)):
             outlet.send(b"n1\0" + encode([message], by_datagram))

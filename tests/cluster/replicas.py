@@ -11,7 +11,7 @@ import zmq
 from tests.harness.sockets import connected
 from toystore.config import ClusterConfig, MemberConfig
 from toystore.core.data.record import Record, digest_of, unpack_record
-from toystore.core.protocol.address import COORDINATOR, Peer
+from toystore.core.protocol.address import Peer
 from toystore.core.protocol.messages.codes import ReplicaStatus
 from toystore.core.protocol.messages.replica import ReadReplica, WriteReplica
 from toystore.core.ring.ring import Ring
@@ -51,7 +51,7 @@ def ask(
 ) -> dict[int, Any]:
     """Ask one storage as the coordinator of some node would, a few at a time: each reply."""
     replies: dict[int, Any] = {}
-    header = Header(Peer("checker", COORDINATOR), config.cluster_id())
+    header = Header(Peer(config.members[0].name, "checker"), config.cluster_id())
     address = str(Endpoint(member.host, member.peer_port))
     identity = b"checker/" + os.urandom(4)
     with (

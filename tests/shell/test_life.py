@@ -113,7 +113,7 @@ def test_a_run_leaves_word_of_its_end_but_a_start_in_vain_does_not(
     monkeypatch.setattr(program, "open_log", lambda *_: None)
     with Folder(tmp_path / "n1") as folder:
         with suppress(StartupError):
-            program.run(config("n1"), "n1", folder, [])
+            program.run(config("n1"), config("n1").member("n1"), folder, [])
 
         assert folder.life.begin().startswith(told)
 
