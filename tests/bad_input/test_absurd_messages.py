@@ -75,7 +75,7 @@ def test_absurd_messages_between_nodes_end_nothing(cluster, port_name, actor, me
     else:
         with cluster.socket(zmq.DEALER, port_name) as port:
             port.send(encode([message], header))
-            port.send(encode([], cluster.foreign))
+            port.send(encode([message], cluster.foreign))
             while type(decode(port.recv()).messages[0]) is not Refused:
                 pass
 

@@ -104,6 +104,7 @@ _SUPERSEDED = int(ReplicaStatus.SUPERSEDED)
 _NOT_FOUND = int(ReplicaStatus.NOT_FOUND)
 _NO_VOTE = int(ReplicaStatus.NO_VOTE)
 _REFUSED = int(ReplicaStatus.REFUSED)
+_INTERNAL = int(ReplicaStatus.INTERNAL)
 _STALE = int(ReplicaStatus.STALE), None
 _MOVED = int(ReplicaStatus.MOVED), None
 _GIVEN_AWAY = frozenset((RangeState.RETIRED, RangeState.RELEASED, RangeState.STRAY))
@@ -270,6 +271,9 @@ class Storage:
     def _read_replica(self, message: ReadReplica, sender: Address, _now: Now) -> None:
         """Answer with the newest sound copy: the record, or a hint for one of the owners asked."""
         digest = message.digest
+        if len(digest) != DIGEST_BYTES:
+            self._out.send(sender, ReadReplicaReply(message.request, _INTERNAL, None))
+            return
         own = self._store.get(RECORD + digest)
         found = (self._hints.find(owner, digest) for owner in message.hint_owners)
         hints = [hint for hint in found if hint is not None]
