@@ -165,7 +165,7 @@ def test_a_node_out_of_memory_says_so_and_costs_no_acknowledged_write(make_clust
     cluster = make_cluster(4)
     work = load_on(cluster, "n1", "n2", "n4")
     cluster.stop("n3")
-    cluster.set_fault("n3", data_bytes=100 * MIB)
+    cluster.set_fault("n3", data_bytes=112 * MIB)
     cluster.start("n3")
 
     with at_work(work) as load:

@@ -242,17 +242,6 @@ def a_read_gives_the_first_answer_and_not_the_newest(patch: Patch) -> None:
     everywhere(patch, newer, lambda _, a, b: a, within="toystore.core.requests")
 
 
-def a_read_repairs_fallbacks_as_well(patch: Patch) -> None:
-    storages: dict[Address, None] = {}
-
-    def faulty(send: Send, to: Address, message: RepairReplica) -> None:
-        storages[to] = None
-        for each in storages:
-            send(each, message)
-
-    says(patch, Coordinator, RepairReplica, faulty)
-
-
 def a_tombstone_has_no_context(patch: Patch) -> None:
     def faulty(send: Send, to: Address, message: GetReply) -> None:
         send(to, message if message.values else message._replace(context=b""))
