@@ -96,11 +96,11 @@ TYPED: dict[Any, Any] = {
 
 def sample(annotation: Any, name: str = "") -> Any:
     """A valid value of a message's field, or a whole message, by its annotations."""
-    if name in NAMED:
-        return NAMED[name]
     if isinstance(annotation, types.UnionType):
-        return sample(annotation.__args__[0])
+        return sample(annotation.__args__[0], name)
     origin, inner = typing.get_origin(annotation) or annotation, typing.get_args(annotation)
+    if name in NAMED and isinstance(NAMED[name], origin):
+        return NAMED[name]
     if origin in TYPED:
         return TYPED[origin]
     if origin is not tuple:
