@@ -43,15 +43,13 @@ from toystore.core.protocol.machine import Event, Machine, Now, Outbox
 from toystore.core.protocol.messages import Delivery, Message
 from toystore.core.protocol.messages.local import Leave, LinkLost, SendFailed
 from toystore.core.protocol.messages.ring import RingChanged, RingSeen
+from toystore.core.protocol.newer_records import NewerRecords
 from toystore.core.protocol.roles import ROLE_OF, local_links
 from toystore.core.protocol.routes import ROUTE_OF
 from toystore.core.protocol.turn import Turn
 from toystore.core.ring.record import unpack_ring
 from toystore.net import listening
 from toystore.net.connection import Connection
-
-AGAIN_S = 1.0
-"""How soon the actor `ring` is told again of a node with a newer ring record."""
 
 
 class Command(StrEnum):
@@ -94,8 +92,7 @@ class Actor(threading.Thread):
         self._leaving = False
         self._bound: set[str] = set()
         """The addresses that were bound before this node's address changed."""
-        self._newer: dict[str, tuple[int, float]] = {}
-        """For each node with a newer ring record: its epoch, and when that was sent to `ring`."""
+        self._newer = NewerRecords()
 
     # --- parts that a subclass supplies -------------------------------------------------
 
@@ -247,13 +244,11 @@ class Actor(threading.Thread):
             door.adopt(lineage)
 
     def note_newer(self, node: str, epoch: int) -> None:
-        """A node has a newer ring record: let the actor `ring` know, at most once in `AGAIN_S`.
+        """A node has a newer ring record: let the actor `ring` know.
 
         An actor without a link to it need not: others hear of that node, too.
         """
-        last, at = self._newer.get(node, (0, 0.0)), now().monotonic
-        if epoch > last[0] or at >= last[1] + AGAIN_S:
-            self._newer[node] = epoch, at
+        if self._newer.is_news(node, epoch, now().monotonic):
             self.tell_ring(RingSeen(node, epoch))
 
     def tell_ring(self, seen: RingSeen) -> None:

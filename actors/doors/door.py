@@ -11,7 +11,13 @@ from actors.surroundings import Surroundings
 from toystore.core.protocol.address import Address
 from toystore.core.protocol.failures import error_instead
 from toystore.core.protocol.messages import Delivery, Message
-from toystore.core.ring.cluster_id import ClusterId, is_fork, older_lineage, why_foreign
+from toystore.core.ring.cluster_id import (
+    ClusterId,
+    is_fork,
+    older_lineage,
+    why_foreign,
+    why_unlisted,
+)
 from toystore.wire import (
     FRAME_BYTES_MAX,
     Frame,
@@ -140,16 +146,11 @@ class Door:
             self._judged.add(other)
 
     def unlisted(self, header: Header) -> str | None:
-        """Why an accepted sender is no member by this node's record; None if it may be one.
-
-        In epoch 0 the header says whether it is.  A node with a newer record may be listed there.
-        """
-        own, node = self.header.cluster, header.sender.node
-        if node in self._listed or not own.epoch or header.cluster.epoch > own.epoch:
-            return None
-        node = node[:NAME_TOLD_MAX]
-        reason = f"{node} is not a member of cluster {own.name!r} in epoch {own.epoch}"
-        self.refuse(node, reason)
+        """Why an accepted sender is no member by this node's record; None if it may be one."""
+        node = header.sender.node
+        reason = why_unlisted(self.header.cluster, header.cluster, node, self._listed)
+        if reason is not None:
+            self.refuse(node[:NAME_TOLD_MAX], reason)
         return reason
 
     def learn(self, header: Header) -> None:
@@ -162,11 +163,6 @@ class Door:
         # Also of another lineage: the cluster may have begun a new one.
         if other.name == own.name and other.epoch > own.epoch:
             self.on_newer(header.sender.node, other.epoch)
-
-    def is_newer(self, other: ClusterId) -> bool:
-        """Whether a node of this cluster and lineage has a newer ring record."""
-        own = self.header.cluster
-        return other.epoch > own.epoch and other[:2] == own[:2]
 
     def adopt(self, lineage: bytes) -> None:
         """From now on the frames of this door have another lineage."""

@@ -15,6 +15,7 @@ from toystore.core.protocol.address import Address, Peer
 from toystore.core.protocol.messages import Delivery, Message
 from toystore.core.protocol.messages.gossip import Refused
 from toystore.core.protocol.messages.local import LinkLost, LinkUp, SendFailed
+from toystore.core.ring.cluster_id import is_newer
 from toystore.net.connection import Connection, Monitor
 from toystore.net.endpoint import parse
 from toystore.wire import Frame, FrameError, VersionError, decode
@@ -73,7 +74,7 @@ class Link(ConnectingDoor):
             messages = frame.messages
             if frame.header is not None:
                 self.learn(frame.header)
-                if self.is_newer(frame.header.cluster):
+                if is_newer(self.header.cluster, frame.header.cluster):
                     # The newer ring record says whether this node is a member.
                     messages = [message for message in messages if type(message) is not Refused]
             inbox.extend(zip(messages, repeat(self.to)))

@@ -29,9 +29,11 @@ from toystore.core.protocol.messages.local import (
     SendFailed,
 )
 from toystore.core.protocol.messages.ring import RingChanged, RingSeen
+from toystore.core.protocol.newer_records import NewerRecords
 from toystore.core.protocol.roles import ROLE_OF, local_links
 from toystore.core.protocol.routes import ROUTE_OF, taken_by
 from toystore.core.protocol.turn import Turn
+from toystore.core.ring.cluster_id import is_newer
 from toystore.core.ring.record import unpack_ring
 from toystore.sim.door import Door
 from toystore.sim.network import Link
@@ -40,8 +42,6 @@ from toystore.wire import Header, decode, encode_bounded
 if TYPE_CHECKING:
     from toystore.sim.node import SimNode
 
-AGAIN_S = 1.0
-"""How soon the actor `ring` is told again of a node with a newer ring record."""
 OVERDUE_MAX = 10
 """In how many turns in a row a machine may have a due deadline after `on_deadline`."""
 NEWS = (LinkUp, LinkLost, LinkRefused, SendFailed, MembersChanged, Leave)
@@ -120,8 +120,7 @@ class SimActor:
         self.chance: random.Random = node.chance
         self.fails = False
         """Whether the machine is to raise; see `Failing`."""
-        self._newer: dict[str, tuple[int, float]] = {}
-        """For each node with a newer ring record: its epoch, and when that was sent to `ring`."""
+        self._newer = NewerRecords()
         self._wake_at: float | None = None
         self._overdue = 0
 
@@ -222,13 +221,11 @@ class SimActor:
         return [(message, sender) for message in messages]
 
     def _look_for_newer(self, header: Header) -> None:
-        """Let the actor `ring` know of a node with a newer ring record, now and then."""
+        """Let the actor `ring` know of a node with a newer ring record."""
         node, epoch = header.sender.node, header.cluster.epoch
-        if not self.door.is_newer(header.cluster) or node == self.node.name:
+        if not is_newer(self.door.header.cluster, header.cluster) or node == self.node.name:
             return
-        last, at = self._newer.get(node, (0, 0.0)), self.node.world.now
-        if epoch > last[0] or at >= last[1] + AGAIN_S:
-            self._newer[node] = epoch, at
+        if self._newer.is_news(node, epoch, self.node.world.now):
             self.tell_ring(RingSeen(node, epoch))
 
     def tell_ring(self, seen: RingSeen) -> None:

@@ -11,7 +11,7 @@ from toystore.core.protocol.address import Peer
 from toystore.core.protocol.messages import Message
 from toystore.core.protocol.messages.gossip import Refused
 from toystore.core.protocol.messages.ring import FetchRings
-from toystore.core.ring.cluster_id import ClusterId, cluster_id, why_foreign
+from toystore.core.ring.cluster_id import cluster_id, is_newer, why_foreign, why_unlisted
 from toystore.wire import Frame, Header
 
 
@@ -30,24 +30,13 @@ class Door:
         own, other = self.header.cluster, frame.header.cluster
         if is_answer:
             # A newer ring record says whether this node is a member.
-            newer = self.is_newer(other)
+            newer = is_newer(own, other)
             return [m for m in frame.messages if not (newer and type(m) is Refused)], ""
         refused = (other != own and why_foreign(own, other, self._copies)) or ""
         if refused:
             return [], refused
-        if self._is_unlisted(frame.header):
-            kept: list[Message] = [m for m in frame.messages if type(m) is FetchRings]
-            text = f"{frame.header.sender.node} is not a member in epoch {own.epoch}"
-            return kept, text if len(kept) < len(frame.messages) else ""
-        return frame.messages, ""
-
-    def is_newer(self, other: ClusterId) -> bool:
-        """Whether a node of this cluster has a newer ring record."""
-        own = self.header.cluster
-        return other.epoch > own.epoch and other[:2] == own[:2]
-
-    def _is_unlisted(self, header: Header) -> bool:
-        """Whether the sender is no member by this record; one with a newer record may be."""
-        own = self.header.cluster
-        listed = header.sender.node in self._listed or not own.epoch
-        return not listed and header.cluster.epoch <= own.epoch
+        unlisted = why_unlisted(own, other, frame.header.sender.node, self._listed)
+        if unlisted is None:
+            return frame.messages, ""
+        kept: list[Message] = [m for m in frame.messages if type(m) is FetchRings]
+        return kept, unlisted if len(kept) < len(frame.messages) else ""

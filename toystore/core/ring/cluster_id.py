@@ -17,7 +17,7 @@ over has another lineage and another digest.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import NamedTuple
 
 from toystore.core.ring.digest import Place, bucket_table, cluster_digest, other_copies
@@ -88,6 +88,22 @@ def is_fork(own: ClusterId, other: ClusterId) -> bool:
     if other.lineage != own.lineage or other.epoch != own.epoch or not own.epoch:
         return False
     return other.digest != own.digest
+
+
+def is_newer(own: ClusterId, other: ClusterId) -> bool:
+    """Whether a node of this cluster and lineage has a newer ring record."""
+    return other.epoch > own.epoch and other[:2] == own[:2]
+
+
+def why_unlisted(own: ClusterId, other: ClusterId, node: str, listed: Container[str]) -> str | None:
+    """Why an accepted sender is no member by the own record; None if it may be one.
+
+    ``listed``: the members by that record.  In epoch 0 the header says whether it is.  A node with
+    a newer record may be listed there.
+    """
+    if node in listed or not own.epoch or other.epoch > own.epoch:
+        return None
+    return f"{node[:NAME_TOLD_MAX]} is not a member of cluster {own.name!r} in epoch {own.epoch}"
 
 
 def older_lineage(own: ClusterId, other: ClusterId) -> bytes | None:
