@@ -14,6 +14,7 @@ import zmq
 from actors.asking import Asking
 from actors.disk import OwnDisk, StartupError
 from actors.surroundings import Surroundings, now
+from actors.transaction import transaction
 from toystore.config import ClusterConfig, MemberConfig
 from toystore.core.assembly import make_machine
 from toystore.core.protocol.address import RING, STORAGE, Peer
@@ -23,7 +24,7 @@ from toystore.core.protocol.messages.ring import OfferRings
 from toystore.core.ring.record import RingRecord, RingRecordError, unpack_ring
 from toystore.core.storage.layout import LINEAGE, ring_record_key
 from toystore.core.storage.ring_at_start import newest_on_disk
-from toystore.engines import Engine, EngineError, MapFullError, StoreFullError
+from toystore.engines import Engine, EngineError, StoreFullError
 from toystore.net.endpoint import Endpoint
 from toystore.net.names import Resolver
 
@@ -88,16 +89,7 @@ def adopt(
         config, me, context, "", lineage=disk.lineage, disk=disk.id, record=disk.record
     )
     try:
-        while True:
-            engine.begin()
-            try:
-                _offer(around, engine, offer)
-                record, lineage = newest_on_disk(engine), engine.get(LINEAGE)
-                engine.commit()
-                break
-            except MapFullError:
-                engine.abort()
-                engine.grow()
+        record, lineage = transaction(engine, lambda: _offer(around, engine, offer))
     except (EngineError, StoreFullError) as error:
         raise StartupError(f"newer ring records cannot be stored: {error}") from None
     finally:
@@ -105,10 +97,16 @@ def adopt(
     return OwnDisk(disk.id, lineage or disk.lineage, record or disk.record)
 
 
-def _offer(around: Surroundings, engine: Engine, offer: OfferRings) -> None:
-    """Pass the records to a storage machine, which lasts as long as the transaction."""
+def _offer(
+    around: Surroundings, engine: Engine, offer: OfferRings
+) -> tuple[RingRecord | None, bytes | None]:
+    """Pass the records to a storage machine, which lasts as long as the transaction.
+
+    Returns the newest record on the disk then, and the lineage.
+    """
     machine = make_machine(STORAGE, around.blueprint, Outbox(), around.chance(), engine)
     machine.receive(offer, Peer(around.me.name, RING), now())
+    return newest_on_disk(engine), engine.get(LINEAGE)
 
 
 def begin_with(engine: Engine, first: RingRecord) -> None:
@@ -116,10 +114,12 @@ def begin_with(engine: Engine, first: RingRecord) -> None:
 
     If the cluster no longer keeps its first records, this one is stored as if it had been adopted.
     """
-    engine.begin()
-    if first.epoch == 1:
-        engine.put(LINEAGE, first.parent)
-    else:
-        engine.put(LINEAGE, first.lineage)
-        engine.put(ring_record_key(first.epoch), first.packed)
-    engine.commit()
+
+    def begin() -> None:
+        if first.epoch == 1:
+            engine.put(LINEAGE, first.parent)
+        else:
+            engine.put(LINEAGE, first.lineage)
+            engine.put(ring_record_key(first.epoch), first.packed)
+
+    transaction(engine, begin)

@@ -9,22 +9,20 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from typing import TypeVar
 
 from actors import log
 from actors.surroundings import now
+from actors.transaction import Result, transaction
 from toystore.config import ClusterConfig
 from toystore.core.protocol.machine import Outbox
 from toystore.core.ring.digest import members_digest_of_layout_1
 from toystore.core.ring.ranges import Ranges
 from toystore.core.ring.view import fixed_ring
 from toystore.core.storage.conversion import Conversion, has_old_layout
-from toystore.engines import Engine, MapFullError, StoreFullError
+from toystore.engines import Engine, StoreFullError
 
 PROGRESS_S = 5.0
 """The time between two reports of the progress."""
-
-Result = TypeVar("Result")
 
 
 class Converting:
@@ -101,22 +99,15 @@ class Converting:
         self._tell(f"{self._name}: converted {self._moved:,} records in {took_s:.1f} s")
 
     def _transaction(self, change: Callable[[], Result]) -> Result:
-        """Commit a change, in a larger map if this one is full; its events are logged then."""
-        while True:
+        """Commit a change; its events are logged then."""
+
+        def attempt() -> Result:
             self._out.clear()
-            self._engine.begin()
-            try:
-                result = change()
-                self._engine.commit()
-            except MapFullError:
-                self._engine.abort()
-                log.event("node", "disk.grown", bytes=self._engine.grow())
-                continue
-            except BaseException:
-                self._engine.abort()
-                raise
-            log.write(self._out.events, "node", now())
-            return result
+            return change()
+
+        result = transaction(self._engine, attempt)
+        log.write(self._out.events, "node", now())
+        return result
 
     def _report(self) -> None:
         log.event("node", "layout.converting", records=self._moved, of=self._total)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from actors import log
 from actors.converting import Converting
+from actors.transaction import transaction
 from toystore.config import ClusterConfig
 from toystore.core.ring.record import RingRecord
 from toystore.core.storage.bucket_facts import compare_buckets
@@ -94,20 +95,22 @@ def disk_of(
 
 def _identify(config: ClusterConfig, name: str, engine: Engine, new_id: str) -> OwnDisk:
     """What is on a disk that is this node's, in a transaction of its own."""
-    engine.begin()
-    disk, lineage = identify_disk(
-        engine,
-        cluster=config.cluster,
-        node=name,
-        members_digest=config.members_digest(),
-        digest=config.digest(),
-        chance=random.SystemRandom(),
-        disk=new_id,
-    )
-    record = record_at_start(engine, config.founding())
-    compare_buckets(engine, config.copies())
-    engine.commit()
-    return OwnDisk(disk, lineage, record)
+
+    def identify() -> OwnDisk:
+        disk, lineage = identify_disk(
+            engine,
+            cluster=config.cluster,
+            node=name,
+            members_digest=config.members_digest(),
+            digest=config.digest(),
+            chance=random.SystemRandom(),
+            disk=new_id,
+        )
+        record = record_at_start(engine, config.founding())
+        compare_buckets(engine, config.copies())
+        return OwnDisk(disk, lineage, record)
+
+    return transaction(engine, identify)
 
 
 def by_record(config: ClusterConfig, record: RingRecord) -> ClusterConfig:

@@ -35,12 +35,13 @@ from actors.life import BEAT_MS
 from actors.ring import RingActor
 from actors.storage import StorageActor
 from actors.surroundings import Surroundings, inproc
+from actors.transaction import transaction
 from toystore import __version__
 from toystore.config import ClusterConfig
 from toystore.core.protocol.roles import GOODBYE_S, ROLES, STOP_ORDER
 from toystore.core.ring.ranges import Ranges
 from toystore.core.storage.disk_facts import begin_run
-from toystore.engines import Engine, EngineError, MapFullError, StoreFullError
+from toystore.engines import Engine, EngineError, StoreFullError
 from toystore.net import listening
 from toystore.net.endpoint import Endpoint
 from toystore.net.names import Resolver
@@ -253,13 +254,7 @@ def _tell_of_name(host: str, cause: str) -> None:
 def _follow_ranges(engine: Engine, ranges: Ranges) -> None:
     """Compare the owned ranges with those of the last run, in a transaction of their own."""
     try:
-        engine.begin()
-        begin_run(engine, ranges)
-        engine.commit()
-    except MapFullError:
-        engine.abort()
-        engine.grow()
-        _follow_ranges(engine, ranges)
+        transaction(engine, lambda: begin_run(engine, ranges))
     except (EngineError, StoreFullError) as error:
         raise StartupError(str(error)) from None
 
