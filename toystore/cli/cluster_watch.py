@@ -16,6 +16,7 @@ from toystore.cli.cluster_plan import words_of
 from toystore.cli.follow import Nothing, Step, make_view
 from toystore.cli.options import Common
 from toystore.cli.output import duration, print_table, size
+from toystore.net.endpoint import Endpoint
 
 ANSWER_S = 8.0
 """How long a node may take to tell how far the members are."""
@@ -67,8 +68,7 @@ def _next_state(endpoints: list[str], timeout_s: float) -> dict[str, Any]:
 
 
 def _endpoint(member: State) -> str:
-    host = f"[{member['host']}]" if ":" in member["host"] else member["host"]
-    return f"tcp://{host}:{member['ports'][0]}"
+    return str(Endpoint(member["host"], member["ports"][0]))
 
 
 class Watch:

@@ -24,8 +24,9 @@ from __future__ import annotations
 from toystore.config.cluster import SECTIONS, ClusterConfig, keys_of
 from toystore.config.errors import ConfigError
 from toystore.config.loading import load, parse
-from toystore.config.sections import LOAD_KEY, PORTS, LoadConfig, MemberConfig
+from toystore.config.sections import LOAD_KEY, LoadConfig, MemberConfig
 from toystore.config.steps import Step
+from toystore.core.ring.record import PORTS
 
 __all__ = [
     "LOAD_KEY",

@@ -11,7 +11,6 @@ from pydantic import BaseModel, Field, PositiveInt, ValidationInfo, field_valida
 from toystore.config.errors import ConfigError, FaultsError
 from toystore.config.sections import (
     LOAD_KEY,
-    PORTS,
     AntientropySection,
     BucketConfig,
     HandoffSection,
@@ -42,9 +41,9 @@ from toystore.core.protocol.settings import (
     RingSettings,
     SwimSettings,
 )
-from toystore.core.ring.cluster_id import ClusterId, cluster_id
-from toystore.core.ring.digest import Place, cluster_digest, members_digest
-from toystore.core.ring.record import Listed, RingRecord, founding
+from toystore.core.ring.cluster_id import ClusterId, cluster_id, founding_digest
+from toystore.core.ring.digest import members_digest
+from toystore.core.ring.record import PORTS, Listed, RingRecord, founding
 from toystore.core.ring.ring import Member
 
 SEEDS = 3
@@ -96,9 +95,7 @@ class ClusterConfig(Section):
 
     def digest(self) -> bytes:
         """The digest of all that makes the cluster this one, addresses included."""
-        places = [Place(member.host, tuple(member.ports.values())) for member in self.members]
-        members = zip(self.ring_members(), places, strict=True)
-        return cluster_digest(self.cluster, members, self.partitions)
+        return founding_digest(self.founding())
 
     def founding(self) -> RingRecord:
         """The ring record of epoch 0: the members of this file."""

@@ -34,10 +34,8 @@ from toystore.core.protocol.settings import (
     RingSettings,
     SwimSettings,
 )
+from toystore.core.ring.record import PORTS
 from toystore.net.endpoint import Endpoint
-
-PORTS = ("client_port", "peer_port", "gossip_port", "exchange_port")
-"""A member's ports; the default is to count up from the base port."""
 
 
 class Section(BaseModel):

@@ -7,10 +7,11 @@ from typing import Any
 
 from toystore.config.cluster import SEEDS, keys_of
 from toystore.config.plain_yaml import dotted
-from toystore.config.sections import PORTS
 from toystore.config.values import as_address, is_everywhere
+from toystore.core.ring.record import PORTS
 
-_PORTS_APART = 10
+PORTS_APART = 10
+"""How far the ports of a member are from those of the member before, by default."""
 
 
 def spell_out(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,7 +43,7 @@ def _member(raw: Mapping[str, Any], at: int, member: object) -> object:
     host = member.get("host", host)
     whole = {"host": host, "bind": host, **member}
     for offset, port in enumerate(PORTS):
-        whole.setdefault(port, base + _PORTS_APART * at + offset)
+        whole.setdefault(port, base + PORTS_APART * at + offset)
     return whole
 
 

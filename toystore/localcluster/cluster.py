@@ -18,6 +18,7 @@ from typing import Any, Protocol, Self
 
 from toystore.client import AsyncClient, ToystoreError
 from toystore.config import ClusterConfig
+from toystore.config.short_forms import PORTS_APART
 from toystore.localcluster.added import remember, remembered
 from toystore.localcluster.node import HAS_PROCESS, NO_MEMBER, Node, State
 from toystore.localcluster.preflight import StartError
@@ -32,8 +33,6 @@ STATUS_S = 1.0
 STATUS_STARTING_S = 0.1
 STATUS_PATIENCE_S = 1.0
 """How long a status is waited for."""
-PORTS_APART = 10
-"""How far the ports of a node that was added are from those of the node before."""
 
 Tell = Callable[[str], None]
 

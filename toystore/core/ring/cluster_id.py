@@ -41,15 +41,15 @@ def cluster_id(record: RingRecord, lineage: bytes | None, copies: Mapping[str, i
     """What a node sends whose newest record is ``record``.
 
     ``lineage``: what its disk keeps, or None for a cluster that begins; a later record names it
-    itself.  ``copies``: N of each
-    bucket.
+    itself.  ``copies``: N of each bucket.
     """
-    digest = record.digest if record.epoch else _founding_digest(record)
+    digest = record.digest if record.epoch else founding_digest(record)
     founded = record.lineage or (digest if lineage is None else lineage)
     return ClusterId(record.cluster, founded, record.epoch, digest, bucket_table(copies))
 
 
-def _founding_digest(record: RingRecord) -> bytes:
+def founding_digest(record: RingRecord) -> bytes:
+    """The digest of a cluster in epoch 0: of all that decides the ring, names and addresses."""
     places = ((one.placed, Place(one.host, one.ports)) for one in record.members)
     return cluster_digest(record.cluster, places, record.partitions)
 

@@ -22,7 +22,7 @@ from toystore.core.ring.ring import Member
 
 DIGEST_BYTES = 16
 PORTS = ("client_port", "peer_port", "gossip_port", "exchange_port")
-"""The ports of a member, in the order of `Listed.ports`."""
+"""A member's ports, as the configuration names them, in the order of `Listed.ports`."""
 
 
 class RingRecordError(ValueError):
