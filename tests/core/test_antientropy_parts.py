@@ -7,7 +7,6 @@ from drawings import arrows, drawn
 
 from toystore.core.antientropy import comparison
 from toystore.core.antientropy.pace import Pace
-from toystore.core.antientropy.questions import Questions
 from toystore.core.antientropy.replicas import STALE_S, Replicas
 from toystore.core.antientropy.visits import Visits
 from toystore.core.protocol.address import STORAGE, Peer
@@ -19,6 +18,7 @@ from toystore.core.protocol.messages.antientropy import (
     RangeSum,
 )
 from toystore.core.protocol.messages.local import SendFailed
+from toystore.core.protocol.questions import Questions
 from toystore.core.protocol.settings import AntientropySettings
 from toystore.core.ring.ranges import Leaf, Range, Ranges
 from toystore.core.ring.ring import Member

@@ -11,7 +11,7 @@
      |- States            has storage set the state of a range                     (states.py)
      |- Scrub             reads each record, and finds the corrupt ones            (scrub.py)
      |- Jobs              repairs that an operator has asked for                   (jobs.py)
-     |- Questions         what storages were asked                                 (questions.py)
+     |- Questions         what storages were asked                     (protocol/questions.py)
      '- Pace              the pauses between batches                               (pace.py)
 
 The machine asks its own storage to be told when ranges change, and the answer comes as soon as one
@@ -30,7 +30,6 @@ from toystore.core.antientropy.comparison import Moved
 from toystore.core.antientropy.jobs import Jobs
 from toystore.core.antientropy.pace import Pace
 from toystore.core.antientropy.partner import Kit, Partner
-from toystore.core.antientropy.questions import Questions
 from toystore.core.antientropy.rebuild import Rebuild
 from toystore.core.antientropy.release import Release
 from toystore.core.antientropy.replicas import Replicas
@@ -52,6 +51,7 @@ from toystore.core.protocol.messages.antientropy import (
 from toystore.core.protocol.messages.codes import MemberStatus, RangeState
 from toystore.core.protocol.messages.local import LinkLost, LinkUp, MembersChanged, SendFailed
 from toystore.core.protocol.messages.ring import RingChanged
+from toystore.core.protocol.questions import Questions
 from toystore.core.protocol.settings import AntientropySettings
 from toystore.core.ring.ranges import Range, Ranges
 from toystore.core.ring.record import RingRecord, unpack_ring

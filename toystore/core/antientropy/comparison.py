@@ -37,7 +37,6 @@ from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol
 
 from toystore.core.antientropy.pace import Pace
-from toystore.core.antientropy.questions import Questions
 from toystore.core.data.stamp import TIME_US_MAX
 from toystore.core.protocol.address import Peer
 from toystore.core.protocol.machine import Now
@@ -52,6 +51,7 @@ from toystore.core.protocol.messages.antientropy import (
     StoreRecordsReply,
 )
 from toystore.core.protocol.messages.codes import ReplicaStatus
+from toystore.core.protocol.questions import Questions
 from toystore.core.protocol.settings import AntientropySettings
 from toystore.core.ring.ranges import Range
 

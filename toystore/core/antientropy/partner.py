@@ -17,12 +17,12 @@ from typing import Any, NamedTuple, Protocol
 from toystore.core.antientropy.aims import Aim, Errand
 from toystore.core.antientropy.comparison import Comparison, Direction, Moved, Part
 from toystore.core.antientropy.pace import Pace
-from toystore.core.antientropy.questions import Questions
 from toystore.core.antientropy.replicas import COMPARED, Replicas
 from toystore.core.protocol.address import STORAGE, Peer
 from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages.antientropy import CompareRanges, CompareRangesReply
 from toystore.core.protocol.messages.codes import RangeState
+from toystore.core.protocol.questions import Questions
 from toystore.core.protocol.settings import AntientropySettings
 from toystore.core.ring.ranges import Range
 

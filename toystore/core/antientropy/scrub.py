@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from toystore.core.antientropy.pace import Pace
-from toystore.core.antientropy.questions import Questions
 from toystore.core.antientropy.replicas import Replicas
 from toystore.core.protocol.address import Peer
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages.antientropy import ScrubLeaf, ScrubLeafReply
+from toystore.core.protocol.questions import Questions
 from toystore.core.ring.ranges import Leaf, Range, Ranges
 
 

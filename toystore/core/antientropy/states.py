@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from toystore.core.antientropy.questions import Questions
 from toystore.core.antientropy.replicas import Replicas
 from toystore.core.protocol.address import Peer
 from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages.antientropy import SetRange, SetRangeReply
 from toystore.core.protocol.messages.codes import RangeState
+from toystore.core.protocol.questions import Questions
 from toystore.core.ring.ranges import Range
 
 AGAIN_S = 1.0

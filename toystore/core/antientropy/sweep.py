@@ -10,12 +10,12 @@ from collections.abc import Collection
 from typing import Any
 
 from toystore.core.antientropy.pace import Pace
-from toystore.core.antientropy.questions import Questions
 from toystore.core.antientropy.replicas import Replicas
 from toystore.core.protocol.address import Peer
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages.antientropy import SweepRange, SweepRangeReply
 from toystore.core.protocol.messages.codes import RangeState
+from toystore.core.protocol.questions import Questions
 from toystore.core.ring.ranges import Range
 
 RECORDS_MAX = 500

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from toystore.core.antientropy.questions import Questions
 from toystore.core.protocol.address import Peer
 from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages.antientropy import WatchRanges, WatchRangesReply
+from toystore.core.protocol.questions import Questions
 from toystore.core.protocol.settings import AntientropySettings
 
 

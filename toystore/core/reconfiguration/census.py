@@ -28,6 +28,6 @@ def take_census(
             counted(reports, now)
 
     for name in sorted(waiting):
-        questions.ask(
+        questions.ask_storage(
             name, lambda number: DescribeMoves(number, epoch), partial(on_described, name), now
         )

@@ -194,7 +194,7 @@ class Commands:
                 caller.answer(plan.shown)
 
         own = self._questions.node
-        self._questions.ask(own, lambda number: KeepPlan(number, plan.packed), kept, now)
+        self._questions.ask_storage(own, lambda number: KeepPlan(number, plan.packed), kept, now)
 
     def _known(self, reports: Mapping[str, DescribeMovesReply], now: Now) -> Known:
         return Known(
@@ -224,7 +224,7 @@ class Commands:
                 plan = unpack_plan(reply.plan) if reply.plan else None
                 self._try(caller, lambda: then(plan, now))
 
-        self._questions.ask(self._questions.node, FetchPlan, fetched, now)
+        self._questions.ask_storage(self._questions.node, FetchPlan, fetched, now)
 
     # --- decisions ----------------------------------------------------------------------
 
@@ -354,7 +354,7 @@ class Commands:
             )
 
         own = self._questions.node
-        self._questions.ask(own, lambda number: FetchRings(number, -1), fetched, now)
+        self._questions.ask_storage(own, lambda number: FetchRings(number, -1), fetched, now)
 
 
 def _wanted(plan: Plan | None, caller: _Caller) -> Plan:

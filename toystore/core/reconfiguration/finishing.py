@@ -55,7 +55,7 @@ class Finishing:
         self._poll_at = now.monotonic + self._poll_s
         self._log_silent()
         for name in record.all:
-            self._questions.ask(
+            self._questions.ask_storage(
                 name,
                 lambda number: DescribeMoves(number, record.epoch),
                 partial(self._on_described, name, record.epoch),

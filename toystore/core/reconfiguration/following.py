@@ -66,7 +66,7 @@ class Following:
         if self._ask_at <= now.monotonic:
             self._ask_at = NEVER
             epoch, undecided = self.record.epoch, self.undecided
-            self._questions.ask(
+            self._questions.ask_storage(
                 self._node,
                 lambda number: WatchRing(number, epoch, undecided),
                 self._on_told,
@@ -112,7 +112,7 @@ class Following:
         """A node has a newer record: ask its storage for what follows."""
         if seen.epoch > self.record.epoch:
             after = self.record.epoch
-            self._questions.ask(
+            self._questions.ask_storage(
                 seen.node,
                 lambda number: FetchRings(number, after),
                 partial(self._on_fetched, seen.node),
@@ -142,7 +142,7 @@ class Following:
 
     def offer(self, records: Sequence[bytes], now: Now) -> None:
         """Offer decided records to the own storage."""
-        self._questions.ask(
+        self._questions.ask_storage(
             self._node,
             lambda number: OfferRings(number, tuple(records)),
             self._on_offered,

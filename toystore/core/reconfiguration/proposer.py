@@ -133,7 +133,7 @@ class Proposer:
         proposal.round = round_ = Round(ballot, set(proposal.voters))
         parent = proposal.base.child_parent(self._following.lineage)
         for voter in proposal.voters:
-            self._questions.ask(
+            self._questions.ask_storage(
                 voter,
                 lambda number: PrepareRing(number, proposal.epoch, parent, *ballot),
                 partial(self._on_prepared, proposal, round_, voter),
@@ -168,7 +168,7 @@ class Proposer:
         round_.waiting, round_.agreed = set(proposal.voters), set()
         parent = proposal.base.child_parent(self._following.lineage)
         for voter in proposal.voters:
-            self._questions.ask(
+            self._questions.ask_storage(
                 voter,
                 lambda number: AcceptRing(
                     number, proposal.epoch, parent, *round_.ballot, round_.record
@@ -257,7 +257,9 @@ class Proposer:
         packed = (record.packed,)
         self._following.offer(packed, now)
         for name in sorted({*proposal.base.all, *record.all} - {self._questions.node}):
-            self._questions.ask(name, lambda number: OfferRings(number, packed), _ignore, now)
+            self._questions.ask_storage(
+                name, lambda number: OfferRings(number, packed), _ignore, now
+            )
         proposal.next_at = now.monotonic + self._settings.reply_timeout_s
 
     def _bring_up_to_date(self, voter: str, epoch: int, now: Now) -> None:
@@ -266,10 +268,12 @@ class Proposer:
         def send(reply: FetchRingsReply | None, now: Now) -> None:
             if reply is not None and reply.records:
                 records = reply.records
-                self._questions.ask(voter, lambda number: OfferRings(number, records), _ignore, now)
+                self._questions.ask_storage(
+                    voter, lambda number: OfferRings(number, records), _ignore, now
+                )
 
         own = self._questions.node
-        self._questions.ask(own, lambda number: FetchRings(number, epoch), send, now)
+        self._questions.ask_storage(own, lambda number: FetchRings(number, epoch), send, now)
 
     # --- how it ends --------------------------------------------------------------------
 

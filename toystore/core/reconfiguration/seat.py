@@ -45,7 +45,7 @@ class Seat:
         if not self._is_listed and self._ask_at <= now.monotonic:
             self._ask_at = now.monotonic + self._poll_s
             epoch = self._following.record.epoch
-            self._questions.ask(
+            self._questions.ask_storage(
                 self._questions.node,
                 lambda number: DescribeMoves(number, epoch),
                 self._on_described,

@@ -1,4 +1,4 @@
-"""The questions that anti-entropy has asked storages, each with who asked and until when.
+"""The questions that a machine has asked storages, each with who asked and until when.
 
 A question ends with its reply, or it fails: the reply does not come in time, the message cannot be
 sent, the link is lost, or the storage fails over it.  Whoever asked is called once in any case.
@@ -38,19 +38,20 @@ class _Open(NamedTuple):
 class Questions:
     """All open questions."""
 
-    __slots__ = ("_first", "_number", "_open", "_outbox", "_timeout_s")
+    __slots__ = ("_number", "_open", "_outbox", "_timeout_s", "run")
 
     def __init__(self, timeout_s: float, outbox: Outbox, chance: random.Random) -> None:
         self._timeout_s = timeout_s
         self._outbox = outbox
-        # A reply to the machine before this one must not match a question of this one.
-        self._first = self._number = chance.getrandbits(62)
+        self.run = self._number = chance.getrandbits(62)
+        """A number that no other machine has.  Questions are numbered from here on: a late reply
+        to the machine before this one matches none of them."""
         self._open: dict[int, _Open] = {}
 
     @property
     def asked(self) -> int:
         """How many questions were asked."""
-        return self._number - self._first
+        return self._number - self.run
 
     def ask(
         self,
