@@ -12,10 +12,10 @@ from toystore.core.antientropy.visits import Visits
 from toystore.core.protocol.address import STORAGE, Peer
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages.antientropy import (
-    MarkWhole,
-    MarkWholeReply,
     QuestionFailedReply,
     RangeSum,
+    SetRange,
+    SetRangeReply,
 )
 from toystore.core.protocol.messages.local import SendFailed
 from toystore.core.protocol.questions import Questions
@@ -109,7 +109,9 @@ class Asked:
         self.outbox, self.asker = Outbox(), Asker()
         self.questions = Questions(5.0, self.outbox, random.Random(1))
         to = Peer("n2", STORAGE)
-        self.questions.ask(to, lambda number: MarkWhole(number, 3, 0), self.asker, Now(10.0, 0))
+        self.questions.ask(
+            to, lambda number: SetRange(number, 3, 0, 0, 0), self.asker, Now(10.0, 0)
+        )
         [self.message] = self.outbox.sends[to]
 
 
@@ -132,14 +134,14 @@ def test_a_question_fails_once(end, cause):
     asked = Asked()
     end(asked.questions, asked.message)
     end(asked.questions, asked.message)
-    asked.questions.answered(MarkWholeReply(asked.message.request, False), Now(12.0, 0))
+    asked.questions.answered(SetRangeReply(asked.message.request, 0, 0), Now(12.0, 0))
     assert (asked.asker.causes, asked.asker.replies) == ([cause], [])
     assert asked.questions.next_deadline() == float("inf")
 
 
 def test_a_question_is_answered_once():
     asked = Asked()
-    reply = MarkWholeReply(asked.message.request, False)
+    reply = SetRangeReply(asked.message.request, 0, 0)
     for _ in range(2):
         asked.questions.answered(reply, Now(11.0, 0))
     asked.questions.expire(Now(100.0, 0))

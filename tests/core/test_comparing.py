@@ -9,9 +9,9 @@ from toystore.core.protocol.messages.antientropy import (
     CompareRanges,
     CompareRangesReply,
     ListStretches,
-    MarkWhole,
-    MarkWholeReply,
     QuestionFailedReply,
+    SetRange,
+    SetRangeReply,
     WatchRanges,
     WatchRangesReply,
 )
@@ -201,7 +201,7 @@ def test_a_range_that_is_behind_is_compared_only_for_one_who_rebuilds_his_own(di
     assert reply == CompareRangesReply(1, (), ((N, 0),), bytes([BEHIND]))
     [reply] = disk.ask(CompareRanges(2, True, asked))
     assert reply == CompareRangesReply(2, ((N, 0, EMPTY),), (), bytes([BEHIND]))
-    disk.ask(MarkWhole(3, N, 0))
+    disk.ask(SetRange(3, N, 0, 0, WHOLE))
     [reply] = disk.ask(CompareRanges(4, False, asked))
     assert reply == CompareRangesReply(4, ((N, 0, EMPTY),), (), bytes([WHOLE]))
 
@@ -226,22 +226,22 @@ def test_a_replaced_disk_votes_in_each_range_that_is_whole_again_and_in_the_end_
     missing = next(key for key in (b"b", b"c", b"d") if range_of(key) != done)
     assert status(disk)["ranges_behind"] == status(disk)["ranges"] == 8
 
-    assert disk.ask(MarkWhole(2, *done)) == [MarkWholeReply(2, True)]
+    assert disk.ask(SetRange(2, *done, 0, WHOLE)) == [SetRangeReply(2, WHOLE, 7)]
 
     assert (vote(disk, b"a"), vote(disk, missing)) == (NOT_FOUND, NO_VOTE)
     assert [(of, one.behind) for of, one in watch(disk).items()] == [(done, False)]
     assert status(disk)["votes"] is False
     for of in EVERY:
-        disk.ask(MarkWhole(3, *of))
+        disk.ask(SetRange(3, *of, 0, WHOLE))
     assert vote(disk, missing) == NOT_FOUND
     assert (status(disk)["votes"], status(disk)["ranges_behind"]) == (True, 0)
     assert status(disk)["keys"] == 0
 
 
 def test_a_disk_that_is_said_to_be_replaced_again_goes_on_where_it_was(disk):
-    disk.ask(SettleDisk(False), MarkWhole(2, N, 0), SettleDisk(False), SettleDisk(True))
+    disk.ask(SettleDisk(False), SetRange(2, N, 0, 0, WHOLE), SettleDisk(False), SettleDisk(True))
 
-    assert disk.ask(MarkWhole(2, N, 1)) == [MarkWholeReply(2, True)]
+    assert disk.ask(SetRange(2, N, 1, 0, WHOLE)) == [SetRangeReply(2, WHOLE, 6)]
     [reply] = disk.ask(LoadDisks())
     assert (reply.settled, reply.replaced) == (True, True)
 
@@ -264,16 +264,16 @@ def test_a_replaced_disk_does_not_vote_in_ranges_of_others():
     *first, last = sorted(disk.ranges.owned)
 
     for of in first:
-        disk.ask(MarkWhole(2, *of))
+        disk.ask(SetRange(2, *of, 0, WHOLE))
     assert vote(disk, foreign, ("n2",)) == NO_VOTE
-    disk.ask(MarkWhole(2, *last))
+    disk.ask(SetRange(2, *last, 0, WHOLE))
 
     assert vote(disk, foreign, ("n2",)) == NOT_FOUND
     assert vote(disk, foreign) == NO_VOTE
 
 
 def test_a_disk_that_is_not_confirmed_yet_does_not_vote_whatever_is_whole(disk):
-    assert disk.ask(MarkWhole(2, N, 0)) == [MarkWholeReply(2, False)]
+    assert disk.ask(SetRange(2, N, 0, 0, WHOLE)) == [SetRangeReply(2, WHOLE, 0)]
 
     assert {vote(disk, b"%d" % number) for number in range(20)} == {NO_VOTE}
 
@@ -288,9 +288,7 @@ def test_a_replaced_disk_of_a_node_that_owns_nothing_has_nothing_to_rebuild(disk
 
 @pytest.mark.parametrize("of", [(N, 8), (4, 0), (2**70, 0), (N, -1)])
 def test_a_range_that_is_not_owned_is_not_marked(disk, of):
-    [reply] = disk.ask(MarkWhole(1, *of))
-
-    assert isinstance(reply, QuestionFailedReply)
+    assert disk.ask(SetRange(1, *of, 0, WHOLE)) == [SetRangeReply(1, NONE, 0)]
 
 
 def test_another_actor_is_answered_itself(disk):

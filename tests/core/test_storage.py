@@ -18,7 +18,6 @@ from toystore.core.protocol.messages.antientropy import (
     CompareStretches,
     FetchRecords,
     ListStretches,
-    MarkWhole,
     QuestionFailedReply,
     ScrubLeaf,
     SetRange,
@@ -783,7 +782,6 @@ def every_kind_of_message():
         CountHints(),
         StorageStatus(8),
         StoreRecords(9, 3, (record(6),)),
-        MarkWhole(10, 3, 0),
         FetchRecords(11, 3, DIGEST[1:], 1000),
         ListStretches(12, ((DIGEST, PAST),), 100, 2**63),
         CompareStretches(13, ((DIGEST, PAST, b""),), 2**63, 1000),
@@ -840,10 +838,7 @@ def test_a_write_without_room_is_refused_and_the_others_are_not_answered():
         *(WriteReplicaReply(request, REFUSED, None) for request in range(1, 6)),
         DeliverHintsReply(6, (REFUSED,)),
         StoreRecordsReply(9, (REFUSED,)),
-        *(
-            QuestionFailedReply(request, "the disk is full")
-            for request in (10, 18, 20, 21, 22, 25, 26)
-        ),
+        *(QuestionFailedReply(request, "the disk is full") for request in (18, 20, 21, 22, 25, 26)),
     ]
 
 

@@ -97,10 +97,8 @@ HOUSEKEEPING = (
     antientropy.FetchRecordsReply,
     antientropy.ScrubLeaf,
     antientropy.ScrubLeafReply,
-    antientropy.MarkWhole,
     antientropy.SetRange,
     antientropy.SetRangeReply,
-    antientropy.MarkWholeReply,
 )
 
 

@@ -12,7 +12,7 @@ from toystore.check.promises import Violation
 from toystore.core.protocol.address import Peer
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages import Delivery
-from toystore.core.protocol.messages.antientropy import CompareStretches, MarkWhole, SetRange
+from toystore.core.protocol.messages.antientropy import CompareStretches, SetRange
 from toystore.core.protocol.messages.hints import DeliverHints
 from toystore.core.protocol.messages.ring import RingChanged
 from toystore.core.storage.storage import Storage
@@ -76,9 +76,7 @@ class SimStorage(SimActor):
             self.turn.commit(chosen, at)
         self._busy = True
         self._moves = any(type(message) is SetRange for message, _ in chosen)
-        if node.crash_at.endswith("commit") or (
-            "whole" in node.crash_at and any(type(m) in (MarkWhole, SetRange) for m, _ in chosen)
-        ):
+        if node.crash_at.endswith("commit") or ("whole" in node.crash_at and self._moves):
             node.crash()
             return
         node.world.after(self._commit_s(), self._committed)

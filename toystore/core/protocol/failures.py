@@ -10,7 +10,6 @@ from toystore.core.protocol.messages.antientropy import (
     CompareStretches,
     FetchRecords,
     ListStretches,
-    MarkWhole,
     QuestionFailedReply,
     RepairRanges,
     RepairRangesReply,
@@ -106,7 +105,6 @@ def internal_reply(message: Message, text: str) -> Message | None:
             | CompareStretches()
             | FetchRecords()
             | StoreRecords()
-            | MarkWhole()
             | SetRange()
             | SweepRange()
             | ScrubLeaf()
@@ -134,15 +132,7 @@ def refuse_write(message: Message) -> Message | None:
         case StoreRecords():
             refused = (int(ReplicaStatus.REFUSED),) * len(message.records)
             return StoreRecordsReply(message.request, refused)
-        case (
-            MarkWhole()
-            | SetRange()
-            | SweepRange()
-            | PrepareRing()
-            | AcceptRing()
-            | OfferRings()
-            | KeepPlan()
-        ):
+        case SetRange() | SweepRange() | PrepareRing() | AcceptRing() | OfferRings() | KeepPlan():
             return QuestionFailedReply(message.request, "the disk is full")
         case _:
             return None

@@ -147,8 +147,6 @@ WIRE: tuple[Route, ...] = (
     Route(79, antientropy.FetchRecordsReply, ANTIENTROPY),
     Route(80, antientropy.StoreRecords, STORAGE, priority=Priority.BACKGROUND, disk=DiskUse.GROWS),
     Route(81, antientropy.StoreRecordsReply, ANTIENTROPY),
-    Route(82, antientropy.MarkWhole, STORAGE, priority=Priority.BACKGROUND, disk=DiskUse.WRITES),
-    Route(83, antientropy.MarkWholeReply, ANTIENTROPY),
     Route(84, antientropy.ScrubLeaf, STORAGE, priority=Priority.BACKGROUND),
     Route(85, antientropy.ScrubLeafReply, ANTIENTROPY),
     Route(90, antientropy.QuestionFailedReply, ANYONE),

@@ -1,6 +1,5 @@
 """How ranges move: anti-entropy sets their states, and deletes those that this node has released.
 
-MarkWhole        a range was rebuilt
 SetRange         the state of a range, if `TRANSITIONS` allows it (range_states.py)
 SweepRange       deletes some records of a RELEASED range; with the last its state is deleted
 DescribeMoves    how much is left to do
@@ -11,8 +10,6 @@ from __future__ import annotations
 import itertools
 
 from toystore.core.protocol.messages.antientropy import (
-    MarkWhole,
-    MarkWholeReply,
     SetRange,
     SetRangeReply,
     SweepRange,
@@ -25,7 +22,6 @@ from toystore.core.storage.disk_facts import DiskFacts
 from toystore.core.storage.hints import Hints
 from toystore.core.storage.layout import RECORD
 from toystore.core.storage.own_ranges import OwnRanges
-from toystore.core.storage.questions import check_known
 from toystore.core.storage.range_states import Ownership
 from toystore.core.storage.store import Store
 from toystore.core.storage.stretch import scan_stretch
@@ -51,12 +47,6 @@ class RangeMoves:
         self._hints = hints
 
     # --- states -------------------------------------------------------------------------
-
-    def mark_whole(self, message: MarkWhole) -> MarkWholeReply:
-        """A range was rebuilt.  Raises `BadQuestionError`."""
-        check_known(Range(message.n, message.partition), self._own.known)
-        self._set(Range(message.n, message.partition), RangeState.WHOLE)
-        return MarkWholeReply(message.request, self._own.behind() > 0)
 
     def set_state(self, message: SetRange) -> SetRangeReply:
         """Set the state of a range, unless another record was adopted since it was decided on."""

@@ -11,7 +11,7 @@
     KeepPlan, FetchPlan
     WatchRanges, CompareRanges, ScrubLeaf       `Comparing` compares whole ranges by their `Sums`
                                                 (comparing.py, sums.py)
-    MarkWhole, SetRange, SweepRange,            `RangeMoves` sets the states of `OwnRanges`
+    SetRange, SweepRange,                       `RangeMoves` sets the states of `OwnRanges`
     DescribeMoves                               (range_moves.py, own_ranges.py)
     ListStretches, CompareStretches,            `Stretches` exchanges single records
     FetchRecords, StoreRecords                  (stretches.py)
@@ -37,7 +37,6 @@ from toystore.core.protocol.messages.antientropy import (
     CompareStretches,
     FetchRecords,
     ListStretches,
-    MarkWhole,
     QuestionFailedReply,
     ScrubLeaf,
     SetRange,
@@ -163,7 +162,6 @@ class Storage:
         self._questions: dict[type[Any], Callable[[Any], Message]] = {
             CompareRanges: comparing.compare,
             ScrubLeaf: comparing.scrub,
-            MarkWhole: moves.mark_whole,
             SetRange: moves.set_state,
             SweepRange: moves.sweep,
             DescribeMoves: moves.describe,

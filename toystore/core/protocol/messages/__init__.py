@@ -24,8 +24,6 @@ from toystore.core.protocol.messages.antientropy import (
     FetchRecordsReply,
     ListStretches,
     ListStretchesReply,
-    MarkWhole,
-    MarkWholeReply,
     Overloaded,
     QuestionFailedReply,
     RepairRanges,
@@ -192,8 +190,6 @@ Message = (
     | FetchRecordsReply
     | ListStretches
     | ListStretchesReply
-    | MarkWhole
-    | MarkWholeReply
     | Overloaded
     | QuestionFailedReply
     | RepairRanges

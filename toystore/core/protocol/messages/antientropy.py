@@ -147,21 +147,6 @@ class StoreRecordsReply(NamedTuple):
     statuses: tuple[int, ...]
 
 
-class MarkWhole(NamedTuple):
-    """To the own storage: each other owner was compared with since the range fell behind."""
-
-    request: int
-    n: int
-    partition: int
-
-
-class MarkWholeReply(NamedTuple):
-    """It is on the disk.  ``more``: whether other ranges are still behind."""
-
-    request: int
-    more: bool
-
-
 class SetRange(NamedTuple):
     """To the own storage: a range is ``state`` from now on, if ``epoch`` is the newest adopted."""
 
