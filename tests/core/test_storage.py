@@ -19,10 +19,12 @@ from toystore.core.protocol.messages.antientropy import (
     FetchRecords,
     ListStretches,
     QuestionFailedReply,
+    RaiseFloors,
     ScrubLeaf,
     SetRange,
     StoreRecords,
     StoreRecordsReply,
+    SumDead,
     SweepRange,
     WatchRanges,
 )
@@ -798,6 +800,8 @@ def every_kind_of_message():
         DescribeMoves(24, 0),
         SetRange(25, 3, 0, 0, 2),
         SweepRange(26, 3, 0, 0, 100),
+        SumDead(27, 0, True, ((3, 0, 1),)),
+        RaiseFloors(28, ((3, 0, 1, None),)),
     ]
 
 

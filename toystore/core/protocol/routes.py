@@ -137,7 +137,9 @@ WIRE: tuple[Route, ...] = (
     Route(65, gossip.NameTaken, GOSSIP),
     Route(70, antientropy.WatchRanges, STORAGE, priority=Priority.BACKGROUND),
     Route(71, antientropy.WatchRangesReply, ANTIENTROPY),
-    Route(72, antientropy.CompareRanges, STORAGE, priority=Priority.BACKGROUND),
+    Route(
+        72, antientropy.CompareRanges, STORAGE, priority=Priority.BACKGROUND, disk=DiskUse.WRITES
+    ),
     Route(73, antientropy.CompareRangesReply, ANTIENTROPY),
     Route(74, antientropy.ListStretches, STORAGE, priority=Priority.BACKGROUND),
     Route(75, antientropy.ListStretchesReply, ANTIENTROPY),
@@ -155,6 +157,10 @@ WIRE: tuple[Route, ...] = (
     Route(94, antientropy.SweepRange, STORAGE, priority=Priority.BACKGROUND, disk=DiskUse.WRITES),
     Route(95, antientropy.SweepRangeReply, ANTIENTROPY),
     Route(96, antientropy.Overloaded, ANTIENTROPY),
+    Route(97, antientropy.SumDead, STORAGE, priority=Priority.BACKGROUND, disk=DiskUse.WRITES),
+    Route(98, antientropy.SumDeadReply, ANTIENTROPY),
+    Route(99, antientropy.RaiseFloors, STORAGE, priority=Priority.BACKGROUND, disk=DiskUse.WRITES),
+    Route(91, antientropy.RaiseFloorsReply, ANTIENTROPY),
     Route(86, antientropy.AntientropyStatus, ANTIENTROPY),
     Route(87, antientropy.AntientropyStatusReply, COORDINATOR),
     Route(88, antientropy.RepairRanges, ANTIENTROPY),

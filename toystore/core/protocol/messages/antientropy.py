@@ -6,6 +6,9 @@ A range is (N, partition), a leaf a sixteenth of it (`toystore.core.ring.ranges`
 bytes each: the hash, and the record's flags, checksum and stamp (bytes 1 to 25).  A stretch is the
 records from the digest ``start`` on, before the digest ``end``, all of one range.  Records whose
 stamp is later than ``until_us`` are left out.
+
+A floor is a time in microseconds since 1970, or 0: below the floor of a range, what is not stored
+is dead (storage/floors.py).
 """
 
 from __future__ import annotations
@@ -33,6 +36,9 @@ class RangeSum(NamedTuple):
     tree: bytes
     state: int = 0
     """A `RangeState`."""
+    floor: int = 0
+    tombstones: int = 0
+    """How many it has."""
 
 
 class WatchRangesReply(NamedTuple):
@@ -58,6 +64,9 @@ class CompareRanges(NamedTuple):
     """N, partition and root of each."""
     epoch: int = 0
     """Of the asker's ring: a receiver that has not adopted it is unready."""
+    floors: tuple[int, ...] = ()
+    """The floor of each range at the asker, in order; empty if all are 0.  A receiver that is whole
+    raises a lower one."""
 
 
 class CompareRangesReply(NamedTuple):
@@ -70,6 +79,9 @@ class CompareRangesReply(NamedTuple):
     """Their sums are not known yet, or the owner is behind there: ask again later."""
     states: bytes = b""
     """The `RangeState` of each range that was asked for, in order."""
+    floors: tuple[int, ...] = ()
+    """The floor of each, in order; empty if all are 0.  Where the asker's is lower, the asker has
+    to raise it before the records are compared."""
 
 
 class ListStretches(NamedTuple):
@@ -113,6 +125,8 @@ class CompareStretchesReply(NamedTuple):
     compared: tuple[tuple[bytes, int], ...]
     """Of each of the first stretches: up to where it was compared, and how many of the records are
     from it.  The last one may have been cut off."""
+    floors: tuple[tuple[int, int], ...] = ()
+    """The partition and the floor of each range that has a floor, as these records were read."""
 
 
 class FetchRecords(NamedTuple):
@@ -130,14 +144,22 @@ class FetchRecordsReply(NamedTuple):
     request: int
     records: tuple[bytes, ...]
     served: int
+    floors: tuple[tuple[int, int], ...] = ()
+    """The partition and the floor of each range that has a floor, as these records were read."""
 
 
 class StoreRecords(NamedTuple):
-    """To an owner: keep those of these records that are newer than yours."""
+    """To an owner: keep those of these records that are newer than yours.
+
+    Records below the receiver's floor are refused if the range had a lower floor where they were
+    read.
+    """
 
     request: int
     n: int
     records: tuple[bytes, ...]
+    floors: tuple[tuple[int, int], ...] = ()
+    """The partition and the floor of each range that had a floor there."""
 
 
 class StoreRecordsReply(NamedTuple):
@@ -185,6 +207,51 @@ class SweepRangeReply(NamedTuple):
     records: int
     bytes: int
     more: bool
+
+
+class SumDead(NamedTuple):
+    """To any member: which tombstones do you have in these ranges below this floor?
+
+    ``close``: and from now on store no new write below the highest of these floors.
+    """
+
+    request: int
+    epoch: int
+    """Of the asker's ring, which is stable."""
+    close: bool
+    ranges: tuple[tuple[int, int, int], ...]
+    """N, partition and floor of each."""
+
+
+class SumDeadReply(NamedTuple):
+    """Of the first of the ranges, in order: floor, number of tombstones, XOR of their hashes, and
+    whether a hint, or a record of another owner, is kept below the floor.
+
+    The floor is 0 if it is refused: the range is not whole, the ring is another one, or the floor
+    is too late by the own clock.  It is lower than asked for if there are too many tombstones.
+    """
+
+    request: int
+    sums: tuple[tuple[int, int, int, bool], ...]
+
+
+class RaiseFloors(NamedTuple):
+    """To the own storage: raise these floors, and delete what is dead below them.
+
+    ``floors``: N, partition, floor, and the XOR of the hashes of the tombstones on which all
+    members agreed, or None if another owner has this floor already.
+    """
+
+    request: int
+    floors: tuple[tuple[int, int, int, int | None], ...]
+
+
+class RaiseFloorsReply(NamedTuple):
+    """The floors of the ranges as they are now, in order, and how many records were deleted."""
+
+    request: int
+    floors: tuple[int, ...]
+    deleted: int
 
 
 class Overloaded(NamedTuple):
