@@ -217,6 +217,13 @@ def test_a_member_is_not_removed_by_itself_after_so_short_a_time_as_a_restart_ta
         three(ring={"remove_after_s": 299})
 
 
+def test_tombstones_are_kept_for_some_seconds_at_least():
+    assert three().antientropy.reap_after_s == 3600
+    assert three(antientropy={"reap_after_s": 10}).antientropy.reap_after_s == 10
+    with pytest.raises(ConfigError, match=r"reap_after_s: 9\.5 given; should be at least 10"):
+        three(antientropy={"reap_after_s": 9.5})
+
+
 def test_a_configuration_cannot_be_changed():
     with pytest.raises(ValueError, match="frozen"):
         three().cluster = "other"

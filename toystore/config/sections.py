@@ -25,6 +25,7 @@ from toystore.config.values import Bind, Host, Name, Port, Seconds
 from toystore.core.protocol.settings import (
     N_CAP,
     PROFILES,
+    REAP_AFTER_LEAST_S,
     REMOVE_AFTER_LEAST_S,
     AntientropySettings,
     BucketSettings,
@@ -167,9 +168,20 @@ class _SwimBase(Section):
 
 
 class _AntientropyBase(Section):
-    """What the section ``antientropy`` has that may be zero."""
+    """What the section ``antientropy`` has that may be zero, or has another lower limit."""
 
     move_bytes_per_s: NonNegativeInt = AntientropySettings().move_bytes_per_s
+    reap_after_s: Seconds = AntientropySettings().reap_after_s
+
+    @field_validator("reap_after_s")
+    @classmethod
+    def _leaves_time_for_late_writes(cls, value: float) -> float:
+        if value < REAP_AFTER_LEAST_S:
+            raise ValueError(
+                f"{value:g} given; should be at least {REAP_AFTER_LEAST_S:g}: writes with stamps "
+                "older than half of it are refused, and clocks differ"
+            )
+        return value
 
 
 class _RingBase(Section):

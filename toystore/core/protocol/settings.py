@@ -138,7 +138,14 @@ class AntientropySettings:
     """A question without an answer for this long is asked again later."""
     scrub_s: float = 7 * 24 * 3600.0
     """Each record is read and checked once in this time."""
+    reap_after_s: float = 3600.0
+    """Tombstones older than this are deleted once no node can bring the deleted value back."""
     stall_s: float = 1.0
+
+
+REAP_AFTER_LEAST_S = 10.0
+"""The least `AntientropySettings.reap_after_s`.  Half of it is how old the stamp of a write may be,
+and how far clocks may differ."""
 
 
 @dataclass(frozen=True, slots=True)
