@@ -239,11 +239,13 @@ class RaiseFloors(NamedTuple):
     """To the own storage: raise these floors, and delete what is dead below them.
 
     ``floors``: N, partition, floor, and the XOR of the hashes of the tombstones on which all
-    members agreed, or None if another owner has this floor already.
+    members agreed, or None if another owner has this floor already.  ``epoch``: of the asker's ring;
+    a floor on which all agreed is raised only if this is the newest adopted, and stable.
     """
 
     request: int
     floors: tuple[tuple[int, int, int, int | None], ...]
+    epoch: int = 0
 
 
 class RaiseFloorsReply(NamedTuple):
