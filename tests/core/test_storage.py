@@ -842,7 +842,10 @@ def test_a_write_without_room_is_refused_and_the_others_are_not_answered():
         *(WriteReplicaReply(request, REFUSED, None) for request in range(1, 6)),
         DeliverHintsReply(6, (REFUSED,)),
         StoreRecordsReply(9, (REFUSED,)),
-        *(QuestionFailedReply(request, "the disk is full") for request in (18, 20, 21, 22, 25, 26)),
+        *(
+            QuestionFailedReply(request, "the disk is full")
+            for request in (18, 20, 21, 22, 25, 26, 27, 28)
+        ),
     ]
 
 

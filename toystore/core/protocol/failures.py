@@ -11,12 +11,14 @@ from toystore.core.protocol.messages.antientropy import (
     FetchRecords,
     ListStretches,
     QuestionFailedReply,
+    RaiseFloors,
     RepairRanges,
     RepairRangesReply,
     ScrubLeaf,
     SetRange,
     StoreRecords,
     StoreRecordsReply,
+    SumDead,
     SweepRange,
     WatchRanges,
 )
@@ -107,6 +109,8 @@ def internal_reply(message: Message, text: str) -> Message | None:
             | StoreRecords()
             | SetRange()
             | SweepRange()
+            | SumDead()
+            | RaiseFloors()
             | ScrubLeaf()
             | PrepareRing()
             | AcceptRing()
@@ -132,7 +136,16 @@ def refuse_write(message: Message) -> Message | None:
         case StoreRecords():
             refused = (int(ReplicaStatus.REFUSED),) * len(message.records)
             return StoreRecordsReply(message.request, refused)
-        case SetRange() | SweepRange() | PrepareRing() | AcceptRing() | OfferRings() | KeepPlan():
+        case (
+            SetRange()
+            | SweepRange()
+            | SumDead()
+            | RaiseFloors()
+            | PrepareRing()
+            | AcceptRing()
+            | OfferRings()
+            | KeepPlan()
+        ):
             return QuestionFailedReply(message.request, "the disk is full")
         case _:
             return None

@@ -26,6 +26,8 @@ from toystore.core.protocol.messages.antientropy import (
     ListStretchesReply,
     Overloaded,
     QuestionFailedReply,
+    RaiseFloors,
+    RaiseFloorsReply,
     RepairRanges,
     RepairRangesReply,
     ScrubLeaf,
@@ -34,6 +36,8 @@ from toystore.core.protocol.messages.antientropy import (
     SetRangeReply,
     StoreRecords,
     StoreRecordsReply,
+    SumDead,
+    SumDeadReply,
     SweepRange,
     SweepRangeReply,
     WatchRanges,
@@ -202,6 +206,10 @@ Message = (
     | StoreRecordsReply
     | SweepRange
     | SweepRangeReply
+    | SumDead
+    | SumDeadReply
+    | RaiseFloors
+    | RaiseFloorsReply
     | WatchRanges
     | WatchRangesReply
     | LinkUp

@@ -178,6 +178,9 @@ class SetRange(NamedTuple):
     epoch: int
     state: int
     """A `RangeState`: WHOLE after BEHIND, RETIRED after WHOLE, or RELEASED after any but WHOLE."""
+    floor: int = 0
+    """The floor of the range since its sources were asked.  If it was raised after that, what lives
+    below it was deleted, too, and the range cannot be WHOLE yet."""
 
 
 class SetRangeReply(NamedTuple):
@@ -239,8 +242,8 @@ class RaiseFloors(NamedTuple):
     """To the own storage: raise these floors, and delete what is dead below them.
 
     ``floors``: N, partition, floor, and the XOR of the hashes of the tombstones on which all
-    members agreed, or None if another owner has this floor already.  ``epoch``: of the asker's ring;
-    a floor on which all agreed is raised only if this is the newest adopted, and stable.
+    members agreed, or None if another owner has this floor already.  ``epoch``: of the asker's
+    ring; a floor on which all agreed is raised only if this is the newest adopted, and stable.
     """
 
     request: int
