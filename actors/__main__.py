@@ -33,7 +33,6 @@ try:
         StartupError,
         by_record,
         disk_of,
-        still_listed,
     )
     from actors.folder import Folder, FolderError
     from actors.joining import Joining, newcomer
@@ -151,11 +150,9 @@ def run(
             if joining is not None and not found.record.epoch:
                 with joining:
                     disk = joining.wait(config, engine, found)
-            still_listed(disk.record, me.name, disk.id)
             disk = catch_up(config, me, engine, disk)
-            still_listed(disk.record, me.name, disk.id)
             config = joining.listing(config, disk) if joining else by_record(config, disk.record)
-            Node(config, me.name, folder).run(engine, disk, watched)
+            Node(config, me, folder).run(engine, disk, watched)
         folder.life.end(CLEAN)
     except StoppedError:
         pass

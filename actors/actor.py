@@ -70,7 +70,9 @@ class Report(StrEnum):
     FAILED = "failed"
     """It raised; the text names the error."""
     REMOVED = "removed"
-    """The node is no longer a member; the text says why."""
+    """The node is no longer a member."""
+    DEPARTED = "departed"
+    """The node is no longer a member, and no member needs it; the text says why it is none."""
 
 
 class Actor(threading.Thread):

@@ -123,14 +123,6 @@ def by_record(config: ClusterConfig, record: RingRecord) -> ClusterConfig:
     return config.listing(record)
 
 
-def still_listed(record: RingRecord, name: str, disk: str) -> None:
-    """Raise `RemovedError`, and log it, if a node with this disk is not in the record."""
-    reason = record.removal(name, disk)
-    if reason is not None:
-        log.event("node", "ring.removed", epoch=record.epoch, reason=reason)
-        raise RemovedError(f"{reason}; {WHAT_NOW}")
-
-
 def say(line: str) -> None:
     """Write a line to standard output, unless it is closed."""
     with contextlib.suppress(OSError):

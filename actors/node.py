@@ -5,6 +5,8 @@
     watch    signals, the parent's pipe and the actors' reports, all in one poll
     stop     gossip announces that the node leaves, the coordinator completes its requests,
              storage ends last
+    depart   a node that is removed stops at once, but for storage and the actor `ring`: these
+             stay until no member needs them
 
 The order is that of `ROLES` (toystore/core/protocol/roles.py).
 
@@ -37,8 +39,9 @@ from actors.storage import StorageActor
 from actors.surroundings import Surroundings, inproc
 from actors.transaction import transaction
 from toystore import __version__
-from toystore.config import ClusterConfig
-from toystore.core.protocol.roles import GOODBYE_S, ROLES, STOP_ORDER
+from toystore.config import ClusterConfig, MemberConfig
+from toystore.core.protocol.address import COORDINATOR
+from toystore.core.protocol.roles import GOODBYE_S, ROLES, STOP_ORDER, Role
 from toystore.core.ring.ranges import Ranges
 from toystore.core.storage.disk_facts import begin_run
 from toystore.engines import Engine, EngineError, StoreFullError
@@ -62,16 +65,21 @@ MARK_AGAIN_MS = 1000
 class Node:
     """A node from start to stop; `run` returns once it has stopped cleanly."""
 
-    def __init__(self, config: ClusterConfig, name: str, folder: Folder) -> None:
-        """``folder``: the node's folder, which it has locked."""
+    def __init__(self, config: ClusterConfig, me: MemberConfig, folder: Folder) -> None:
+        """``config``: lists the members of the ring record with which the node starts.
+
+        ``me``: this node, if it is not among them; ``folder``: its folder, which it has locked.
+        """
         self.config = config
-        self.me = config.member(name)
+        self.me = next((one for one in config.members if one.name == me.name), me)
         self.folder = folder
         self.context: zmq.Context[Any] = zmq.Context()
         self.context.set(zmq.MAX_SOCKETS, SOCKETS_MAX)
         self.poller = zmq.Poller()
         self.actors: dict[str, Actor] = {}
         self.controls: dict[str, zmq.Socket[bytes]] = {}
+        self._running: list[Role] = []
+        """The actors that were started and not stopped, in the order of their stop."""
 
     def run(self, engine: Engine, disk: OwnDisk, watched: list[int]) -> None:
         """Start, run until a signal or until one of the file descriptors ends, stop.
@@ -83,27 +91,19 @@ class Node:
         """
         with WakeUp() as wake_up:
             try:
-                self._start(engine, disk)
-                log.event(
-                    "node",
-                    "node.started",
-                    version=__version__,
-                    before=self.folder.life.begin(),
-                    pid=os.getpid(),
-                    disk=disk.id,
-                    client_port=self.me.client_port,
-                    members=len(self.config.members),
-                )
-                self._warn()
-                say(self._where())
+                removed = disk.record.removal(self.me.name, disk.id)
+                self._start(engine, disk, [role for role in ROLES if role.stays or not removed])
+                before = self.folder.life.begin()
+                if removed is None:
+                    self._announce(disk, before)
                 self._stop(self._watch([wake_up.fileno(), *watched]))
             finally:
                 self._end()
 
     # --- start --------------------------------------------------------------------------
 
-    def _start(self, engine: Engine, disk: OwnDisk) -> None:
-        """Start each actor and wait until its sockets are open."""
+    def _start(self, engine: Engine, disk: OwnDisk, roles: list[Role]) -> None:
+        """Start each of these actors and wait until its sockets are open."""
         resolver = Resolver(_tell_of_name)
         self._find_hosts(resolver)
         around = Surroundings(
@@ -126,20 +126,24 @@ class Node:
             GossipActor(around),
         )
         by_role: dict[str, Actor] = {actor.role: actor for actor in made}
-        for role in ROLES:
-            actor = by_role[role.name]
-            control = self.context.socket(zmq.PAIR)
-            control.bind(inproc(f"{actor.role}.control"))
-            self.actors[actor.role] = actor
-            self.controls[actor.role] = control
-            self.poller.register(control, zmq.POLLIN)
-            actor.start()
-            try:
-                ready = self._await(actor.role, Report.READY, START_S)
-            except NodeFailedError as error:
-                raise StartupError(str(error)) from None
-            if not ready:
-                raise StartupError(f"{actor.role} has not opened its sockets in {START_S:g} s")
+        for role in roles:
+            self._start_actor(by_role[role.name])
+        self._running = [role for role in STOP_ORDER if role in roles]
+
+    def _start_actor(self, actor: Actor) -> None:
+        """Start an actor and wait until its sockets are open."""
+        control = self.context.socket(zmq.PAIR)
+        control.bind(inproc(f"{actor.role}.control"))
+        self.actors[actor.role] = actor
+        self.controls[actor.role] = control
+        self.poller.register(control, zmq.POLLIN)
+        actor.start()
+        try:
+            ready = self._await(actor.role, Report.READY, START_S)
+        except NodeFailedError as error:
+            raise StartupError(str(error)) from None
+        if not ready:
+            raise StartupError(f"{actor.role} has not opened its sockets in {START_S:g} s")
 
     def _find_hosts(self, resolver: Resolver) -> None:
         """Wait for this host's address, and for a limited time for those of other hosts.
@@ -156,6 +160,21 @@ class Node:
             resolver.find(host)  # all at once
         for host in hosts:
             resolver.wait(host, max(0.0, end - time.monotonic()))
+
+    def _announce(self, disk: OwnDisk, before: str) -> None:
+        """Log and print that the node runs; ``before``: how the last run has ended."""
+        log.event(
+            "node",
+            "node.started",
+            version=__version__,
+            before=before,
+            pid=os.getpid(),
+            disk=disk.id,
+            client_port=self.me.client_port,
+            members=len(self.config.members),
+        )
+        self._warn()
+        say(self._where())
 
     def _warn(self) -> None:
         """Log a warning if another connection may take a port of this node while it is down."""
@@ -179,8 +198,8 @@ class Node:
     def _watch(self, descriptors: list[int]) -> str:
         """Wait for a reason to stop: a signal, or the end of a watched descriptor.
 
-        Raises `NodeFailedError` if an actor ends with an error first, `RemovedError` if the node is
-        removed.
+        Raises `NodeFailedError` if an actor ends with an error first, `RemovedError` if the node
+        was removed and no member needs it.
         """
         for descriptor in descriptors:
             self.poller.register(descriptor, zmq.POLLIN)
@@ -188,7 +207,8 @@ class Node:
             self.folder.life.beat()
             for ready, _ in self.poller.poll(BEAT_MS if self.folder.marked else MARK_AGAIN_MS):
                 if isinstance(ready, zmq.Socket):
-                    self._hear(ready)
+                    if self._hear(ready) is Report.REMOVED:
+                        self._retire()
                 elif ready == descriptors[0]:
                     number = signal.Signals(os.read(ready, 1)[0])
                     if number != signal.SIGHUP:
@@ -200,12 +220,12 @@ class Node:
                 self.folder.mark()
 
     def _hear(self, control: zmq.Socket[bytes]) -> Report:
-        """Receive one report; a failure, or that the node was removed, ends the node."""
+        """Receive one report; a failure ends the node, and so does the end of its departure."""
         report, _, text = control.recv_string().partition(" ")
         if report == Report.FAILED:
             role = next(role for role, other in self.controls.items() if other is control)
             raise NodeFailedError(f"{role}: {text}")
-        if report == Report.REMOVED:
+        if report == Report.DEPARTED:
             raise RemovedError(f"{text}; {WHAT_NOW}")
         return Report(report)
 
@@ -224,14 +244,26 @@ class Node:
         """Announce that the node leaves, complete requests, then stop one actor after another."""
         began = time.monotonic()
         log.event("node", "node.stopping", reason=reason)
-        for role in STOP_ORDER:
-            if role.leaves:
-                self.controls[role.name].send_string(Command.LEAVE)
-                self._await(role.name, Report.IDLE, GOODBYE_S)
-        for role in STOP_ORDER:
+        self._stop_actors([role for role in self._running if role.leaves], self._running)
+        log.event("node", "node.stopped", took_s=round(time.monotonic() - began, 3))
+
+    def _retire(self) -> None:
+        """The node was removed: stop the actors that are not needed any more.
+
+        The coordinator completes its requests.  Gossip does not: the members do not listen to it.
+        """
+        leaving = [role for role in self._running if role.name == COORDINATOR]
+        self._stop_actors(leaving, [role for role in self._running if not role.stays])
+        self._running = [role for role in self._running if role.stays]
+
+    def _stop_actors(self, leaving: list[Role], stopping: list[Role]) -> None:
+        """Let some actors complete what they have begun; then stop some."""
+        for role in leaving:
+            self.controls[role.name].send_string(Command.LEAVE)
+            self._await(role.name, Report.IDLE, GOODBYE_S)
+        for role in stopping:
             self.controls[role.name].send_string(Command.STOP)
             self._await(role.name, Report.STOPPED, STOP_S)
-        log.event("node", "node.stopped", took_s=round(time.monotonic() - began, 3))
 
     def _end(self) -> None:
         """Release every actor, even one that failed, and the context."""

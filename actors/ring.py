@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from actors import log
 from actors.actor import Actor, Report
 from actors.surroundings import now
 from toystore.core.protocol.address import RING, Peer
@@ -11,16 +10,17 @@ from toystore.core.protocol.messages import Delivery
 from toystore.core.protocol.messages.ring import RingChanged, RingSeen
 from toystore.core.protocol.turn import Turn
 from toystore.core.reconfiguration.reconfiguration import Reconfiguration
-from toystore.core.ring.record import RingRecord
 
 
 class RingActor(Actor):
-    """Runs the reconfiguration machine, which hears of a new record before all others do."""
+    """Runs the reconfiguration machine, which receives a new record before all others do."""
 
     role = RING
     turn: Turn[Reconfiguration]
     _epoch = 0
     """Of the record whose members this actor has links to."""
+    _reported: Report | None = None
+    """That this node is no longer a member, as reported last."""
 
     def open(self) -> None:
         """Open the mailbox and the links."""
@@ -39,16 +39,19 @@ class RingActor(Actor):
         super().serve(inbox + seen, at)
 
     def after_turn(self) -> None:
-        """Follow a record that the machine has heard of in this turn."""
+        """Follow a record that the machine has received in this turn; report a removal."""
         record = self.turn.machine.record
         if record.epoch > self._epoch:
             self._epoch = record.epoch
             self.turn.serve(self.follow(RingChanged(record.packed)), now())
-            self._look_for_removal(record)
+        self._report_removal()
 
-    def _look_for_removal(self, record: RingRecord) -> None:
-        """Report to the supervisor that this node is no longer a member, if that is so."""
-        reason = record.removal(self.me, self.surroundings.disk)
-        if reason is not None:
-            log.event(self.role, "ring.removed", epoch=record.epoch, reason=reason)
-            self.report(Report.REMOVED, reason)
+    def _report_removal(self) -> None:
+        """Report to the supervisor that this node is no longer a member, and that it may end."""
+        machine = self.turn.machine
+        if machine.removed is None:
+            return
+        report = Report.DEPARTED if machine.departed else Report.REMOVED
+        if report is not self._reported:
+            self._reported = report
+            self.report(report, machine.removed)

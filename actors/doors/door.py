@@ -146,12 +146,15 @@ class Door:
             self._judged.add(other)
 
     def unlisted(self, header: Header) -> str | None:
-        """Why an accepted sender is no member by this node's record; None if it may be one."""
-        node = header.sender.node
-        reason = why_unlisted(self.header.cluster, header.cluster, node, self._listed)
+        """As `_unlisted`; log the node, from which nothing is accepted then."""
+        reason = self._unlisted(header)
         if reason is not None:
-            self.refuse(node[:NAME_TOLD_MAX], reason)
+            self.refuse(header.sender.node[:NAME_TOLD_MAX], reason)
         return reason
+
+    def _unlisted(self, header: Header) -> str | None:
+        """Why an accepted sender is no member by this node's record; None if it may be one."""
+        return why_unlisted(self.header.cluster, header.cluster, header.sender.node, self._listed)
 
     def learn(self, header: Header) -> None:
         """Learn of an older lineage of this cluster, or of a newer ring record, from its sender."""

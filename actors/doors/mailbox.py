@@ -7,7 +7,7 @@ from typing import Any
 
 import zmq
 
-from actors.doors.door import Door
+from actors.doors.door import NAME_TOLD_MAX, Door
 from actors.doors.sockets import PEER_FRAMES_MAX, bound_router, received, sent
 from actors.surroundings import Surroundings
 from toystore.core.protocol.address import Address, Peer
@@ -18,7 +18,6 @@ from toystore.core.protocol.routes import taken_by
 from toystore.wire import FrameError, Header, VersionError, decode
 
 _NONE: frozenset[type[Any]] = frozenset()
-_FETCHES: frozenset[type[Any]] = frozenset((FetchRings,))
 _NEWS: frozenset[type[Any]] = frozenset((FetchRings, OfferRings))
 
 
@@ -58,6 +57,7 @@ class Mailbox(Door):
             if refusal is not None:
                 messages = [message for message in messages if type(message) in still_taken]
                 if len(messages) < len(frame.messages):
+                    self.refuse(sender.node[:NAME_TOLD_MAX], refusal)
                     self._post(identity, [Refused(refusal)])
                 if not messages:
                     continue
@@ -72,16 +72,16 @@ class Mailbox(Door):
     def _objection(self, header: Header) -> tuple[str | None, frozenset[type[Any]]]:
         """Why a sender is refused, or None, and what is taken from it all the same.
 
-        A node that was removed may fetch the record that says so.  A node of another lineage may
-        not have heard yet that this cluster has begun a new one; it may also bring that news.
-        Storage adopts only records that follow its own.
+        A node that was removed may fetch the record that says so, and offer it.  A node of another
+        lineage may not know yet that this cluster has begun a new one, or may know that of a later
+        one.  Storage adopts only records that follow its own.
         """
         reason = self.refusal(header)
         if reason is not None:
             own, other = self.header.cluster, header.cluster
             splits = own.epoch and other.name == own.name and other.lineage != own.lineage
             return reason, _NEWS if splits else _NONE
-        return self.unlisted(header), _FETCHES
+        return self._unlisted(header), _NEWS
 
     def send(self, to: Address, messages: list[Message]) -> list[Delivery]:
         """Answer an actor that has sent before; drop what cannot be sent."""

@@ -130,11 +130,29 @@ def test_a_node_that_runs_alone_at_first_learns_from_the_others_that_it_was_remo
     cluster.kill("n1", "n2", "n3")
     cluster.launch("n3")
     wait_until(lambda: len(cluster.events("n3", "node.started")) == 2)
-    cluster.launch("n1")
+    cluster.launch("n1", "n2")
     cluster.until(lambda: bool(cluster.nodes["n1"].status.get("storage")), "n1 answers")
     offer(cluster.config, cluster.config.member("n1"), [record])
 
     assert "since epoch 1 (remove n3, by n1)" in until_removed(cluster, "n3")
+
+
+def test_a_removed_node_stays_also_after_kill_9_until_a_majority_of_the_members_knows_that(cluster):
+    record = removing(cluster, "n3")
+    cluster.kill("n1", "n2")
+    offer(cluster.config, cluster.config.member("n3"), [record])
+    wait_until(lambda: cluster.events("n3", "ring.stays"), "n3 stays")
+    cluster.kill("n3")
+    cluster.local.start("n3")
+    wait_until(lambda: len(cluster.events("n3", "ring.stays")) == 2, "n3 stays again")
+
+    cluster.launch("n1", "n2")
+
+    assert "since epoch 1 (remove n3, by n1)" in until_removed(cluster, "n3")
+    for name in ("n1", "n2"):
+        assert epoch_of(cluster, name) == 1
+    assert cluster.events("n3", "ring.stays")[0]["members"] == ["n1", "n2"]
+    assert len(cluster.events("n3", "node.started")) == 1
 
 
 @pytest.mark.parametrize("runs", [True, False], ids=["running", "stopped"])

@@ -13,7 +13,7 @@ from actors.node import Node
 
 def test_an_actor_that_has_said_its_last_word_but_still_closes_its_doors_is_waited_for(tmp_path):
     """Its end of the control socket is closed, so nothing can be sent to it any more."""
-    node = Node(config("n1"), "n1", Folder(tmp_path))
+    node = Node(config("n1"), config("n1").member("n1"), Folder(tmp_path))
     doors_closed = threading.Event()
     actor = threading.Thread(target=doors_closed.wait)
     actor.start()

@@ -70,7 +70,8 @@ def test_a_record_that_one_node_adopts_reaches_all_and_who_is_not_listed_ends():
     ]
     assert {to.node for to in links} == {"n1", "n2", "n3"}
     gone.start()
-    assert not gone.running
+    assert gone.actors.keys() == {STORAGE, RING}
+    assert cluster.world.run_until(lambda: not gone.running, 30.0)
     assert not cluster.rings.violations
 
 

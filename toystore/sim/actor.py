@@ -164,6 +164,11 @@ class SimActor:
                     if Peer(other, actor) not in self.links:
                         self._connect(Peer(other, actor), watched)
 
+    def close(self) -> None:
+        """Close the connections: the actor ends before its node."""
+        for link in self.links.values():
+            self.node.network.close(link)
+
     def _is_watched(self, to: Peer) -> bool:
         return any(link.actor == to.actor and link.watched for link in ROLE_OF[self.role].links)
 
@@ -374,7 +379,8 @@ class SimActor:
         if asks and to.actor not in self._local:
             raise BrokenMachineError(f"{self.role} has no link to {to.actor} of its own node")
         for frame in self.frames(messages, header):
-            self.node.actors[to.actor].receive(frame)
+            if to.actor in self.node.actors:
+                self.node.actors[to.actor].receive(frame)
 
     def _answer(self, link: Link | None, messages: list[Message], header: Header | None) -> None:
         """Answer on the connection that the message came on; lost if it is broken."""

@@ -250,7 +250,9 @@ class SimCluster:
     def arrive(self, to: Peer, caller: Caller, link: Link, frame: bytes) -> None:
         """Pass a frame to a node's port; ``caller`` is its sender if that is a client port."""
         node = self.nodes[to.node]
-        if to.actor == COORDINATOR:
+        if to.actor not in node.actors:
+            link.break_()  # a node that was removed: the port is closed
+        elif to.actor == COORDINATOR:
             node.callers[caller] = link
             node.actors[to.actor].receive(frame, caller)
         else:
@@ -259,7 +261,7 @@ class SimCluster:
     def datagram(self, to: Peer, frame: bytes) -> None:
         """Pass a datagram to a host, where no process may run."""
         node = self.nodes[to.node]
-        if node.running:
+        if to.actor in node.actors:
             node.actors[to.actor].receive(frame)
 
     def check_voices(self) -> None:

@@ -1,7 +1,7 @@
 """Whose frames an actor accepts, by the newest ring record that it knows.
 
 It decides as the doors of real actors do (``actors/doors/door.py``), by the same functions.  A node
-that is no member may only fetch ring records: they say that it was removed.
+that is no member may only fetch ring records, which say that it was removed, and offer them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from toystore.core.assembly import Blueprint
 from toystore.core.protocol.address import Peer
 from toystore.core.protocol.messages import Message
 from toystore.core.protocol.messages.gossip import Refused
-from toystore.core.protocol.messages.ring import FetchRings
+from toystore.core.protocol.messages.ring import FetchRings, OfferRings
 from toystore.core.ring.cluster_id import cluster_id, is_newer, why_foreign, why_unlisted
 from toystore.wire import Frame, Header
 
@@ -38,5 +38,5 @@ class Door:
         unlisted = why_unlisted(own, other, frame.header.sender.node, self._listed)
         if unlisted is None:
             return frame.messages, ""
-        kept: list[Message] = [m for m in frame.messages if type(m) is FetchRings]
+        kept: list[Message] = [m for m in frame.messages if type(m) in (FetchRings, OfferRings)]
         return kept, unlisted if len(kept) < len(frame.messages) else ""

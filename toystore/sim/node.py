@@ -22,7 +22,7 @@ from toystore.core.protocol.address import (
 )
 from toystore.core.protocol.machine import Machine, Now, Outbox
 from toystore.core.protocol.messages.local import Leave, MembersChanged
-from toystore.core.protocol.roles import ACTORS, GOODBYE_S, STOP_ORDER
+from toystore.core.protocol.roles import GOODBYE_S, ROLES, STOP_ORDER
 from toystore.core.storage.disk_facts import begin_run
 from toystore.core.storage.disk_identity import identify_disk
 from toystore.core.storage.ring_at_start import newest_on_disk, record_at_start
@@ -86,7 +86,8 @@ class SimNode:
     @property
     def members(self) -> MembersChanged | None:
         """The last one that the coordinator received from gossip."""
-        return self.actors[COORDINATOR].turn.members if self.running else None
+        coordinator = self.actors.get(COORDINATOR)
+        return coordinator.turn.members if coordinator is not None else None
 
     def now(self) -> Now:
         """Both readings of this node's clock."""
@@ -110,12 +111,11 @@ class SimNode:
         if plan is None:
             return
         self.plan = plan
-        if removed := plan.record.removal(self.name, plan.disk):
-            self.world.note(self.name, f"ends: {removed}")
-            return
+        removed = plan.record.removal(self.name, plan.disk) is not None
         self.callers = {}
         self.paused.clear()
-        self.actors = {role: self._actor(role) for role in ACTORS}
+        roles = [role.name for role in ROLES if role.stays or not removed]
+        self.actors = {role: self._actor(role) for role in roles}
         self.network.host_up(self.name)
         for actor in self.actors.values():
             actor.open()
@@ -172,7 +172,8 @@ class SimNode:
         if self.running and not self._stopping:
             self.world.note(self.name, "stops")
             self._stopping = True
-            self._say_goodbye([role.name for role in STOP_ORDER if role.leaves])
+            leaving = [role.name for role in STOP_ORDER if role.leaves]
+            self._say_goodbye([role for role in leaving if role in self.actors])
 
     def _say_goodbye(self, leaving: list[str]) -> None:
         """Let the actors leave one after another; then storage commits what it has received."""
@@ -231,8 +232,16 @@ class SimNode:
         self._stopping = self._starts_again = False
         self.network.host_down(self.name, silently=power)
 
-    def leave_ring(self, ring: SimActor) -> None:
-        """Its actor `ring` has heard that the node is no longer a member: the process ends."""
+    def retire(self, ring: SimActor) -> None:
+        """The node is no longer a member: its other actors end, but for those that stay."""
+        if self.actors.get(ring.role) is not ring:
+            return
+        for role in ROLES:
+            if not role.stays and (actor := self.actors.pop(role.name, None)):
+                actor.close()
+
+    def depart(self, ring: SimActor) -> None:
+        """The node is no longer a member, and the members do not need it: the process ends."""
         if self.actors.get(ring.role) is ring:
             self._end(after_commit=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from toystore.core.protocol.address import Peer
-from toystore.core.protocol.machine import Event, Now
+from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages import Delivery
 from toystore.core.protocol.messages.ring import RingChanged, RingSeen
 from toystore.core.reconfiguration.reconfiguration import Reconfiguration
@@ -13,7 +13,7 @@ from toystore.sim.actor import SimActor
 
 
 class SimRing(SimActor):
-    """The actor `ring`; its node ends when it is no longer a member."""
+    """The actor `ring`; it is known here that its node was removed, and that it may end."""
 
     @property
     def machine(self) -> Reconfiguration:
@@ -30,11 +30,10 @@ class SimRing(SimActor):
         """Serve; then follow the record that the machine has heard of."""
         super().serve(batch, at)
         record = self.machine.record
-        if record.epoch <= self.plan.record.epoch:
-            return
-        super().serve(self.follow(RingChanged(record.packed)), at)
-        self.node.cluster.rings.adopted(self.node.name, record)
-        reason = record.removal(self.node.name, self.plan.disk)
-        if reason is not None:
-            self.write([Event("ring.removed", {"epoch": record.epoch, "reason": reason})], at)
-            self.node.world.after(0.0, partial(self.node.leave_ring, self))
+        if record.epoch > self.plan.record.epoch:
+            super().serve(self.follow(RingChanged(record.packed)), at)
+            self.node.cluster.rings.adopted(self.node.name, record)
+        if self.machine.departed:
+            self.node.world.after(0.0, partial(self.node.depart, self))
+        elif self.machine.removed is not None:
+            self.node.world.after(0.0, partial(self.node.retire, self))

@@ -181,7 +181,14 @@ EVENTS: dict[str, EventKind] = {
     "ring.removed": EventKind(
         "error",
         ("epoch", "reason"),
-        "This node is no longer a member of the cluster; its process ends with exit code 3.",
+        "This node is no longer a member of the cluster; its process ends with exit code 3, as "
+        "soon as a majority of the members knows that.",
+    ),
+    "ring.stays": EventKind(
+        "warning",
+        ("epoch", "members"),
+        "This node was removed, and its process does not end yet: too few members know that. "
+        "`members`: those that do not.",
     ),
     # links
     "link.up": EventKind("debug", ("member",), "The link to a member is up."),

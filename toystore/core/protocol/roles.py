@@ -47,10 +47,12 @@ class Role(NamedTuple):
     """Whether gossip sends it `MembersChanged`."""
     leaves: bool = False
     """Whether a clean stop sends it `Leave`, and waits until it is idle."""
+    stays: bool = False
+    """Whether it runs after its node was removed, until the members do not need that any more."""
 
 
 ROLES: tuple[Role, ...] = (
-    Role(STORAGE, port="peer_port"),
+    Role(STORAGE, port="peer_port", stays=True),
     Role(
         COORDINATOR,
         port="client_port",
@@ -61,7 +63,7 @@ ROLES: tuple[Role, ...] = (
     ),
     Role(HANDOFF, links=(LinkTo(STORAGE),), local=(STORAGE,), told_of_members=True),
     Role(ANTIENTROPY, links=(LinkTo(STORAGE),), local=(STORAGE,), told_of_members=True),
-    Role(RING, links=(LinkTo(STORAGE),), local=(STORAGE,), told_of_members=True),
+    Role(RING, links=(LinkTo(STORAGE),), local=(STORAGE,), told_of_members=True, stays=True),
     Role(GOSSIP, port="exchange_port", links=(LinkTo(GOSSIP),), local=(STORAGE, RING), leaves=True),
 )
 

@@ -23,7 +23,7 @@ from toystore.core.protocol.messages.ring import (
     WatchRingReply,
 )
 from toystore.core.protocol.roles import ACTORS
-from toystore.core.reconfiguration.questions import NEVER, Questions
+from toystore.core.reconfiguration.questions import NEVER, Questions, ignore
 from toystore.core.ring.record import RingRecord, RingRecordError, unpack_ring
 
 AGAIN_S = 1.0
@@ -148,6 +148,19 @@ class Following:
             self._on_offered,
             now,
         )
+
+    def bring_up_to_date(self, node: str, epoch: int, now: Now) -> None:
+        """A node has no record after ``epoch``: offer it those that the own storage has."""
+
+        def send(reply: FetchRingsReply | None, now: Now) -> None:
+            if reply is not None and reply.records:
+                records = reply.records
+                self._questions.ask_storage(
+                    node, lambda number: OfferRings(number, records), ignore, now
+                )
+
+        own = self._node
+        self._questions.ask_storage(own, lambda number: FetchRings(number, epoch), send, now)
 
     def _on_offered(self, reply: OfferRingsReply | None, _now: Now) -> None:
         if reply is not None and reply.reason and reply.reason not in self._reasons:

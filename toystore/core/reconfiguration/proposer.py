@@ -11,14 +11,11 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Sequence
 from functools import partial
-from typing import Any
 
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages.ring import (
     AcceptRing,
     AcceptRingReply,
-    FetchRings,
-    FetchRingsReply,
     OfferRings,
     PrepareRing,
     PrepareRingReply,
@@ -26,7 +23,7 @@ from toystore.core.protocol.messages.ring import (
 from toystore.core.protocol.settings import RingSettings
 from toystore.core.reconfiguration.following import Following
 from toystore.core.reconfiguration.proposal import Done, Proposal, Result, Round
-from toystore.core.reconfiguration.questions import NEVER, Questions
+from toystore.core.reconfiguration.questions import NEVER, Questions, ignore
 from toystore.core.reconfiguration.roster import Roster
 from toystore.core.reconfiguration.successors import with_disks
 from toystore.core.ring.record import RingRecord, unpack_ring
@@ -210,7 +207,7 @@ class Proposer:
         elif reply.reason:
             proposal.refusals[voter] = reply.reason
             if reply.epoch < proposal.base.epoch:
-                self._bring_up_to_date(voter, reply.epoch, now)
+                self._following.bring_up_to_date(voter, reply.epoch, now)
         elif proposal.listed_disk(voter) not in ("", reply.disk):
             proposal.refusals[voter] = "it answers from another disk"
         elif (reply.promised, reply.promised_to) != round_.ballot:
@@ -258,22 +255,9 @@ class Proposer:
         self._following.offer(packed, now)
         for name in sorted({*proposal.base.all, *record.all} - {self._questions.node}):
             self._questions.ask_storage(
-                name, lambda number: OfferRings(number, packed), _ignore, now
+                name, lambda number: OfferRings(number, packed), ignore, now
             )
         proposal.next_at = now.monotonic + self._settings.reply_timeout_s
-
-    def _bring_up_to_date(self, voter: str, epoch: int, now: Now) -> None:
-        """A voter lacks records: send it those that the own storage has."""
-
-        def send(reply: FetchRingsReply | None, now: Now) -> None:
-            if reply is not None and reply.records:
-                records = reply.records
-                self._questions.ask_storage(
-                    voter, lambda number: OfferRings(number, records), _ignore, now
-                )
-
-        own = self._questions.node
-        self._questions.ask_storage(own, lambda number: FetchRings(number, epoch), send, now)
 
     # --- how it ends --------------------------------------------------------------------
 
@@ -299,7 +283,3 @@ class Proposer:
     def _end(self, proposal: Proposal, result: Result, text: str, now: Now) -> None:
         self._current = None
         proposal.done(result, text, now)
-
-
-def _ignore(_reply: Any, _now: Now) -> None:
-    """A node that did not receive an offer finds out by itself that it lacks records."""

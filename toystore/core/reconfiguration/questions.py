@@ -57,3 +57,7 @@ class Questions(questions.Questions):
         ``for_ever``: the answer may take any time.
         """
         self.ask(Peer(node, STORAGE), question, _Waiting(then), now, for_ever=for_ever)
+
+
+def ignore(_reply: Any, _now: Now) -> None:
+    """Make no use of an answer: a node that does not receive an offer finds out what it lacks."""

@@ -2,7 +2,8 @@
 
     Reconfiguration    messages, timers
      |- Following      the newest record, from this node's storage or another's   (following.py)
-     |- Seat           whether this node and its disk are listed                       (seat.py)
+     |- Seat           whether this node's disk is the one that is listed              (seat.py)
+     |- Departure      a node that was removed ends once it is not needed         (departure.py)
      |- Proposer       has the voters decide the next record                       (proposer.py)
      |- Automatic      what is proposed without an operator                       (automatic.py)
      |   |- Absence    members that are dead for long                               (absence.py)
@@ -30,6 +31,7 @@ from toystore.core.protocol.settings import RingSettings
 from toystore.core.reconfiguration.absence import Absence
 from toystore.core.reconfiguration.automatic import Automatic
 from toystore.core.reconfiguration.commands import Cluster, Commands
+from toystore.core.reconfiguration.departure import Departure
 from toystore.core.reconfiguration.finishing import Finishing
 from toystore.core.reconfiguration.following import Following
 from toystore.core.reconfiguration.newcomers import Newcomers
@@ -69,6 +71,7 @@ class Reconfiguration:
         self._following = Following(record, lineage, questions, outbox, self._on_changed)
         following = self._following
         self._seat = Seat(disk, following, questions, settings)
+        self._departure = Departure(disk, following, questions, outbox)
         self._finishing = Finishing(following, questions, settings, outbox)
         self._absence = Absence(following, roster, settings, max(copies))
         self._newcomers = Newcomers(roster, outbox)
@@ -106,8 +109,13 @@ class Reconfiguration:
 
     @property
     def removed(self) -> str | None:
-        """Why this node is no member any more; then its process should end."""
-        return self._seat.removed
+        """Why this node is no member any more; then all its actors end but this one and storage."""
+        return self._departure.reason
+
+    @property
+    def departed(self) -> bool:
+        """Whether this node was removed and the members do not need it: its process should end."""
+        return self._departure.over
 
     def receive(self, message: Message, sender: Address, now: Now) -> None:
         """Receive one message."""
@@ -135,6 +143,7 @@ class Reconfiguration:
             self._following.next_deadline(),
             self._questions.next_deadline(),
             self._proposer.next_deadline(),
+            self._departure.next_deadline(),
         )
         if self.removed is None:
             due = min(
@@ -154,6 +163,7 @@ class Reconfiguration:
         """Let each part do what is due."""
         self._following.go_on(now)
         self._proposer.go_on(now)
+        self._departure.go_on(now)
         if self.removed is None:
             self._seat.go_on(now)
             self._finishing.go_on(now)
@@ -165,6 +175,7 @@ class Reconfiguration:
             self._log_change(record)
         self._finishing.on_changed()
         self._seat.on_changed()
+        self._departure.on_changed()
         self._proposer.on_changed(records, now)
 
     def _log_change(self, record: RingRecord) -> None:

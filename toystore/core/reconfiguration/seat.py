@@ -1,7 +1,7 @@
-"""This node's own place in the ring record: is it a member, and is its disk the one that is listed?
+"""This node's own place in the ring record: is its disk the one that is listed?
 
-A node that is no member any more proposes nothing.  A member whose disk was replaced has the new
-one listed, once it has rebuilt what it lacks: before that, its new disk does not vote on records.
+A member whose disk was replaced has the new one listed, once it has rebuilt what it lacks: before
+that, its new disk does not vote on records.
 """
 
 from __future__ import annotations
@@ -35,8 +35,6 @@ class Seat:
         """There is a newer record."""
         self._ask_at = 0.0
         record, node = self._following.record, self._questions.node
-        self.removed = record.removal(node, self._disk) if record.epoch else None
-        """Why this node is no member any more; then its process should end."""
         listed = record.all.get(node)
         self._is_listed = listed is None or listed.disk in ("", self._disk)
 

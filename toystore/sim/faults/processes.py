@@ -133,5 +133,5 @@ class Failure:
 
     def _set(self, cluster: SimCluster, fault: Fault, fails: bool) -> None:
         for name in fault.on:
-            if cluster.nodes[name].running:
+            if fault.how in cluster.nodes[name].actors:
                 cluster.nodes[name].actors[fault.how].fails = fails
