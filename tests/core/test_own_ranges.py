@@ -447,6 +447,18 @@ def test_the_figures_say_what_is_left(node):
     assert reply.unreleased == 0
 
 
+def test_the_figures_are_asked_often_and_look_at_no_slot_again(node, monkeypatch):
+    node.adopt(JOIN)
+    node.ask(DescribeMoves(1, 1))
+    asked = []
+    monkeypatch.setattr(node.own.ranges.ring, "slots", lambda *of: asked.append(of))
+
+    [reply] = node.ask(DescribeMoves(1, 1))
+
+    assert reply.unreleased
+    assert not asked
+
+
 def test_the_hints_of_a_node_that_leaves_are_counted():
     node = Node(FIVE)
     key = EVERY_KEY[0]

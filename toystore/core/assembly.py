@@ -29,7 +29,7 @@ from toystore.core.reconfiguration.reconfiguration import Reconfiguration
 from toystore.core.requests.coordinator import Coordinator
 from toystore.core.ring.ranges import Ranges
 from toystore.core.ring.record import RingRecord, endpoint_of
-from toystore.core.ring.view import RingView
+from toystore.core.ring.view import RingView, ring_view
 from toystore.core.storage.storage import Storage
 from toystore.core.storage.store import Store
 
@@ -74,7 +74,7 @@ class Blueprint:
     @functools.cached_property
     def ring(self) -> RingView:
         """The ring of the record."""
-        return RingView(self.record, self.coordinator.buckets["default"].n)
+        return ring_view(self.record, self.coordinator.buckets["default"].n)
 
     @property
     def members(self) -> dict[str, str]:

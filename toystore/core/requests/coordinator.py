@@ -61,7 +61,7 @@ from toystore.core.requests.status import STATUS_WAIT_S, Process, StatusQuery, p
 from toystore.core.requests.validation import place_fault, repair_fault
 from toystore.core.requests.writing import Write
 from toystore.core.ring.record import endpoint_of, unpack_ring
-from toystore.core.ring.view import RingView
+from toystore.core.ring.view import RingView, ring_view
 
 _REPLIES = frozenset(
     (
@@ -159,7 +159,7 @@ class Coordinator:
                 self._serving.move(Input.LEAVE)
             case RingChanged():
                 record = unpack_ring(message.record)
-                self.follow(RingView(record, self._settings.buckets["default"].n), now)
+                self.follow(ring_view(record, self._settings.buckets["default"].n), now)
             case _:
                 self._receive_request(message, sender, now)
 

@@ -18,7 +18,7 @@ from toystore.core.ring.record import Listed, RingRecord, founding
 from toystore.core.ring.ring import Member, Ring
 
 RINGS_KEPT = 8
-"""How many rings a process keeps: the actors of a node all need the same one or two."""
+"""How many a process keeps: the actors of a node all need the same one or two."""
 
 
 class Slot(NamedTuple):
@@ -59,7 +59,7 @@ class RingView:
 
     def follow(self, record: RingRecord) -> RingView:
         """The ring of another record of the same cluster."""
-        return RingView(record, self._n)
+        return ring_view(record, self._n)
 
     @property
     def partitions(self) -> int:
@@ -121,6 +121,12 @@ class RingView:
 
     def _without_lost(self, slot: Slot) -> Slot:
         return Slot(*(None if name in self._lost else name for name in slot))
+
+
+@functools.lru_cache(maxsize=RINGS_KEPT)
+def ring_view(record: RingRecord, n: int) -> RingView:
+    """What a record means, shared by the actors of a node: each slot is found once."""
+    return RingView(record, n)
 
 
 def fixed_ring(members: Iterable[Member], partitions: int, n: int) -> RingView:

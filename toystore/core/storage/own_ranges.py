@@ -9,6 +9,7 @@ A range whose N no bucket of this node has is left alone: it counts as WHOLE.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
@@ -61,6 +62,28 @@ def _memory(ranges: Ranges, stated: Mapping[Range, RangeState], moved: int) -> _
     return _Memory(ranges, stated, moved, ranges.owned.union(stated), whole)
 
 
+class _Parts:
+    """Which parts the node has in its ranges: found once for each ring, as they are asked often."""
+
+    def __init__(self, ranges: Ranges) -> None:
+        self.ranges = ranges
+        self.of = functools.cache(functools.partial(_ownership, ranges))
+        """``of(range)``: the part in a range."""
+
+    @functools.cached_property
+    def leaving(self) -> tuple[Range, ...]:
+        """The ranges that move away from the node to another, in order."""
+        ranges = self.ranges
+        if not ranges.ring.record.moving:
+            return ()
+        return tuple(
+            of
+            for of in sorted(ranges.owned)
+            if self.of(of) is Ownership.OLD
+            and has_successor(ranges.ring.slots(of.partition, of.n), ranges.node)
+        )
+
+
 class OwnRanges:
     """The ranges of one node, and their states in ``store``."""
 
@@ -69,6 +92,7 @@ class OwnRanges:
         self._store = store
         self._start = ranges
         self._now = _memory(ranges, {}, 0)
+        self._parts = _Parts(ranges)
         self.is_read = False
         """Whether all here is what the store says."""
 
@@ -117,23 +141,29 @@ class OwnRanges:
 
     def ownership(self, of: Range) -> Ownership:
         """Which part the node has in a range."""
-        return _ownership(self.ranges, of)
+        return self._parts_now().of(of)
 
     def behind(self) -> int:
         """How many ranges lack records."""
         return sum(state is _BEHIND for state in self._now.stated.values())
 
-    def leaving(self) -> list[Range]:
-        """The ranges that move away from this node to another, and are not released yet."""
-        if not self.record.moving:
-            return []
+    def lacking(self) -> list[Range]:
+        """The ranges that lack records, of those that the node keeps or gets."""
         return [
             of
-            for of in sorted(self.owned)
-            if self.state(of) is not RangeState.RELEASED
-            and self.ownership(of) is Ownership.OLD
-            and has_successor(self.ranges.ring.slots(of.partition, of.n), self.ranges.node)
+            for of, state in self._now.stated.items()
+            if state is _BEHIND and of in self.owned and self.ownership(of) is not Ownership.OLD
         ]
+
+    def leaving(self) -> list[Range]:
+        """The ranges that move away from this node to another, and are not released yet."""
+        released = RangeState.RELEASED
+        return [of for of in self._parts_now().leaving if self.state(of) is not released]
+
+    def _parts_now(self) -> _Parts:
+        if self._parts.ranges is not self.ranges:
+            self._parts = _Parts(self.ranges)
+        return self._parts
 
     # --- what changes -------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ DescribeMoves    how much is left to do
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 
 from toystore.core.protocol.messages.antientropy import (
     SetRange,
@@ -22,7 +23,6 @@ from toystore.core.storage.disk_facts import DiskFacts
 from toystore.core.storage.hints import Hints
 from toystore.core.storage.layout import RECORD
 from toystore.core.storage.own_ranges import OwnRanges
-from toystore.core.storage.range_states import Ownership
 from toystore.core.storage.store import Store
 from toystore.core.storage.stretch import scan_stretch
 from toystore.core.storage.sums import Sums
@@ -30,8 +30,9 @@ from toystore.core.storage.sums import Sums
 _STATES = frozenset(map(int, RangeState))
 SWEPT_MAX = 500
 """The most records that are deleted for one message."""
-SAMPLE = 100
-"""From how many ranges, or records, a mean is estimated."""
+RECORDS_SAMPLED = 100
+RANGES_SAMPLED = 20
+"""From how many a mean is estimated: each member asks each other while ranges move."""
 
 
 class RangeMoves:
@@ -97,11 +98,7 @@ class RangeMoves:
     def describe(self, message: DescribeMoves) -> DescribeMovesReply:
         """How far this node is; figures of records that are still to come are estimates."""
         own, record = self._own, self._own.record
-        lacking = [
-            of
-            for of in own.owned
-            if own.state(of) is RangeState.BEHIND and own.ownership(of) is not Ownership.OLD
-        ]
+        lacking = own.lacking()
         keys, mean_bytes = self.count_records(), self._mean_bytes()
         keys_left = round(self._keys_left(lacking))
         leaves = own.ranges.node not in {one.name for one in record.members}
@@ -128,9 +125,12 @@ class RangeMoves:
         """What the ranges that are behind lack until they are as large as those that are whole."""
         left = 0.0
         for n in {of.n for of in lacking}:
-            whole = [of for of in self._own.owned if of.n == n and self._is_whole(of)][:SAMPLE]
+            whole = _some(of for of in self._own.owned if of.n == n and self._is_whole(of))
+            behind = [of for of in lacking if of.n == n]
+            some = _some(behind)
             mean = sum(map(self._sums.records, whole)) / max(1, len(whole))
-            left += sum(max(0.0, mean - self._sums.records(of)) for of in lacking if of.n == n)
+            lacks = sum(max(0.0, mean - self._sums.records(of)) for of in some) / len(some)
+            left += lacks * len(behind)
         return left
 
     def _is_whole(self, of: Range) -> bool:
@@ -138,5 +138,12 @@ class RangeMoves:
 
     def _mean_bytes(self) -> float:
         """The mean size of a record, from some of them."""
-        some = [len(data) for _, data in itertools.islice(self._store.scan(RECORD), SAMPLE)]
+        some = [
+            len(data) for _, data in itertools.islice(self._store.scan(RECORD), RECORDS_SAMPLED)
+        ]
         return sum(some) / max(1, len(some))
+
+
+def _some(ranges: Iterable[Range]) -> list[Range]:
+    """The first few ranges: their sizes are as those of the others."""
+    return list(itertools.islice(ranges, RANGES_SAMPLED))
