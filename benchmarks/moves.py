@@ -9,8 +9,9 @@ Five nodes with all keys, under load, in turn:
     remove    one of them, which was killed before and never comes back
 
 After each, the disks are read as files: every owner of a key must hold the same bytes, and no node
-may hold a record that it does not own.  What crossed, as the receivers have counted it, is compared
-with the least that had to: the records of the ranges that a node owns now and did not own before.
+may hold a record that it does not own.  What anti-entropy has moved until the ring was stable, in
+records and in what it compares, is compared with the least that had to move: the records of the
+ranges that a node owns now and did not own before.
 
 Each answer of the load is checked (checked_load.py).  Figures depend on what else the machine does,
 so its load is printed beside them.
@@ -27,7 +28,7 @@ import time
 from typing import Any
 
 from checked_load import CheckedLoad, Plan, between, failures, load_of_machine, percentile_ms, wrong
-from filled import Row, filled, runs, status_of, until
+from filled import Row, filled, runs, until
 
 from tests.harness.disks import newest_ring, records_of, strays, unequal
 from toystore.core.ring.view import RingView
@@ -47,25 +48,21 @@ class Stage:
         self.options = options
         self.changes = RingChanges(cluster, lambda _: None)
 
-    async def join(self) -> list[Any]:
+    def join(self) -> list[Any]:
         """A change that adds a node."""
         return ["join", self._newcomer()]
 
-    async def leave(self) -> list[Any]:
+    def leave(self) -> list[Any]:
         """A change that gives up a node in order."""
         return ["leave", self._member()]
 
-    async def replace(self) -> list[Any]:
+    def replace(self) -> list[Any]:
         """A change that puts a new node in the place of another."""
         return ["replace", self._member(), self._newcomer()]
 
-    async def remove(self) -> list[Any]:
-        """A change that removes a node that was killed."""
-        name = self._member()
-        self.cluster.kill(name)
-        await until(lambda: not runs(self.cluster, name), f"{name} has ended")
-        await asyncio.sleep(self.options.away_s)
-        return ["remove", name]
+    def remove(self) -> list[Any]:
+        """A change that removes a node, which is killed before."""
+        return ["remove", self._member()]
 
     def _newcomer(self) -> str:
         name = f"n{len(self.cluster.nodes) + 1}"
@@ -74,46 +71,60 @@ class Stage:
 
     def _member(self) -> str:
         """The first node that runs, but not the one that operators ask."""
-        running = [name for name, node in self.cluster.nodes.items() if node.state in HAS_PROCESS]
-        return running[1]
+        return self._running()[1]
+
+    async def _kill(self, name: str) -> None:
+        """Kill a node for good, and wait for some time."""
+        self.cluster.kill(name)
+        await until(lambda: not runs(self.cluster, name), f"{name} has ended")
+        await asyncio.sleep(self.options.away_s)
 
     async def measure(self, kind: str) -> Row:
         """Make one change under load; what it cost."""
-        before, received = self._ring(), await self._received()
+        change = getattr(self, kind)()
+        await self.changes.start_newcomers([change])
+        ring = self._ring()
         await self.load.start()
         began = time.monotonic()
         await asyncio.sleep(self.options.quiet_s)
-        change = await getattr(self, kind)()
+        quiet_until = time.monotonic()
+        if kind == "remove":
+            await self._kill(change[1])
         planned = time.monotonic()
         await self.changes.change(change)
         stable = time.monotonic()
-        moved = sum(now - received.get(name, 0) for name, now in (await self._received()).items())
-        swept_s = await self._until_in_place(stable)
+        in_place_s = await self._until_in_place(stable)
         await asyncio.sleep(self.options.after_s)
         answers = await self.load.stop()
         await self.cluster.settled(self.options.settle_s)
-        ring, held = self._ring(), self._held()
-        least = sum(map(len, _gained(before, ring, held)))
-        failed = failures(answers)
-        quiet = between(answers, began, planned if kind != "remove" else planned - 2.0)
+        quiet = between(answers, began, quiet_until)
+        during = between(answers, planned, stable)
         return {
             "change": " ".join(map(str, change)),
             "stable_s": round(stable - planned, 2),
-            "in_place_s": round(swept_s, 2),
+            "in_place_s": round(in_place_s, 2),
+            **self._moved(ring),
+            "quiet_p50_ms": percentile_ms(quiet, 50),
+            "quiet_p99_ms": percentile_ms(quiet, 99),
+            "p50_ms": percentile_ms(during, 50),
+            "p99_ms": percentile_ms(during, 99),
+            "operations": len(answers),
+            "failures": sorted(failures(answers)),
+            "wrong": wrong(answers)[:3],
+            "load": load_of_machine(),
+        }
+
+    def _moved(self, before: RingView) -> Row:
+        """What the last change has moved, and what the disks say."""
+        ring, held = self._ring(), self._held()
+        moved = self.changes.made[-1].moved.bytes
+        least = sum(map(len, _gained(before, ring, held)))
+        return {
             "moved_mb": round(moved / 1e6, 2),
             "least_mb": round(least / 1e6, 2),
             "moved_of_least": round(moved / least, 3) if least else None,
             "unequal": len(unequal(ring, held)),
             "strays": len(strays(ring, held)),
-            "quiet_p50_ms": percentile_ms(quiet, 50),
-            "quiet_p99_ms": percentile_ms(quiet, 99),
-            "p50_ms": percentile_ms(between(answers, planned, stable), 50),
-            "p99_ms": percentile_ms(between(answers, planned, stable), 99),
-            "operations": len(answers),
-            "failed": len(failed),
-            "failures": sorted(set(failed)),
-            "wrong": wrong(answers)[:3],
-            "load": load_of_machine(),
         }
 
     async def _until_in_place(self, since: float) -> float:
@@ -133,14 +144,6 @@ class Stage:
     def _running(self) -> list[str]:
         self.cluster.reap()
         return [name for name, node in self.cluster.nodes.items() if node.state in HAS_PROCESS]
-
-    async def _received(self) -> dict[str, int]:
-        """The bytes of records that anti-entropy of each node has received."""
-        received = {}
-        for name in self._running():
-            status = (await status_of(self.cluster, name)).get("antientropy") or {}
-            received[name] = status.get("bytes_in", 0)
-        return received
 
 
 def _gained(before: RingView, after: RingView, held: Held) -> list[bytes]:

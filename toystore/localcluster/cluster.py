@@ -307,7 +307,8 @@ class LocalCluster:
         await asyncio.gather(*map(self._ask, running))
         watchers = [node for node in running if node.status]
         for name in self.nodes:
-            votes = [name in node.sees_alive for node in watchers if node.name != name]
+            others = [node for node in watchers if node.name != name and node.lists(name)]
+            votes = [name in node.sees_alive for node in others]
             if votes and len(set(votes)) == 1 and self._seen_alive.get(name, True) != votes[0]:
                 self._seen_alive[name] = votes[0]
                 what = "alive" if votes[0] else "not alive"

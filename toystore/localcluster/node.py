@@ -19,7 +19,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import toystore
 from toystore.config import MemberConfig
@@ -51,6 +51,18 @@ NO_MEMBER = 3
 HAS_PROCESS = (State.STARTING, State.RUNNING, State.PAUSED, State.STOPPING)
 
 
+class Moved(NamedTuple):
+    """What a node's anti-entropy has moved, in and out."""
+
+    records: int
+    bytes: int
+    """Of the records, and of what is compared to find those that differ."""
+
+    def less(self, other: Moved) -> Moved:
+        """What has moved since ``other`` was read."""
+        return Moved(self.records - other.records, self.bytes - other.bytes)
+
+
 @dataclass
 class Node:
     """One node: its process, and its last status."""
@@ -79,10 +91,23 @@ class Node:
         members = self.status.get("members", ())
         return [member["name"] for member in members if member["status"] == "alive"]
 
+    def lists(self, name: str) -> bool:
+        """Whether it has this member on its list, dead or alive."""
+        return any(member["name"] == name for member in self.status.get("members", ()))
+
     @property
     def hints(self) -> int:
         """How many hints it keeps for other nodes."""
         return sum(held["count"] for held in self.status.get("hints", {}).values())
+
+    @property
+    def moved(self) -> Moved:
+        """What its anti-entropy has moved since its start; each exchange counts at one node."""
+        status = self.status.get("antientropy") or {}
+        return Moved(
+            status.get("records_in", 0) + status.get("records_out", 0),
+            status.get("bytes_in", 0) + status.get("bytes_out", 0),
+        )
 
     @property
     def is_stopped(self) -> bool:

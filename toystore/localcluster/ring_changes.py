@@ -13,14 +13,14 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 from toystore.client import ToystoreError
 from toystore.config import Step
 from toystore.localcluster.cluster import LocalCluster, Tell
-from toystore.localcluster.node import HAS_PROCESS
+from toystore.localcluster.node import HAS_PROCESS, Moved
 
 LOOK_S = 0.2
 """The time between two looks at how far a change is."""
@@ -35,15 +35,14 @@ class Change(NamedTuple):
 
     words: str
     partitions: int
-    keys: int
-    """About so many records moved, as the plan has estimated."""
-    bytes: int
+    moved: Moved
     took_s: float
 
     def __str__(self) -> str:
         return (
-            f"{self.words}: {self.partitions:,} replicas of partitions moved, about "
-            f"{self.keys:,} records ({self.bytes / 1e6:,.1f} MB), in {self.took_s:.1f} s"
+            f"{self.words}: {self.partitions:,} replicas of partitions with "
+            f"{self.moved.records:,} records ({self.moved.bytes / 1e6:,.1f} MB) moved in "
+            f"{self.took_s:.1f} s"
         )
 
 
@@ -83,6 +82,7 @@ class RingChanges:
         members = ", ".join(row["name"] for row in status["members"])
         return [
             f"ring      epoch {status['epoch']}, {status['state']}; the members are {members}",
+            f"changes   {len(self.made)} made, {len(self.failed)} failed",
             *(f"          {change}" for change in self.made),
             *(f"          FAILED {change}" for change in self.failed),
         ]
@@ -97,11 +97,8 @@ class RingChanges:
 
     async def _make(self, changes: Sequence[list[Any]], *, wait: bool) -> None:
         """Make some changes.  Raises `ChangeFailedError`."""
-        began = time.monotonic()
-        for name in _newcomers(changes):
-            if self._cluster.nodes[name].state not in HAS_PROCESS:
-                self._cluster.start(name)
-            await self._until(partial(_waits, name), f"{name} waits to be taken in")
+        began, before = time.monotonic(), await self._moved()
+        await self.start_newcomers(changes)
         plan = await self._ask("plan", {"changes": [list(row) for row in changes]})
         await self._ask("commit", {"plan": plan["plan"]})
         if not wait:
@@ -109,8 +106,16 @@ class RingChanges:
         await self.until_stable()
         words = ", ".join(" ".join(map(str, row)) for row in changes)
         took_s = time.monotonic() - began
-        self.made.append(Change(words, plan["partitions"], plan["keys"], plan["bytes"], took_s))
+        moved = _since(before, await self._moved())
+        self.made.append(Change(words, plan["partitions"], moved, took_s))
         self._tell(str(self.made[-1]))
+
+    async def start_newcomers(self, changes: Sequence[list[Any]]) -> None:
+        """Start the new nodes of some changes, and wait until each waits to be taken in."""
+        for name in _newcomers(changes):
+            if self._cluster.nodes[name].state not in HAS_PROCESS:
+                self._cluster.start(name)
+            await self._until(partial(_waits, name), f"{name} waits to be taken in")
 
     async def until_stable(self) -> dict[str, Any]:
         """Wait until nothing moves any more; the status of the ring then."""
@@ -130,6 +135,11 @@ class RingChanges:
                 raise ChangeFailedError(f"in {CHANGE_S_MAX:g} s it did not come to this: {what}")
             await asyncio.sleep(LOOK_S)
 
+    async def _moved(self) -> dict[str, Moved]:
+        """What each node that answers has moved since its start."""
+        await self._cluster.look()
+        return {node.name: node.moved for node in self._cluster.nodes.values() if node.status}
+
     async def _ask(self, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """The answer of a member that runs."""
         try:
@@ -144,6 +154,15 @@ async def wipe(cluster: LocalCluster, name: str) -> None:
     await cluster.ended(name)
     await asyncio.to_thread(shutil.rmtree, cluster.nodes[name].folder / "data")
     cluster.start(name)
+
+
+def _since(before: Mapping[str, Moved], after: Mapping[str, Moved]) -> Moved:
+    """What the nodes that answer have moved since; one that was restarted began with nothing."""
+    grown = [
+        now if then is None or then.bytes > now.bytes else now.less(then)
+        for now, then in ((now, before.get(name)) for name, now in after.items())
+    ]
+    return Moved(sum(one.records for one in grown), sum(one.bytes for one in grown))
 
 
 def _newcomers(changes: Sequence[list[Any]]) -> list[str]:
