@@ -100,6 +100,7 @@ class FixedView(RingView):
         self.ring, self.before = fixed
         self._lost = frozenset(lost)
         self.slots = functools.cache(self._slots)
+        self.nodes = functools.cache(self._nodes)
 
 
 BEFORE = ("n1", "n2", "n3", "n4", "n5", "n6")

@@ -483,3 +483,16 @@ def test_a_node_that_leaves_keeps_no_more_hints():
 
 def test_a_question_about_a_range_that_is_unknown_is_answered(node):
     assert node.ask(SetRange(1, 2**70, 2**70, 0, WHOLE)) == [SetRangeReply(1, NONE, 0)]
+
+
+def test_what_is_kept_in_memory_is_what_is_in_the_store(node):
+    node.adopt(JOIN)
+    moved = sorted(leaving_of(node))[0]
+    node.ask(SetRange(1, *moved, 1, RETIRED))
+    node.ask(SetRange(1, *moved, 1, RELEASED))
+
+    again = OwnRanges(node.engine, node.own.ranges)
+    again.read()
+
+    assert again.known == node.own.known
+    assert again._now == node.own._now

@@ -56,6 +56,8 @@ class RingView:
         self._lost = frozenset(record.lost)
         self.slots = functools.cache(self._slots)
         """``slots(partition, n)``: the slots of a range."""
+        self.nodes = functools.cache(self._nodes)
+        """``nodes(partition, n)``: all nodes of all slots of a range."""
 
     def follow(self, record: RingRecord) -> RingView:
         """The ring of another record of the same cluster."""
@@ -95,10 +97,6 @@ class RingView:
         """The owners of a range, once nothing moves any more; without the lost."""
         return tuple(name for name in self.ring.order(partition)[:n] if name not in self._lost)
 
-    def nodes(self, partition: int, n: int) -> tuple[str, ...]:
-        """All nodes of all slots of a range."""
-        return tuple(node for slot in self.slots(partition, n) for node in slot.nodes)
-
     def fallbacks(self, partition: int, n: int) -> tuple[str, ...]:
         """The members that take the place of an owner of a range, in the order of asking."""
         nodes = self.nodes(partition, n)
@@ -109,15 +107,18 @@ class RingView:
         """Whether a replica of a range moves."""
         return any(slot.moves for slot in self.slots(partition, n))
 
+    def _nodes(self, partition: int, n: int) -> tuple[str, ...]:
+        return tuple(node for slot in self.slots(partition, n) for node in slot.nodes)
+
     def _slots(self, partition: int, n: int) -> tuple[Slot, ...]:
         new = self.ring.order(partition)[:n]
-        if not self.record.moving and not self._lost:
-            return tuple(Slot(name, name) for name in new)
         old = self.before.order(partition)[:n]
+        if not self._lost and (new == old or not self.record.moving):
+            return tuple(Slot(name, name) for name in new)
         leaving = iter([name for name in old if name not in new])
         slots = [Slot(name if name in old else next(leaving, None), name) for name in new]
         slots += [Slot(name, None) for name in leaving]
-        return tuple(self._without_lost(slot) for slot in slots)
+        return tuple(map(self._without_lost, slots)) if self._lost else tuple(slots)
 
     def _without_lost(self, slot: Slot) -> Slot:
         return Slot(*(None if name in self._lost else name for name in slot))

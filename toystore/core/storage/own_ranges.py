@@ -195,7 +195,7 @@ class OwnRanges:
 
     def put(self, states: Mapping[Range, RangeState]) -> None:
         """Set the states of ranges."""
-        stated = dict(self._now.stated)
+        now, stated = self._now, dict(self._now.stated)
         for of in sorted(states):
             stated.pop(of, None)
             if states[of] in (_NONE, _WHOLE):
@@ -203,7 +203,14 @@ class OwnRanges:
             else:
                 stated[of] = states[of]
                 self._store.put(state_key(of), bytes([states[of]]))
-        self._now = _memory(self.ranges, stated, self.moved)
+        number_of = now.ranges.number_of
+        known = {of for of in states if of in self.owned or of in stated}
+        whole = {number_of(of) for of in states if of in self.owned and of not in stated}
+        self._now = now._replace(
+            stated=stated,
+            known=now.known.difference(states) | known,
+            whole=now.whole.difference(map(number_of, states)) | whole,
+        )
 
     def fall_behind(self, ranges: Iterable[Range]) -> None:
         """Of these ranges, those that are whole lack records from now on."""
@@ -223,13 +230,13 @@ class OwnRanges:
         changed = {of: state for of, state in after.items() if state is not self.state(of)}
         moved = record.epoch if record.moving else before.moved
         self._store.put(ADOPTED, b"%d,%d" % (record.epoch, moved))
-        self._now = before._replace(ranges=ranges, moved=moved)
+        self._now = _memory(ranges, before.stated, moved)
         self.put(changed)
         return self.find_strays()
 
     def find_strays(self) -> int:
         """Records that are where the node owns nothing are stray; returns in how many ranges."""
-        strays = {of for of in self._occupied() if of not in self.known}
+        strays = set(self._unknown())
         self.put(dict.fromkeys(strays, RangeState.STRAY))
         return len(strays)
 
@@ -269,21 +276,28 @@ class OwnRanges:
         """Whether any record of a range is stored."""
         return next(scan_stretch(self._store, *self.stretch(of)), None) is not None
 
-    def _occupied(self) -> Iterator[Range]:
-        """The ranges that have any record, of the N that this node has."""
-        ranges = self.ranges
+    def _unknown(self) -> Iterator[Range]:
+        """The ranges that have records although nothing of them is known here."""
+        ranges, known = self.ranges, self.known
         for n in sorted(ranges.copies):
-            prefix, start = RECORD + n.to_bytes(1, "big"), b""
-            while (row := next(self._store.scan(prefix, start), None)) is not None:
-                digest = row[0][len(RECORD) :]
-                if len(digest) != DIGEST_BYTES:
-                    start = digest[1:] + b"\0"
-                    continue
-                of = ranges.range_of(digest)
-                yield of
-                if of.partition + 1 == ranges.ring.partitions:
-                    break
-                start = ranges.first_of(Leaf(n, (of.partition + 1) * LEAVES))[1:]
+            partition = 0
+            while partition < ranges.ring.partitions:
+                if Range(n, partition) not in known:
+                    digest = self._first_digest(n, ranges.first_of(Leaf(n, partition * LEAVES)))
+                    if digest is None:
+                        break
+                    of = ranges.range_of(digest)
+                    if of not in known:
+                        yield of
+                    partition = of.partition
+                partition += 1
+
+    def _first_digest(self, n: int, start: bytes) -> bytes | None:
+        """The first digest of a stored record from ``start`` on, of those with this N."""
+        for key, _ in self._store.scan(RECORD + n.to_bytes(1, "big"), start[1:]):
+            if len(key) == len(RECORD) + DIGEST_BYTES:
+                return key[len(RECORD) :]
+        return None
 
 
 def _ownership(ranges: Ranges, of: Range) -> Ownership:
