@@ -9,6 +9,8 @@
      |- Release           ranges that are given away                               (release.py)
      |- Sweep             deletes those, once the ring is stable                   (sweep.py)
      |- States            has storage set the state of a range                     (states.py)
+     |- Floors            has storage raise floors to those of other owners        (floors.py)
+     |- Reaping           removes tombstones, once all members agree               (reaping.py)
      |- Scrub             reads each record, and finds the corrupt ones            (scrub.py)
      |- Jobs              repairs that an operator has asked for                   (jobs.py)
      |- Questions         what storages were asked                     (protocol/questions.py)
@@ -26,10 +28,12 @@ import random
 from typing import Any
 
 from toystore.core.antientropy.aims import Aim, Errand
-from toystore.core.antientropy.comparison import Moved
+from toystore.core.antientropy.floors import Floors
 from toystore.core.antientropy.jobs import Jobs
 from toystore.core.antientropy.pace import Pace
 from toystore.core.antientropy.partner import Kit, Partner
+from toystore.core.antientropy.parts import Moved
+from toystore.core.antientropy.reaping import Reaping
 from toystore.core.antientropy.rebuild import Rebuild
 from toystore.core.antientropy.release import Release
 from toystore.core.antientropy.replicas import Replicas
@@ -86,6 +90,8 @@ class Antientropy:
         self._rebuild = Rebuild(replicas, states, outbox)
         self._release = Release(replicas, states, outbox)
         self._sweep = Sweep(own, replicas, pace, questions, outbox)
+        self._floors = Floors(own, replicas, questions, self._rebuild.begin_again)
+        self._reaping = Reaping(own, replicas, settings, pace, questions, outbox)
         self._scrub = Scrub(
             replicas,
             own=own,
@@ -104,7 +110,7 @@ class Antientropy:
             Errand(self._release.pushes, Aim.PUSH),
             Errand(self._jobs.visits, Aim.EQUAL),
         )
-        self._kit = Kit(own, replicas, questions, pace, settings, errands, chance)
+        self._kit = Kit(own, replicas, self._floors, questions, pace, settings, errands, chance)
         self._partners: list[Partner] = []
         self._turn = 0
         """The partner that begins the next turn: all have their share of the pace."""
@@ -170,7 +176,9 @@ class Antientropy:
             self._watch.next_deadline(),
             self._questions.next_deadline(),
             self._states.next_deadline(),
+            self._floors.next_deadline(),
             self._sweep.next_deadline(),
+            self._reaping.next_deadline(),
             self._scrub.next_deadline(),
             self._jobs.next_deadline(),
             *(one.next_deadline() for one in self._partners if self._may_go_on(one, comparing)),
@@ -202,7 +210,9 @@ class Antientropy:
                 partner.go_on(self._reachable, now)
         self._rebuild.log_waits(self._reachable)
         self._states.go_on(now)
+        self._floors.go_on(now)
         self._sweep.go_on(now)
+        self._reaping.go_on(self._reachable, now)
         self._jobs.go_on(now)
         self._scrub.go_on(now)
 
@@ -226,6 +236,7 @@ class Antientropy:
         if not self._release.pushes.owners() <= {one.name for one in self._partners}:
             self._share(now.monotonic)
         self._sweep.learn(told)
+        self._reaping.learn(told, now)
         for partner in self._partners:
             partner.changed(fresh, now.monotonic)
 
@@ -286,6 +297,8 @@ class Antientropy:
             "bytes_out": moved.bytes_out,
             "compared": self._compared,
             "asked": self._questions.asked,
+            "tombstones": sum(self._replicas.tombstones.values()),
+            "reaping_waits": self._reaping.waits,
             "rotten": self._scrub.rotten,
             "scrubbed": round(self._scrub.share, 3),
         }
@@ -311,6 +324,7 @@ class Antientropy:
         self._rebuild.follow(changed, now)
         self._release.follow(changed, now)
         self._sweep.learn(self._replicas.states)
+        self._reaping.learn(self._replicas.states, now)
         self._scrub.follow()
         self._jobs.follow(changed)
 

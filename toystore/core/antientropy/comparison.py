@@ -7,6 +7,7 @@ are listed and compared at once, or a piece of one:
     COMPARING --records--> STORING
     COMPARING --only wanted--> FETCHING
     COMPARING --equal--> READY
+    COMPARING --a floor has risen--> READY
     STORING --stored--> READY
     STORING --stored, some wanted--> FETCHING
     FETCHING --records--> PUSHING
@@ -25,6 +26,9 @@ This node lists its rows of a part, and the other owner compares them with its o
 the records that are newer there, and with the hashes of those that are newer here.  So each row
 crosses once at most, and only records that differ cross.  They cross in both directions, unless one
 of the two does not own the range, or will not: then only to the other one.
+
+If the floor of a range has risen at the other owner since the comparison began, what that owner
+lacks may be dead: the rest of the range is compared later, with equal floors.
 """
 
 from __future__ import annotations
@@ -32,11 +36,11 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 from toystore.core.antientropy.pace import Pace
+from toystore.core.antientropy.parts import Direction, Moved, Part
 from toystore.core.data.stamp import TIME_US_MAX
 from toystore.core.protocol.address import Peer
 from toystore.core.protocol.machine import Now
@@ -79,14 +83,6 @@ class State(Enum):
     FAILED = "something went wrong; the rest is compared again later"
 
 
-class Direction(Enum):
-    """Which records of a part cross."""
-
-    BOTH = "those that are newer here, and those that are newer there"
-    FETCH = "those that are newer there"
-    PUSH = "those that are newer here"
-
-
 class Input(Enum):
     """What moves a comparison to another state."""
 
@@ -95,6 +91,7 @@ class Input(Enum):
     RECORDS = "records"
     WANTED = "only wanted"
     EQUAL = "equal"
+    RISEN = "a floor has risen"
     STORED = "stored"
     STORED_AND_WANTED = "stored, some wanted"
     NOTHING = "nothing sound"
@@ -113,6 +110,7 @@ TRANSITIONS: Final = {
     (State.COMPARING, Input.RECORDS): State.STORING,
     (State.COMPARING, Input.WANTED): State.FETCHING,
     (State.COMPARING, Input.EQUAL): State.READY,
+    (State.COMPARING, Input.RISEN): State.READY,
     (State.COMPARING, Input.FAILURE): State.FAILED,
     (State.STORING, Input.STORED): State.READY,
     (State.STORING, Input.STORED_AND_WANTED): State.FETCHING,
@@ -124,33 +122,6 @@ TRANSITIONS: Final = {
     (State.PUSHING, Input.PUSHED_AND_WANTED): State.FETCHING,
     (State.PUSHING, Input.FAILURE): State.FAILED,
 }
-
-
-@dataclass(slots=True)
-class Moved:
-    """What has crossed between this node and others."""
-
-    records_in: int = 0
-    records_out: int = 0
-    bytes_in: int = 0
-    bytes_out: int = 0
-
-    def add(self, other: Moved) -> None:
-        """Add what has crossed in another comparison."""
-        self.records_in += other.records_in
-        self.records_out += other.records_out
-        self.bytes_in += other.bytes_in
-        self.bytes_out += other.bytes_out
-
-    @property
-    def records(self) -> int:
-        """Records in both directions that were new to their receiver."""
-        return self.records_in + self.records_out
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of rows and records in both directions."""
-        return self.bytes_in + self.bytes_out
 
 
 class Observer(Protocol):
@@ -167,15 +138,6 @@ class Observer(Protocol):
 
     def on_ended(self, cause: str, now: Now) -> None:
         """Every range was compared, or ``cause`` has ended the comparison."""
-
-
-class Part(NamedTuple):
-    """What is left to be compared of a range."""
-
-    of: Range
-    start: bytes
-    end: bytes
-    direction: Direction = Direction.BOTH
 
 
 class Comparison:
@@ -291,9 +253,12 @@ class Comparison:
             self.on_failed(f"storage of {self._other.node} has compared nothing", now)
             return
         self._received(sum(map(len, reply.records)) + len(reply.wanted))
-        if reply.records:
+        if risen := self._risen(reply):
+            self._move(Input.RISEN)
+            self._leave_out(risen, now)
+        elif reply.records:
             self._move(Input.RECORDS)
-            self._store(self._own, reply.records, now)
+            self._store(self._own, reply.records, reply.floors, now)
         elif self._wanted:
             self._move(Input.WANTED)
             self._fetch(now)
@@ -307,6 +272,17 @@ class Comparison:
         return 0 < len(self._compared) <= len(self._listed) and all(
             start < to <= end for (start, end, _), (to, _) in stretches
         )
+
+    def _risen(self, reply: CompareStretchesReply) -> set[Range]:
+        """The ranges whose floor at the other owner is another one than when this began."""
+        floors = dict(reply.floors)
+        parts = itertools.islice(self._left, len(self._compared))
+        return {part.of for part in parts if floors.get(part.of.partition, 0) != part.floor}
+
+    def _leave_out(self, ranges: set[Range], now: Now) -> None:
+        """Do not compare the rest of these ranges, and go on with the others."""
+        self._left = deque(part for part in self._left if part.of not in ranges)
+        self._pause(now)
 
     def _on_stored(self, reply: StoreRecordsReply, now: Now) -> None:
         self.moved.records_in += reply.statuses.count(_OK)
@@ -324,7 +300,7 @@ class Comparison:
         if reply.records:
             self._move(Input.RECORDS)
             self._sent(sum(map(len, reply.records)))
-            self._store(self._other, reply.records, now)
+            self._store(self._other, reply.records, reply.floors, now)
         else:
             self._move(Input.NOTHING)
             self._end_part(now)
@@ -350,6 +326,9 @@ class Comparison:
                 self._left.appendleft(part._replace(start=to))
             elif not self._left or self._left[0].of != part.of:
                 self._observer.on_compared(part.of, now)
+        self._pause(now)
+
+    def _pause(self, now: Now) -> None:
         self._pace.spend(self._part_bytes, now.monotonic - self._began, now.monotonic)
         if not self._left:
             self.go_on(now)
@@ -369,9 +348,12 @@ class Comparison:
             self._observer.on_left_out(f"storage of {by.node} cannot store {unreadable} records")
         return bool(refused or moved)
 
-    def _store(self, to: Peer, records: tuple[bytes, ...], now: Now) -> None:
+    def _store(
+        self, to: Peer, records: tuple[bytes, ...], floors: tuple[tuple[int, int], ...], now: Now
+    ) -> None:
+        """``floors``: of the ranges, as the records were read."""
         n = self._n
-        self._questions.ask(to, lambda number: StoreRecords(number, n, records), self, now)
+        self._questions.ask(to, lambda number: StoreRecords(number, n, records, floors), self, now)
 
     def _fetch(self, now: Now) -> None:
         n, wanted, bytes_max = self._n, self._wanted, self._settings.batch_bytes

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from toystore.core.antientropy.comparison import Moved
+from toystore.core.antientropy.parts import Moved
 from toystore.core.antientropy.replicas import COMPARED, Replicas
 from toystore.core.antientropy.scrub import Scrub
 from toystore.core.antientropy.visits import Visits

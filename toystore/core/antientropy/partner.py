@@ -2,7 +2,8 @@
 
     look      which ranges are due: their root is not the one on which both last agreed, and they
               have rested; or they must be visited (visits.py, aims.py)
-    ask       one `CompareRanges` with the roots of all that are due
+    ask       one `CompareRanges` with the roots and floors of all that are due
+    raise     the own floor, where that of the other owner is higher (floors.py)
     compare   the ranges that differ (comparison.py), unless the aim is only to ask
 
 Without changes there is nothing to look for, and no message.
@@ -15,8 +16,11 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
 from toystore.core.antientropy.aims import Aim, Errand
-from toystore.core.antientropy.comparison import Comparison, Direction, Moved, Part
+from toystore.core.antientropy.answers import Answer, Asked, answers
+from toystore.core.antientropy.comparison import Comparison
+from toystore.core.antientropy.floors import Floors
 from toystore.core.antientropy.pace import Pace
+from toystore.core.antientropy.parts import Moved, Part
 from toystore.core.antientropy.replicas import COMPARED, Replicas
 from toystore.core.protocol.address import STORAGE, Peer
 from toystore.core.protocol.machine import Now
@@ -29,7 +33,6 @@ from toystore.core.ring.ranges import Range
 ASKED_MAX = 4096
 """How many roots are sent in one message."""
 _NEVER = float("inf")
-_KNOWN = frozenset(RangeState)
 
 
 class Kit(NamedTuple):
@@ -38,6 +41,7 @@ class Kit(NamedTuple):
     own: Peer
     """The storage of this node."""
     replicas: Replicas
+    floors: Floors
     questions: Questions
     pace: Pace
     settings: AntientropySettings
@@ -80,8 +84,9 @@ class Partner:
         """When the due ranges are looked at next, in monotonic seconds."""
         self._visit_at = 0.0
         """When the ranges to be visited are."""
-        self._asked: dict[Range, bytes] | None = None
-        """The roots in the question that is open."""
+        self._asked: dict[Range, Asked] = {}
+        """The ranges in the question that is open, or was asked last."""
+        self._is_open = False
         self._aim = Aim.EQUAL
         self._epoch = 0
         """Of this node's ring, as the open question was asked or the comparison began."""
@@ -135,14 +140,14 @@ class Partner:
         if self._comparison is not None:
             if self._kit.pace.ready_at <= now.monotonic:
                 self._comparison.go_on(now)
-        elif self._asked is None:
+        elif not self._is_open:
             self._ask(reachable, now)
 
     def next_deadline(self) -> float:
         """When something is due, in monotonic seconds; infinity if an answer is awaited."""
         if self._parts or (self._comparison is not None and self._comparison.is_ready):
             return self._kit.pace.ready_at
-        if self._comparison is not None or self._asked is not None:
+        if self._comparison is not None or self._is_open:
             return _NEVER
         look_at = self._look_at if self._due else _NEVER
         return min(look_at, self._visit_at) if self._to_visit() else look_at
@@ -159,7 +164,7 @@ class Partner:
     @property
     def idle(self) -> bool:
         """Whether all ranges are known to be equal there."""
-        return not (self._due or self._parts or self._comparison or self._asked)
+        return not (self._due or self._parts or self._comparison or self._is_open)
 
     @property
     def waits_to_compare(self) -> bool:
@@ -174,16 +179,22 @@ class Partner:
         asked, self._aim = self._choose(reachable, now.monotonic)
         if not asked:
             return
-        kit, epoch = self._kit, self._kit.replicas.epoch
-        self._epoch = epoch
-        self._asked = {of: kit.replicas.roots[of] for of in asked}
+        replicas, epoch = self._kit.replicas, self._kit.replicas.epoch
+        self._epoch, self._is_open = epoch, True
+        self._asked = {of: Asked(replicas.roots[of], replicas.floors.get(of, 0)) for of in asked}
         for of in asked:
-            kit.replicas.compared(of)
-        roots = tuple((*of, root) for of, root in self._asked.items())
+            replicas.compared(of)
+        roots = tuple((*of, one.root) for of, one in self._asked.items())
+        floors = tuple(one.floor for one in self._asked.values())
+        if not any(floors):
+            floors = ()
         self._moved.bytes_out += sum(len(root) for *_, root in roots)
         behind = self._aim is Aim.FETCH
-        kit.questions.ask(
-            self.storage, lambda number: CompareRanges(number, behind, roots, epoch), self, now
+        self._kit.questions.ask(
+            self.storage,
+            lambda number: CompareRanges(number, behind, roots, epoch, floors),
+            self,
+            now,
         )
 
     def _choose(self, reachable: frozenset[str], now_s: float) -> tuple[list[Range], Aim]:
@@ -199,7 +210,9 @@ class Partner:
         rested = [
             of
             for of in self._due
-            if replicas.states.get(of) is RangeState.WHOLE and replicas.has_rested(of, now_s)
+            if replicas.states.get(of) is RangeState.WHOLE
+            and replicas.has_rested(of, now_s)
+            and of not in self._kit.floors
         ]
         self._look_at = now_s + (settings.compare_s if rested else settings.rest_s)
         return sorted(rested)[:ASKED_MAX], Aim.EQUAL
@@ -213,7 +226,8 @@ class Partner:
             visits, aim = errands[at % len(errands)]
             if visits.has_owner(self.name):
                 nearest = visits.next_with(self.name, reachable)
-                chosen = [of for of in nearest if replicas.is_known(of, now_s)]
+                known = [of for of in nearest if replicas.is_known(of, now_s)]
+                chosen = [of for of in known if of not in self._kit.floors]
                 if chosen:
                     self._next_errand = (at + 1) % len(errands)
                     return chosen[:ASKED_MAX], aim
@@ -224,36 +238,42 @@ class Partner:
     def on_reply(self, reply: Any, now: Now) -> None:
         """The owner says which ranges differ."""
         assert isinstance(reply, CompareRangesReply)
-        asked, self._asked = self._asked or {}, None
-        differing = {Range(n, partition): tree for n, partition, tree in reply.differing}
-        unready = {Range(n, partition) for n, partition in reply.unready}
-        self._moved.bytes_in += sum(map(len, differing.values()))
-        self._visit_at = now.monotonic + (self._kit.settings.visit_s if unready else 0.0)
-        states = _states(asked, reply)
-        for of, state in states.items():
-            self._events.found(of, self.name, state, self._aim, self._epoch)
-        if self._aim is Aim.ASK:
-            return
-        for of, root in asked.items():
-            if of in differing:
-                self._add(of, differing[of], _direction(self._aim, states.get(of)), now)
-            elif of not in unready:
-                self._agree(of, root, now)
+        self._is_open = False
+        answered = list(answers(self._asked, reply))
+        self._moved.bytes_in += sum(len(one.tree) for one in answered)
+        is_ready = all(one.is_ready for one in answered)
+        self._visit_at = now.monotonic + (0.0 if is_ready else self._kit.settings.visit_s)
+        for one in answered:
+            if one.state is not None:
+                self._events.found(one.of, self.name, one.state, self._aim, self._epoch)
+        if self._aim is not Aim.ASK:
+            for one in answered:
+                self._receive(one, now)
 
     def on_failed(self, cause: str, now: Now) -> None:
         """The owner does not answer."""
-        self._asked = None
+        self._is_open = False
         self._fail(cause, now)
 
-    def _add(self, of: Range, tree: bytes, direction: Direction, now: Now) -> None:
+    def _receive(self, one: Answer, now: Now) -> None:
+        if one.teaches_floor and self._kit.floors.learn(one.of, one.floor):
+            return  # it is compared once the own floor is as high
+        if one.tree:
+            self._add(one, now)
+        elif one.is_ready:
+            self._agree(one.of, now)
+
+    def _add(self, one: Answer, now: Now) -> None:
         """A range differs; its own tree may be the same by now."""
-        stretches = self._kit.replicas.stretches(of, tree)
-        parts = [Part(of, *stretch, direction) for stretch in stretches]
+        direction = one.direction(self._aim)
+        stretches = self._kit.replicas.stretches(one.of, one.tree)
+        parts = [Part(one.of, *stretch, direction, one.floor) for stretch in stretches]
         self._parts += parts
         if not parts:
-            self._visited(of, now)
+            self._visited(one.of, now)
 
-    def _agree(self, of: Range, root: bytes, now: Now) -> None:
+    def _agree(self, of: Range, now: Now) -> None:
+        root = self._asked[of].root
         if of in self.shared:
             self._agreed[of] = root
         if self._kit.replicas.roots[of] == root:
@@ -261,7 +281,8 @@ class Partner:
         self._visited(of, now)
 
     def _visited(self, of: Range, now: Now) -> None:
-        self._events.visited(of, self.name, self._aim, self._epoch, now)
+        if self._kit.floors.counts(of, self._asked[of].floor):
+            self._events.visited(of, self.name, self._aim, self._epoch, now)
 
     # --- comparing ----------------------------------------------------------------------
 
@@ -313,19 +334,6 @@ class Partner:
         moved, compared = self._moved, self._compared
         self._moved, self._compared, self._left_out = Moved(), 0, ""
         self._events.ended(self.name, moved, compared, cause, now)
-
-
-def _states(asked: Iterable[Range], reply: CompareRangesReply) -> dict[Range, RangeState]:
-    """The states of the ranges that were asked for, as far as the member has said them."""
-    told = zip(asked, reply.states, strict=False)
-    return {of: RangeState(state) for of, state in told if state in _KNOWN}
-
-
-def _direction(aim: Aim, theirs: RangeState | None) -> Direction:
-    """In which direction records cross, given the state of the range at the other member."""
-    if aim is Aim.PUSH:
-        return Direction.PUSH
-    return Direction.BOTH if theirs is None or theirs in COMPARED else Direction.FETCH
 
 
 def _order(part: Part) -> tuple[int, str, bytes]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from toystore.core.antientropy.comparison import Moved
+from toystore.core.antientropy.parts import Moved
 from toystore.core.antientropy.replicas import Replicas
 from toystore.core.antientropy.states import States
 from toystore.core.antientropy.visits import Visits
@@ -113,6 +113,12 @@ class Rebuild:
             self._owners_done(of, plan)
         elif of in self.extras:
             self._extra_done(of, partner)
+
+    def begin_again(self, of: Range) -> None:
+        """What a range has below its new floor will be deleted: visit its owners again."""
+        if of in self._planned:
+            self._forget(of)
+            self._plan(of)
 
     def moved(self, moved: Moved) -> None:
         """So much has crossed for it."""

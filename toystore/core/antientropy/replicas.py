@@ -29,9 +29,11 @@ class Replicas:
         "_stale_until",
         "_trees",
         "behind",
+        "floors",
         "ranges",
         "roots",
         "states",
+        "tombstones",
     )
 
     def __init__(self, ranges: Ranges, settings: AntientropySettings) -> None:
@@ -49,6 +51,10 @@ class Replicas:
         self.states: dict[Range, RangeState] = {}
         self.behind: set[Range] = set()
         """The ranges that lack records; they do not vote."""
+        self.floors: dict[Range, int] = {}
+        """Below its floor, what is not stored of a range is dead; in microseconds since 1970."""
+        self.tombstones: dict[Range, int] = {}
+        """How many tombstones each range has, if it has any."""
 
     @property
     def epoch(self) -> int:
@@ -65,6 +71,7 @@ class Replicas:
             state = RangeState.BEHIND if one.behind else RangeState(one.state)
             before = self.roots.get(of)
             self.roots[of], self._trees[of] = root, one.tree
+            self.floors[of], self.tombstones[of] = one.floor, one.tombstones
             self.set_state(of, state)
             if before not in (None, root):
                 self._touch(of, now_s)
@@ -76,7 +83,7 @@ class Replicas:
         """Storage has another state of a range."""
         (self.behind.add if state is RangeState.BEHIND else self.behind.discard)(of)
         if state is RangeState.NONE:
-            for known in (self.states, self.roots, self._trees):
+            for known in (self.states, self.roots, self._trees, self.floors, self.tombstones):
                 known.pop(of, None)
         else:
             self.states[of] = state
@@ -85,6 +92,12 @@ class Replicas:
         """Records of another owner were stored; storage will tell that the range has changed."""
         self._stale_until[of] = now_s + STALE_S
         self._touch(of, now_s)
+
+    def has_floor(self, of: Range, floor: int) -> None:
+        """Storage has raised the floor of a range; it will tell what it has deleted."""
+        if floor > self.floors.get(of, 0):
+            self.floors[of] = floor
+            self.doubt(of)
 
     def doubt(self, of: Range) -> None:
         """The tree of a range is not known until storage tells of it again."""

@@ -74,8 +74,9 @@ class States:
         else:
             return
         self._asked, epoch = of, self._replicas.epoch
+        floor = self._replicas.floors.get(of, 0)
         self._questions.ask(
-            self._own, lambda number: SetRange(number, *of, epoch, state), self, now
+            self._own, lambda number: SetRange(number, *of, epoch, state, floor), self, now
         )
 
     def next_deadline(self) -> float:

@@ -288,6 +288,16 @@ EVENTS: dict[str, EventKind] = {
         ("ranges", "records", "bytes", "took_s"),
         "What was given away is deleted here, because the ring is stable.",
     ),
+    "tombstones.reaped": EventKind(
+        "info",
+        ("ranges", "records", "age_s"),
+        "Tombstones older than `age_s` are removed: all members agree that none is needed.",
+    ),
+    "reaping.waits": EventKind(
+        "warning",
+        ("members", "cause"),
+        "Old tombstones cannot be removed yet, because of these members; logged once per cause.",
+    ),
     "scrub.finished": EventKind(
         "info",
         ("records", "bytes", "rotten", "drifted", "took_s"),

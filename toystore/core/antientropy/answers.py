@@ -1,0 +1,58 @@
+"""What another member has answered about the ranges that it was asked for, one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from toystore.core.antientropy.aims import Aim
+from toystore.core.antientropy.parts import Direction
+from toystore.core.antientropy.replicas import COMPARED
+from toystore.core.protocol.messages.antientropy import CompareRangesReply
+from toystore.core.protocol.messages.codes import RangeState
+from toystore.core.ring.ranges import Range
+
+_KNOWN = frozenset(RangeState)
+
+
+class Asked(NamedTuple):
+    """A range as it was when another member was asked."""
+
+    root: bytes
+    floor: int
+
+
+class Answer(NamedTuple):
+    """One range there."""
+
+    of: Range
+    state: RangeState | None
+    """None if the member did not say it: its ring is an older one."""
+    floor: int
+    is_ready: bool
+    """Whether it was compared."""
+    tree: bytes
+    """Empty if it is equal, or not ready."""
+
+    @property
+    def teaches_floor(self) -> bool:
+        """Whether its floor is that of an owner."""
+        return self.state in COMPARED
+
+    def direction(self, aim: Aim) -> Direction:
+        """In which direction records cross."""
+        if aim is Aim.PUSH:
+            return Direction.PUSH
+        owned = self.state is None or self.state in COMPARED
+        return Direction.BOTH if owned else Direction.FETCH
+
+
+def answers(asked: Mapping[Range, Asked], reply: CompareRangesReply) -> Iterator[Answer]:
+    """The answers, in the order of asking."""
+    trees = {Range(n, partition): tree for n, partition, tree in reply.differing}
+    unready = {Range(n, partition) for n, partition in reply.unready}
+    states = dict(zip(asked, reply.states, strict=False))
+    floors = dict(zip(asked, reply.floors, strict=False))
+    for of in asked:
+        state = RangeState(states[of]) if states.get(of) in _KNOWN else None
+        yield Answer(of, state, floors.get(of, 0), of not in unready, trees.get(of, b""))
