@@ -289,6 +289,18 @@ def test_a_range_that_is_behind_visits_all_its_owners_again_after_its_floor_has_
     assert scene.storages["n1"].copies[of].state is RangeState.WHOLE
 
 
+def test_visits_begin_again_if_storage_tells_another_floor_than_when_they_were_planned():
+    scene, of = behind_scene()
+    scene.lose("n3")
+    scene.change(of, only=("n1",), state=RangeState.BEHIND)
+    scene.run(10.0)
+    assert scene.machine._rebuild.visits.owners() == {"n3"}
+    scene.change(of, only=("n1", "n2"), floor=5)
+    scene.run(10.0)
+    assert 5 in scene.of_type(CompareRanges, "n2")[-1].floors
+    assert scene.machine._rebuild.visits.owners() == {"n3"}
+
+
 def test_a_comparison_that_was_under_way_as_the_floor_rose_does_not_count():
     scene, of = behind_scene()
     scene.change(of, only=("n2",), values=1)

@@ -12,6 +12,9 @@ Each must have the ring record by which the range moves, and only a comparison t
 then counts.  Then storage sets the range as whole, durably, and from that commit on it votes.  An
 owner that does not answer is waited for.  After a restart the ranges that are still behind are
 compared again, which costs little where nothing differs.
+
+When the floor of a range rises, storage deletes all that it has below (floors.py): the visits begin
+again.
 """
 
 from __future__ import annotations
@@ -36,6 +39,8 @@ class Plan:
     """Of the ring by which its visits were planned."""
     source: str | None
     """The node from which its slot moves, unless it is known that this is not whole."""
+    floor: int
+    """Of the range, as its visits were planned."""
     source_is_whole: bool = False
 
 
@@ -69,6 +74,8 @@ class Rebuild:
         ended = self._planned.keys() - self._replicas.behind
         for of in ended:
             self._forget(of)
+        for of in [of for of, plan in self._planned.items() if plan.floor != self._floor(of)]:
+            self.begin_again(of)
         for of in self._to_fetch():
             if of not in self._planned:
                 self._begin(now)
@@ -161,11 +168,14 @@ class Rebuild:
     def _plan(self, of: Range) -> None:
         slot = self._replicas.ranges.slot(of)
         source = slot.old if slot is not None and slot.moves else None
-        self._planned[of] = plan = Plan(self._replicas.epoch, source)
+        self._planned[of] = plan = Plan(self._replicas.epoch, source, self._floor(of))
         if source is None:
             self._visit_all(of, plan)
         else:
             self.visits.plan(of, [source])
+
+    def _floor(self, of: Range) -> int:
+        return self._replicas.floors.get(of, 0)
 
     def _visit_all(self, of: Range, plan: Plan) -> None:
         """Visit each other owner."""
