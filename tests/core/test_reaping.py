@@ -380,6 +380,27 @@ def _risen(scene, of, name, message):
     return Scene.answer(scene, name, message)
 
 
+def test_an_owner_that_has_other_floors_to_raise_first_is_asked_again_soon():
+    scene, of = behind_scene()
+    scene.change(of, only=("n1",), floor=5, values=1)
+    scene.answer = lambda name, message: _rising(of, scene, name, message)
+    scene.run(2 * scene.settings.compare_s)
+    assert len(scene.of_type(CompareRanges, "n2")) > scene.settings.compare_s
+
+
+def _rising(of, scene, name, message):
+    """Of one range the others have not raised the floor yet."""
+    reply = Scene.answer(scene, name, message)
+    if isinstance(message, CompareRanges):
+        floors = [0 if root[:2] == of else floor for root, floor in _floors(message)]
+        reply = reply._replace(differing=(), unready=(tuple(of),), floors=tuple(floors))
+    return reply
+
+
+def _floors(message):
+    return zip(message.roots, message.floors or (0,) * len(message.roots), strict=True)
+
+
 def test_storage_is_asked_again_until_it_has_raised_a_floor():
     scene, of = behind_scene()
     scene.change(of, only=("n1",), rises=False, values=1)

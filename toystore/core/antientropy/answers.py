@@ -39,6 +39,10 @@ class Answer(NamedTuple):
         """Whether its floor is that of an owner."""
         return self.state in COMPARED
 
+    def is_rising(self, floor: int) -> bool:
+        """Whether the owner was asked with this floor, and has others to raise first."""
+        return self.state is RangeState.WHOLE and self.floor < floor
+
     def direction(self, aim: Aim) -> Direction:
         """In which direction records cross."""
         if aim is Aim.PUSH:

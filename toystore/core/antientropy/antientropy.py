@@ -90,7 +90,7 @@ class Antientropy:
         self._rebuild = Rebuild(replicas, states, outbox)
         self._release = Release(replicas, states, outbox)
         self._sweep = Sweep(own, replicas, pace, questions, outbox)
-        self._floors = Floors(own, replicas, questions, self._rebuild.begin_again)
+        self._floors = Floors(own, replicas, pace, questions, self._rebuild.begin_again)
         self._reaping = Reaping(own, replicas, settings, pace, questions, outbox)
         self._scrub = Scrub(
             replicas,

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from toystore.core.antientropy.pace import Pace
 from toystore.core.antientropy.replicas import COMPARED, Replicas
 from toystore.core.protocol.address import Peer
 from toystore.core.protocol.machine import Now
@@ -36,16 +37,19 @@ class Floors:
         self,
         own: Peer,
         replicas: Replicas,
+        pace: Pace,
         questions: Questions,
         rises: Callable[[Range], None],
     ) -> None:
         """``rises``: called with each range whose floor is to rise, before storage is asked."""
         self._own = own
         self._replicas = replicas
+        self._pace = pace
         self._questions = questions
         self._rises = rises
         self._wanted: dict[Range, int] = {}
         self._asked: list[Range] | None = None
+        self._asked_at = 0.0
         self._ask_at = 0.0
 
     def __contains__(self, of: Range) -> bool:
@@ -68,19 +72,22 @@ class Floors:
         """Ask storage to raise floors, if any are to rise."""
         if self.next_deadline() > now.monotonic:
             return
-        self._asked = list(self._wanted)[:RAISED_MAX]
+        self._asked, self._asked_at = list(self._wanted)[:RAISED_MAX], now.monotonic
         floors = tuple((*of, self._wanted[of], None) for of in self._asked)
         epoch = self._replicas.epoch
         self._questions.ask(self._own, lambda number: RaiseFloors(number, floors, epoch), self, now)
 
     def next_deadline(self) -> float:
         """When storage can be asked, in monotonic seconds; infinity if it is not to be."""
-        return self._ask_at if self._wanted and self._asked is None else float("inf")
+        if self._asked is not None or not self._wanted:
+            return float("inf")
+        return max(self._ask_at, self._pace.ready_at)
 
     def on_reply(self, reply: Any, now: Now) -> None:
         """The floors as they are, on the disk."""
         assert isinstance(reply, RaiseFloorsReply)
         asked, self._asked = self._asked or [], None
+        self._pace.spend(0, now.monotonic - self._asked_at, now.monotonic)
         before = len(self._wanted)
         for of, floor in zip(asked, reply.floors, strict=False):
             self._replicas.has_floor(of, floor)

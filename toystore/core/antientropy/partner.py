@@ -243,6 +243,8 @@ class Partner:
         self._moved.bytes_in += sum(len(one.tree) for one in answered)
         is_ready = all(one.is_ready for one in answered)
         self._visit_at = now.monotonic + (0.0 if is_ready else self._kit.settings.visit_s)
+        if any(one.is_rising(self._asked[one.of].floor) for one in answered):
+            self._look_at = self._visit_at
         for one in answered:
             if one.state is not None:
                 self._events.found(one.of, self.name, one.state, self._aim, self._epoch)
