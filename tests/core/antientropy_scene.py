@@ -143,7 +143,7 @@ class Node:
         self.disk.begin()
         for one in records:
             key = one[42 + len("default") :][: int.from_bytes(one[36:38], "big")].decode()
-            self.storage._records.write(digest(key), one)
+            self.storage._records.write(digest(key), one, self.storage._floors.at)
         self.disk.commit()
         self.storage.on_commit()
         self.scene.post(self.name, STORAGE, self.storage_out)

@@ -4,15 +4,30 @@ import pytest
 
 from toystore.core.ring.ranges import Range
 from toystore.core.storage import layout
-from toystore.core.storage.layout import fits_a_key, hint_key, queue_prefix, state_key, total_key
+from toystore.core.storage.layout import (
+    fits_a_key,
+    floor_key,
+    hint_key,
+    queue_prefix,
+    state_key,
+    total_key,
+)
 
 DIGEST = bytes(range(17))
 
 
 def test_each_kind_of_key_has_its_first_byte():
-    kinds = (layout.RECORD, layout.HINT, layout.QUEUE, layout.STATE, layout.TOTAL, layout.FACT)
+    kinds = (
+        layout.RECORD,
+        layout.HINT,
+        layout.QUEUE,
+        layout.STATE,
+        layout.FLOOR,
+        layout.TOTAL,
+        layout.FACT,
+    )
 
-    assert kinds == (b"R", b"H", b"Q", b"B", b"t", b"m")
+    assert kinds == (b"R", b"H", b"Q", b"B", b"F", b"t", b"m")
 
 
 def test_a_hint_is_under_its_owner_and_digest():
@@ -21,8 +36,9 @@ def test_a_hint_is_under_its_owner_and_digest():
     assert total_key("n3") == b"tn3"
 
 
-def test_a_range_that_is_behind_is_under_its_n_and_its_partition():
+def test_the_state_and_the_floor_of_a_range_are_under_its_n_and_its_partition():
     assert state_key(Range(3, 258)) == b"B\x03\0\0\x01\x02"
+    assert floor_key(Range(3, 258)) == b"F\x03\0\0\x01\x02"
 
 
 def test_facts_have_these_names():
@@ -35,6 +51,7 @@ def test_facts_have_these_names():
         "LINEAGE",
         "SETTLED",
         "VOTES",
+        "CLOSED",
         "REFUSING",
     )
 

@@ -97,6 +97,7 @@ def make_machine(
                 hint_bytes_max=plan.coordinator.limits.hint_bytes_max,
                 outbox=outbox,
                 chance=chance,
+                reap_after_s=plan.antientropy.reap_after_s,
             )
         case address.COORDINATOR:
             return Coordinator(

@@ -26,7 +26,7 @@ import struct
 import zlib
 from typing import NamedTuple
 
-from toystore.core.data.stamp import STAMP_BYTES
+from toystore.core.data.stamp import STAMP_BYTES, TIME_BYTES
 
 FORMAT = 1
 TOMBSTONE = 1
@@ -38,6 +38,8 @@ HEADER_BYTES = _HEADER.size
 """The size of a record without its bucket, key, versions and value."""
 _BODY_AT = 6  # the bytes that the checksum covers begin here
 _STAMP = slice(_BODY_AT, _BODY_AT + STAMP_BYTES)
+TIME = slice(_BODY_AT, _BODY_AT + TIME_BYTES)
+"""The time of the stamp, in microseconds since 1970; times are in the order of their bytes."""
 _LENGTHS = slice(34, 38)  # of bucket and key
 _TAIL = struct.Struct(">20sQHHI")
 
@@ -106,6 +108,11 @@ def check_record(data: bytes) -> bytes:
 def stamp_of(data: bytes) -> bytes:
     """The stamp of a record that has been checked."""
     return data[_STAMP]
+
+
+def is_tombstone(data: bytes) -> bool:
+    """Whether a record that has been checked is a tombstone; its first bytes are enough."""
+    return bool(data[1] & TOMBSTONE)
 
 
 def same_key(a: bytes, b: bytes) -> bool:

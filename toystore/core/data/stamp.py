@@ -18,6 +18,7 @@ import struct
 from typing import NamedTuple
 
 STAMP_BYTES = 20
+TIME_BYTES = 8
 MINTER_BYTES = 8
 _LAYOUT = struct.Struct(">QI8s")
 _COUNTER_MAX = 2**32 - 1

@@ -137,7 +137,8 @@ def refuse_write(message: Message) -> Message | None:
             refused = (int(ReplicaStatus.REFUSED),) * len(message.records)
             return StoreRecordsReply(message.request, refused)
         case (
-            SetRange()
+            CompareRanges()
+            | SetRange()
             | SweepRange()
             | SumDead()
             | RaiseFloors()

@@ -9,6 +9,8 @@ Each question costs a bounded amount of work.  What is beyond is left for the ne
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from toystore.core.protocol.address import Address
 from toystore.core.protocol.machine import Outbox
 from toystore.core.protocol.messages.antientropy import (
@@ -24,9 +26,11 @@ from toystore.core.protocol.messages.antientropy import (
 from toystore.core.protocol.messages.codes import RangeState
 from toystore.core.ring.ranges import Leaf, Range
 from toystore.core.ring.tree import root_of
+from toystore.core.storage.floors import Floors
 from toystore.core.storage.own_ranges import OwnRanges
-from toystore.core.storage.questions import check_known
+from toystore.core.storage.questions import BadQuestionError, check_known
 from toystore.core.storage.sums import Sums, Work
+from toystore.core.storage.tombstones import Tombstones
 
 RANGES_MAX = 1024
 """The most ranges in one answer to the watcher."""
@@ -35,9 +39,13 @@ RANGES_MAX = 1024
 class Comparing:
     """Answers questions about whole ranges."""
 
-    def __init__(self, sums: Sums, own: OwnRanges, outbox: Outbox) -> None:
+    def __init__(
+        self, sums: Sums, own: OwnRanges, floors: Floors, tombstones: Tombstones, outbox: Outbox
+    ) -> None:
         self._sums = sums
         self._own = own
+        self._floors = floors
+        self._tombstones = tombstones
         self._out = outbox
         self._watcher: tuple[Address, int] | None = None
         """Who waits for a change, and the request; the last one only."""
@@ -81,14 +89,19 @@ class Comparing:
             if tree is None:
                 break
             state = self._own.state(of)
-            ranges.append(RangeSum(*of, state is RangeState.BEHIND, tree, state))
+            behind, floor = state is RangeState.BEHIND, self._floors.of(of)
+            tombstones = self._sums.tombstones(of)
+            ranges.append(RangeSum(*of, behind, tree, state, floor, tombstones))
             self._sums.report(of)
         return WatchRangesReply(request, tuple(ranges), more=self._sums.has_changed)
 
     # --- other questions ----------------------------------------------------------------
 
     def compare(self, message: CompareRanges) -> CompareRangesReply:
-        """The ranges that differ from those of another owner."""
+        """The ranges that differ from those of another owner.
+
+        Before, floors that are lower than the asker's are raised.  Raises `BadQuestionError`.
+        """
         if message.epoch > self._own.record.epoch:
             every = tuple((n, partition) for n, partition, _ in message.roots)
             return CompareRangesReply(message.request, (), every)
@@ -96,16 +109,27 @@ class Comparing:
         differing: list[tuple[int, int, bytes]] = []
         unready: list[tuple[int, int]] = []
         states = bytearray()
-        for n, partition, root in message.roots:
+        floors: list[int] = []
+        for (n, partition, root), theirs in zip(message.roots, _floors_of(message), strict=True):
             of = Range(n, partition)
+            if work.left > 0 and self._own.state(of) is RangeState.WHOLE:
+                self._tombstones.follow(of, theirs, work)
+            floors.append(self._floors.of(of))
             state = self._own.state(of) if of in self._own.known else RangeState.NONE
             states.append(state)
-            tree = self._tree(of, state, message.rebuilding, work)
+            ready = message.rebuilding or floors[-1] >= theirs
+            tree = self._tree(of, state, message.rebuilding, work) if ready else None
             if tree is None:
                 unready.append((n, partition))
             elif root_of(tree) != root:
                 differing.append((n, partition, tree))
-        return CompareRangesReply(message.request, tuple(differing), tuple(unready), bytes(states))
+        return CompareRangesReply(
+            message.request,
+            tuple(differing),
+            tuple(unready),
+            bytes(states),
+            tuple(floors) if any(floors) else (),
+        )
 
     def _tree(self, of: Range, state: RangeState, rebuilding: bool, work: Work) -> bytes | None:
         """The tree of a range; None if it is not to be compared or not ready."""
@@ -123,3 +147,11 @@ class Comparing:
             self._out.log("sums.drifted", n=of.n, partition=of.partition, leaf=leaf.number)
         records = walk.sum.records + len(walk.rotten)
         return ScrubLeafReply(message.request, records, walk.bytes, len(walk.rotten), drifted)
+
+
+def _floors_of(message: CompareRanges) -> Sequence[int]:
+    """The asker's floor of each range.  Raises `BadQuestionError`."""
+    floors = message.floors or (0,) * len(message.roots)
+    if len(floors) != len(message.roots):
+        raise BadQuestionError(f"{len(floors)} floors of {len(message.roots)} ranges")
+    return floors

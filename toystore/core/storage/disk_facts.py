@@ -23,6 +23,7 @@ from toystore.core.storage.layout import (
     COPIES,
     DISK,
     FACT,
+    FLOOR,
     NO,
     PEER,
     REPLACED,
@@ -143,5 +144,5 @@ class DiskFacts:
             self._store.put(PEER + member.encode(), disk.encode())
 
     def count(self) -> int:
-        """The number of facts in the store, of states of ranges, and of ring records."""
-        return sum(1 for kind in (FACT, STATE, RING_RECORD) for _ in self._store.scan(kind))
+        """The number of keys in the store that are no records, and belong to no hints."""
+        return sum(1 for kind in (FACT, STATE, FLOOR, RING_RECORD) for _ in self._store.scan(kind))

@@ -17,6 +17,7 @@ rebuilt from them.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from toystore.core.data.record import DIGEST_BYTES, CorruptRecordError, check_record, stamp_of
@@ -46,6 +47,14 @@ class Hints:
         """The record kept for ``owner``, or None.  It is not checked."""
         hint = self._store.get(hint_key(owner, digest))
         return None if hint is None else hint[HINT_TIME_BYTES:]
+
+    def within(self, owner: str, start: bytes, end: bytes) -> Iterator[bytes]:
+        """The records kept for ``owner`` from one digest on and before another; not checked."""
+        hints = hint_key(owner, b"")
+        for key, hint in self._store.scan(hints, start):
+            if key >= hints + end:
+                return
+            yield hint[HINT_TIME_BYTES:]
 
     def keep(self, owner: str, digest: bytes, record: bytes, wall_us: int) -> None:
         """Keep ``record``, instead of the record that was kept under ``digest``."""

@@ -6,6 +6,7 @@ The first byte of a key is its kind:
     b"H" + owner + NUL + digest(17)                    a hint for owner: stored_at_us(8) + record
     b"Q" + owner + NUL + stored_at_us(8) + digest(17)  the queue of an owner's hints, oldest first
     b"B" + n(1) + partition(4)                         the state of a range, 1 byte: `RangeState`
+    b"F" + n(1) + partition(4)                         the floor of a range: time_us(8)
     b"t" + owner                                       the total of an owner's hints
     b"E" + epoch(4)                                    the ring record of an epoch
     b"m" + name                                        a fact about this disk
@@ -25,6 +26,7 @@ RECORD = b"R"
 HINT = b"H"
 QUEUE = b"Q"
 STATE = b"B"
+FLOOR = b"F"
 TOTAL = b"t"
 RING_RECORD = b"E"
 FACT = b"m"
@@ -63,6 +65,8 @@ PEER = b"mpeer:"
 """The disk id of another member; the member's name follows."""
 BUCKET = b"mbucket:"
 """N of a bucket, in decimal; the bucket's name follows."""
+CLOSED = b"mclosed"
+"""The floor below which no new write is stored, in any range: time_us(8)."""
 REFUSING = b"mrefusing"
 """This key exists while hints are refused, so that only the first refusal is logged."""
 
@@ -88,7 +92,16 @@ def queue_prefix(owner: str) -> bytes:
 
 def state_key(of: Range) -> bytes:
     """The key of the state of a range."""
-    return STATE + of.n.to_bytes(1, "big") + of.partition.to_bytes(4, "big")
+    return STATE + _packed(of)
+
+
+def floor_key(of: Range) -> bytes:
+    """The key of the floor of a range."""
+    return FLOOR + _packed(of)
+
+
+def _packed(of: Range) -> bytes:
+    return of.n.to_bytes(1, "big") + of.partition.to_bytes(4, "big")
 
 
 def ring_record_key(epoch: int) -> bytes:

@@ -20,6 +20,7 @@ from toystore.core.protocol.messages.codes import RangeState
 from toystore.core.protocol.messages.ring import DescribeMoves, DescribeMovesReply
 from toystore.core.ring.ranges import Range
 from toystore.core.storage.disk_facts import DiskFacts
+from toystore.core.storage.floors import Floors
 from toystore.core.storage.hints import Hints
 from toystore.core.storage.layout import RECORD
 from toystore.core.storage.own_ranges import OwnRanges
@@ -39,13 +40,20 @@ class RangeMoves:
     """Answers what anti-entropy and the actor `ring` ask of moving ranges."""
 
     def __init__(
-        self, store: Store, own: OwnRanges, facts: DiskFacts, sums: Sums, hints: Hints
+        self,
+        store: Store,
+        own: OwnRanges,
+        facts: DiskFacts,
+        sums: Sums,
+        hints: Hints,
+        floors: Floors,
     ) -> None:
         self._store = store
         self._own = own
         self._facts = facts
         self._sums = sums
         self._hints = hints
+        self._floors = floors
 
     # --- states -------------------------------------------------------------------------
 
@@ -53,13 +61,15 @@ class RangeMoves:
         """Set the state of a range, unless another record was adopted since it was decided on."""
         of = Range(message.n, message.partition)
         if message.epoch == self._own.record.epoch and message.state in _STATES:
-            self._set(of, RangeState(message.state))
+            self._set(of, RangeState(message.state), message.floor)
         state = self._own.state(of) if of in self._own.known else RangeState.NONE
         return SetRangeReply(message.request, state, self._own.behind())
 
-    def _set(self, of: Range, state: RangeState) -> None:
+    def _set(self, of: Range, state: RangeState, floor: int) -> None:
         if of not in self._own.known:
             return
+        if state is RangeState.WHOLE and floor != self._floors.of(of):
+            return  # what was fetched below the floor was deleted when it was raised
         if state is RangeState.RETIRED and not self._facts.confirmed():
             return  # perhaps this disk has lost its records
         if self._own.set(of, state):
@@ -89,6 +99,7 @@ class RangeMoves:
         more = len(swept) == limit
         if not more:
             self._own.put({of: RangeState.NONE})
+            self._floors.delete(of)
             self._sums.follow(self._own.known)
             self._sums.change(of)
         return SweepRangeReply(message.request, len(swept), sum(size for _, size in swept), more)

@@ -3,6 +3,7 @@
                      ┌─ nothing, or an older record ─▶ stored, OK
     a write finds    ├─ the same record ─────────────▶ OK
     under its digest ├─ a newer record ──────────────▶ SUPERSEDED
+                     ├─ a floor above it ────────────▶ SUPERSEDED, not stored (floors.py)
                      ├─ a corrupt record ────────────▶ logged; stored, OK
                      └─ a record of another key ─────▶ INTERNAL, not stored
 
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterable
 
 from toystore.core.data.record import (
     DIGEST_BYTES,
+    TIME,
     CorruptRecordError,
     check_record,
     newer,
@@ -24,6 +26,7 @@ from toystore.core.data.record import (
 )
 from toystore.core.protocol.machine import Outbox
 from toystore.core.protocol.messages.codes import ReplicaStatus
+from toystore.core.storage.floors import Floors, below
 from toystore.core.storage.layout import RECORD
 from toystore.core.storage.store import Store
 from toystore.core.storage.sums import Sums
@@ -39,14 +42,18 @@ _SUPERSEDED = int(ReplicaStatus.SUPERSEDED)
 class Records:
     """The records in ``store``."""
 
-    def __init__(self, store: Store, sums: Sums, outbox: Outbox) -> None:
+    def __init__(self, store: Store, sums: Sums, floors: Floors, outbox: Outbox) -> None:
         """``sums``: are told of each record that is stored.  ``outbox``: for the log."""
         self._store = store
         self._sums = sums
+        self._floors = floors
         self._out = outbox
 
-    def write(self, digest: bytes, record: bytes) -> Answer:
-        """Store ``record``, unless the stored record objects (see `objection`)."""
+    def write(self, digest: bytes, record: bytes, floor_at: Callable[[bytes], bytes]) -> Answer:
+        """Store ``record``, unless the stored record objects (see `objection`), or a floor.
+
+        ``floor_at``: the floor for such a record, by its digest.
+        """
         try:
             check_record(record)
         except CorruptRecordError:
@@ -58,6 +65,9 @@ class Records:
         objection = self.objection(digest, stored, record, self.is_sound_record)
         if objection is not None:
             return objection
+        time = record[TIME]
+        if time < self._floors.highest and time < (floor := floor_at(digest)):
+            return below(floor)
         self._store.put(key, record)
         self._sums.note(digest, stored, record)
         return STORED

@@ -3,7 +3,7 @@
     WriteReplica, RepairReplica, DeliverHints   `Records` stores the newer record (records.py),
                                                 or it is kept for an owner (hint_keeping.py)
     ReadReplica                                 the newest sound copy in both
-    TakeHints, DropHints, CountHints            `Hints`
+    TakeHints, DropHints, CountHints            `HintKeeping`, too
     LoadDisks, SaveDisk, SettleDisk             `DiskFacts` (disk_facts.py)
     AdoptLineage                                the lineage (disk_identity.py)
     PrepareRing, AcceptRing                     the vote on the next ring (ring_acceptor.py)
@@ -15,6 +15,8 @@
     DescribeMoves                               (range_moves.py, own_ranges.py)
     ListStretches, CompareStretches,            `Stretches` exchanges single records
     FetchRecords, StoreRecords                  (stretches.py)
+    SumDead, RaiseFloors                        `Tombstones` are deleted as `Floors` rise
+                                                (tombstones.py, floors.py)
     StorageStatus                               all of them
 
 All data is in the one `Store` that the shell gave to the machine (`layout.py` lists the keys).
@@ -38,9 +40,11 @@ from toystore.core.protocol.messages.antientropy import (
     FetchRecords,
     ListStretches,
     QuestionFailedReply,
+    RaiseFloors,
     ScrubLeaf,
     SetRange,
     StoreRecords,
+    SumDead,
     SweepRange,
     WatchRanges,
 )
@@ -56,13 +60,10 @@ from toystore.core.protocol.messages.disk import (
 )
 from toystore.core.protocol.messages.hints import (
     CountHints,
-    CountHintsReply,
     DeliverHints,
     DeliverHintsReply,
     DropHints,
-    DropHintsReply,
     TakeHints,
-    TakeHintsReply,
 )
 from toystore.core.protocol.messages.replica import (
     ReadReplica,
@@ -81,13 +82,15 @@ from toystore.core.protocol.messages.ring import (
     PrepareRing,
     WatchRing,
 )
+from toystore.core.protocol.settings import AntientropySettings
 from toystore.core.ring.ranges import Ranges
 from toystore.core.ring.record import RingRecord
 from toystore.core.storage.comparing import Comparing
 from toystore.core.storage.disk_facts import DiskFacts
+from toystore.core.storage.floors import NO_FLOOR, Floors
 from toystore.core.storage.hint_keeping import HintKeeping
 from toystore.core.storage.hints import Hints
-from toystore.core.storage.layout import LINEAGE, RECORD, REFUSING, fits_a_key
+from toystore.core.storage.layout import LINEAGE, RECORD
 from toystore.core.storage.own_ranges import MERGING, OwnRanges
 from toystore.core.storage.questions import BadQuestionError
 from toystore.core.storage.range_moves import RangeMoves
@@ -97,6 +100,7 @@ from toystore.core.storage.ring_records import RingRecords
 from toystore.core.storage.store import Store
 from toystore.core.storage.stretches import Stretches
 from toystore.core.storage.sums import Sums
+from toystore.core.storage.tombstones import Tombstones
 
 _OK = int(ReplicaStatus.OK)
 _SUPERSEDED = int(ReplicaStatus.SUPERSEDED)
@@ -122,10 +126,12 @@ class Storage:
         hint_bytes_max: int,
         outbox: Outbox,
         chance: random.Random,  # noqa: ARG002 - every machine gets one
+        reap_after_s: float = AntientropySettings().reap_after_s,
     ) -> None:
         """``copies``: the N of each bucket.
 
         ``hint_bytes_max``: the most bytes of hinted records, for all owners together.
+        ``reap_after_s``: how old tombstones are deleted.
         """
         self._store = store
         self._node = node
@@ -133,23 +139,25 @@ class Storage:
         self._hint_bytes_max = hint_bytes_max
         self._out = outbox
         self.sums = Sums(store, ranges, outbox)
-        self._records = Records(store, self.sums, outbox)
-        self._hints = Hints(store)
-        self._facts = DiskFacts(store, own)
+        self._floors = floors = Floors(store, own)
+        self._records = records = Records(store, self.sums, floors, outbox)
+        self._hints = hints = Hints(store)
+        self._facts = facts = DiskFacts(store, own)
         self._rings = rings = RingRecords(store, ranges.ring.record, outbox)
-        acceptor = Acceptor(store, node, rings, self._facts)
-        self._comparing = comparing = Comparing(self.sums, own, outbox)
-        stretches = Stretches(store, self._records, own, copies)
-        self._keeping = HintKeeping(store, own, self._records, self._hints, hint_bytes_max, outbox)
-        self._moves = moves = RangeMoves(store, own, self._facts, self.sums, self._hints)
+        acceptor = Acceptor(store, node, rings, facts)
+        self._tombstones = dead = Tombstones(
+            store, own, facts, self.sums, records, hints, floors, reap_after_s
+        )
+        self._comparing = comparing = Comparing(self.sums, own, floors, dead, outbox)
+        stretches = Stretches(store, records, own, floors, copies)
+        self._keeping = HintKeeping(store, own, records, hints, hint_bytes_max, outbox)
+        self._moves = moves = RangeMoves(store, own, facts, self.sums, hints, floors)
         self._handlers: dict[type[Any], Callable[[Any, Address, Now], None]] = {
             WriteReplica: self._write_replica,
             ReadReplica: self._read_replica,
             RepairReplica: self._repair_replica,
-            TakeHints: self._take_hints,
             DeliverHints: self._deliver_hints,
-            DropHints: self._drop_hints,
-            CountHints: self._count_hints,
+            SumDead: self._sum_dead,
             LoadDisks: self._load_disks,
             SaveDisk: self._save_disk,
             AdoptLineage: self._adopt_lineage,
@@ -169,6 +177,10 @@ class Storage:
             CompareStretches: stretches.compare,
             FetchRecords: stretches.fetch,
             StoreRecords: stretches.store,
+            RaiseFloors: self._tombstones.raise_floors,
+            TakeHints: self._keeping.take,
+            DropHints: self._keeping.drop,
+            CountHints: self._keeping.count,
             PrepareRing: acceptor.prepare,
             AcceptRing: acceptor.accept,
             FetchRings: rings.fetch,
@@ -180,6 +192,7 @@ class Storage:
         """Receive one message.  Storage ignores messages about links and members."""
         if not self._own.is_read:
             self._own.read()
+            self._floors.read()
             self.sums.follow(self._own.known)
         handler = self._handlers.get(type(message))
         if handler is not None:
@@ -228,11 +241,11 @@ class Storage:
     def _write_replica(self, message: WriteReplica, sender: Address, now: Now) -> None:
         if message.hint_owner is None or message.hint_owner == self._node:
             status, stamp = self._refusal(message) or self._records.write(
-                message.digest, message.record
+                message.digest, message.record, self._floors.for_writes
             )
         else:
             status, stamp = self._keeping.keep(
-                message.hint_owner, message.digest, message.record, now
+                message.hint_owner, message.digest, message.record, self._floors.closed, now
             )
         self._out.send(sender, WriteReplicaReply(message.request, status, stamp))
 
@@ -254,17 +267,18 @@ class Storage:
 
     def _deliver_hints(self, message: DeliverHints, sender: Address, now: Now) -> None:
         if message.hint_owner:
-            answers = [self._keeping.keep(message.hint_owner, *hint, now) for hint in message.hints]
+            keep = self._keeping.keep
+            answers = [keep(message.hint_owner, *hint, NO_FLOOR, now) for hint in message.hints]
         else:
             answers = [self._merge(*hint) for hint in message.hints]
         statuses = tuple(status for status, _ in answers)
         self._out.send(sender, DeliverHintsReply(message.request, statuses))
 
     def _merge(self, digest: bytes, record: bytes) -> Answer:
-        """Store a hint or a repair, unless its range has moved away."""
+        """Store a hint or a repair, unless its range has moved away or has a floor above it."""
         if len(digest) == DIGEST_BYTES and self._own.state_at(digest) not in MERGING:
             return _MOVED
-        return self._records.write(digest, record)
+        return self._records.write(digest, record, self._floors.at)
 
     def _read_replica(self, message: ReadReplica, sender: Address, _now: Now) -> None:
         """Answer with the newest sound copy: the record, or a hint for one of the owners asked."""
@@ -294,31 +308,6 @@ class Storage:
     def _votes_on(self, digest: bytes) -> bool:
         """Whether it proves anything that nothing is stored under ``digest``."""
         return self._facts.votes_in(self.ranges.range_of(digest))
-
-    # --- hints --------------------------------------------------------------------------
-
-    def _take_hints(self, message: TakeHints, sender: Address, _now: Now) -> None:
-        sound: list[tuple[bytes, bytes]] = []
-        if fits_a_key(message.owner):
-            sound, corrupt = self._hints.oldest(message.owner, message.bytes_max, message.after)
-            for digest, error in corrupt:
-                self._records.log_corrupt(digest, error)
-        self._out.send(sender, TakeHintsReply(message.owner, tuple(sound)))
-
-    def _drop_hints(self, message: DropHints, sender: Address, _now: Now) -> None:
-        owner = message.owner
-        deleted = sum(self._hints.delete(owner, *delivered) for delivered in message.delivered)
-        if deleted:
-            self._store.delete(REFUSING)
-        left = self._hints.total(owner).hints
-        self._out.send(sender, DropHintsReply(owner, deleted, left))
-
-    def _count_hints(self, _message: CountHints, sender: Address, _now: Now) -> None:
-        counts = tuple(
-            (owner, *total, self._hints.oldest_us(owner))
-            for owner, total in self._hints.totals().items()
-        )
-        self._out.send(sender, CountHintsReply(counts))
 
     # --- the disk -----------------------------------------------------------------------
 
@@ -361,7 +350,13 @@ class Storage:
         self.sums.follow(self._own.known)
         self.sums.change_all()
         for of in sorted(before - self._own.known):
+            self._floors.delete(of)
             self.sums.change(of)
+
+    # --- anti-entropy -------------------------------------------------------------------
+
+    def _sum_dead(self, message: SumDead, sender: Address, now: Now) -> None:
+        self._out.send(sender, self._tombstones.sum(message, now.wall_us))
 
     # --- reports ------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ from toystore.core.protocol.messages.antientropy import (
     StoreRecordsReply,
 )
 from toystore.core.protocol.messages.codes import ReplicaStatus
+from toystore.core.storage.floors import Floors, FloorsThere
 from toystore.core.storage.layout import RECORD
 from toystore.core.storage.own_ranges import MERGING, OwnRanges
 from toystore.core.storage.questions import BadQuestionError, check_known
@@ -49,12 +50,18 @@ class Stretches:
     """Answers questions about single records."""
 
     def __init__(
-        self, store: Store, records: Records, own: OwnRanges, copies: Mapping[str, int]
+        self,
+        store: Store,
+        records: Records,
+        own: OwnRanges,
+        floors: Floors,
+        copies: Mapping[str, int],
     ) -> None:
         """``copies``: the N of each bucket."""
         self._store = store
         self._records = records
         self._own = own
+        self._floors = floors
         self._copies = copies
 
     def list_rows(self, message: ListStretches) -> ListStretchesReply:
@@ -96,7 +103,11 @@ class Stretches:
             if to < end:
                 break
         return CompareStretchesReply(
-            message.request, tuple(records), b"".join(wanted), tuple(compared)
+            message.request,
+            tuple(records),
+            b"".join(wanted),
+            tuple(compared),
+            self._floors_at([start for start, _, _ in message.listed[: len(compared)]]),
         )
 
     def _compare_one(
@@ -138,6 +149,7 @@ class Stretches:
             raise BadQuestionError(f"{len(message.hashes)} bytes are no number of hashes")
         prefix = message.n.to_bytes(1, "big")
         records: list[bytes] = []
+        read: list[bytes] = []
         sending = _Limit(RECORDS_MAX, min(message.bytes_max, BYTES_MAX))
         served = 0
         for at in range(0, len(message.hashes), HASH_BYTES):
@@ -148,15 +160,21 @@ class Stretches:
             served += 1
             if record and self._records.is_sound_record(digest, record):
                 records.append(record)
-        return FetchRecordsReply(message.request, tuple(records), served)
+                read.append(digest)
+        return FetchRecordsReply(message.request, tuple(records), served, self._floors_at(read))
+
+    def _floors_at(self, digests: list[bytes]) -> tuple[tuple[int, int], ...]:
+        """The floors of the ranges of these digests, all of one N."""
+        return self._floors.by_partition(set(map(self._own.ranges.range_of, digests)))
 
     def store(self, message: StoreRecords) -> StoreRecordsReply:
         """Store records, each under the digest of its own key.  Raises `BadQuestionError`."""
         self._check_n(message.n)
-        statuses = tuple(self._store_one(message.n, record) for record in message.records)
+        there = FloorsThere(self._floors, self._own, message.floors)
+        statuses = tuple(self._store_one(message.n, one, there) for one in message.records)
         return StoreRecordsReply(message.request, statuses)
 
-    def _store_one(self, n: int, data: bytes) -> int:
+    def _store_one(self, n: int, data: bytes, there: FloorsThere) -> int:
         try:
             record = unpack_record(data)
         except CorruptRecordError:
@@ -167,7 +185,7 @@ class Stretches:
             return FAILED[0]
         if self._own.state_at(digest) not in MERGING:
             return _MOVED
-        return self._records.write(digest, data)[0]
+        return self._records.write(digest, data, there.at)[0]
 
     # --- what is wrong with a question --------------------------------------------------
 

@@ -19,7 +19,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from toystore.core.data.record import CorruptRecordError, check_record
+from toystore.core.data.record import CorruptRecordError, check_record, is_tombstone
 from toystore.core.protocol.machine import Outbox
 from toystore.core.ring.ranges import LEAVES, Leaf, Range, Ranges
 from toystore.core.ring.tree import HEAD_BYTES, hash_of, sum_of
@@ -31,7 +31,7 @@ NOTES_MAX = 2048
 WORK_MAX = 1000
 """How much one question may cost, in records that are read, and the last leaf beyond."""
 
-_SEEK = 4  # what it costs to find the first record of a leaf
+SEEK = 4  # what it costs to find the first record of a leaf
 _WORK_BYTES = 4096  # what costs as much to check as one more record
 
 
@@ -41,6 +41,13 @@ class LeafSum(NamedTuple):
     xor: int
     """Of their hashes."""
     records: int
+    tombstones: int
+    """How many of them are tombstones."""
+
+    @property
+    def packed(self) -> bytes:
+        """As it stands in the tree of its range."""
+        return sum_of(self.xor, self.records)
 
 
 class Work:
@@ -188,21 +195,28 @@ class Sums:
     def tree(self, of: Range, work: Work) -> bytes | None:
         """The tree of a range; None if it would cost more than is left of ``work``."""
         self._fold(0)
-        first = self._first(of)
         sums = []
-        for leaf in range(first, first + LEAVES):
+        for leaf in self._leaves(of):
             leaf_sum = self._sum(leaf, work)
             if leaf_sum is None:
                 return None
             sums.append(leaf_sum)
-        return b"".join(sum_of(*one) for one in sums)
+        return b"".join(one.packed for one in sums)
 
     def records(self, of: Range) -> int:
         """How many records a range has, in the leaves that are summed."""
+        return sum(one.records for one in self._summed_leaves(of))
+
+    def tombstones(self, of: Range) -> int:
+        """How many of them are tombstones."""
+        return sum(one.tombstones for one in self._summed_leaves(of))
+
+    def leaves_with_tombstones(self, of: Range, work: Work) -> Iterator[int]:
+        """The indexes of the leaves that have tombstones, even if it is more than ``work``."""
         self._fold(0)
-        first = self._first(of)
-        leaves = (self._sums.get(leaf) for leaf in range(first, first + LEAVES))
-        return sum(one.records for one in leaves if one is not None)
+        for leaf in self._leaves(of):
+            if (self._sums.get(leaf) or self._walk(leaf, work).sum).tombstones:
+                yield leaf
 
     def scrub(self, leaf: Leaf) -> Scrub:
         """Read and check each record of a leaf, and sum it afresh."""
@@ -263,18 +277,20 @@ class Sums:
             self._change(leaf)
             if leaf not in sums:
                 continue
-            xor, records = sums[leaf]
+            xor, records, tombstones = sums[leaf]
             xor ^= hash_of(digest, after)
+            tombstones += is_tombstone(after)
             if before is None:
                 records += 1
             else:
                 xor ^= hash_of(digest, before)
-            sums[leaf] = LeafSum(xor, records)
+                tombstones -= is_tombstone(before)
+            sums[leaf] = LeafSum(xor, records, tombstones)
             self._summed.add(leaf)
 
     def _walk(self, leaf: int, work: Work) -> Walk:
         """Read, check and sum each record of a leaf."""
-        xor = records = size = 0
+        xor = records = tombstones = size = 0
         rotten: set[bytes] = set()
         known = self._rotten.pop(leaf, set())
         for digest, record in scan_stretch(self._store, *self._ranges.stretch_at(leaf)):
@@ -287,9 +303,10 @@ class Sums:
                     self._out.log("record.corrupt", digest=digest.hex(), reason=str(error))
             else:
                 records += 1
-        work.left -= _SEEK + records + len(rotten) + size // _WORK_BYTES
+                tombstones += is_tombstone(record)
+        work.left -= SEEK + records + len(rotten) + size // _WORK_BYTES
         self._summed.add(leaf)
-        self._sums[leaf] = LeafSum(xor, records)
+        self._sums[leaf] = LeafSum(xor, records, tombstones)
         if rotten:
             self._rotten[leaf] = rotten
         return Walk(self._sums[leaf], frozenset(rotten), size)
@@ -318,9 +335,15 @@ class Sums:
         if of is not None:
             self._changed[of] = None
 
-    def _first(self, of: Range) -> int:
-        """The index of the first leaf of a range."""
-        return self._ranges.number_of(of) * LEAVES
+    def _leaves(self, of: Range) -> range:
+        """The indexes of the leaves of a range."""
+        first = self._ranges.number_of(of) * LEAVES
+        return range(first, first + LEAVES)
+
+    def _summed_leaves(self, of: Range) -> Iterator[LeafSum]:
+        self._fold(0)
+        sums = (self._sums.get(leaf) for leaf in self._leaves(of))
+        return (one for one in sums if one is not None)
 
 
 def sound_head(record: bytes) -> bytes:
