@@ -137,6 +137,36 @@ def test_a_source_that_is_away_is_waited_for_and_named():
     settle(scene)
 
 
+def test_a_node_keeps_the_ranges_that_a_lost_newcomer_was_to_have():
+    scene = Scene(5)
+    scene.store_everywhere(KEYS)
+    scene.run(30.0)
+    scene.decide([*FIVE, "n6"], moving=True)
+    scene.follow()
+    scene.decide([*FIVE, "n6"], lost=["n6"], moving=True)
+    scene.follow()
+    scene.decide(FIVE, lost=["n6"], moving=True)
+    scene.follow()
+    settle(scene)
+    scene.run(60.0)
+    assert all(node.machine.idle for node in scene.members())
+    assert not misplaced(scene)
+
+
+def test_ranges_are_given_away_though_replicas_are_compared_more_often_than_owners_are_visited():
+    scene = Scene(5, compare_s=0.1, rest_s=0.02, visit_s=0.3)
+    scene.store_everywhere(KEYS)
+    scene.run(30.0)
+    scene.decide([*FIVE, "n6"], moving=True)
+    away = next(slot.old for slot in scene.ring.slots(0, N))
+    assert away is not None
+    scene.stop(away)
+    scene.follow()
+    scene.run(60.0)
+    assert not scene.moved
+    assert not [name for name in FIVE if name != away and scene.nodes[name].to_do[1]]
+
+
 def test_a_late_record_of_a_retired_range_is_pushed_to_the_new_owner():
     scene = Scene(5)
     scene.store_everywhere(KEYS)

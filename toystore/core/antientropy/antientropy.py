@@ -314,7 +314,7 @@ class Antientropy:
         changed = {
             of
             for of in before.owned | ranges.owned | self._replicas.states.keys()
-            if before.owners(of) != ranges.owners(of)
+            if before.slots(of) != ranges.slots(of)
         }
         for partner in self._partners:
             if partner.name not in ranges.ring.members:

@@ -242,9 +242,11 @@ class Partner:
         answered = list(answers(self._asked, reply))
         self._moved.bytes_in += sum(len(one.tree) for one in answered)
         is_ready = all(one.is_ready for one in answered)
-        self._visit_at = now.monotonic + (0.0 if is_ready else self._kit.settings.visit_s)
+        again_at = now.monotonic + (0.0 if is_ready else self._kit.settings.visit_s)
+        if is_ready or self._aim is not Aim.EQUAL:
+            self._visit_at = again_at
         if any(one.is_rising(self._asked[one.of].floor) for one in answered):
-            self._look_at = self._visit_at
+            self._look_at = again_at
         for one in answered:
             if one.state is not None:
                 self._events.found(one.of, self.name, one.state, self._aim, self._epoch)

@@ -73,10 +73,13 @@ class Ranges:
         """The owners of a range: the old ones and the new ones while it moves."""
         return self.ring.nodes(of.partition, of.n)
 
+    def slots(self, of: Range) -> tuple[Slot, ...]:
+        """The slots of a range."""
+        return self.ring.slots(of.partition, of.n)
+
     def slot(self, of: Range) -> Slot | None:
         """The slot of a range that the node is in; None if it owns the range neither way."""
-        slots = self.ring.slots(of.partition, of.n)
-        return next((slot for slot in slots if self.node in slot), None)
+        return next((slot for slot in self.slots(of) if self.node in slot), None)
 
     def loses(self, of: Range) -> bool:
         """Whether the node will not own a range, or does not now."""
