@@ -34,6 +34,7 @@ from toystore.core.storage.storage import Storage
 from toystore.sim import ring_audit
 from toystore.sim.cluster import SimCluster
 from toystore.sim.storage import SimStorage
+from toystore.sim.world import BEGIN_S
 
 HINTS = (HINT, QUEUE, TOTAL)
 """The kinds of keys that hints use."""
@@ -254,8 +255,8 @@ def idle_is_quiet(
     disks from its storage if it has none yet, and counts its hints.  Each of these messages but
     the news of members is answered.  A node whose question for the process at an address was lost
     asks again at the next exchange, and may log that the member was unconfirmed.  Anti-entropy asks
-    the own storage to read each leaf once in a round of the scrub, and compares nothing.  No other
-    message is sent.
+    the own storage to read each leaf once in a round of the scrub, or catches up with a scrub that
+    was slow before, and compares nothing.  No other message is sent.
     """
     swim = cluster.swim_settings
     nodes, round_s = len(cluster.members), cluster.antientropy_settings.scrub_s
@@ -274,6 +275,8 @@ def idle_is_quiet(
     most |= dict.fromkeys(asked, nodes * (nodes - 1))
     most["MembersChanged"] = len(TOLD_OF_MEMBERS) * most["Exchange"]
     most["ScrubLeaf"] = _leaves(cluster) * seconds / round_s + 2 * LEAVES * nodes
+    late = _leaves(cluster) * (cluster.world.now - BEGIN_S) / round_s - cluster.said["ScrubLeaf"]
+    most["ScrubLeaf"] += max(0.0, late + said["ScrubLeaf"])
     most["ScrubLeafReply"] = most["ScrubLeaf"]
     logged = logged - Counter(
         {

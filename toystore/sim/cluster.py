@@ -214,6 +214,25 @@ class SimCluster:
             name = f"operator{len(self.operators) + 1}"
             self.operators.append(Operator(self, name, via, changes))
 
+    def can_decide_without(self, name: str) -> bool:
+        """Whether the ring can still change if a node loses its disk, too.
+
+        A new disk has forgotten what it voted, so it has no vote until a record lists it.
+        """
+        if not self.scenario.changes_ring:
+            return True
+        newest = self.rings.newest
+        lists = [
+            [one for one in listed if one.name not in newest.lost]
+            for listed in (newest.old, newest.members)
+        ]
+        return all(
+            2 * sum(one.name != name and self.node(one.name).votes(one.disk) for one in voters)
+            > len(voters)
+            for voters in lists
+            if voters
+        )
+
     def _remove_gone(self) -> None:
         """Let operators remove the members that are lost for ever, one after another."""
         lost = [node.name for node in self.members if node.gone]

@@ -25,6 +25,7 @@ from toystore.core.protocol.messages.local import Leave, MembersChanged
 from toystore.core.protocol.roles import GOODBYE_S, ROLES, STOP_ORDER
 from toystore.core.storage.disk_facts import begin_run
 from toystore.core.storage.disk_identity import identify_disk
+from toystore.core.storage.layout import DISK, VOTES, YES
 from toystore.core.storage.ring_at_start import newest_on_disk, record_at_start
 from toystore.sim.actor import SimActor
 from toystore.sim.coordinator import SimCoordinator
@@ -153,10 +154,11 @@ class SimNode:
         self.start()
 
     def join(self) -> None:
-        """Start with an empty disk, and wait to be a member; a member goes on as it is."""
+        """Wait to be a member, with an empty disk if it was one before; a member goes on as it is."""
         if self.name not in self.cluster.ring.members and not self.gone:
-            self._end(after_commit=True)
-            self.disk.wipe()
+            if newest_on_disk(self.disk) is not None:
+                self._end(after_commit=True)
+                self.disk.wipe()
             self.joins = True
             self.start()
 
@@ -166,6 +168,7 @@ class SimNode:
         self.gone = True
         self.disk.wipe()
         self.loses(knowing=True)
+        self.cluster.disk_lost_s[self.name] = self.world.now
 
     def stop(self) -> None:
         """Announce that the node leaves, complete its requests, end."""
@@ -245,9 +248,15 @@ class SimNode:
         if self.actors.get(ring.role) is ring:
             self._end(after_commit=True)
 
+    def votes(self, listed: str) -> bool:
+        """Whether it votes on rings, if it runs; ``listed``: its disk, by the ring record, or ""."""
+        if listed:
+            return not self.gone and self.disk.get(DISK) == listed.encode()
+        return self.name not in self.cluster.disk_lost_s or self.disk.get(VOTES) == YES
+
     def lose_disk(self) -> None:
         """Empty the disk; a node that knows the old disk reports that at the next start."""
-        if not self.running:
+        if not self.running and self.cluster.can_decide_without(self.name):
             self.disk.wipe()
             self.loses(knowing=True)
             self.cluster.wiped.add(self.name)

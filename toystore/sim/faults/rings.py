@@ -84,7 +84,8 @@ class HostLost:
         """Lose the host, unless another was lost before: only one is."""
         for name in fault.on:
             node = cluster.nodes.get(name)
-            if node is not None and not any(one.gone for one in cluster.nodes.values()):
+            another = any(one.gone for one in cluster.nodes.values())
+            if node is not None and not another and cluster.can_decide_without(name):
                 node.vanish()
 
     def end(self, cluster: SimCluster, fault: Fault) -> None:
