@@ -33,6 +33,35 @@ def test_the_docstring_of_a_comparison_draws_the_transitions_of_the_table():
     assert drawn(comparison.__doc__) == arrows(comparison.TRANSITIONS)
 
 
+class Observer:
+    def __init__(self):
+        self.causes = []
+
+    def on_ended(self, cause, now):
+        self.causes.append(cause)
+
+
+def test_a_comparison_whose_partner_is_lost_ends_once_though_the_own_storage_is_silent():
+    settings, observer = AntientropySettings(), Observer()
+    questions = Questions(5.0, Outbox(), random.Random(1))
+    one = comparison.Comparison(
+        [comparison.Part(A, b"", b"\xff", comparison.Direction.BOTH)],
+        own=Peer("n1", STORAGE),
+        other=Peer("n2", STORAGE),
+        with_young=True,
+        questions=questions,
+        pace=Pace(0),
+        settings=settings,
+        observer=observer,
+    )
+    one.go_on(Now(10.0, 0))
+
+    one.on_failed("n2 is no member any more", Now(11.0, 0))
+    questions.expire(Now(20.0, 0))
+
+    assert observer.causes == ["n2 is no member any more"]
+
+
 # --- visits -----------------------------------------------------------------------------
 
 

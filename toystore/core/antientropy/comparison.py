@@ -228,9 +228,10 @@ class Comparison:
                 self._on_pushed(reply, now)
 
     def on_failed(self, cause: str, now: Now) -> None:
-        """An answer will not come."""
-        self._move(Input.FAILURE)
-        self._observer.on_ended(cause, now)
+        """An answer will not come; or the other owner is lost while the own storage is asked."""
+        if self.state is not State.FAILED:
+            self._move(Input.FAILURE)
+            self._observer.on_ended(cause, now)
 
     # --- one part -----------------------------------------------------------------------
 
