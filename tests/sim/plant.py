@@ -1,4 +1,4 @@
-"""Plants each fault of planted.py, and searches for a seed that catches it.
+"""Plants each fault of planted.py and planted_rings.py, and searches for a seed that catches it.
 
 python -m tests.sim.plant            from a random seed on; fails if one is not caught
 python -m tests.sim.plant --keep     from 0 on, and keep the seeds for the tests
@@ -20,8 +20,10 @@ import pytest
 from toystore.sim.run import MACHINES, Report, run
 from toystore.sim.swarm import draw
 
-from .planted import PLANTED
+from . import planted, planted_rings
 
+PLANTED = {**planted.PLANTED, **planted_rings.PLANTED}
+"""Every fault, by name; those of planted_rings.py in runs in which the ring changes."""
 KEPT = Path(__file__).with_name("kept_seeds.json")
 SEEDS_MAX = 400
 """A fault that is not caught in so many seeds counts as not found."""
@@ -31,7 +33,7 @@ def run_with(fault: str, seed: int) -> Report:
     """What a seed comes to with a fault planted."""
     with pytest.MonkeyPatch.context() as patch:
         PLANTED[fault](patch)
-        return run(draw(seed))
+        return run(draw(seed, rings=fault in planted_rings.PLANTED))
 
 
 def first_seed(fault: str, first: int) -> tuple[str, int | None, str]:

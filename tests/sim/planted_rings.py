@@ -1,14 +1,77 @@
-"""Faults planted into changes of the ring.  test_rings.py leads to each: random seeds seldom do."""
+"""Faults planted into changes of the ring: like planted.py, but in runs in which it changes.
+
+`python -m tests.sim.plant` searches for seeds that catch them, too.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from toystore.core.protocol.messages.antientropy import SweepRange
+from toystore.core.protocol.address import Address
+from toystore.core.protocol.messages.antientropy import CompareRangesReply, SweepRange
+from toystore.core.protocol.messages.codes import RangeState, ReplicaStatus
+from toystore.core.protocol.messages.replica import ReadReplicaReply
+from toystore.core.ring.record import RingRecord
+from toystore.core.storage.own_ranges import OwnRanges
 from toystore.core.storage.range_moves import RangeMoves
+from toystore.core.storage.range_states import Ownership
+from toystore.core.storage.storage import Storage
 
-from .seams import Patch, replace
+from .seams import Patch, Send, replace, says
+
+BEHIND, WHOLE = RangeState.BEHIND, RangeState.WHOLE
+
+
+# --- states of ranges -------------------------------------------------------------------
+
+
+def a_newcomer_is_whole_at_once(patch: Patch) -> None:
+    def become_whole(self: OwnRanges) -> None:
+        fresh = [
+            of
+            for of in self.owned
+            if self.state(of) is BEHIND and self.ownership(of) is Ownership.NEW
+        ]
+        self.put(dict.fromkeys(fresh, WHOLE))
+
+    def adopt(true: Any, self: OwnRanges, record: RingRecord) -> int:
+        strays: int = true(self, record)
+        become_whole(self)
+        return strays
+
+    def catch_up(true: Any, self: OwnRanges) -> None:
+        true(self)
+        become_whole(self)
+
+    replace(patch, OwnRanges, "adopt", adopt)
+    replace(patch, OwnRanges, "catch_up", catch_up)
+
+
+def a_range_is_said_to_be_whole_before_it_is(patch: Patch) -> None:
+    def faulty(send: Send, to: Address, message: CompareRangesReply) -> None:
+        states = message.states.replace(bytes([BEHIND]), bytes([WHOLE]))
+        send(to, message._replace(states=states))
+
+    says(patch, Storage, CompareRangesReply, faulty)
+
+
+def an_owner_that_is_behind_votes(patch: Patch) -> None:
+    def faulty(send: Send, to: Address, message: ReadReplicaReply) -> None:
+        if message.status == ReplicaStatus.NO_VOTE:
+            status = ReplicaStatus.OK if message.record else ReplicaStatus.NOT_FOUND
+            message = message._replace(status=int(status))
+        send(to, message)
+
+    says(patch, Storage, ReadReplicaReply, faulty)
+
+
+def a_retired_owner_answers_not_found(patch: Patch) -> None:
+    def faulty(send: Send, to: Address, message: ReadReplicaReply) -> None:
+        moved = message.status == ReplicaStatus.MOVED
+        send(to, message._replace(status=int(ReplicaStatus.NOT_FOUND)) if moved else message)
+
+    says(patch, Storage, ReadReplicaReply, faulty)
 
 
 def a_released_range_is_never_swept(patch: Patch) -> None:
@@ -19,6 +82,8 @@ def a_released_range_is_never_swept(patch: Patch) -> None:
 
 
 PLANTED: dict[str, Callable[[Patch], None]] = {
-    plant.__name__: plant for plant in (a_released_range_is_never_swept,)
+    name: plant
+    for name, plant in list(globals().items())
+    if getattr(plant, "__module__", "") == __name__ and not name.startswith("_")
 }
-"""The faults, by name."""
+"""Every fault above, by name."""

@@ -8,8 +8,7 @@ from toystore.sim.minimise import minimise
 from toystore.sim.run import MACHINES
 from toystore.sim.swarm import draw
 
-from .plant import KEPT, run_with
-from .planted import PLANTED
+from .plant import KEPT, PLANTED, run_with
 from .seams import GoneError, everywhere, replace
 
 SEEDS = json.loads(KEPT.read_text())

@@ -8,11 +8,10 @@ from toystore.core.protocol.address import ANTIENTROPY, RING, STORAGE, Peer
 from toystore.core.protocol.messages.ring import OfferRings
 from toystore.core.ring.record import Gone, RingRecord
 from toystore.sim.cluster import SimCluster
-from toystore.sim.run import MACHINES, Report, run
-from toystore.sim.scenario import CALM, Comparing, Fault
+from toystore.sim.faults import may_lose
+from toystore.sim.run import Report, run
+from toystore.sim.scenario import CALM, Comparing, Fault, Scenario
 from toystore.sim.swarm import draw
-
-from . import planted_rings
 
 
 def a_cluster(nodes: int = 4) -> SimCluster:
@@ -103,9 +102,14 @@ def test_two_records_of_one_epoch_are_seen():
 # --- changes with data ------------------------------------------------------------------
 
 
-def changed(how: str, r: int = 2, w: int = 2) -> Report:
+def changed(how: str, *others: Fault, r: int = 2, w: int = 2) -> Report:
     """The report of a calm run in which the ring changes once, under load."""
-    scenario = replace(
+    return run(scenario_of(how, *others, r=r, w=w))
+
+
+def scenario_of(how: str, *others: Fault, r: int = 2, w: int = 2) -> Scenario:
+    """Five nodes without mishaps, and a change of the ring after 5 s."""
+    return replace(
         draw(7),
         nodes=5,
         n=3,
@@ -124,9 +128,8 @@ def changed(how: str, r: int = 2, w: int = 2) -> Report:
         duration_s=15.0,
         comparing=Comparing(batch_bytes=200, move_bytes_per_s=1000),
         rates=CALM,
-        faults=(Fault("ring change", 5.0, 0.0, ("n1", "n2"), how=how),),
+        faults=(Fault("ring change", 5.0, 0.0, ("n1", "n2"), how=how), *others),
     )
-    return run(scenario)
 
 
 @pytest.mark.parametrize("how", ["join n6", "leave n4", "replace n4 n6"])
@@ -134,10 +137,39 @@ def test_a_change_under_load_keeps_every_promise_and_fails_no_request(how):
     assert not changed(how).violations
 
 
-@pytest.mark.parametrize("fault", list(planted_rings.PLANTED))
-def test_a_planted_fault_of_moving_ranges_is_caught(fault, monkeypatch):
-    planted_rings.PLANTED[fault](monkeypatch)
+def changed_with_faults(how: str, *others: Fault) -> Report:
+    """The same under less load, with other faults."""
+    scenario = scenario_of(how, *others, r=1, w=3)
+    return run(replace(scenario, clients=2, keys=20, think_s=0.1, duration_s=12.0))
 
-    report = changed("join n6", r=1, w=3)
 
-    assert report.promises - {MACHINES}, report.violations
+@pytest.mark.parametrize(
+    ("name", "moment"),
+    [
+        ("n6", "before whole"),
+        ("n6", "after whole"),
+        ("n1", "before retired"),
+        ("n1", "after released"),
+        ("n2", "before stable"),
+        ("n1", "after sweep"),
+        ("n1", "at decision"),
+    ],
+)
+def test_a_node_that_dies_at_a_step_of_a_change_breaks_no_promise(name, moment):
+    kill = Fault("ring kill", 5.0, 4.0, (name,), how=moment)
+
+    assert not changed_with_faults("join n6", kill).violations
+
+
+def test_two_operators_on_two_sides_of_a_split_decide_on_one_ring():
+    sides = ("n1", "n2"), ("n3", "n4", "n5")
+    split = Fault("split", 4.8, 3.0, sides[0], how="both ways")
+    other = Fault("ring change", 5.0, 0.0, sides[1], how="leave n2")
+
+    assert not changed_with_faults("join n6", split, other).violations
+
+
+def test_a_node_that_was_removed_stays_out_when_it_returns_with_its_disk():
+    outcast = Fault("outcast", 3.0, 8.0, (may_lose(scenario_of(""))[0],))
+
+    assert not changed_with_faults("reweigh n1 2", outcast).violations

@@ -190,6 +190,8 @@ class SimClient:
             row = self._read(row, ask, request.told)
         self.cluster.world.note(self.name, f"{row.operation} {row.key} {row.value} {row.outcome}")
         self._rows.append(row)
+        if row.writes and row.outcome == OK:
+            self.cluster.acknowledged(ask.bucket, ask.key, row)
         self.busy = False
         self._then(row)
 

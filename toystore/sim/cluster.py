@@ -7,12 +7,14 @@ the checks of `audit.py` look into it once it has healed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from toystore import __version__
+from toystore.check.history import Row
 from toystore.check.promises import Loss, Violation
 from toystore.core.assembly import Blueprint
+from toystore.core.data.record import digest_of
 from toystore.core.protocol.address import COORDINATOR, Caller, Peer
 from toystore.core.protocol.events import EVENTS
 from toystore.core.protocol.machine import Event, Now
@@ -26,6 +28,7 @@ from toystore.core.protocol.settings import (
 )
 from toystore.core.ring.cluster_id import cluster_id
 from toystore.core.ring.digest import members_digest
+from toystore.core.ring.ranges import Range
 from toystore.core.ring.record import Listed, RingRecord, founding
 from toystore.core.ring.ring import Member
 from toystore.core.ring.view import RingView
@@ -35,7 +38,7 @@ from toystore.sim.node import SimNode
 from toystore.sim.operators import Change, Operator
 from toystore.sim.rings import Rings
 from toystore.sim.scenario import CALM, Scenario
-from toystore.sim.voices import one_voice_a_slot
+from toystore.sim.voices import Voices
 from toystore.sim.world import BEGIN_S, Tell, World
 
 WALL_US = 1_700_000_000_000_000
@@ -142,6 +145,9 @@ class SimCluster:
         self.nodes = {name: SimNode(self, name) for name in scenario.names}
         """Every node that has ever started, by name."""
         self.operators: list[Operator] = []
+        self.voices = Voices(
+            lambda: {name: node.disk for name, node in self.nodes.items()}, lambda: self.losses
+        )
 
     @property
     def lossy(self) -> set[str]:
@@ -240,12 +246,20 @@ class SimCluster:
             return
         if all(operator.ended for operator in self.operators):
             via = [node.name for node in self.members if node.running]
-            newest = self.rings.newest
-            if newest.moving and lost[0] not in {one.name for one in newest.old}:
+            if self.rings.newest.moving and self._must_abort(lost[0]):
                 self.operate(None, via)
             else:
                 self.operate(self._removal(lost[0]), via)
         self.world.after(REMOVES_S, self._remove_gone)
+
+    def _must_abort(self, name: str) -> bool:
+        """Whether a member that is lost cannot be removed before the move that is under way ends.
+
+        It is a new one, or too few would remain.
+        """
+        newest = self.rings.newest
+        remain = {one.name for one in newest.members} - {name, *newest.lost}
+        return name not in {one.name for one in newest.old} or len(remain) < self.scenario.n
 
     def _removal(self, name: str) -> list[Change]:
         """The changes that remove a node, and let another take its place if it has to."""
@@ -283,12 +297,23 @@ class SimCluster:
         if to.actor in node.actors:
             node.actors[to.actor].receive(frame)
 
-    def check_voices(self) -> None:
-        """Check that no slot is without a node that is WHOLE, unless data were lost."""
+    def check_voices(self, ranges: Iterable[Range] | None = None) -> None:
+        """Check which slots vote, after states of these ranges have changed; None means all."""
+        if not self.scenario.changes_ring:
+            return
         if not self.losses and not self.rings.newest.lost and self.rings.newest.moving:
-            disks = {name: node.disk for name, node in self.nodes.items()}
             copies = (bucket.n for bucket in self.coordinator_settings.buckets.values())
-            self.violations += one_voice_a_slot(self.ring, disks, copies)
+            self.violations += self.voices.one_voice_a_slot(self.ring, copies)
+        self.violations += self.voices.acknowledged_votes(self.ring, ranges)
+
+    def acknowledged(self, bucket: str, key: str, row: Row) -> None:
+        """A client has the answer that a write has succeeded."""
+        if self.scenario.changes_ring:
+            n = self.coordinator_settings.buckets[bucket].n
+            digest = digest_of(bucket, key.encode(), n)
+            self.voices.acknowledge(digest, row)
+            of = Range(n, self.ring.partition_of(digest))
+            self.violations += self.voices.acknowledged_votes(self.ring, [of])
 
     # --- what is logged -----------------------------------------------------------------
 

@@ -154,7 +154,7 @@ class SimNode:
         self.start()
 
     def join(self) -> None:
-        """Wait to be a member, with an empty disk if it was one before; a member goes on as it is."""
+        """Wait to be a member, with an empty disk if it was one; a member goes on as it is."""
         if self.name not in self.cluster.ring.members and not self.gone:
             if newest_on_disk(self.disk) is not None:
                 self._end(after_commit=True)
@@ -204,9 +204,8 @@ class SimNode:
             self.start()
 
     def kill(self, how: str) -> None:
-        """Kill -9: "at once", or at the next commit ("before commit", "after commit"), or at the
-        next that marks a range as whole ("before whole", "after whole", "after whole, power"), or
-        when the next hints are delivered to it ("at delivery")."""
+        """Kill -9: "at once", at the next commit ("before commit", "after commit"), or at another
+        moment (moments.py)."""
         if how == "at once":
             self._end(after_commit=self.chance.random() < 0.5)
         elif self.running:
@@ -249,7 +248,7 @@ class SimNode:
             self._end(after_commit=True)
 
     def votes(self, listed: str) -> bool:
-        """Whether it votes on rings, if it runs; ``listed``: its disk, by the ring record, or ""."""
+        """Whether it votes on rings if it runs; ``listed``: its disk, by the ring, or ""."""
         if listed:
             return not self.gone and self.disk.get(DISK) == listed.encode()
         return self.name not in self.cluster.disk_lost_s or self.disk.get(VOTES) == YES

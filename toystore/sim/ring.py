@@ -10,6 +10,7 @@ from toystore.core.protocol.messages import Delivery
 from toystore.core.protocol.messages.ring import RingChanged, RingSeen
 from toystore.core.reconfiguration.reconfiguration import Reconfiguration
 from toystore.sim.actor import SimActor
+from toystore.sim.moments import is_message
 
 
 class SimRing(SimActor):
@@ -28,6 +29,9 @@ class SimRing(SimActor):
 
     def serve(self, batch: list[Delivery], at: Now) -> None:
         """Serve; then follow the record that the machine has heard of."""
+        if is_message(self.node.crash_at, (message for message, _ in batch)):
+            self.node.crash()
+            return
         super().serve(batch, at)
         record = self.machine.record
         if record.epoch > self.plan.record.epoch:

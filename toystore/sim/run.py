@@ -107,7 +107,7 @@ class _Run:
             self._absence,
             self._reading,
         ):
-            if not self._report.violations:
+            if not self._report.violations and not self._cluster.violations:
                 phase()
         self._judge()
 
@@ -118,7 +118,8 @@ class _Run:
         for fault in cluster.scenario.faults:
             cluster.world.at(BEGIN_S + fault.at_s, partial(self._begin, fault))
         limit_s = cluster.scenario.duration_s + TIMEOUT_MAX_S + 1.0
-        if not cluster.world.run_until(lambda: load.over, limit_s):
+        ended = cluster.world.run_until(lambda: bool(load.over or cluster.violations), limit_s)
+        if not ended:
             self._broken("nothing_hangs", "an operation has not ended after its timeout")
 
     def _begin(self, fault: Fault) -> None:

@@ -6,18 +6,20 @@ crash in between finds the batch committed or not.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from toystore.check.promises import Violation
 from toystore.core.protocol.address import Peer
 from toystore.core.protocol.machine import Now, Outbox
-from toystore.core.protocol.messages import Delivery
+from toystore.core.protocol.messages import Delivery, Message
 from toystore.core.protocol.messages.antientropy import CompareStretches, SetRange
-from toystore.core.protocol.messages.hints import DeliverHints
-from toystore.core.protocol.messages.ring import RingChanged
+from toystore.core.protocol.messages.ring import OfferRings, RingChanged
+from toystore.core.ring.ranges import Range
 from toystore.core.storage.storage import Storage
 from toystore.engines import GroupCommit
 from toystore.sim.actor import SimActor
+from toystore.sim.moments import is_commit, is_message
 from toystore.sim.trees import trees_are_true
 
 if TYPE_CHECKING:
@@ -38,7 +40,9 @@ class SimStorage(SimActor):
 
     def __init__(self, node: SimNode, role: str) -> None:
         super().__init__(node, role)
-        self._busy = self._moves = False
+        self._busy = False
+        self._moved: list[Range] | None = []
+        """The ranges whose state the last commit has set; None if all may have another."""
 
     def make_turn(self) -> GroupCommit:
         """Each turn is a transaction."""
@@ -63,7 +67,7 @@ class SimStorage(SimActor):
         node = self.node
         if node.rot_in_comparison and any(type(m) is CompareStretches for m, _ in batch):
             node.rot_now()
-        if node.crash_at == "at delivery" and any(type(m) is DeliverHints for m, _ in batch):
+        if is_message(node.crash_at, (message for message, _ in batch)):
             node.crash()
             return
         for message, _ in batch:
@@ -75,8 +79,8 @@ class SimStorage(SimActor):
         with self.made_to_fail():
             self.turn.commit(chosen, at)
         self._busy = True
-        self._moves = any(type(message) is SetRange for message, _ in chosen)
-        if node.crash_at.endswith("commit") or ("whole" in node.crash_at and self._moves):
+        self._moved = _moved(message for message, _ in chosen)
+        if is_commit(node.crash_at, (message for message, _ in chosen)):
             node.crash()
             return
         node.world.after(self._commit_s(), self._committed)
@@ -94,8 +98,8 @@ class SimStorage(SimActor):
             node.cluster.violations += self.untrue_sums()
         if node.disk.wants_sync:
             node.world.after(SYNC_S, self._sync)
-        if self._moves:
-            node.cluster.check_voices()
+        if self._moved != []:
+            node.cluster.check_voices(self._moved)
         self.turn.flush(node.now())
         self.wake_for_more()
 
@@ -122,3 +126,11 @@ class SimStorage(SimActor):
         if self.chance.random() < self.node.network.rates.slow_commit:
             usual_s = self.chance.uniform(0.001, 0.1)
         return max(usual_s, self.node.commit_s)
+
+
+def _moved(messages: Iterable[Message]) -> list[Range] | None:
+    """The ranges whose state these messages set; None if a ring record is adopted."""
+    kinds = list(messages)
+    if any(type(message) is OfferRings for message in kinds):
+        return None
+    return [Range(one.n, one.partition) for one in kinds if isinstance(one, SetRange)]

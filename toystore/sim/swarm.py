@@ -8,20 +8,27 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from pydantic import TypeAdapter, ValidationError
 
 from toystore.sim.faults import KINDS, REBUILDS, RINGS
-from toystore.sim.scenario import Comparing, Durability, Fault, Rates, Scenario
+from toystore.sim.scenario import CALM, Comparing, Durability, Fault, Rates, Scenario
 
 DURABILITIES: tuple[Durability, ...] = ("sync", "sync", "sync", "async")
 """The choices, by weight: most clusters wait for their disks."""
 
 
-LOSE_DISKS = ("lost disk", "rebuild")
-RING_FAULT_RATE = 0.3
+RING_FAULT_RATE = 0.25
 """How often each kind of fault that belongs to changes of the ring is in a seed with these."""
+RING_KINDS_MANY = 3
+"""With so many of these kinds there are changes enough."""
+CALM_RATE = 0.2
+"""How often nothing else happens in a seed in which the ring changes: then no request may fail."""
+MOVES_S = (1.0, 3.0, 6.0)
+"""How long the data of a node take to cross, if they are slowed down."""
+OVERHEAD_BYTES = 60
+"""Of a record, beside its value."""
 
 
 def draw(seed: int, *, rings: bool = False) -> Scenario:
@@ -57,36 +64,60 @@ def draw(seed: int, *, rings: bool = False) -> Scenario:
         rates=_rates(chance),
         faults=(),
     )
+    moving = random.Random(f"rings/{seed}")
+    if rings:
+        empty = _for_rings(empty, moving)
     faults = _faults(empty, chance, [kind for kind in KINDS if kind not in REBUILDS + RINGS])
     own = random.Random(f"anti-entropy/{seed}")
     compared = dataclasses.replace(empty, comparing=_comparing(own))
     faults += _faults(compared, own, REBUILDS)
     if rings:
-        faults += _ring_faults(compared, random.Random(f"rings/{seed}"))
-        faults = list(_keep_majority(compared, faults))
+        compared = _slowed_down(compared, moving)
+        if moving.random() < CALM_RATE:
+            return _calm(compared, moving)
+        faults += _ring_faults(compared, moving)
     faults.sort(key=lambda fault: fault.at_s)
     return dataclasses.replace(compared, faults=tuple(faults))
 
 
+def _for_rings(scenario: Scenario, chance: random.Random) -> Scenario:
+    """With quorums and keys that show a vote which should not count.
+
+    With R=1 and W=N each read shows what one slot has.
+    """
+    n = scenario.n
+    r, w = chance.choice([(1, n), (1, n), (n, 1), (n // 2 + 1, n // 2 + 1), *_quorums(n)])
+    keys, think_s = chance.choice((10, 50, 200)), min(scenario.think_s, chance.choice((0.05, 0.1)))
+    return dataclasses.replace(scenario, r=r, w=w, keys=keys, think_s=think_s)
+
+
+def _slowed_down(scenario: Scenario, chance: random.Random) -> Scenario:
+    """Often so that ranges move for some time."""
+    size = scenario.keys * (scenario.value_bytes + OVERHEAD_BYTES)
+    bytes_per_s = round(size / chance.choice(MOVES_S))
+    slow = scenario.comparing._replace(
+        batch_bytes=chance.choice((200, 2000)), move_bytes_per_s=bytes_per_s
+    )
+    comparing = chance.choice((scenario.comparing, slow, slow, slow))
+    return dataclasses.replace(scenario, comparing=comparing)
+
+
+def _calm(scenario: Scenario, chance: random.Random) -> Scenario:
+    """Only the ring changes, and no node refuses a request."""
+    kind = chance.choice(("ring change", "ring change", "ring abort"))
+    faults = sorted(KINDS[kind].draw(scenario, chance), key=lambda fault: fault.at_s)
+    return dataclasses.replace(
+        scenario, rates=CALM, requests_max=1024, hint_bytes_max=2**20, faults=tuple(faults)
+    )
+
+
 def _ring_faults(scenario: Scenario, chance: random.Random) -> list[Fault]:
     """Changes of the ring, and sometimes what strikes just then."""
-    faults = list(KINDS["ring change"].draw(scenario, chance))
-    for kind in RINGS:
-        if kind != "ring change" and chance.random() < RING_FAULT_RATE:
-            faults += KINDS[kind].draw(scenario, chance)
+    kinds = [kind for kind in RINGS[1:] if chance.random() < RING_FAULT_RATE]
+    faults = [fault for kind in kinds for fault in KINDS[kind].draw(scenario, chance)]
+    if len(kinds) < RING_KINDS_MANY:
+        faults += KINDS["ring change"].draw(scenario, chance)
     return faults
-
-
-def _keep_majority(scenario: Scenario, faults: list[Fault]) -> Iterator[Fault]:
-    """The faults without those that lose so many disks that no majority could decide any more."""
-    lost = {name for fault in faults if fault.kind == "host lost" for name in fault.on}
-    keep = (scenario.nodes - 1) // 2
-    for fault in faults:
-        if fault.kind in LOSE_DISKS:
-            if len(lost.union(fault.on)) > keep:
-                continue
-            lost.update(fault.on)
-        yield fault
 
 
 def _quorums(n: int) -> list[tuple[int, int]]:

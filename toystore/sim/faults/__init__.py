@@ -17,6 +17,7 @@ from toystore.sim.faults.kind import Kind, may_lose
 from toystore.sim.faults.links import Clog, Cut, Flap, Reset, Split
 from toystore.sim.faults.processes import Failure, Kill, Leave, LostDisk, Pause, PowerCut, Relapse
 from toystore.sim.faults.rebuilds import Rebuild, RotInComparison
+from toystore.sim.faults.ring_moments import Outcast, RingBeside, RingDuel, RingKill
 from toystore.sim.faults.rings import HostLost, RingAbort, RingChange
 
 __all__ = ["KINDS", "REBUILDS", "RINGS", "Kind", "may_lose"]
@@ -44,8 +45,20 @@ KINDS: dict[str, Kind] = {
     "ring change": RingChange(),
     "ring abort": RingAbort(),
     "host lost": HostLost(),
+    "outcast": Outcast(),
+    "ring kill": RingKill(),
+    "ring duel": RingDuel(),
+    "ring beside": RingBeside(),
 }
-RINGS = ("ring change", "ring abort", "host lost")
+RINGS = (
+    "ring change",
+    "ring abort",
+    "host lost",
+    "outcast",
+    "ring kill",
+    "ring duel",
+    "ring beside",
+)
 """The kinds of ring changes; swarm.py draws them for some of the seeds."""
 REBUILDS = ("rebuild", "rot in comparison")
 """The kinds that aim at anti-entropy; swarm.py draws them from a random stream of their own."""

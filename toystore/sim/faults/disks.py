@@ -21,12 +21,12 @@ class SlowDisk:
     def begin(self, cluster: SimCluster, fault: Fault) -> None:
         """Slow down the next commits."""
         for name in fault.on:
-            cluster.nodes[name].commit_s = fault.amount
+            cluster.node(name).commit_s = fault.amount
 
     def end(self, cluster: SimCluster, fault: Fault) -> None:
         """Make commits as fast as before."""
         for name in fault.on:
-            cluster.nodes[name].commit_s = 0.0
+            cluster.node(name).commit_s = 0.0
 
 
 class FullDisk:
@@ -40,14 +40,14 @@ class FullDisk:
     def begin(self, cluster: SimCluster, fault: Fault) -> None:
         """Fill it."""
         for name in fault.on:
-            cluster.nodes[name].disk.full = True
-            cluster.nodes[name].commit_s = fault.amount
+            cluster.node(name).disk.full = True
+            cluster.node(name).commit_s = fault.amount
 
     def end(self, cluster: SimCluster, fault: Fault) -> None:
         """Make room."""
         for name in fault.on:
-            cluster.nodes[name].disk.full = False
-            cluster.nodes[name].commit_s = 0.0
+            cluster.node(name).disk.full = False
+            cluster.node(name).commit_s = 0.0
 
 
 class Rot:
@@ -64,7 +64,7 @@ class Rot:
     def begin(self, cluster: SimCluster, fault: Fault) -> None:
         """Flip them."""
         for name in fault.on:
-            cluster.nodes[name].rot(int(fault.amount))
+            cluster.node(name).rot(int(fault.amount))
 
     def end(self, cluster: SimCluster, fault: Fault) -> None:
         """Do nothing: the bits stay flipped."""

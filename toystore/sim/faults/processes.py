@@ -28,13 +28,13 @@ class Kill:
     def begin(self, cluster: SimCluster, fault: Fault) -> None:
         """End the processes."""
         for name in fault.on:
-            cluster.nodes[name].kill(fault.how)
+            cluster.node(name).kill(fault.how)
 
     def end(self, cluster: SimCluster, fault: Fault) -> None:
         """Start them again."""
         for name in fault.on:
-            cluster.nodes[name].crash_at = ""
-            cluster.nodes[name].start()
+            cluster.node(name).crash_at = ""
+            cluster.node(name).start()
 
 
 class Relapse(Kill):
@@ -61,7 +61,7 @@ class PowerCut(Kill):
     def begin(self, cluster: SimCluster, fault: Fault) -> None:
         """Cut the power."""
         for name in fault.on:
-            cluster.nodes[name].power_cut(after_commit=fault.how == "after commit")
+            cluster.node(name).power_cut(after_commit=fault.how == "after commit")
 
 
 class LostDisk(Kill):
@@ -75,8 +75,8 @@ class LostDisk(Kill):
     def begin(self, cluster: SimCluster, fault: Fault) -> None:
         """Kill it and replace its disk."""
         for name in fault.on:
-            cluster.nodes[name].kill("at once")
-            cluster.nodes[name].lose_disk()
+            cluster.node(name).kill("at once")
+            cluster.node(name).lose_disk()
 
 
 class Leave(Kill):
@@ -89,7 +89,7 @@ class Leave(Kill):
     def begin(self, cluster: SimCluster, fault: Fault) -> None:
         """Stop it."""
         for name in fault.on:
-            cluster.nodes[name].stop()
+            cluster.node(name).stop()
 
 
 class Pause:
@@ -104,12 +104,12 @@ class Pause:
     def begin(self, cluster: SimCluster, fault: Fault) -> None:
         """Pause it."""
         for name in fault.on:
-            cluster.nodes[name].pause(fault.how)
+            cluster.node(name).pause(fault.how)
 
     def end(self, cluster: SimCluster, fault: Fault) -> None:
         """Resume it, with all messages that have arrived in the meantime."""
         for name in fault.on:
-            cluster.nodes[name].resume(fault.how)
+            cluster.node(name).resume(fault.how)
 
 
 class Failure:
@@ -133,5 +133,5 @@ class Failure:
 
     def _set(self, cluster: SimCluster, fault: Fault, fails: bool) -> None:
         for name in fault.on:
-            if fault.how in cluster.nodes[name].actors:
-                cluster.nodes[name].actors[fault.how].fails = fails
+            if fault.how in cluster.node(name).actors:
+                cluster.node(name).actors[fault.how].fails = fails
