@@ -150,7 +150,7 @@ def run(
             if joining is not None and not found.record.epoch:
                 with joining:
                     disk = joining.wait(config, engine, found)
-            disk = catch_up(config, me, engine, disk)
+            disk = catch_up(config, me, engine, disk, folder.path)
             config = joining.listing(config, disk) if joining else by_record(config, disk.record)
             Node(config, me, folder).run(engine, disk, watched)
         folder.life.end(CLEAN)

@@ -42,7 +42,7 @@ from toystore.core.protocol.address import RING, Address, Peer
 from toystore.core.protocol.machine import Event, Machine, Now, Outbox
 from toystore.core.protocol.messages import Delivery, Message
 from toystore.core.protocol.messages.local import Leave, LinkLost, SendFailed
-from toystore.core.protocol.messages.ring import RingChanged, RingSeen
+from toystore.core.protocol.messages.ring import RingChanged, RingForked, RingSeen
 from toystore.core.protocol.newer_records import NewerRecords
 from toystore.core.protocol.roles import ROLE_OF, local_links
 from toystore.core.protocol.routes import ROUTE_OF
@@ -218,6 +218,12 @@ class Actor(threading.Thread):
         self._open_links()
         self._collect_connections()
         return [(LinkLost(link.to.node), link.to) for link in lost if link.watched and link.up]
+
+    def disown(self, forked: RingForked) -> None:
+        """Refuse the frames of nodes that have a record of another founding."""
+        self.surroundings = self.surroundings.disowning(forked.digest)
+        for door in dict.fromkeys(self._doors.values()):
+            door.follow(self.surroundings)
 
     def _listen_also(self, before: Surroundings) -> None:
         """Listen at a new address of this node, too, if it is one of this host."""

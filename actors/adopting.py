@@ -1,18 +1,21 @@
 """Newer ring records are adopted before the actors start: by storage, as while it runs.
 
-catch up    the members that this node knows are asked, for about a second
+catch up    the members that this node knows are asked, for about a second; a folder of another
+            founding of the cluster is refused (core/ring/origin.py)
 adopt       one transaction has the records and all that follows from them
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import zmq
 
 from actors.asking import Asking
-from actors.disk import OwnDisk, StartupError
+from actors.disk import WHAT_NOW, OwnDisk, RemovedError, StartupError
 from actors.surroundings import Surroundings, now
 from actors.transaction import transaction
 from toystore.config import ClusterConfig, MemberConfig
@@ -21,15 +24,18 @@ from toystore.core.protocol.address import RING, STORAGE, Peer
 from toystore.core.protocol.machine import Outbox
 from toystore.core.protocol.messages.client import Cluster
 from toystore.core.protocol.messages.ring import OfferRings
+from toystore.core.ring.origin import Answer, contradicting, suffices
 from toystore.core.ring.record import RingRecord, RingRecordError, unpack_ring
 from toystore.core.storage.layout import LINEAGE, ring_record_key
-from toystore.core.storage.ring_at_start import newest_on_disk
+from toystore.core.storage.ring_at_start import history_on_disk, newest_on_disk
 from toystore.engines import Engine, EngineError, StoreFullError
 from toystore.net.endpoint import Endpoint
 from toystore.net.names import Resolver
 
 CATCH_UP_S = 1.0
 """How long a start waits for newer records."""
+ASKS_MAX = 3
+"""How often the members are asked, if some are of another founding, and too few to be sure."""
 
 
 def announcement(me: MemberConfig, disk: str, after: int) -> Cluster:
@@ -45,29 +51,83 @@ def client_ports(config: ClusterConfig, record: RingRecord, but: str) -> list[En
     return [member.reached_at("client_port") for member in members if member.name != but]
 
 
-def records_in(answers: Iterable[dict[str, Any]]) -> dict[int, RingRecord]:
-    """The records in some answers, by epoch; what is not a record is left out."""
-    found: dict[int, RingRecord] = {}
-    for answer in answers:
-        packed = answer.get("records")
-        for one in packed if isinstance(packed, list | tuple) else ():
-            try:
-                record = unpack_ring(one)
-            except (RingRecordError, TypeError):
-                continue
-            found.setdefault(record.epoch, record)
+def answers_in(results: Iterable[dict[str, Any]]) -> list[Answer]:
+    """What members have answered to an `announcement`; what makes no sense is left out."""
+    found: list[Answer] = []
+    for result in results:
+        with contextlib.suppress(RingRecordError, TypeError, KeyError, ValueError):
+            records = {one.epoch: one for one in map(unpack_ring, result["records"])}
+            found.append(
+                Answer(
+                    str(result["member"]),
+                    str(result["disk"]),
+                    int(result["epoch"]),
+                    bytes(result["digest"]),
+                    int(result["voters"]),
+                    records,
+                )
+            )
     return found
 
 
-def catch_up(config: ClusterConfig, me: MemberConfig, engine: Engine, disk: OwnDisk) -> OwnDisk:
-    """What is on the disk once it has the newer records of the members that have answered."""
+def records_in(answers: Iterable[Answer]) -> dict[int, RingRecord]:
+    """The records in some answers, by epoch."""
+    found: dict[int, RingRecord] = {}
+    for answer in answers:
+        found = dict(answer.records) | found
+    return found
+
+
+def catch_up(
+    config: ClusterConfig, me: MemberConfig, engine: Engine, disk: OwnDisk, folder: Path
+) -> OwnDisk:
+    """What is on the disk once it has the newer records of the members that have answered.
+
+    Raises:
+        StartupError: the folder is of another founding of the cluster, or too old.
+        RemovedError: the node was removed so long ago that the folder cannot follow.
+    """
     others = client_ports(config, disk.record, me.name)
-    asking = Asking(Resolver())
-    answers = asking.ask(others, announcement(me, disk.id, disk.record.epoch), CATCH_UP_S)
-    newer = {at: one for at, one in records_in(answers).items() if at > disk.record.epoch}
+    asking, answers, contradict = Asking(Resolver()), [], []
+    for _ in range(ASKS_MAX):
+        results = asking.ask(others, announcement(me, disk.id, disk.record.epoch), CATCH_UP_S)
+        answers = answers_in(results)
+        contradict = contradicting(answers, disk.record, disk.lineage, disk.history)
+        if not contradict:
+            break
+        if suffices(contradict):
+            raise StartupError(_other_founding(config.cluster, me.name, folder, contradict))
+    newer = records_in(one for one in answers if one not in contradict)
     if not newer:
         return disk
-    return adopt(config, me, engine, disk, [newer[at] for at in sorted(newer)])
+    later = [newer[at] for at in sorted(newer)]
+    if later[0].epoch > disk.record.epoch + 1:
+        _jump(me.name, engine, disk, later, folder)
+    return adopt(config, me, engine, disk, later)
+
+
+def _jump(
+    name: str, engine: Engine, disk: OwnDisk, later: Sequence[RingRecord], folder: Path
+) -> None:
+    """The members keep no record that follows the newest on the disk: a new disk needs none."""
+    if not disk.record.epoch:
+        begin_with(engine, later[0])
+        return
+    if (reason := later[-1].removal(name, disk.id)) is not None:
+        raise RemovedError(f"{reason}; {WHAT_NOW}")
+    raise StartupError(
+        f"the ring record in {folder} is of epoch {disk.record.epoch}, and the members keep none "
+        f"before epoch {later[0].epoch}: start {name} with an empty folder"
+    )
+
+
+def _other_founding(cluster: str, name: str, folder: Path, contradict: Sequence[Answer]) -> str:
+    members = ", ".join(sorted(one.name for one in contradict))
+    return (
+        f"the folder {folder} is of another founding of cluster {cluster!r}: its ring records are "
+        f"not those of {members}. Give {name} an empty folder, or the one that it has had in this "
+        "cluster"
+    )
 
 
 def adopt(
@@ -89,24 +149,23 @@ def adopt(
         config, me, context, "", lineage=disk.lineage, disk=disk.id, record=disk.record
     )
     try:
-        record, lineage = transaction(engine, lambda: _offer(around, engine, offer))
+        return transaction(engine, lambda: _offer(around, engine, offer, disk))
     except (EngineError, StoreFullError) as error:
         raise StartupError(f"newer ring records cannot be stored: {error}") from None
     finally:
         context.term()
-    return OwnDisk(disk.id, lineage or disk.lineage, record or disk.record)
 
 
-def _offer(
-    around: Surroundings, engine: Engine, offer: OfferRings
-) -> tuple[RingRecord | None, bytes | None]:
+def _offer(around: Surroundings, engine: Engine, offer: OfferRings, disk: OwnDisk) -> OwnDisk:
     """Pass the records to a storage machine, which lasts as long as the transaction.
 
-    Returns the newest record on the disk then, and the lineage.
+    Returns what is on the disk then.
     """
     machine = make_machine(STORAGE, around.blueprint, Outbox(), around.chance(), engine)
     machine.receive(offer, Peer(around.me.name, RING), now())
-    return newest_on_disk(engine), engine.get(LINEAGE)
+    lineage = engine.get(LINEAGE) or disk.lineage
+    record = newest_on_disk(engine) or disk.record
+    return OwnDisk(disk.id, lineage, record, history_on_disk(engine))
 
 
 def begin_with(engine: Engine, first: RingRecord) -> None:

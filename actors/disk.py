@@ -18,10 +18,11 @@ from actors import log
 from actors.converting import Converting
 from actors.transaction import transaction
 from toystore.config import ClusterConfig
+from toystore.core.ring.history import NO_HISTORY, History
 from toystore.core.ring.record import RingRecord
 from toystore.core.storage.bucket_facts import compare_buckets
 from toystore.core.storage.disk_identity import ForeignDataError, identify_disk
-from toystore.core.storage.ring_at_start import differences, record_at_start
+from toystore.core.storage.ring_at_start import differences, history_on_disk, record_at_start
 from toystore.engines import Engine, EngineError, StoreFullError, open_engine
 
 WHAT_NOW = (
@@ -51,6 +52,8 @@ class OwnDisk(NamedTuple):
     lineage: bytes
     record: RingRecord
     """The ring record with which the node starts."""
+    history: History = NO_HISTORY
+    """The digests of the records that it keeps."""
 
 
 @contextlib.contextmanager
@@ -108,7 +111,7 @@ def _identify(config: ClusterConfig, name: str, engine: Engine, new_id: str) -> 
         )
         record = record_at_start(engine, config.founding())
         compare_buckets(engine, config.copies())
-        return OwnDisk(disk, lineage, record)
+        return OwnDisk(disk, lineage, record, history_on_disk(engine))
 
     return transaction(engine, identify)
 

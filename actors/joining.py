@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from actors import log
-from actors.adopting import adopt, announcement, begin_with, client_ports, records_in
+from actors.adopting import adopt, announcement, answers_in, begin_with, client_ports, records_in
 from actors.asking import Asking
 from actors.disk import OwnDisk, RemovedError, StartupError, say
 from actors.folder import Folder
@@ -113,7 +113,7 @@ class Joining:
             asked = dict.fromkeys((self._contact, *client_ports(config, newest, self.me.name)))
             request = announcement(self.me, disk.id, newest.epoch)
             answers = self._asking.ask(asked, request, ANSWER_S)
-            records = records_in(answers) | records
+            records = records_in(answers_in(answers)) | records
             states = {str(answer.get("state")): str(answer.get("text")) for answer in answers}
             if "gone" in states:
                 raise RemovedError(states["gone"])

@@ -114,6 +114,7 @@ class Node:
             lineage=disk.lineage,
             disk=disk.id,
             record=disk.record,
+            history=disk.history,
             resolver=resolver,
         )
         _follow_ranges(engine, around.blueprint.ranges)

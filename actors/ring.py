@@ -7,7 +7,7 @@ from actors.surroundings import now
 from toystore.core.protocol.address import RING, Peer
 from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages import Delivery
-from toystore.core.protocol.messages.ring import RingChanged, RingSeen
+from toystore.core.protocol.messages.ring import RingChanged, RingForked, RingSeen
 from toystore.core.protocol.turn import Turn
 from toystore.core.reconfiguration.reconfiguration import Reconfiguration
 
@@ -40,7 +40,10 @@ class RingActor(Actor):
 
     def after_turn(self) -> None:
         """Follow a record that the machine has received in this turn; report a removal."""
-        record = self.turn.machine.record
+        machine = self.turn.machine
+        for digest in machine.foreign - self.surroundings.history.foreign:
+            self.disown(RingForked(digest))
+        record = machine.record
         if record.epoch > self._epoch:
             self._epoch = record.epoch
             self.turn.serve(self.follow(RingChanged(record.packed)), now())

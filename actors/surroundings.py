@@ -21,6 +21,7 @@ from toystore.core.protocol.address import Peer
 from toystore.core.protocol.machine import Now
 from toystore.core.protocol.roles import ROLE_OF
 from toystore.core.ring.cluster_id import ClusterId, cluster_id
+from toystore.core.ring.history import NO_HISTORY, History
 from toystore.core.ring.record import RingRecord
 from toystore.net import listening
 from toystore.net.endpoint import Endpoint
@@ -46,6 +47,8 @@ class Surroundings:
     """The id of this node's disk."""
     record: RingRecord | None = None
     """The newest ring record that this actor knows; None: the members of the configuration."""
+    history: History = NO_HISTORY
+    """Which ring records are of this cluster."""
     resolver: Resolver = field(default_factory=Resolver)
     """Finds the addresses of hosts for all actors; no actor waits for it."""
 
@@ -63,7 +66,18 @@ class Surroundings:
         """The same with a newer ring record: its members, and this node's ports in it."""
         config = self.config.listing(record)
         me = next((one for one in config.members if one.name == self.me.name), self.me)
-        return replace(self, config=config, me=me, record=record, lineage=self.cluster_id.lineage)
+        return replace(
+            self,
+            config=config,
+            me=me,
+            record=record,
+            lineage=self.cluster_id.lineage,
+            history=self.history.following(record),
+        )
+
+    def disowning(self, digest: bytes) -> Surroundings:
+        """The same, with a record that is known to be of another founding."""
+        return replace(self, history=self.history.disowning(digest))
 
     def identity(self, actor: str) -> bytes:
         """The ZeroMQ identity of an actor's DEALERs."""

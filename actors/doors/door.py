@@ -130,15 +130,20 @@ class Door:
         if other == own:
             return None
         if other not in self._judged:
-            reason = why_foreign(own, other, self.surroundings.config.copies())
+            around = self.surroundings
+            reason = why_foreign(own, other, around.config.copies(), around.history)
             if reason is not None:
                 # Only as much of a foreign node's name is kept as identifies it.
                 node = header.sender.node[:NAME_TOLD_MAX]
-                self.refuse(node, reason, is_fork=is_fork(own, other))
+                self.refuse(node, reason, is_fork=self.is_forked(header))
                 return reason
             self._accept(other)
         self.learn(header)
         return None
+
+    def is_forked(self, header: Header) -> bool:
+        """Whether a node of this cluster's lineage is of another founding."""
+        return is_fork(self.header.cluster, header.cluster, self.surroundings.history)
 
     def _accept(self, other: ClusterId) -> None:
         """Remember that other headers of this cluster are accepted."""

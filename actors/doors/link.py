@@ -73,6 +73,9 @@ class Link(ConnectingDoor):
                 continue
             messages = frame.messages
             if frame.header is not None:
+                if self.is_forked(frame.header):
+                    self.refusal(frame.header)
+                    continue
                 self.learn(frame.header)
                 if is_newer(self.header.cluster, frame.header.cluster):
                     # The newer ring record says whether this node is a member.

@@ -74,13 +74,13 @@ class Mailbox(Door):
 
         A node that was removed may fetch the record that says so, and offer it.  A node of another
         lineage may not know yet that this cluster has begun a new one, or may know that of a later
-        one.  Storage adopts only records that follow its own.
+        one; and a node of another founding finds out so that it is that.  Storage adopts only
+        records that follow its own.
         """
         reason = self.refusal(header)
         if reason is not None:
             own, other = self.header.cluster, header.cluster
-            splits = own.epoch and other.name == own.name and other.lineage != own.lineage
-            return reason, _NEWS if splits else _NONE
+            return reason, _NEWS if own.epoch and other.name == own.name else _NONE
         return self._unlisted(header), _NEWS
 
     def send(self, to: Address, messages: list[Message]) -> list[Delivery]:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from toystore.core.ring.cluster_id import ClusterId, cluster_id, is_fork, older_lineage, why_foreign
 from toystore.core.ring.digest import bucket_table, other_copies
+from toystore.core.ring.history import NO_HISTORY, History
 from toystore.core.ring.record import founding
 
 FOUNDED, MOVED, COPY = b"founded.........", b"moved...........", b"staging's copy.."
@@ -28,21 +29,23 @@ def cluster(lineage: bytes, digest: bytes, copies: dict[str, int] = COPIES) -> C
     ],
 )
 def test_nodes_of_one_lineage_or_one_digest_accept_each_other(own, other):
-    assert why_foreign(own, other, COPIES) is None
-    assert why_foreign(other, own, {"default": 3}) is None
+    assert why_foreign(own, other, COPIES, NO_HISTORY) is None
+    assert why_foreign(other, own, {"default": 3}, NO_HISTORY) is None
 
 
 def test_a_copy_with_an_address_left_over_is_refused_on_both_sides():
     production, staging = cluster(FOUNDED, MOVED), cluster(COPY, COPY)
 
     for own, other in itertools.permutations((production, staging)):
-        assert "another lineage of cluster 'carts'" in str(why_foreign(own, other, COPIES))
+        assert "another lineage of cluster 'carts'" in str(
+            why_foreign(own, other, COPIES, NO_HISTORY)
+        )
         assert older_lineage(own, other) is None
 
 
 def test_another_name_is_refused_even_with_the_same_digest():
     own = cluster(FOUNDED, FOUNDED)
-    reason = why_foreign(own, own._replace(name="x" * 1000), COPIES)
+    reason = why_foreign(own, own._replace(name="x" * 1000), COPIES, NO_HISTORY)
 
     assert reason == f"cluster {'x' * 64!r} is not 'carts'"
 
@@ -50,7 +53,7 @@ def test_another_name_is_refused_even_with_the_same_digest():
 def test_a_bucket_with_another_n_is_refused_by_its_name():
     own, other = cluster(FOUNDED, FOUNDED), cluster(FOUNDED, FOUNDED, {"default": 3, "sessions": 5})
 
-    reason = why_foreign(own, other, COPIES)
+    reason = why_foreign(own, other, COPIES, NO_HISTORY)
     assert reason == "bucket 'sessions' has n=5 there and n=2 here; both must be the same"
 
 
@@ -98,23 +101,45 @@ LATER = cluster(FOUNDED, b"record of epoch5")._replace(epoch=5)
 
 @pytest.mark.parametrize("other", [cluster(FOUNDED, FOUNDED), LATER._replace(epoch=9, digest=COPY)])
 def test_another_epoch_of_the_same_lineage_is_accepted(other):
-    assert why_foreign(LATER, other, COPIES) is None
-    assert why_foreign(other, LATER, COPIES) is None
-    assert not is_fork(LATER, other)
+    assert why_foreign(LATER, other, COPIES, NO_HISTORY) is None
+    assert why_foreign(other, LATER, COPIES, NO_HISTORY) is None
+    assert not is_fork(LATER, other, NO_HISTORY)
 
 
 def test_another_record_of_the_same_epoch_is_a_fork():
     other = LATER._replace(digest=COPY)
 
-    assert is_fork(LATER, other)
-    assert "another ring record of epoch 5" in str(why_foreign(LATER, other, COPIES))
+    assert is_fork(LATER, other, NO_HISTORY)
+    assert "another ring record of epoch 5" in str(why_foreign(LATER, other, COPIES, NO_HISTORY))
+
+
+@pytest.mark.parametrize("other", [LATER._replace(epoch=3), LATER._replace(epoch=9)])
+def test_a_record_of_another_epoch_that_is_known_to_be_of_another_founding_is_a_fork(other):
+    history = History({3: b"record of epoch3", 5: LATER.digest}).disowning(other.digest)
+
+    assert not is_fork(LATER, other, NO_HISTORY)
+    assert is_fork(LATER, other, history)
+    assert is_fork(LATER, LATER._replace(epoch=3, digest=b"another"), history)
+    assert not is_fork(LATER, LATER._replace(epoch=3, digest=b"record of epoch3"), history)
+    assert not is_fork(LATER, LATER._replace(epoch=4, digest=b"not known"), history)
+    assert not is_fork(LATER, cluster(FOUNDED, MOVED), history)
+
+
+def test_a_history_follows_records():
+    first = founding("toys", 8, []).next(FOUNDED)
+    second = first.next(FOUNDED)
+
+    history = NO_HISTORY.following(second)
+
+    assert history.own == {1: first.digest, 2: second.digest}
+    assert history.following(second.next(FOUNDED)).own.keys() == {1, 2, 3}
 
 
 @pytest.mark.parametrize("epoch", [0, 5])
 def test_an_equal_digest_is_no_longer_enough(epoch):
     other = LATER._replace(epoch=epoch, lineage=COPY)
 
-    assert "another lineage" in str(why_foreign(LATER, other, COPIES))
+    assert "another lineage" in str(why_foreign(LATER, other, COPIES, NO_HISTORY))
     assert older_lineage(other, LATER) is None
     assert older_lineage(LATER, other) is None
 

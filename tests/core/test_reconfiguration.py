@@ -5,7 +5,14 @@ import pytest
 from tests.core.ring_scene import LINEAGE, Scene, listed
 from toystore.core.protocol.address import COORDINATOR, RING, Peer
 from toystore.core.protocol.messages.codes import Code
-from toystore.core.protocol.messages.ring import AcceptRing, OfferRings, PrepareRing, RingChanged
+from toystore.core.protocol.messages.ring import (
+    AcceptRing,
+    OfferRings,
+    PrepareRing,
+    RingChanged,
+    RingForked,
+)
+from toystore.core.storage.layout import DISK
 
 
 def epochs(scene):
@@ -65,9 +72,7 @@ def test_a_decided_record_lists_the_disks_that_are_known():
 
 def test_the_other_actors_are_sent_the_record_that_storage_has_adopted():
     scene = Scene(3)
-    sent = []
-    post = scene.post
-    scene.post = lambda sender, to, message: (sent.append((to, message)), post(sender, to, message))
+    sent = spied(scene)
 
     scene.change("n2", "reweigh n1 2")
 
@@ -186,6 +191,7 @@ def test_a_node_with_another_history_is_not_followed_and_is_logged_once():
     scene["n3"].start()
     assert scene["n3"].record.epoch == 2
 
+    sent = spied(scene)
     for _ in range(3):
         scene.see("n1", "n3")
         scene.deliver()
@@ -193,6 +199,33 @@ def test_a_node_with_another_history_is_not_followed_and_is_logged_once():
     assert scene["n1"].record.epoch == 1
     assert [event["member"] for event in scene["n1"].logged("ring.forked")] == ["n3"]
     assert not scene["n1"].logged("ring.refused")
+    foreign = scene["n3"].record.digest
+    assert scene["n1"].machine.foreign == {foreign}
+    assert sent.count((Peer("n1", COORDINATOR), RingForked(foreign))) == 1
+
+
+def test_records_of_an_earlier_founding_of_the_same_file_are_not_adopted_in_epoch_0():
+    """Their lineage is the same, but they list the disks of that founding."""
+    earlier, scene = Scene(3), Scene(3)
+    earlier.change("n3", "readdress n1 a:7500")
+    for name in ("n1", "n2"):
+        scene[name].engine.put(DISK, b"of the second founding")
+    scene["n3"].engine = earlier["n3"].engine
+    scene["n3"].start()
+
+    scene.see("n1", "n3")
+    scene.deliver()
+
+    assert epochs(scene) == {"n1": 0, "n2": 0, "n3": 1}
+    [line] = scene["n1"].logged("ring.forked")
+    assert line["reason"] == "its record of epoch 1 lists another disk of n1"
+
+
+def spied(scene):
+    """Everything that is sent from now on, with its receivers."""
+    sent, post = [], scene.post
+    scene.post = lambda sender, to, message: (sent.append((to, message)), post(sender, to, message))
+    return sent
 
 
 def test_finishing_waits_for_a_member_that_does_not_answer_and_says_so_once():

@@ -28,7 +28,7 @@ from toystore.core.protocol.messages import Delivery, Message
 from toystore.core.protocol.messages.antientropy import StoreRecords, WatchRanges
 from toystore.core.protocol.messages.hints import DeliverHints
 from toystore.core.protocol.messages.replica import RepairReplica
-from toystore.core.protocol.messages.ring import RingChanged
+from toystore.core.protocol.messages.ring import RingChanged, RingForked
 from toystore.core.protocol.routes import ROUTE_OF, DiskUse, Priority
 from toystore.core.protocol.turn import Shell, Turn
 from toystore.core.storage.store import StoreFullError
@@ -96,6 +96,8 @@ class GroupCommit(Turn[CommittedMachine]):
         for message, _ in inbox:
             if type(message) is RingChanged:
                 self._shell.follow(message)
+            elif type(message) is RingForked:
+                self._shell.disown(message)
         self.commit(self.choose(inbox), at)
 
     # --- what is served -----------------------------------------------------------------

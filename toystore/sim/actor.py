@@ -28,12 +28,13 @@ from toystore.core.protocol.messages.local import (
     MembersChanged,
     SendFailed,
 )
-from toystore.core.protocol.messages.ring import RingChanged, RingSeen
+from toystore.core.protocol.messages.ring import RingChanged, RingForked, RingSeen
 from toystore.core.protocol.newer_records import NewerRecords
 from toystore.core.protocol.roles import ROLE_OF, local_links
 from toystore.core.protocol.routes import ROUTE_OF, taken_by
 from toystore.core.protocol.turn import Turn
 from toystore.core.ring.cluster_id import is_newer
+from toystore.core.ring.history import NO_HISTORY
 from toystore.core.ring.record import unpack_ring
 from toystore.sim.door import Door
 from toystore.sim.network import Link
@@ -111,7 +112,9 @@ class SimActor:
         self._local = local_links(role)
         self.plan = node.plan
         """What its machines are made from, by the newest ring record that it knows."""
-        self.door = Door(Peer(node.name, role), self.plan)
+        self.history = NO_HISTORY
+        """Which ring records are of this cluster."""
+        self.door = Door(Peer(node.name, role), self.plan, self.history)
         self.turn = self.make_turn()
         self.inbox: deque[Letter | Delivery] = deque()
         self.links: dict[Peer, Link] = {}
@@ -144,7 +147,8 @@ class SimActor:
         if record.epoch <= self.plan.record.epoch:
             return []
         self.plan = self.node.cluster.by_record(self.plan, record)
-        self.door = Door(Peer(self.node.name, self.role), self.plan)
+        self.history = self.history.following(record)
+        self.door = Door(Peer(self.node.name, self.role), self.plan, self.history)
         listed = record.all
         self.routes = {to: link for to, link in self.routes.items() if to.node in listed}
         closed = [to for to in self.links if to.node not in listed]
@@ -153,6 +157,11 @@ class SimActor:
             self.node.network.close(self.links.pop(to))
         self.open()
         return [(LinkLost(to.node), to) for to in lost]
+
+    def disown(self, forked: RingForked) -> None:
+        """Refuse the frames of nodes that have a record of another founding."""
+        self.history = self.history.disowning(forked.digest)
+        self.door = Door(Peer(self.node.name, self.role), self.plan, self.history)
 
     # --- links --------------------------------------------------------------------------
 

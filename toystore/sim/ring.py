@@ -7,7 +7,7 @@ from functools import partial
 from toystore.core.protocol.address import Peer
 from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages import Delivery
-from toystore.core.protocol.messages.ring import RingChanged, RingSeen
+from toystore.core.protocol.messages.ring import RingChanged, RingForked, RingSeen
 from toystore.core.reconfiguration.reconfiguration import Reconfiguration
 from toystore.sim.actor import SimActor
 from toystore.sim.moments import is_message
@@ -33,6 +33,8 @@ class SimRing(SimActor):
             self.node.crash()
             return
         super().serve(batch, at)
+        for digest in sorted(self.machine.foreign - self.history.foreign):
+            self.disown(RingForked(digest))
         record = self.machine.record
         if record.epoch > self.plan.record.epoch:
             super().serve(self.follow(RingChanged(record.packed)), at)

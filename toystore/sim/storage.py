@@ -14,7 +14,8 @@ from toystore.core.protocol.address import Peer
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages import Delivery, Message
 from toystore.core.protocol.messages.antientropy import CompareStretches, SetRange
-from toystore.core.protocol.messages.ring import OfferRings, RingChanged
+from toystore.core.protocol.messages.hints import DeliverHints
+from toystore.core.protocol.messages.ring import OfferRings, RingChanged, RingForked
 from toystore.core.ring.ranges import Range
 from toystore.core.storage.storage import Storage
 from toystore.engines import GroupCommit
@@ -73,6 +74,8 @@ class SimStorage(SimActor):
         for message, _ in batch:
             if type(message) is RingChanged:
                 self.follow(message)
+            elif type(message) is RingForked:
+                self.disown(message)
         chosen = self.turn.choose(batch)
         if not chosen:
             return

@@ -176,7 +176,8 @@ EVENTS: dict[str, EventKind] = {
     "ring.forked": EventKind(
         "error",
         ("member", "epoch", "reason"),
-        "A member has another ring record of the same epoch; it is refused.",
+        "A node has ring records that are not of this node's ring, though its cluster has the same "
+        "name and lineage: its data folder is of another founding. It is refused.",
     ),
     "ring.removed": EventKind(
         "error",

@@ -74,7 +74,7 @@ STOP_ORDER = ROLES[::-1]
 
 
 def local_links(actor: str) -> tuple[str, ...]:
-    """The actors of its own node that ``actor`` sends to: `RING` sends `RingChanged` to all."""
+    """The actors of its own node that ``actor`` sends to: `RING` sends news to all."""
     others = tuple(name for name in ACTORS if name not in (actor, *ROLE_OF[actor].local))
     told = {GOSSIP: tuple(name for name in TOLD_OF_MEMBERS if name in others), RING: others}
     return ROLE_OF[actor].local + told.get(actor, ())

@@ -185,6 +185,7 @@ WIRE: tuple[Route, ...] = (
     Route(117, ring.RingSeen, RING),
     Route(118, ring.RingCommand, RING),
     Route(119, ring.RingCommandReply, COORDINATOR),
+    Route(120, ring.RingForked, ANYONE),
     Route(16, client.Cluster, COORDINATOR, Carrier.CLIENT_PORT),
     Route(17, client.ClusterReply, CLIENT, Carrier.CLIENT_PORT),
 )

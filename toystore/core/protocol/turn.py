@@ -26,7 +26,7 @@ from toystore.core.protocol.machine import Event, Machine, Now, Outbox
 from toystore.core.protocol.messages import Delivery, Message
 from toystore.core.protocol.messages.gossip import MemberState
 from toystore.core.protocol.messages.local import Leave, LinkUp, MembersChanged
-from toystore.core.protocol.messages.ring import RingChanged
+from toystore.core.protocol.messages.ring import RingChanged, RingForked
 
 FLUSH_ROUNDS_MAX = 8
 """How many flushes a turn may have: after a failed send a machine sends to another node."""
@@ -60,6 +60,9 @@ class Shell(Protocol):
 
         Returns what the machine must receive before: `LinkLost` for each link that is closed.
         """
+
+    def disown(self, forked: RingForked) -> None:
+        """A record is of another ring: refuse the frames of nodes that have it."""
 
     def linked_nodes(self) -> Iterable[str]:
         """The nodes whose watched link is up (`ROLES`)."""
@@ -103,6 +106,8 @@ class Turn(Generic[M]):
         for message, sender in inbox:
             if type(message) is RingChanged:
                 self.feed(self._shell.follow(message), at)
+            elif type(message) is RingForked:
+                self._shell.disown(message)
             try:
                 self.machine.receive(message, sender, at)
             except Exception as error:

@@ -65,6 +65,8 @@ class Cluster:
     """Every N that a bucket has."""
     described: Mapping[str, Any]
     """The configuration without members, which a newcomer gets."""
+    disk: str
+    """The id of this node's disk."""
 
 
 class _Caller:
@@ -342,11 +344,17 @@ class Commands:
                 caller.refuse(Code.UNAVAILABLE, _DISK_FAILED)
                 return
             records = [unpack_ring(packed) for packed in reply.records]
-            founding = next(iter(records), self._following.record)
+            newest = self._following.record
+            founding = next(iter(records), newest)
             caller.answer(
                 {
                     "state": state,
                     "text": text,
+                    "member": self._questions.node,
+                    "disk": self._cluster.disk,
+                    "epoch": newest.epoch,
+                    "digest": newest.digest,
+                    "voters": len(newest.voters),
                     "settings": dict(self._cluster.described),
                     "records": [one.packed for one in records if one.epoch > after],
                     "members": [_row(one) for one in founding.members],

@@ -18,13 +18,14 @@ from toystore.core.protocol.messages.ring import (
     OfferRings,
     OfferRingsReply,
     RingChanged,
+    RingForked,
     RingSeen,
     WatchRing,
     WatchRingReply,
 )
 from toystore.core.protocol.roles import ACTORS
-from toystore.core.reconfiguration.questions import NEVER, Questions, ignore
-from toystore.core.ring.record import RingRecord, RingRecordError, unpack_ring
+from toystore.core.reconfiguration.questions import NEVER, Questions, Then, ignore
+from toystore.core.ring.record import RingRecord, digest_of, unpack_ring
 
 AGAIN_S = 1.0
 """How soon storage is asked again, if it could not be asked."""
@@ -56,10 +57,10 @@ class Following:
         self._out = outbox
         self._changed = changed
         self._ask_at = 0.0
+        self.foreign: set[bytes] = set()
+        """The digests of records that other nodes have, and that are of another founding."""
         self._reasons: set[str] = set()
         """Why storage has not adopted what was offered, as logged since the last change."""
-        self._forked: set[str] = set()
-        """The nodes that have other records of the same cluster, as logged since then."""
 
     def go_on(self, now: Now) -> None:
         """Ask storage to tell of newer records, if that is due."""
@@ -102,11 +103,14 @@ class Following:
         self.record = records[-1]
         self.lineage = self.record.lineage
         self._reasons.clear()
-        self._forked.clear()
+        self._tell_actors(RingChanged(packed[-1]))
+        self._changed(records, now)
+
+    def _tell_actors(self, news: RingChanged | RingForked) -> None:
+        """Send something to the other actors of this node."""
         for actor in ACTORS:
             if actor != RING:
-                self._out.send(Peer(self._node, actor), RingChanged(packed[-1]))
-        self._changed(records, now)
+                self._out.send(Peer(self._node, actor), news)
 
     def on_seen(self, seen: RingSeen, now: Now) -> None:
         """A node has a newer record: ask its storage for what follows."""
@@ -123,30 +127,27 @@ class Following:
         """A node has newer records.  Without an answer, it is seen again later."""
         if reply is None or not reply.records:
             return
-        if not self._forks_off(reply.records[0]):
-            self.offer(reply.records, now)
-        elif node not in self._forked:
-            self._forked.add(node)
-            epoch = self.record.epoch
-            reason = f"its record of epoch {epoch + 1} does not follow this node's of epoch {epoch}"
-            self._out.log("ring.forked", member=node, epoch=epoch, reason=reason)
+        digest = digest_of(reply.records[-1])
+        self._offer(reply.records, partial(self._on_fetched_offered, node, digest), now)
 
-    def _forks_off(self, packed: bytes) -> bool:
-        """Whether a record is of the next epoch, and follows another record than the newest."""
-        try:
-            record = unpack_ring(packed)
-        except RingRecordError:
-            return False
-        is_next = record.epoch == self.record.epoch + 1
-        return is_next and not record.follows(self.record, self.lineage)
+    def _on_fetched_offered(
+        self, node: str, digest: bytes, reply: OfferRingsReply | None, now: Now
+    ) -> None:
+        """Storage has looked at the records of a node; ``digest``: of the newest of them."""
+        if reply is None or not reply.foreign:
+            self._on_offered(reply, now)
+        elif digest not in self.foreign:
+            self.foreign.add(digest)
+            self._tell_actors(RingForked(digest))
+            self._out.log("ring.forked", member=node, epoch=reply.epoch, reason=reply.reason)
 
     def offer(self, records: Sequence[bytes], now: Now) -> None:
         """Offer decided records to the own storage."""
+        self._offer(records, self._on_offered, now)
+
+    def _offer(self, records: Sequence[bytes], then: Then, now: Now) -> None:
         self._questions.ask_storage(
-            self._node,
-            lambda number: OfferRings(number, tuple(records)),
-            self._on_offered,
-            now,
+            self._node, lambda number: OfferRings(number, tuple(records)), then, now
         )
 
     def bring_up_to_date(self, node: str, epoch: int, now: Now) -> None:

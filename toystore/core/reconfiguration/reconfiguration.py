@@ -19,7 +19,7 @@ keeps nothing that a new machine could not find out.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from toystore.core.protocol.address import Address
@@ -91,7 +91,7 @@ class Reconfiguration:
             chance=chance,
         )
         self._commands = Commands(
-            cluster=Cluster(n, copies, described),
+            cluster=Cluster(n, copies, described, disk),
             following=following,
             proposer=self._proposer,
             roster=roster,
@@ -106,6 +106,11 @@ class Reconfiguration:
     def record(self) -> RingRecord:
         """The newest that this node's storage has adopted."""
         return self._following.record
+
+    @property
+    def foreign(self) -> Set[bytes]:
+        """The digests of records that other nodes have, and that are of another founding."""
+        return self._following.foreign
 
     @property
     def removed(self) -> str | None:

@@ -7,8 +7,8 @@
     buckets   N of each bucket
 
 A frame is accepted if the names are equal, the lineages are equal, no bucket has two different N,
-and the two do not have different records of one epoch (`is_fork`).  An older or a newer epoch is
-accepted: the node that has the older record fetches the newer one.
+and the other's record is not known to be of another founding (`is_fork`).  An older or a newer
+epoch is accepted: the node that has the older record fetches the newer one.
 
 In epoch 0 equal digests will do, too.  So addresses may be changed node by node: nodes of one
 lineage accept each other.  A cluster whose configuration is a copy in which an address was left
@@ -21,6 +21,7 @@ from collections.abc import Container, Mapping
 from typing import NamedTuple
 
 from toystore.core.ring.digest import Place, bucket_table, cluster_digest, other_copies
+from toystore.core.ring.history import History
 from toystore.core.ring.record import RingRecord
 
 NAME_TOLD_MAX = 64
@@ -54,10 +55,12 @@ def founding_digest(record: RingRecord) -> bytes:
     return cluster_digest(record.cluster, places, record.partitions)
 
 
-def why_foreign(own: ClusterId, other: ClusterId, copies: Mapping[str, int]) -> str | None:
+def why_foreign(
+    own: ClusterId, other: ClusterId, copies: Mapping[str, int], history: History
+) -> str | None:
     """Why a node refuses another's frames; None if it accepts them.
 
-    ``copies``: N of each bucket here.
+    ``copies``: N of each bucket here.  ``history``: of the own records.
     """
     if other.name != own.name:
         return f"cluster {other.name[:NAME_TOLD_MAX]!r} is not {own.name!r}"
@@ -68,11 +71,12 @@ def why_foreign(own: ClusterId, other: ClusterId, copies: Mapping[str, int]) -> 
             "here; names, addresses, weights, zones and partitions of all members must be the "
             "same in both configurations (if these are two clusters, rename one)"
         )
-    if is_fork(own, other):
+    if is_fork(own, other, history):
         return (
-            f"another ring record of epoch {own.epoch}: {other.digest[:4].hex()} there and "
-            f"{own.digest[:4].hex()} here; each epoch has one record, unless a change was "
-            "committed without a majority: stop the nodes of one of the two rings, for ever"
+            f"another ring record of epoch {other.epoch}: {other.digest[:4].hex()} there is not of "
+            f"the ring here (epoch {own.epoch}, {own.digest[:4].hex()}); the data folder of one of "
+            "them is of another founding of the cluster, or a change was committed without a "
+            "majority: stop the nodes of one of the two rings, for ever"
         )
     different = other_copies(other.buckets, copies)
     if different is not None:
@@ -83,11 +87,13 @@ def why_foreign(own: ClusterId, other: ClusterId, copies: Mapping[str, int]) -> 
     return None
 
 
-def is_fork(own: ClusterId, other: ClusterId) -> bool:
-    """Whether two nodes of one lineage have different records of one epoch after the founding."""
-    if other.lineage != own.lineage or other.epoch != own.epoch or not own.epoch:
+def is_fork(own: ClusterId, other: ClusterId, history: History) -> bool:
+    """Whether the record of a node of the same lineage is not of this node's ring."""
+    if other.lineage != own.lineage:
         return False
-    return other.digest != own.digest
+    if other.epoch == own.epoch > 0 and other.digest != own.digest:
+        return True
+    return history.contradicts(other.epoch, other.digest)
 
 
 def is_newer(own: ClusterId, other: ClusterId) -> bool:

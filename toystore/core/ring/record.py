@@ -98,7 +98,7 @@ class RingRecord:
     @functools.cached_property
     def digest(self) -> bytes:
         """16 bytes that identify the record."""
-        return hashlib.blake2b(self.packed, digest_size=DIGEST_BYTES).digest()
+        return digest_of(self.packed)
 
     @property
     def moving(self) -> bool:
@@ -166,6 +166,11 @@ def endpoint_of(listed: Listed) -> str:
         return "simulated"
     host = f"[{listed.host}]" if ":" in listed.host else listed.host
     return f"tcp://{host}:{listed.ports[0]}"
+
+
+def digest_of(packed: bytes) -> bytes:
+    """The digest of a packed record."""
+    return hashlib.blake2b(packed, digest_size=DIGEST_BYTES).digest()
 
 
 def founding(cluster: str, partitions: int, members: Iterable[Listed]) -> RingRecord:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from toystore.core.ring.record import RingRecord, RingRecordError, unpack_ring
+from toystore.core.ring.history import History
+from toystore.core.ring.record import RingRecord, RingRecordError, digest_of, unpack_ring
 from toystore.core.storage.disk_identity import ForeignDataError
 from toystore.core.storage.layout import RING_RECORD, ring_record_key
 from toystore.core.storage.store import Store
@@ -47,6 +48,12 @@ def newest_on_disk(store: Store) -> RingRecord | None:
             f"the newest ring record in the folder has rotted ({error}); restore the folder, or "
             "move it away and let the node be rebuilt from its peers"
         ) from None
+
+
+def history_on_disk(store: Store) -> History:
+    """The digests of the ring records in the store, without the founding."""
+    rows = ((int.from_bytes(key[-4:]), packed) for key, packed in store.scan(RING_RECORD))
+    return History({epoch: digest_of(packed) for epoch, packed in rows if epoch})
 
 
 def differences(configured: RingRecord, record: RingRecord) -> str:

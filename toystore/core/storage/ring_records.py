@@ -7,6 +7,9 @@
 
 Adopting a record and all that follows from it is one transaction, which ends the vote on it
 (`ring_vote.py`).
+
+Two foundings of one configuration have the same lineage.  A record of the other one is refused: it
+does not follow the newest, or it is the first and lists another disk of this node.
 """
 
 from __future__ import annotations
@@ -26,7 +29,16 @@ from toystore.core.protocol.messages.ring import (
     WatchRingReply,
 )
 from toystore.core.ring.record import RingRecord, RingRecordError, unpack_ring
-from toystore.core.storage.layout import LINEAGE, PLAN, RING_RECORD, VOTE, ring_record_key
+from toystore.core.storage.layout import (
+    DISK,
+    LINEAGE,
+    PLAN,
+    RING_RECORD,
+    SETTLED,
+    VOTE,
+    YES,
+    ring_record_key,
+)
 from toystore.core.storage.ring_vote import RottenVoteError, read_vote
 from toystore.core.storage.store import Store
 
@@ -34,12 +46,17 @@ KEPT_MAX = 1000
 """How many records are kept: a node that was away for more changes is a new one."""
 
 
+class _ForeignError(RingRecordError):
+    """A record is of another founding of the cluster; the text says why."""
+
+
 class RingRecords:
     """The ring records in ``store``."""
 
-    def __init__(self, store: Store, founding: RingRecord, outbox: Outbox) -> None:
+    def __init__(self, store: Store, node: str, founding: RingRecord, outbox: Outbox) -> None:
         """``founding``: the newest record if the store has none."""
         self._store = store
+        self._node = node
         self._founding = founding
         self._out = outbox
         self._watcher: tuple[Address, int] | None = None
@@ -79,23 +96,51 @@ class RingRecords:
 
     def offer(self, message: OfferRings) -> tuple[OfferRingsReply, list[RingRecord]]:
         """Store the offered records that follow; returns these, too."""
-        newest, lineage, reason = self.newest(), self.lineage(), ""
         adopted: list[RingRecord] = []
-        for packed in message.records:
-            try:
+        reason, foreign = "", False
+        try:
+            for packed in message.records:
                 record = unpack_ring(packed)
-            except RingRecordError as error:
-                reason = str(error)
-                break
-            if record.epoch <= newest.epoch:
-                continue
-            if not record.follows(newest, lineage):
-                reason = f"epoch {record.epoch} does not follow this node's {newest.epoch}"
-                break
-            self._keep(record, lineage)
-            adopted.append(record)
-            newest, lineage = record, record.lineage
-        return OfferRingsReply(message.request, newest.epoch, newest.digest, reason), adopted
+                if self._adopt(record):
+                    adopted.append(record)
+        except RingRecordError as error:
+            reason, foreign = str(error), isinstance(error, _ForeignError)
+        newest = self.newest()
+        reply = OfferRingsReply(message.request, newest.epoch, newest.digest, reason, foreign)
+        return reply, adopted
+
+    def _adopt(self, record: RingRecord) -> bool:
+        """Store the next record; False if it is known already.  Raises `RingRecordError`."""
+        newest, lineage = self.newest(), self.lineage()
+        if record.epoch <= newest.epoch:
+            known = self._store.get(ring_record_key(record.epoch)) if record.epoch else None
+            if known not in (None, record.packed):
+                raise _ForeignError(f"it has another record of epoch {record.epoch}")
+            return False
+        if record.epoch > newest.epoch + 1:
+            raise RingRecordError(
+                f"epoch {record.epoch} does not follow this node's {newest.epoch}: the records "
+                "between them are not kept any more; this node can only join again, with an empty "
+                "folder"
+            )
+        if not record.follows(newest, lineage):
+            raise _ForeignError(
+                f"its record of epoch {record.epoch} does not follow this node's of epoch "
+                f"{newest.epoch}"
+            )
+        if not newest.epoch and self._is_of_another_disk(record):
+            raise _ForeignError(
+                f"its record of epoch {record.epoch} lists another disk of {self._node}"
+            )
+        self._keep(record, lineage)
+        return True
+
+    def _is_of_another_disk(self, record: RingRecord) -> bool:
+        """Whether the first record lists another disk of this node, and this one replaced none."""
+        listed, disk = record.all.get(self._node), (self._store.get(DISK) or b"").decode()
+        if listed is None or listed.disk in ("", disk):
+            return False
+        return self._store.get(SETTLED) == YES
 
     def _keep(self, record: RingRecord, lineage: bytes) -> None:
         self._newest, self._news = record, True

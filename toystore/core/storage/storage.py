@@ -143,7 +143,7 @@ class Storage:
         self._records = records = Records(store, self.sums, floors, outbox)
         self._hints = hints = Hints(store)
         self._facts = facts = DiskFacts(store, own)
-        self._rings = rings = RingRecords(store, ranges.ring.record, outbox)
+        self._rings = rings = RingRecords(store, node, ranges.ring.record, outbox)
         acceptor = Acceptor(store, node, rings, facts)
         self._tombstones = dead = Tombstones(
             store, own, facts, self.sums, records, hints, floors, reap_after_s

@@ -129,6 +129,7 @@ from toystore.core.protocol.messages.ring import (
     RingChanged,
     RingCommand,
     RingCommandReply,
+    RingForked,
     RingSeen,
     WatchRing,
     WatchRingReply,
@@ -236,6 +237,7 @@ Message = (
     | FetchPlan
     | FetchPlanReply
     | RingChanged
+    | RingForked
     | RingSeen
     | RingCommand
     | RingCommandReply

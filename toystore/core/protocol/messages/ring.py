@@ -93,6 +93,8 @@ class OfferRingsReply(NamedTuple):
     digest: bytes
     reason: str
     """Why it has not adopted what was offered, or ""."""
+    foreign: bool = False
+    """Whether that is because the records are of another founding of the cluster."""
 
 
 class DescribeMoves(NamedTuple):
@@ -175,6 +177,16 @@ class RingChanged(NamedTuple):
     """The `ring` actor sends its node's other actors the record that its storage has adopted."""
 
     record: bytes
+
+
+class RingForked(NamedTuple):
+    """The `ring` actor sends its node's other actors the digest of a record of another ring.
+
+    The name and the lineage of that ring are the same: a node that has it has a data folder of
+    another founding.  The shells refuse its frames from now on.
+    """
+
+    digest: bytes
 
 
 class RingSeen(NamedTuple):
