@@ -38,11 +38,16 @@ ASKS_MAX = 3
 """How often the members are asked, if some are of another founding, and too few to be sure."""
 
 
-def announcement(me: MemberConfig, disk: str, after: int) -> Cluster:
-    """What a node asks members at its start: who am I to you, and what follows this epoch?"""
+def announcement(me: MemberConfig, disk: str, after: int, wait_s: float = 0.0) -> Cluster:
+    """What a node asks members at its start: who am I to you, and what follows this epoch?
+
+    ``wait_s``: the answer to a node that is no member may take so long, as the ring may change.
+    """
     ports = tuple(me.ports.values())
     who = {"name": me.name, "disk": disk, "host": me.host, "ports": ports}
-    return Cluster(1, "join", who | {"weight": me.weight, "zone": me.zone, "after": after})
+    return Cluster(
+        1, "join", who | {"weight": me.weight, "zone": me.zone, "after": after, "wait_s": wait_s}
+    )
 
 
 def client_ports(config: ClusterConfig, record: RingRecord, but: str) -> list[Endpoint]:

@@ -1,8 +1,8 @@
 """A node that is not in any configuration: it asks a member, and waits to be taken into the ring.
 
     describe    the contact answers with the settings of the cluster; they are kept in the folder
-    wait        every `ANNOUNCE_S` all members are told that this node waits; each of them can
-                plan to take it in
+    wait        every `ANNOUNCE_S` this node announces itself to all members; each of them can
+                plan to take it in, and answers when the ring changes
     adopt       once a ring record lists it, the records are stored; it starts as any member
 
 A node that was a member before starts from its folder, and needs no contact.
@@ -33,7 +33,7 @@ from toystore.net.names import Resolver
 
 ANNOUNCE_S = 2.0
 ANSWER_S = 1.5
-"""How long members may take to answer."""
+"""How long members may take to answer, beside the time that they wait for a change."""
 TAKEN_S = 12.0
 """How long the name must be another node's: one that has ended is taken for alive at first."""
 KEPT = "cluster.yaml"
@@ -108,11 +108,13 @@ class Joining:
         Raises `RemovedError` if it cannot be one.
         """
         records: dict[int, RingRecord] = {}
+        wait_s = 0.0  # at first the state of this node is shown at once
         while True:
             newest = records[max(records)] if records else disk.record
             asked = dict.fromkeys((self._contact, *client_ports(config, newest, self.me.name)))
-            request = announcement(self.me, disk.id, newest.epoch)
-            answers = self._asking.ask(asked, request, ANSWER_S)
+            request = announcement(self.me, disk.id, newest.epoch, wait_s)
+            again_at = time.monotonic() + wait_s
+            answers = self._asking.ask(asked, request, ANNOUNCE_S + ANSWER_S)
             records = records_in(answers_in(answers)) | records
             states = {str(answer.get("state")): str(answer.get("text")) for answer in answers}
             if "gone" in states:
@@ -122,7 +124,8 @@ class Joining:
             if "member" in states and self.me.name in newest.all:
                 return self._adopt(config, engine, disk, records)
             self._tell_state(states)
-            self._asking.pause(ANNOUNCE_S)
+            self._asking.pause(max(0.0, again_at - time.monotonic()))
+            wait_s = ANNOUNCE_S
 
     def _adopt(
         self, config: ClusterConfig, engine: Engine, disk: OwnDisk, records: dict[int, RingRecord]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.core.ring_scene import LINEAGE, Scene, listed
+from tests.core.ring_scene import LINEAGE, Node, Scene, listed
 from toystore.core.protocol.address import COORDINATOR, RING, Peer
 from toystore.core.protocol.messages.codes import Code
 from toystore.core.protocol.messages.ring import (
@@ -475,6 +475,25 @@ def test_a_newcomer_is_told_where_it_stands():
     scene.change("n1", "leave n4")
     scene.run(20)
     assert scene.announce("n4", "n1").result["state"] == "gone"
+
+
+def test_the_answer_to_a_newcomer_comes_when_the_ring_changes_or_after_a_limited_time():
+    scene = Scene(3)
+    scene.nodes["n4"] = Node(scene, "n4")
+    who = {**listed("n4", scene["n4"].disk)._asdict(), "after": 0, "wait_s": 60.0}
+    del who["seat"]
+    began = scene.time
+    assert scene.command("n1", "join", **who).result["state"] == "waiting"
+    assert scene.time == pytest.approx(began + 2.0)
+
+    held = scene.send_command("n2", "join", **who)
+    scene.deliver()
+    assert scene.reply_to(held) is None
+    scene.plan("n1", "join n4")
+    scene.command("n1", "commit")
+
+    result = scene.reply_to(held).result
+    assert (result["state"], len(result["records"])) == ("member", 1)
 
 
 def test_a_newcomer_that_announces_itself_no_longer_cannot_be_planned():

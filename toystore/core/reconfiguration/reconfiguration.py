@@ -9,6 +9,8 @@
      |   |- Absence    members that are dead for long                               (absence.py)
      |   '- Finishing  the end of a move                                          (finishing.py)
      |- Commands       what operators and newcomers ask                            (commands.py)
+     |   |- PlanCommands   changes of the ring                                (plan_commands.py)
+     |   '- JoinCommand    newcomers announce themselves                       (join_command.py)
      '- Newcomers      nodes that wait to be members                              (newcomers.py)
 
 Its node's storage keeps the decided records and votes on the next one, because both must be on a
@@ -30,11 +32,13 @@ from toystore.core.protocol.messages.ring import RingCommand, RingSeen
 from toystore.core.protocol.settings import RingSettings
 from toystore.core.reconfiguration.absence import Absence
 from toystore.core.reconfiguration.automatic import Automatic
-from toystore.core.reconfiguration.commands import Cluster, Commands
+from toystore.core.reconfiguration.commands import Commands
 from toystore.core.reconfiguration.departure import Departure
 from toystore.core.reconfiguration.finishing import Finishing
 from toystore.core.reconfiguration.following import Following
+from toystore.core.reconfiguration.join_command import JoinCommand
 from toystore.core.reconfiguration.newcomers import Newcomers
+from toystore.core.reconfiguration.plan_commands import PlanCommands
 from toystore.core.reconfiguration.proposer import Proposer
 from toystore.core.reconfiguration.questions import NEVER, Questions
 from toystore.core.reconfiguration.roster import Roster
@@ -90,10 +94,26 @@ class Reconfiguration:
             settings=settings,
             chance=chance,
         )
-        self._commands = Commands(
-            cluster=Cluster(n, copies, described, disk),
+        plans = PlanCommands(
+            n=n,
+            copies=copies,
             following=following,
             proposer=self._proposer,
+            newcomers=self._newcomers,
+            questions=questions,
+        )
+        self._joins = JoinCommand(
+            disk=disk,
+            described=described,
+            following=following,
+            newcomers=self._newcomers,
+            questions=questions,
+        )
+        self._commands = Commands(
+            n=n,
+            plans=plans,
+            joins=self._joins,
+            following=following,
             roster=roster,
             newcomers=self._newcomers,
             questions=questions,
@@ -149,6 +169,7 @@ class Reconfiguration:
             self._questions.next_deadline(),
             self._proposer.next_deadline(),
             self._departure.next_deadline(),
+            self._joins.next_deadline(),
         )
         if self.removed is None:
             due = min(
@@ -169,6 +190,7 @@ class Reconfiguration:
         self._following.go_on(now)
         self._proposer.go_on(now)
         self._departure.go_on(now)
+        self._joins.go_on(now)
         if self.removed is None:
             self._seat.go_on(now)
             self._finishing.go_on(now)
@@ -182,6 +204,7 @@ class Reconfiguration:
         self._seat.on_changed()
         self._departure.on_changed()
         self._proposer.on_changed(records, now)
+        self._joins.on_changed(now)
 
     def _log_change(self, record: RingRecord) -> None:
         self._out.log(
