@@ -17,6 +17,8 @@ from toystore.core.reconfiguration.following import Following
 from toystore.core.reconfiguration.questions import NEVER, Questions
 from toystore.core.reconfiguration.successors import finished
 
+AFTER = "after "
+"""Begins the reason of a record in which nothing moves any more."""
 FRESH_POLLS = 2
 """A report counts for this many polls."""
 
@@ -104,4 +106,4 @@ class Finishing:
 
 def _why_finished(why: str) -> str:
     """What is finished stays readable, however many records it took."""
-    return why if why.startswith("finish: ") else f"finish: {why}"
+    return AFTER + why.removeprefix(AFTER)

@@ -34,7 +34,7 @@ from toystore.core.reconfiguration.absence import Absence
 from toystore.core.reconfiguration.automatic import Automatic
 from toystore.core.reconfiguration.commands import Commands
 from toystore.core.reconfiguration.departure import Departure
-from toystore.core.reconfiguration.finishing import Finishing
+from toystore.core.reconfiguration.finishing import AFTER, Finishing
 from toystore.core.reconfiguration.following import Following
 from toystore.core.reconfiguration.join_command import JoinCommand
 from toystore.core.reconfiguration.newcomers import Newcomers
@@ -218,5 +218,6 @@ class Reconfiguration:
             self._moving_us = self._moving_us or record.made_us
         elif self._moving_us:
             took_s = round(max(0, record.made_us - self._moving_us) / 1e6, 3)
-            self._out.log("ring.finished", epoch=record.epoch, took_s=took_s, why=record.why)
+            why = record.why.removeprefix(AFTER)
+            self._out.log("ring.finished", epoch=record.epoch, took_s=took_s, why=why)
             self._moving_us = 0
