@@ -20,7 +20,7 @@ from toystore.core.reconfiguration.changes import Change, PlanError, members_aft
 from toystore.core.reconfiguration.concerns import concerns
 from toystore.core.reconfiguration.known import Known, Totals
 from toystore.core.ring.record import RingRecord, unpack_ring
-from toystore.core.ring.view import RingView, Slot
+from toystore.core.ring.view import RingView, Slot, ring_view
 
 
 class Move(NamedTuple):
@@ -122,7 +122,7 @@ def make_plan(
     lists = _lists_while_moving(changes, base) if base.moving else _lists(changes, base, known)
     record = base.next(known.lineage, **lists, made_by=made_by, made_us=made_us, why=why)
     _check_count(record, base, known.copies)
-    before, after = RingView(base, known.n), RingView(record, known.n)
+    before, after = ring_view(base, known.n), ring_view(record, known.n)
     slots = _moving_slots(before, after, known.copies)
     return Plan(
         number,
@@ -177,13 +177,18 @@ def _check_count(record: RingRecord, base: RingRecord, copies: frozenset[int]) -
 
 
 def _moving_slots(before: RingView, after: RingView, copies: frozenset[int]) -> Counter[Slot]:
-    """In how many ranges each slot that begins to move is: (old owner, new owner)."""
+    """In how many ranges each slot that begins to move is: (old owner, new owner).
+
+    A range whose order is the same has none, unless its owner is lost.
+    """
+    lost, new, old = after.record.lost, after.ring, after.before
     return Counter(
         slot
         for n in sorted(copies)
         for partition in range(after.partitions)
-        for slot in set(after.slots(partition, n)) - set(before.slots(partition, n))
-        if slot.moves and slot.new is not None
+        if lost or new.order(partition)[:n] != old.order(partition)[:n]
+        for slot in after.slots(partition, n)
+        if slot.moves and slot.new is not None and slot not in before.slots(partition, n)
     )
 
 

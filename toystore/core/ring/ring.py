@@ -30,9 +30,12 @@ Chance weighs more if members own far fewer partitions: 1.4 times at 100 members
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import itertools
 import math
 import struct
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -40,6 +43,8 @@ from typing import NamedTuple
 SLACK = 0.05
 """How far a member's share may be above its fair share."""
 
+SCORES_KEPT = 128
+"""The scores of so many members are kept: a ring that changes has most of those before."""
 _PREFIX_BYTES = 4  # of a digest: enough to distinguish all partitions
 _SCORE_BYTES = 8
 
@@ -123,6 +128,7 @@ def _orders(members: Sequence[Member], partitions: int, n: int) -> Iterator[tupl
     room = [_bound(share) for share in shares]
     first_room = [_bound(share / n) for share in shares]
     zones = [member.zone for member in members]
+    names = [member.name for member in members]
     repeats = n - min(n, len(set(zones)))
     for ranking in _rankings(members, partitions):
         owners = _owners(ranking, room, zones, n, repeats)
@@ -131,23 +137,27 @@ def _orders(members: Sequence[Member], partitions: int, n: int) -> Iterator[tupl
         for at in owners:
             room[at] -= 1
         order = dict.fromkeys((first, *owners, *ranking))
-        yield tuple(members[at].name for at in order)
+        yield tuple(map(names.__getitem__, order))
 
 
 def _rankings(members: Sequence[Member], partitions: int) -> Iterator[list[int]]:
     """For each partition, the members in the order of their scores, lowest first."""
-    scores = [_scores(member, partitions) for member in members]
+    scores = [_scores(_seat(member), member.weight, partitions) for member in members]
     for column in zip(*scores, strict=True):
         yield sorted(range(len(members)), key=column.__getitem__)
 
 
-def _scores(member: Member, partitions: int) -> list[float]:
+@functools.lru_cache(maxsize=SCORES_KEPT)
+def _scores(seat: str, weight: int, partitions: int) -> array[float]:
     """A member's score in each partition, all drawn from one digest of its seat."""
-    drawn = hashlib.shake_128(_seat(member).encode()).digest(_SCORE_BYTES * partitions)
-    return [
-        -math.log((number + 1) / 2 ** (8 * _SCORE_BYTES)) / member.weight
-        for number in struct.unpack(f">{partitions}Q", drawn)
-    ]
+    drawn = hashlib.shake_128(seat.encode()).digest(_SCORE_BYTES * partitions)
+    return array(
+        "d",
+        [
+            -math.log((number + 1) / 2 ** (8 * _SCORE_BYTES)) / weight
+            for number in struct.unpack(f">{partitions}Q", drawn)
+        ],
+    )
 
 
 def _owners(
@@ -159,7 +169,9 @@ def _owners(
     """
     owners: list[int] = []
     used: set[str] = set()
-    for at in sorted(ranking, key=lambda at: room[at] <= 0):
+    has_room = (at for at in ranking if room[at] > 0)
+    is_full = (at for at in ranking if room[at] <= 0)
+    for at in itertools.chain(has_room, is_full):
         if zones[at] in used:
             if not repeats:
                 continue
