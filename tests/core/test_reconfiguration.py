@@ -533,6 +533,20 @@ def test_the_status_says_how_far_each_member_is():
     assert (result["plan"]["plan"], result["plan"]["changes"]) == (1, [["reweigh", "n1", 2]])
 
 
+def test_what_a_newcomer_lacks_is_estimated_before_it_has_a_whole_range():
+    scene = Scene(3)
+    for name in ("n1", "n2", "n3"):
+        scene[name].left |= {"keys": 1600, "bytes": 160_000}
+    take_in(scene, "n4")
+    scene["n4"].left |= {"behind": 12}
+
+    n4 = scene.command("n1", "status").result["members"][3]
+
+    assert (n4["keys_left"], n4["bytes_left"]) == (1200, 120_000)
+    scene["n4"].left |= {"behind": 6, "keys_left": 500, "bytes_left": 60_000}
+    assert scene.command("n1", "status").result["members"][3]["bytes_left"] == 60_000
+
+
 def test_plans_are_numbered_kept_and_shown():
     scene = Scene(3)
     assert scene.command("n1", "show").code == Code.BAD_REQUEST

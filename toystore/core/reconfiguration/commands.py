@@ -25,7 +25,7 @@ from toystore.core.reconfiguration.questions import Questions
 from toystore.core.reconfiguration.roster import Roster
 from toystore.core.reconfiguration.status import describe_ring
 from toystore.core.ring.record import RingRecord
-from toystore.core.ring.view import RingView
+from toystore.core.ring.view import ring_view
 
 OPEN_MAX = 256
 """Open commands; another one is refused."""
@@ -38,6 +38,7 @@ class Commands:
         self,
         *,
         n: int,
+        copies: frozenset[int],
         plans: PlanCommands,
         joins: JoinCommand,
         following: Following,
@@ -46,8 +47,9 @@ class Commands:
         questions: Questions,
         outbox: Outbox,
     ) -> None:
-        """``n``: N of the default bucket."""
+        """``n``: N of the default bucket; ``copies``: every N that a bucket has."""
         self._n = n
+        self._copies = copies
         self._plans = plans
         self._following = following
         self._roster = roster
@@ -92,8 +94,9 @@ class Commands:
         def show(plan: Plan | None, now: Now) -> None:
             def counted(reports: Mapping[str, DescribeMovesReply], now: Now) -> None:
                 ring = describe_ring(
-                    RingView(record, self._n),
+                    ring_view(record, self._n),
                     self._following.lineage,
+                    self._copies,
                     self._roster,
                     reports,
                     self._newcomers.waiting(now).values(),

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from toystore.core.reconfiguration.changes import Change, PlanError, members_after, read_changes
 from toystore.core.reconfiguration.concerns import concerns
 from toystore.core.reconfiguration.known import Known, Totals
+from toystore.core.reconfiguration.sizes import mean_range, owned_ranges
 from toystore.core.ring.record import RingRecord, unpack_ring
 from toystore.core.ring.view import RingView, Slot, ring_view
 
@@ -194,19 +195,12 @@ def _moving_slots(before: RingView, after: RingView, copies: frozenset[int]) -> 
 
 def _moves(slots: Counter[Slot], before: RingView, known: Known) -> tuple[Move, ...]:
     """The moves, with about how many keys and bytes they have."""
-    owned = Counter(
-        owner
-        for n in known.copies
-        for partition in range(before.partitions)
-        for owner in before.owners(partition, n)
-    )
-    seen = [name for name in known.totals if owned[name]]
-    ranges = sum(owned[name] for name in seen) or 1
-    mean = Totals(*(sum(known.totals[name][at] for name in seen) / ranges for at in (0, 1)))
+    owned = owned_ranges(before.ring, known.copies)
+    mean = mean_range(owned, known.totals)
 
     def size_of(slot: Slot, count: int) -> Move:
         per_range = mean
-        if slot.old in seen:
+        if slot.old is not None and slot.old in known.totals and owned[slot.old]:
             per_range = Totals(*(total / owned[slot.old] for total in known.totals[slot.old]))
         sizes = (round(count * each) for each in per_range)
         return Move(slot.old, slot.new or "", count, *sizes)

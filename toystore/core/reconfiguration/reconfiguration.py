@@ -111,6 +111,7 @@ class Reconfiguration:
         )
         self._commands = Commands(
             n=n,
+            copies=copies,
             plans=plans,
             joins=self._joins,
             following=following,

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from toystore.core.protocol.messages.ring import DescribeMovesReply
+from toystore.core.reconfiguration.known import Totals
 from toystore.core.reconfiguration.roster import Roster
+from toystore.core.reconfiguration.sizes import mean_range, owned_ranges
 from toystore.core.ring.record import Listed
 from toystore.core.ring.view import RingView
 
@@ -14,14 +16,19 @@ from toystore.core.ring.view import RingView
 def describe_ring(
     view: RingView,
     lineage: bytes,
+    copies: Iterable[int],
     roster: Roster,
     reports: Mapping[str, DescribeMovesReply],
     waiting: Iterable[Listed],
 ) -> dict[str, Any]:
-    """The keys of the answer but ``plan``; docs/PROTOCOL.md lists them."""
+    """The keys of the answer but ``plan``; docs/PROTOCOL.md lists them.
+
+    ``copies``: every N that a bucket has.
+    """
     record = view.record
     listed = {one.name: one for one in (*record.old, *record.members)}
     shares = view.shares()
+    mean = _mean_range(view, copies, reports) if record.moving else Totals(0, 0)
     return {
         "epoch": record.epoch,
         "state": state_of(view.record.moving),
@@ -34,7 +41,7 @@ def describe_ring(
                 "status": "lost" if name in record.lost else roster.status(name),
                 "disk": one.disk or roster.disks.get(name, ""),
                 "ranges": shares.get(name, (0, 0))[0],
-                **_progress(reports.get(name)),
+                **_progress(reports.get(name), mean),
             }
             for name, one in sorted(listed.items())
         ],
@@ -59,7 +66,21 @@ def _place(one: Listed) -> dict[str, Any]:
     }
 
 
-def _progress(report: DescribeMovesReply | None) -> dict[str, Any]:
-    """How far a member is; None for each figure if it did not answer."""
+def _mean_range(
+    view: RingView, copies: Iterable[int], reports: Mapping[str, DescribeMovesReply]
+) -> Totals:
+    """About how much a range has, by what the old members have stored."""
+    totals = {name: Totals(one.keys, one.bytes) for name, one in reports.items()}
+    return mean_range(owned_ranges(view.before, copies), totals)
+
+
+def _progress(report: DescribeMovesReply | None, mean: Totals) -> dict[str, Any]:
+    """How far a member is; None for each figure if it did not answer.
+
+    ``mean``: how much a range has.  A member that has no whole range yet cannot estimate that.
+    """
+    if report is not None and report.behind and not report.bytes_left:
+        keys_left, bytes_left = (round(report.behind * each) for each in mean)
+        report = report._replace(keys_left=keys_left, bytes_left=bytes_left)
     keys = ("epoch", "behind", "unreleased", "bytes_left", "keys_left", "keys", "bytes", "hints")
     return {key: None if report is None else getattr(report, key) for key in keys}
