@@ -41,7 +41,7 @@ detection: $(INSTALLED)  ## measure failure detection: idle, kills, busy, resets
 rebuild: $(INSTALLED)  ## measure anti-entropy: wipe, rot, idle, equal, kills (ARGS="wipe": one)
 	@$(PY) benchmarks/rebuild.py $(ARGS)
 
-moves: $(INSTALLED)  ## measure ring changes under load: join, leave, replace, remove (ARGS="join": one)
+moves: $(INSTALLED)  ## measure ring changes under load: join, leave, replace, remove, kills (ARGS="join": one)
 	@$(PY) benchmarks/moves.py $(ARGS)
 
 sim: $(INSTALLED)  ## simulate: find the planted faults, then fresh seeds until stopped

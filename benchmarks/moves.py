@@ -13,6 +13,8 @@ may hold a record that it does not own.  What anti-entropy has moved until the r
 records and in what it compares, is compared with the least that had to move: the records of the
 ranges that a node owns now and did not own before.
 
+`kills` kills a node in the middle of each change instead (moves_kills.py).
+
 Each answer of the load is checked (checked_load.py).  Figures depend on what else the machine does,
 so its load is printed beside them.
 
@@ -25,75 +27,35 @@ import argparse
 import asyncio
 import json
 import time
-from typing import Any
 
-from checked_load import CheckedLoad, Plan, between, failures, load_of_machine, percentile_ms, wrong
-from filled import Row, filled, runs, until
+from checked_load import Plan, between, failures, load_of_machine, percentile_ms, wrong
+from filled import Row, filled
+from moves_kills import kills
+from ring_stage import RingStage, gained
 
-from tests.harness.disks import newest_ring, records_of, strays, unequal
+from tests.harness.disks import strays, unequal
 from toystore.core.ring.view import RingView
-from toystore.localcluster.cluster import LocalCluster
-from toystore.localcluster.node import HAS_PROCESS
-from toystore.localcluster.ring_changes import RingChanges
-
-Held = dict[str, dict[bytes, bytes]]
 
 
-class Stage:
-    """Nodes under load, and the next name of a node."""
-
-    def __init__(self, cluster: LocalCluster, load: CheckedLoad, options: argparse.Namespace):
-        self.cluster = cluster
-        self.load = load
-        self.options = options
-        self.changes = RingChanges(cluster, lambda _: None)
-
-    def join(self) -> list[Any]:
-        """A change that adds a node."""
-        return ["join", self._newcomer()]
-
-    def leave(self) -> list[Any]:
-        """A change that gives up a node in order."""
-        return ["leave", self._member()]
-
-    def replace(self) -> list[Any]:
-        """A change that puts a new node in the place of another."""
-        return ["replace", self._member(), self._newcomer()]
-
-    def remove(self) -> list[Any]:
-        """A change that removes a node, which is killed before."""
-        return ["remove", self._member()]
-
-    def _newcomer(self) -> str:
-        name = f"n{len(self.cluster.nodes) + 1}"
-        self.cluster.add(name)
-        return name
-
-    def _member(self) -> str:
-        """The first node that runs, but not the one that operators ask."""
-        return self._running()[1]
-
-    async def _kill(self, name: str) -> None:
-        """Kill a node for good, and wait for some time."""
-        self.cluster.kill(name)
-        await until(lambda: not runs(self.cluster, name), f"{name} has ended")
-        await asyncio.sleep(self.options.away_s)
+class Stage(RingStage):
+    """Measures changes."""
 
     async def measure(self, kind: str) -> Row:
         """Make one change under load; what it cost."""
-        change = getattr(self, kind)()
+        change = self.change(kind)
         await self.changes.start_newcomers([change])
-        ring = self._ring()
+        ring = self.ring()
         await self.load.start()
         began = time.monotonic()
         await asyncio.sleep(self.options.quiet_s)
         quiet_until = time.monotonic()
         if kind == "remove":
-            await self._kill(change[1])
+            await self.lose(change[1])
         planned = time.monotonic()
         await self.changes.change(change)
         stable = time.monotonic()
-        in_place_s = await self._until_in_place(stable)
+        await self.until_in_place()
+        in_place_s = time.monotonic() - stable
         await asyncio.sleep(self.options.after_s)
         answers = await self.load.stop()
         await self.cluster.settled(self.options.settle_s)
@@ -116,9 +78,9 @@ class Stage:
 
     def _moved(self, before: RingView) -> Row:
         """What the last change has moved, and what the disks say."""
-        ring, held = self._ring(), self._held()
+        ring, held = self.ring(), self.held()
         moved = self.changes.made[-1].moved.bytes
-        least = sum(map(len, _gained(before, ring, held)))
+        least = sum(map(len, gained(before, ring, held)))
         return {
             "moved_mb": round(moved / 1e6, 2),
             "least_mb": round(least / 1e6, 2),
@@ -127,43 +89,23 @@ class Stage:
             "strays": len(strays(ring, held)),
         }
 
-    async def _until_in_place(self, since: float) -> float:
-        """Wait until no node holds a record that it does not own; the seconds."""
-        await until(lambda: not strays(self._ring(), self._held()), "everything is in its place", 1)
-        return time.monotonic() - since
-
-    def _ring(self) -> RingView:
-        """The ring by the newest record on any disk."""
-        folders = [self.cluster.nodes[name].folder for name in self._running()]
-        return newest_ring(self.cluster.config, folders)
-
-    def _held(self) -> Held:
-        """The records of each node that runs."""
-        return {name: records_of(self.cluster.nodes[name].folder) for name in self._running()}
-
-    def _running(self) -> list[str]:
-        self.cluster.reap()
-        return [name for name, node in self.cluster.nodes.items() if node.state in HAS_PROCESS]
-
-
-def _gained(before: RingView, after: RingView, held: Held) -> list[bytes]:
-    """The records that nodes hold now in ranges that they did not own before."""
-    return [
-        record
-        for node, records in held.items()
-        for digest, record in records.items()
-        if node not in before.owners(before.partition_of(digest), digest[0])
-        and node in after.owners(after.partition_of(digest), digest[0])
-    ]
-
 
 KINDS = ("join", "leave", "replace", "remove")
+KILLS = "kills"
+SLOWLY = {"move_bytes_per_s": 256 * 1024, "batch_bytes": 8 * 1024}
+"""For kills: a change has a middle."""
 
 
 async def measure(options: argparse.Namespace) -> Row:
     """Make each change that was asked for."""
     plan = Plan(options.rate, options.keys, seed=options.seed)
     results: Row = {}
+    if options.change == [KILLS]:
+        async with filled(options, nodes=options.nodes, plan=plan, antientropy=SLOWLY) as (
+            cluster,
+            load,
+        ):
+            return await kills(RingStage(cluster, load, options))
     async with filled(options, nodes=options.nodes, plan=plan) as (cluster, load):
         stage = Stage(cluster, load, options)
         for kind in options.change or KINDS:
@@ -178,7 +120,7 @@ async def measure(options: argparse.Namespace) -> Row:
 def main() -> None:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("change", nargs="*", help=f"default: {' '.join(KINDS)}")
+    parser.add_argument("change", nargs="*", help=f"default: {' '.join(KINDS)}; or {KILLS}")
     parser.add_argument("--nodes", type=int, default=5)
     parser.add_argument("--keys", type=int, default=100_000)
     parser.add_argument("--rate", type=float, default=300.0, help="operations a second")
@@ -191,8 +133,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="print one JSON object, too")
     options = parser.parse_args()
-    if unknown := set(options.change) - set(KINDS):
-        parser.error(f"{', '.join(sorted(unknown))}; should be {', '.join(KINDS)}")
+    if options.change != [KILLS] and (unknown := set(options.change) - set(KINDS)):
+        parser.error(f"{', '.join(sorted(unknown))}; should be {', '.join(KINDS)}, or {KILLS}")
     print(f"{options.keys} keys, {options.rate:g} operations/s, load {load_of_machine()}")
     results = asyncio.run(measure(options))
     if options.json:

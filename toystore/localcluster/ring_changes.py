@@ -78,7 +78,7 @@ class RingChanges:
 
     async def report(self) -> list[str]:
         """What was changed, in a few lines."""
-        status = await self._ask("status", {})
+        status = await self.ask("status", {})
         members = ", ".join(row["name"] for row in status["members"])
         return [
             f"ring      epoch {status['epoch']}, {status['state']}; the members are {members}",
@@ -99,8 +99,8 @@ class RingChanges:
         """Make some changes.  Raises `ChangeFailedError`."""
         began, before = time.monotonic(), await self._moved()
         await self.start_newcomers(changes)
-        plan = await self._ask("plan", {"changes": [list(row) for row in changes]})
-        await self._ask("commit", {"plan": plan["plan"]})
+        plan = await self.ask("plan", {"changes": [list(row) for row in changes]})
+        await self.ask("commit", {"plan": plan["plan"]})
         if not wait:
             return
         await self.until_stable()
@@ -125,7 +125,7 @@ class RingChanges:
         end = time.monotonic() + CHANGE_S_MAX
         while True:
             try:
-                status = await self._ask("status", {})
+                status = await self.ask("status", {})
                 if holds(status):
                     return status
             except ChangeFailedError:
@@ -140,8 +140,8 @@ class RingChanges:
         await self._cluster.look()
         return {node.name: node.moved for node in self._cluster.nodes.values() if node.status}
 
-    async def _ask(self, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """The answer of a member that runs."""
+    async def ask(self, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The answer of a member that runs.  Raises `ChangeFailedError`."""
         try:
             return await self._cluster.command(command, arguments, timeout_s=COMMIT_S)
         except ToystoreError as error:
