@@ -12,12 +12,14 @@ They are in the file ``DIR/NODE.faults``, a JSON object; without one the node is
                    files, as LMDB's map is, does not count
     silent_names   whoever asks a name server waits for so many seconds
     wire_version   it speaks this version of the protocol
+    namespace      its network is the namespace of this name (``ip netns``)
 
 Everything is done before the node's first line runs; the product has no switch for any of it.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import resource
 import runpy
@@ -99,6 +101,14 @@ def speak(version: int) -> None:
     toystore.wire.VERSION = version
 
 
+def enter_namespace(name: str) -> None:
+    """All sockets that are made from now on are of this network namespace."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with Path("/run/netns", name).open("rb") as space:
+        if libc.setns(space.fileno(), 0):
+            raise OSError(ctypes.get_errno(), f"cannot enter the network namespace {name}")
+
+
 FAULTS = {
     "clock_s": shift_clock,
     "clock_pipe": jump_at,
@@ -107,6 +117,7 @@ FAULTS = {
     "files": limit_files,
     "data_bytes": limit_data,
     "wire_version": speak,
+    "namespace": enter_namespace,
 }
 
 if __name__ == "__main__":
