@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from toystore.check.history import OK, Row
@@ -25,6 +25,7 @@ from toystore.check.promises import (
     writes_follow,
 )
 from toystore.config import ClusterConfig
+from toystore.core.data.record import Record
 
 from .replicas import copies
 from .workload import Workload
@@ -82,12 +83,21 @@ class Behind(NamedTuple):
         return f"{self.write.key} at {self.owner} of {self.owners}: {held}, not {self.write}"
 
 
+Copies = dict[str, dict[str, Record | None]]
+"""For each key, what each of its owners holds."""
+
+
 def behind(config: ClusterConfig, rows: Iterable[Row]) -> tuple[int, list[Behind]]:
-    """How many copies were looked at, and those that are behind."""
+    """How many copies were looked at, and those that are behind; the ring has not changed."""
+    last = last_acknowledged(rows)
+    return behind_of(last, copies(config, last))
+
+
+def behind_of(last: Mapping[str, Row], held_by: Copies) -> tuple[int, list[Behind]]:
+    """How many copies there are, and those that are behind the last write of their key."""
     looked_at = 0
     stale = []
-    last = last_acknowledged(rows)
-    for key, held in copies(config, last).items():
+    for key, held in held_by.items():
         looked_at += len(held)
         for owner, record in held.items():
             stamp = "" if record is None else record.stamp.hex()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import zmq
 
+from tests.harness.disks import records_of
 from tests.harness.sockets import connected
 from toystore.config import ClusterConfig, MemberConfig
 from toystore.core.data.record import Record, digest_of, unpack_record
@@ -15,6 +17,7 @@ from toystore.core.protocol.address import Peer
 from toystore.core.protocol.messages.codes import ReplicaStatus
 from toystore.core.protocol.messages.replica import ReadReplica, WriteReplica
 from toystore.core.ring.ring import Ring
+from toystore.core.ring.view import RingView
 from toystore.net.endpoint import Endpoint
 from toystore.wire import Header, decode, encode
 
@@ -44,6 +47,26 @@ def copies(config: ClusterConfig, keys: Iterable[str]) -> dict[str, dict[str, Re
             found = reply.status == ReplicaStatus.OK and reply.record is not None
             held[key][member.name] = unpack_record(reply.record) if found else None
     return held
+
+
+def copies_on_disks(
+    ring: RingView, folders: Mapping[str, Path], keys: Iterable[str]
+) -> dict[str, dict[str, Record | None]]:
+    """For each key, what each of its owners by a ring has on its disk.
+
+    ``folders``: of the nodes that run.
+    """
+    digests = {key: digest_of("default", key.encode(), 3) for key in keys}
+    held = {name: records_of(folder, digests.values()) for name, folder in folders.items()}
+
+    def copy(owner: str, digest: bytes) -> Record | None:
+        record = held.get(owner, {}).get(digest)
+        return None if record is None else unpack_record(record)
+
+    return {
+        key: {owner: copy(owner, digest) for owner in ring.owners(ring.partition_of(digest), 3)}
+        for key, digest in digests.items()
+    }
 
 
 def ask(

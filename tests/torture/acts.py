@@ -26,19 +26,15 @@ from toystore.client.clock import process_clock
 from toystore.core.data.record import Record
 from toystore.wire import VERSION
 
+from .ring_acts import ring_changes, ring_under_fire
 from .stage import SPLITS, Stage
+from .ten_nodes import TEN_NODES
 
 Act = Callable[[Stage], None]
 
 AN_HOUR_S = 3600
 A_MINUTE_S = 60
 MIB = 1024 * 1024
-TEN_NODES: dict[str, Any] = {
-    "partitions": 1024,
-    "swim": {"probe_period_s": 0.5, "probe_timeout_s": 0.2, "suspicion_mult": 3},
-    "handoff": {},
-}
-"""As in configs/ten_nodes.yaml."""
 
 
 # --- the acts ---------------------------------------------------------------------------
@@ -420,6 +416,7 @@ ACTS: tuple[Act, ...] = (
     *(split, one_way, bad_network),
     *(full_disk, slow_disk, flood, little_memory),
     *(rolling_restart, rolling_upgrade),
+    *(ring_changes, ring_under_fire),
     everything,
 )
 

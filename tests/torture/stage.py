@@ -12,9 +12,19 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.checks import PROMISES, Death, behind, broken, last_acknowledged, why_behind
+from tests.cluster.checks import (
+    PROMISES,
+    Death,
+    behind,
+    behind_of,
+    broken,
+    last_acknowledged,
+    why_behind,
+)
+from tests.cluster.replicas import copies_on_disks
 from tests.cluster.workload import Workload, at_work
 from tests.harness.cluster import Cluster
+from tests.harness.disks import newest_ring, records_of, strays, unequal
 from tests.harness.network import CLEAR, CUT, HOLE, Impairment
 from tests.harness.small_disk import small_disk
 from toystore.check.history import OK, Row, write_rows
@@ -24,6 +34,8 @@ from .summary import Result
 
 LATE_S = 0.2
 """A client that notices its timeout so late was not given the processor."""
+IN_PLACE_S = 60.0
+"""How soon after the last fault every record is in its place."""
 SHOWN_MAX = 3
 """So many examples of a kind are shown."""
 NEMESIS = "nemesis"
@@ -109,6 +121,20 @@ class Stage:
             self._cluster.kill(name)
             self.away.append(name)
             self.note("kill", name)
+
+    def lose(self, name: str) -> None:
+        """Kill -9 a node that never comes back."""
+        self.kill(name)
+        self.away.remove(name)
+        self._deaths.append(Death(name, self._killed_s.pop(name), float("inf")))
+
+    def change(self, change: str, *, wait: bool = True) -> None:
+        """Change the ring, as an operator does; ``wait``: until nothing moves any more."""
+        began = time.monotonic()
+        self.note("ring change", change)
+        self._cluster.change(change, wait=wait)
+        if wait:
+            self.say(f"{change}: stable after {time.monotonic() - began:.1f} s")
 
     def pause(self, name: str) -> None:
         """SIGSTOP."""
@@ -228,7 +254,13 @@ class Stage:
 
     def _look_at_copies(self, work: Workload) -> None:
         """Is each as new as it must be, and if not, why?"""
-        looked_at, stale = behind(self._cluster.config, work.rows)
+        cluster, last = self._cluster, last_acknowledged(work.rows)
+        folders = {node.name: node.folder for node in cluster.running()}
+        ring = newest_ring(cluster.config, folders.values())
+        if ring.epoch:
+            looked_at, stale = behind_of(last, copies_on_disks(ring, folders, last))
+        else:
+            looked_at, stale = behind(cluster.config, work.rows)
         reasons = {copy: why_behind(copy, self._deaths) for copy in stale}
         unknown = [copy for copy, reason in reasons.items() if reason is None]
         self._copies += looked_at
@@ -237,12 +269,27 @@ class Stage:
         self.must(
             not unknown,
             f"replica by replica, {len(stale)} of {looked_at:,} copies of "
-            f"{len(last_acknowledged(work.rows)):,} keys are behind, {len(unknown)} unexplained",
+            f"{len(last):,} keys are behind, {len(unknown)} unexplained",
             unknown,
         )
         for copy, reason in list(reasons.items())[:SHOWN_MAX]:
             if reason is not None:
                 self.say(f"        {copy.write.key} at {copy.owner}: {reason}")
+
+    def must_be_in_place(self) -> None:
+        """Each owner has the same records, and no other node has any of them."""
+        cluster = self._cluster
+
+        def wrong() -> list[object]:
+            folders = {node.name: node.folder for node in cluster.running()}
+            held = {name: records_of(folder) for name, folder in folders.items()}
+            ring = newest_ring(cluster.config, folders.values())
+            return [*unequal(ring, held), *strays(ring, held)]
+
+        end = time.monotonic() + IN_PLACE_S
+        while (left := wrong()) and time.monotonic() < end:
+            time.sleep(1)
+        self.must(not left, f"{len(left)} records are not where they belong, or elsewhere", left)
 
     def _keep(self, folder: Path) -> None:
         """The history, and the nodes' logs if anything was broken."""
