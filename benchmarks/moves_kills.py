@@ -69,6 +69,7 @@ async def _one(stage: RingStage, kind: str, victim: str, *, back: bool) -> Row:
     await asyncio.sleep(1)
     answers = await stage.load.stop()
     await stage.cluster.settled(stage.options.settle_s)
+    await stage.until_equal()
     ring, held = stage.ring(), stage.held()
     after = {row["name"] for row in status["members"]}
     row = {

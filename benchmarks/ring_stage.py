@@ -9,7 +9,7 @@ from typing import Any
 from checked_load import CheckedLoad
 from filled import runs, until
 
-from tests.harness.disks import newest_ring, records_of, strays
+from tests.harness.disks import newest_ring, records_of, strays, unequal
 from toystore.core.ring.view import RingView
 from toystore.localcluster.cluster import LocalCluster
 from toystore.localcluster.node import HAS_PROCESS
@@ -61,6 +61,10 @@ class RingStage:
     async def until_in_place(self) -> None:
         """Wait until no node holds a record that it does not own."""
         await until(lambda: not strays(self.ring(), self.held()), "everything is in its place", 1)
+
+    async def until_equal(self) -> None:
+        """Wait until each owner holds the same bytes: what a dead coordinator left, is repaired."""
+        await until(lambda: not unequal(self.ring(), self.held()), "all replicas are equal", 1)
 
     def running(self) -> list[str]:
         """The nodes that have a process."""

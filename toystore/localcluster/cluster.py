@@ -174,6 +174,7 @@ class LocalCluster:
 
         Raises `ToystoreError`.
         """
+        self.reap()
         running = [node for node in self.nodes.values() if node.state is State.RUNNING]
         endpoint = (running or list(self.nodes.values()))[0].endpoint
         async with AsyncClient([endpoint], timeout=timeout_s) as client:
