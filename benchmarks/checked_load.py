@@ -2,7 +2,9 @@
 
 Each value names its key and the number of its write.  Only this process writes, and a key has one
 open write at most.  So a get that begins after write 7 of a key was acknowledged must
-return write 7, or a later one that was begun: anything else is a *wrong* answer.
+return write 7, or a later one that was begun.  If it does not, the answer is *wrong* if the owners
+on which it rests and those of write 7 are more than N together: then one owner is in both.
+Otherwise the quorum was sloppy, and the write was *missed*, which is allowed.
 
 Operations start on a timetable, answered or not, and latency counts from the time on the timetable.
 
@@ -25,9 +27,10 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import NamedTuple, Self
 
-from toystore import AsyncClient, Found, ToystoreError
+from tests.cluster.telling_client import TellingClient, Told
+from toystore import Found, ToystoreError
 
-OK, WRONG = "ok", "wrong"
+OK, WRONG, MISSED = "ok", "wrong", "missed"
 FILL_BATCH = 500
 IN_FLIGHT_MAX = 4096
 
@@ -41,6 +44,8 @@ class Plan(NamedTuple):
     put_share: float = 0.5
     timeout_s: float = 5.0
     seed: int = 1
+    n: int = 3
+    """Of the bucket."""
 
 
 class Answer(NamedTuple):
@@ -51,7 +56,7 @@ class Answer(NamedTuple):
     took_s: float
     """From then to its answer."""
     outcome: str
-    """`OK`, `WRONG` and what is wrong, or the name of an error."""
+    """`OK`, `WRONG` or `MISSED` and what is wrong, or the name of an error."""
 
 
 class CheckedLoad:
@@ -103,7 +108,7 @@ def _serve(connection: Connection, endpoints: list[str], plan: Plan) -> None:
 
 
 async def _obey(connection: Connection, endpoints: list[str], plan: Plan) -> None:
-    async with AsyncClient(
+    async with TellingClient(
         endpoints, timeout=plan.timeout_s, max_in_flight=IN_FLIGHT_MAX, spread=True
     ) as store:
         load = _Load(store, plan)
@@ -120,13 +125,15 @@ async def _obey(connection: Connection, endpoints: list[str], plan: Plan) -> Non
 class _Load:
     """What was written and acknowledged, and the timetable."""
 
-    def __init__(self, store: AsyncClient, plan: Plan) -> None:
+    def __init__(self, store: TellingClient, plan: Plan) -> None:
         self._store = store
         self._plan = plan
         self._chance = random.Random(plan.seed)
         self._keys = [f"key:{number}" for number in range(plan.keys)]
         self._begun = dict.fromkeys(self._keys, -1)
         self._acknowledged = dict.fromkeys(self._keys, -1)
+        self._owners = dict.fromkeys(self._keys, 0)
+        """How many owners had stored the acknowledged write by then."""
         self._answers: list[Answer] = []
         self._written: set[str] = set()
         """The keys with a write that is not answered: each key has one at a time."""
@@ -143,7 +150,7 @@ class _Load:
                 if isinstance(answer, ToystoreError):
                     failed.append(_answer(began, type(answer).__name__))
                 else:
-                    self._acknowledged[key] = numbers[key]
+                    self._acknowledged[key], self._owners[key] = numbers[key], answer.owners
         return failed
 
     async def read_all(self) -> list[Answer]:
@@ -154,7 +161,7 @@ class _Load:
                 if isinstance(answer, ToystoreError):
                     bad.append(_answer(began, type(answer).__name__))
                 elif wrong := self._wrong(key, answer, self._acknowledged[key]):
-                    bad.append(_answer(began, wrong))
+                    bad.append(_answer(began, f"{WRONG}: {wrong}"))
         return bad
 
     async def start(self) -> list[Answer]:
@@ -196,15 +203,20 @@ class _Load:
         self._written.add(key)
         try:
             number = self._next(key)
-            await self._store.put(key, self._value(key, number))
-            self._acknowledged[key] = number
+            written = await self._store.put(key, self._value(key, number))
+            self._acknowledged[key], self._owners[key] = number, written.owners
             return OK
         finally:
             self._written.discard(key)
 
     async def _get(self, key: str) -> str:
-        acknowledged = self._acknowledged[key]
-        return self._wrong(key, await self._store.get(key), acknowledged) or OK
+        acknowledged, owners = self._acknowledged[key], self._owners[key]
+        told = await self._store.read(key)
+        wrong = self._wrong(key, told, acknowledged)
+        if not wrong:
+            return OK
+        overlap = owners + told.owners > self._plan.n
+        return f"{WRONG if overlap else MISSED}: {wrong}; {owners} owners had it, {told}"
 
     def _next(self, key: str) -> int:
         self._begun[key] += 1
@@ -213,14 +225,16 @@ class _Load:
     def _value(self, key: str, number: int) -> bytes:
         return f"{key}={number}".ljust(self._plan.value_bytes, ".").encode()
 
-    def _wrong(self, key: str, found: Found | None, acknowledged: int) -> str:
+    def _wrong(self, key: str, told: Told | Found | None, acknowledged: int) -> str:
         """What is wrong with an answer; "" if it is right."""
-        if found is None:
-            return f"{WRONG}: {key} is not there" if acknowledged >= 0 else ""
+        value = told and told.value
+        if value is None:
+            return f"{key} is not there" if acknowledged >= 0 else ""
+        found = value if isinstance(value, bytes) else value.encode()
         allowed = range(max(acknowledged, 0), self._begun[key] + 1)
-        if any(found.value == self._value(key, number) for number in allowed):
+        if any(found == self._value(key, number) for number in allowed):
             return ""
-        return f"{WRONG}: {key} is {found.value[:40]!r}, write {acknowledged} was acknowledged"
+        return f"{key} is {found[:40]!r}, write {acknowledged} was acknowledged"
 
 
 def _answer(due: float, outcome: str) -> Answer:
@@ -237,12 +251,18 @@ def _batches(keys: list[str]) -> Iterable[list[str]]:
 
 def failures(answers: Iterable[Answer]) -> list[str]:
     """The outcomes of operations that failed."""
-    return [a.outcome for a in answers if a.outcome != OK and not a.outcome.startswith(WRONG)]
+    known = (OK, WRONG, MISSED)
+    return [a.outcome for a in answers if not a.outcome.startswith(known)]
 
 
 def wrong(answers: Iterable[Answer]) -> list[str]:
     """The outcomes of operations with a wrong answer."""
     return [a.outcome for a in answers if a.outcome.startswith(WRONG)]
+
+
+def missed(answers: Iterable[Answer]) -> list[str]:
+    """The outcomes of gets that missed a write, as a sloppy quorum may."""
+    return [a.outcome for a in answers if a.outcome.startswith(MISSED)]
 
 
 def between(answers: Iterable[Answer], since: float, until: float) -> list[Answer]:

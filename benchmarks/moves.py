@@ -28,7 +28,7 @@ import asyncio
 import json
 import time
 
-from checked_load import Plan, between, failures, load_of_machine, percentile_ms, wrong
+from checked_load import Plan, between, failures, load_of_machine, missed, percentile_ms, wrong
 from filled import Row, filled
 from moves_kills import kills
 from ring_stage import RingStage, gained
@@ -73,6 +73,7 @@ class Stage(RingStage):
             "operations": len(answers),
             "failures": sorted(failures(answers)),
             "wrong": wrong(answers)[:3],
+            "missed": missed(answers)[:3],
             "load": load_of_machine(),
         }
 

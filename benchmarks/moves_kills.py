@@ -16,7 +16,7 @@ import asyncio
 import time
 from typing import Any
 
-from checked_load import failures, wrong
+from checked_load import failures, missed, wrong
 from filled import LOOK_S, PATIENCE_S, Row
 from ring_stage import Change, RingStage
 
@@ -83,6 +83,7 @@ async def _one(stage: RingStage, kind: str, victim: str, *, back: bool) -> Row:
         "operations": len(answers),
         "failures": sorted(failures(answers)),
         "wrong": wrong(answers)[:3],
+        "missed": missed(answers)[:3],
         "read_back_bad": len(await stage.load.read_all()),
     }
     print(f"{kind}, {victim} {'back' if back else 'lost'}: {row}", flush=True)
