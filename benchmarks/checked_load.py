@@ -23,7 +23,7 @@ import os
 import random
 import time
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from multiprocessing.connection import Connection
 from typing import NamedTuple, Self
 
@@ -76,6 +76,10 @@ class CheckedLoad:
             self._connection.send("end")
         await asyncio.to_thread(self._process.join)
 
+    async def use(self, endpoints: list[str]) -> None:
+        """From now on ask these nodes; nothing is under way."""
+        await self._order(endpoints)
+
     async def fill(self) -> list[Answer]:
         """Write every key; the answers that are not `OK`."""
         return await self._order("fill")
@@ -92,7 +96,7 @@ class CheckedLoad:
         """End it, and wait for the last answer; all answers since `start`."""
         return await self._order("stop")
 
-    async def _order(self, order: str) -> list[Answer]:
+    async def _order(self, order: str | list[str]) -> list[Answer]:
         self._connection.send(order)
         answers: list[Answer] = await asyncio.to_thread(self._connection.recv)
         return answers
@@ -108,10 +112,8 @@ def _serve(connection: Connection, endpoints: list[str], plan: Plan) -> None:
 
 
 async def _obey(connection: Connection, endpoints: list[str], plan: Plan) -> None:
-    async with TellingClient(
-        endpoints, timeout=plan.timeout_s, max_in_flight=IN_FLIGHT_MAX, spread=True
-    ) as store:
-        load = _Load(store, plan)
+    async with AsyncExitStack() as clients:
+        load = _Load(await clients.enter_async_context(_client(endpoints, plan)), plan)
         orders = {
             "fill": load.fill,
             "read_all": load.read_all,
@@ -119,14 +121,24 @@ async def _obey(connection: Connection, endpoints: list[str], plan: Plan) -> Non
             "stop": load.stop,
         }
         while (order := await asyncio.to_thread(connection.recv)) != "end":
-            connection.send(await orders[order]())
+            if isinstance(order, list):
+                load.store = await clients.enter_async_context(_client(order, plan))
+                connection.send([])
+            else:
+                connection.send(await orders[order]())
+
+
+def _client(endpoints: list[str], plan: Plan) -> TellingClient:
+    return TellingClient(
+        endpoints, timeout=plan.timeout_s, max_in_flight=IN_FLIGHT_MAX, spread=True
+    )
 
 
 class _Load:
     """What was written and acknowledged, and the timetable."""
 
     def __init__(self, store: TellingClient, plan: Plan) -> None:
-        self._store = store
+        self.store = store
         self._plan = plan
         self._chance = random.Random(plan.seed)
         self._keys = [f"key:{number}" for number in range(plan.keys)]
@@ -146,7 +158,7 @@ class _Load:
             began = time.monotonic()
             numbers = {key: self._next(key) for key in batch}
             values = {key: self._value(key, number) for key, number in numbers.items()}
-            for key, answer in (await self._store.put_many(values, errors="return")).items():
+            for key, answer in (await self.store.put_many(values, errors="return")).items():
                 if isinstance(answer, ToystoreError):
                     failed.append(_answer(began, type(answer).__name__))
                 else:
@@ -157,7 +169,7 @@ class _Load:
         bad: list[Answer] = []
         for batch in _batches(self._keys):
             began = time.monotonic()
-            for key, answer in (await self._store.get_many(batch, errors="return")).items():
+            for key, answer in (await self.store.get_many(batch, errors="return")).items():
                 if isinstance(answer, ToystoreError):
                     bad.append(_answer(began, type(answer).__name__))
                 elif wrong := self._wrong(key, answer, self._acknowledged[key]):
@@ -203,7 +215,7 @@ class _Load:
         self._written.add(key)
         try:
             number = self._next(key)
-            written = await self._store.put(key, self._value(key, number))
+            written = await self.store.put(key, self._value(key, number))
             self._acknowledged[key], self._owners[key] = number, written.owners
             return OK
         finally:
@@ -211,7 +223,7 @@ class _Load:
 
     async def _get(self, key: str) -> str:
         acknowledged, owners = self._acknowledged[key], self._owners[key]
-        told = await self._store.read(key)
+        told = await self.store.read(key)
         wrong = self._wrong(key, told, acknowledged)
         if not wrong:
             return OK

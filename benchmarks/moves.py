@@ -27,6 +27,7 @@ import argparse
 import asyncio
 import json
 import time
+from collections import Counter
 
 from checked_load import Plan, between, failures, load_of_machine, missed, percentile_ms, wrong
 from filled import Row, filled
@@ -45,7 +46,7 @@ class Stage(RingStage):
         change = self.change(kind)
         await self.changes.start_newcomers([change])
         ring = self.ring()
-        await self.load.start()
+        await self.start_load()
         began = time.monotonic()
         await asyncio.sleep(self.options.quiet_s)
         quiet_until = time.monotonic()
@@ -71,7 +72,7 @@ class Stage(RingStage):
             "p50_ms": percentile_ms(during, 50),
             "p99_ms": percentile_ms(during, 99),
             "operations": len(answers),
-            "failures": sorted(failures(answers)),
+            "failures": dict(Counter(failures(answers))),
             "wrong": wrong(answers)[:3],
             "missed": missed(answers)[:3],
             "load": load_of_machine(),

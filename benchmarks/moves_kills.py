@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from typing import Any
 
 from checked_load import failures, missed, wrong
@@ -49,7 +50,7 @@ async def _one(stage: RingStage, kind: str, victim: str, *, back: bool) -> Row:
     if kind == "remove":
         await stage.lose(change[1])
     before = {row["name"] for row in (await _status(stage))["members"]}
-    await stage.load.start()
+    await stage.start_load()
     await asyncio.sleep(1)
     began = time.monotonic()
     await stage.changes.change(change, wait=False)
@@ -81,7 +82,7 @@ async def _one(stage: RingStage, kind: str, victim: str, *, back: bool) -> Row:
         "unequal": len(unequal(ring, held)),
         "strays": len(strays(ring, held)),
         "operations": len(answers),
-        "failures": sorted(failures(answers)),
+        "failures": dict(Counter(failures(answers))),
         "wrong": wrong(answers)[:3],
         "missed": missed(answers)[:3],
         "read_back_bad": len(await stage.load.read_all()),

@@ -66,6 +66,13 @@ class RingStage:
         """Wait until each owner holds the same bytes: what a dead coordinator left, is repaired."""
         await until(lambda: not unequal(self.ring(), self.held()), "all replicas are equal", 1)
 
+    async def start_load(self) -> None:
+        """Start the load, at the nodes that are members now."""
+        status = await self.cluster.command("status", {}, timeout_s=20.0)
+        names = {row["name"] for row in status["members"]}.intersection(self.running())
+        await self.load.use([self.cluster.nodes[name].endpoint for name in sorted(names)])
+        await self.load.start()
+
     def running(self) -> list[str]:
         """The nodes that have a process."""
         self.cluster.reap()
