@@ -14,7 +14,6 @@ from toystore.core.protocol.address import Peer
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages import Delivery, Message
 from toystore.core.protocol.messages.antientropy import CompareStretches, SetRange
-from toystore.core.protocol.messages.hints import DeliverHints
 from toystore.core.protocol.messages.ring import OfferRings, RingChanged, RingForked
 from toystore.core.ring.ranges import Range
 from toystore.core.storage.storage import Storage

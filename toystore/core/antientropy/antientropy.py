@@ -171,7 +171,6 @@ class Antientropy:
         return None if self._due == float("inf") else self._due
 
     def _next_due(self) -> float:
-        comparing = self._comparing()
         return min(
             self._watch.next_deadline(),
             self._questions.next_deadline(),
@@ -181,7 +180,7 @@ class Antientropy:
             self._reaping.next_deadline(),
             self._scrub.next_deadline(),
             self._jobs.next_deadline(),
-            *(one.next_deadline() for one in self._partners if self._may_go_on(one, comparing)),
+            *(one.next_deadline() for one in self._partners if self._may_go_on(one)),
         )
 
     def on_failure(self, now: Now) -> None:
@@ -206,7 +205,7 @@ class Antientropy:
         self._turn += 1
         turn = self._turn % max(1, len(self._partners))
         for partner in (*self._partners[turn:], *self._partners[:turn]):
-            if self._may_go_on(partner, self._comparing()):
+            if self._may_go_on(partner):
                 partner.go_on(self._reachable, now)
         self._rebuild.log_waits(self._reachable)
         self._states.go_on(now)
@@ -216,10 +215,12 @@ class Antientropy:
         self._jobs.go_on(now)
         self._scrub.go_on(now)
 
-    def _may_go_on(self, partner: Partner, comparing: int) -> bool:
+    def _may_go_on(self, partner: Partner) -> bool:
         """Whether a partner can be reached and, if it is to be compared with, may be by now."""
+        if partner.name not in self._reachable:
+            return False
         waits = partner.waits_to_compare and not partner.comparing
-        return partner.name in self._reachable and not (waits and comparing >= COMPARISONS_MAX)
+        return not waits or self._comparing() < COMPARISONS_MAX
 
     def _comparing(self) -> int:
         """With how many members records are compared."""

@@ -150,7 +150,7 @@ class Partner:
         if self._comparison is not None or self._is_open:
             return _NEVER
         look_at = self._look_at if self._due else _NEVER
-        return min(look_at, self._visit_at) if self._to_visit() else look_at
+        return min(look_at, self._visit_at) if self._has_visits() else look_at
 
     def _jitter_s(self) -> float:
         """A random wait: two owners that see the same difference do not both bring the record."""
@@ -171,8 +171,8 @@ class Partner:
         """Whether ranges that differ are known."""
         return bool(self._parts)
 
-    def _to_visit(self) -> bool:
-        return any(errand.visits.has_owner(self.name) for errand in self._kit.errands)
+    def _has_visits(self) -> bool:
+        return any(visits.has_owner(self.name) for visits, _ in self._kit.errands)
 
     def _ask(self, reachable: frozenset[str], now: Now) -> None:
         """Ask which of the due ranges differ, if any is due."""

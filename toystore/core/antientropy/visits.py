@@ -68,7 +68,7 @@ class Visits:
 
     def has_owner(self, owner: str) -> bool:
         """Whether any range is to be compared with ``owner``."""
-        return self._with[owner] > 0
+        return self._with.get(owner, 0) > 0
 
     def next_with(self, owner: str, reachable: frozenset[str]) -> list[Range]:
         """The ranges for which ``owner`` is the next of those that can be reached."""

@@ -156,8 +156,10 @@ class Sums:
 
     def known(self) -> dict[int, LeafSum]:
         """The sums of the leaves that are summed as they are stored, by the index of the leaf."""
-        noted = set(map(self._ranges.index_of, self._notes))
-        return {leaf: one for leaf, one in self._sums.items() if leaf not in noted}
+        known = self._sums.copy()
+        for digest in self._notes:
+            known.pop(self._ranges.index_of(digest), None)
+        return known
 
     def change(self, of: Range) -> None:
         """Something else about a range has changed."""
