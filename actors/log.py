@@ -17,15 +17,17 @@ import sys
 from collections.abc import Iterable, Mapping, MutableMapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
-import structlog
-from structlog.typing import FilteringBoundLogger
 
 from actors.logfile import LogFile
+from actors.structured import structlog
 from toystore.core.protocol.events import EVENTS
 from toystore.core.protocol.machine import Event, Now
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 _LINES = logging.getLogger("toystore")
 _NAMES = ("debug", "info", "warning", "error", "critical")
@@ -81,7 +83,7 @@ def configure(
 
 def logger(actor: str) -> FilteringBoundLogger:
     """The logger of one actor: ``logger("gossip").info("member.dead", member="n4")``."""
-    return cast(FilteringBoundLogger, structlog.get_logger(actor=actor))
+    return cast("FilteringBoundLogger", structlog.get_logger(actor=actor))
 
 
 def event(actor: str, name: str, /, **fields: Any) -> None:
