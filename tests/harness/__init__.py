@@ -2,6 +2,7 @@
 
 configs.py      a configuration for some nodes, on reserved ports
 cluster.py      its nodes, which a test kills, stops, pauses and starts by name
+template.py     starts them in less time, as forks
 programs.py     one program, started as from a shell; its lines and its end
 logs.py         what a node has logged, as parsed entries
 sockets.py      raw sockets that come to a port as no client would

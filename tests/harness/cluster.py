@@ -25,6 +25,7 @@ from toystore.localcluster.cluster import LocalCluster
 from toystore.localcluster.node import Node, State
 from toystore.localcluster.ring_changes import RingChanges, wipe
 
+from . import template
 from .configs import QUICK, write_config
 from .logs import logged
 from .network import CLEAR, Network
@@ -68,6 +69,7 @@ class Cluster:
             self.data,
             told,
             command=(sys.executable, str(LAUNCHER)),
+            spawn=template.spawn if sys.platform == "linux" else subprocess.Popen,
         )
         self.nodes = self.local.nodes
         self.names = tuple(self.nodes)

@@ -36,15 +36,21 @@ from toystore.engines.lmdb_engine import LmdbEngine
 
 def main() -> None:
     """Make the faults, then be the node; called as LocalCluster calls ``python -m actors``."""
-    folder = sys.argv[sys.argv.index("--data-dir") + 1]
-    named = [option for option in sys.argv if option.startswith("--name=")]
-    node = named[0].partition("=")[2] if named else sys.argv[2]
-    file = Path(folder, f"{node}.faults")
-    faults: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    faults = faults_of(sys.argv)
     sys.argv[1] = faults.pop("config", sys.argv[1])
     for name, value in faults.items():
         FAULTS[name](value)
     runpy.run_module("actors", run_name="__main__", alter_sys=True)
+
+
+def faults_of(arguments: list[str]) -> dict[str, Any]:
+    """The faults of the node that is started with these arguments."""
+    folder = arguments[arguments.index("--data-dir") + 1]
+    named = [option for option in arguments if option.startswith("--name=")]
+    node = named[0].partition("=")[2] if named else arguments[2]
+    file = Path(folder, f"{node}.faults")
+    faults: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    return faults
 
 
 def shift_clock(by_s: float) -> None:

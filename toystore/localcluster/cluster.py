@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -20,7 +21,7 @@ from toystore.client import AsyncClient, ToystoreError
 from toystore.config import ClusterConfig
 from toystore.config.short_forms import PORTS_APART
 from toystore.localcluster.added import remember, remembered
-from toystore.localcluster.node import HAS_PROCESS, NO_MEMBER, Node, State
+from toystore.localcluster.node import HAS_PROCESS, NO_MEMBER, Node, Spawn, State
 from toystore.localcluster.preflight import StartError
 
 COMMAND = (sys.executable, "-m", "actors")
@@ -59,9 +60,13 @@ class LocalCluster:
         tell: Tell,
         *,
         command: Sequence[str] = COMMAND,
+        spawn: Spawn = subprocess.Popen,
         log: Log = no_log,
     ) -> None:
-        """``tell`` is called with a line for each event, ``log`` before each signal is sent."""
+        """``tell`` is called with a line for each event, ``log`` before each signal is sent.
+
+        ``spawn``: starts the process of a node, as `subprocess.Popen` does.
+        """
         self.config = config
         self.log = log
         self.config_paths = dict.fromkeys(
@@ -83,6 +88,7 @@ class LocalCluster:
         self._clients: dict[str, AsyncClient] = {}
         self._tell = tell
         self._command = command
+        self._spawn = spawn
         self._seen_alive: dict[str, bool] = {}
 
     async def __aenter__(self) -> Self:
@@ -117,7 +123,7 @@ class LocalCluster:
         """Start a node that has no process."""
         described = self._joining(name) if name not in self.config_paths else self._founded(name)
         common = ("--data-dir", str(self.folder), "--stop-on-eof")
-        pid = self.nodes[name].start([*self._command, *described, *common])
+        pid = self.nodes[name].start([*self._command, *described, *common], self._spawn)
         self.log("process.started", member=name, pid=pid)
 
     def _founded(self, name: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -24,6 +24,9 @@ from typing import IO, Any, NamedTuple
 import toystore
 from toystore.config import MemberConfig
 from toystore.net.endpoint import Endpoint
+
+Spawn = Callable[..., "subprocess.Popen[bytes]"]
+"""Starts a process, with the arguments of `subprocess.Popen`."""
 
 ROOT = Path(toystore.__file__).resolve().parent.parent
 _LOG_TAIL_BYTES = 64 * 1024
@@ -128,11 +131,11 @@ class Node:
             and status["hints"].keys().isdisjoint(owners)
         )
 
-    def start(self, command: Sequence[str]) -> int:
+    def start(self, command: Sequence[str], spawn: Spawn = subprocess.Popen) -> int:
         """Start its process by ``command``; returns the pid."""
         self.stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `release`
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-        self.process = subprocess.Popen(
+        self.process = spawn(
             command,
             cwd=ROOT,
             env=os.environ | {"PYTHONPATH": path},
