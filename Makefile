@@ -12,7 +12,7 @@ PARALLEL := -n auto --maxprocesses 4 --dist worksteal
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench overload detection rebuild moves sim torture clean
+.PHONY: help run test check bench overload detection rebuild moves deletes sim torture clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ rebuild: $(INSTALLED)  ## measure anti-entropy: wipe, rot, idle, equal, kills (A
 
 moves: $(INSTALLED)  ## measure ring changes under load: join, leave, replace, remove, kills (ARGS="join": one)
 	@$(PY) benchmarks/moves.py $(ARGS)
+
+deletes: $(INSTALLED)  ## measure how soon deleted keys are gone from all disks: all, away (ARGS="away": one)
+	@$(PY) benchmarks/deletes.py $(ARGS)
 
 sim: $(INSTALLED)  ## simulate: find the planted faults, then fresh seeds until stopped
 	@$(PY) -m tests.sim.plant
