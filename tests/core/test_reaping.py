@@ -391,7 +391,7 @@ def test_an_owner_that_has_other_floors_to_raise_first_is_asked_again_soon():
 def _rising(of, scene, name, message):
     """Of one range the others have not raised the floor yet."""
     reply = Scene.answer(scene, name, message)
-    if isinstance(message, CompareRanges):
+    if isinstance(message, CompareRanges) and not message.rebuilding:
         floors = [0 if root[:2] == of else floor for root, floor in _floors(message)]
         reply = reply._replace(differing=(), unready=(tuple(of),), floors=tuple(floors))
     return reply
@@ -399,6 +399,28 @@ def _rising(of, scene, name, message):
 
 def _floors(message):
     return zip(message.roots, message.floors or (0,) * len(message.roots), strict=True)
+
+
+def test_a_visit_does_not_count_while_the_floor_of_a_whole_owner_is_to_rise():
+    """It may have the only copy of a record, which is not stored here: its floor is lower."""
+    scene, of = behind_scene()
+    scene.change(of, only=("n1",), floor=5)
+    scene.answer = lambda name, message: _low(scene, name, message)
+    scene.change(of, only=("n1",), state=RangeState.BEHIND)
+    scene.run(60.0)
+    assert not scene.of_type(SetRange)
+    assert len(scene.of_type(CompareRanges)) > 10
+    del scene.answer
+    scene.run(10.0)
+    assert scene.storages["n1"].copies[of].state is RangeState.WHOLE
+
+
+def _low(scene, name, message):
+    """The floors of the others do not rise."""
+    reply = Scene.answer(scene, name, message)
+    if isinstance(message, CompareRanges):
+        reply = reply._replace(floors=(0,) * len(message.roots))
+    return reply
 
 
 def test_storage_is_asked_again_until_it_has_raised_a_floor():

@@ -31,6 +31,8 @@ class Answer(NamedTuple):
     floor: int
     is_ready: bool
     """Whether it was compared."""
+    is_rising: bool
+    """Whether its floor is to rise to that of the asker: the member has raised others first."""
     tree: bytes
     """Empty if it is equal, or not ready."""
 
@@ -38,10 +40,6 @@ class Answer(NamedTuple):
     def teaches_floor(self) -> bool:
         """Whether its floor is that of an owner."""
         return self.state in COMPARED
-
-    def is_rising(self, floor: int) -> bool:
-        """Whether the owner was asked with this floor, and has others to raise first."""
-        return self.state is RangeState.WHOLE and self.floor < floor
 
     def direction(self, aim: Aim) -> Direction:
         """In which direction records cross."""
@@ -57,6 +55,9 @@ def answers(asked: Mapping[Range, Asked], reply: CompareRangesReply) -> Iterator
     unready = {Range(n, partition) for n, partition in reply.unready}
     states = dict(zip(asked, reply.states, strict=False))
     floors = dict(zip(asked, reply.floors, strict=False))
-    for of in asked:
+    for of, one in asked.items():
         state = RangeState(states[of]) if states.get(of) in _KNOWN else None
-        yield Answer(of, state, floors.get(of, 0), of not in unready, trees.get(of, b""))
+        floor = floors.get(of, 0)
+        rising = state is RangeState.WHOLE and floor < one.floor
+        ready = of not in unready and not rising
+        yield Answer(of, state, floor, ready, rising, trees.get(of, b"") if ready else b"")

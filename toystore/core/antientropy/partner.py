@@ -245,7 +245,7 @@ class Partner:
         again_at = now.monotonic + (0.0 if is_ready else self._kit.settings.visit_s)
         if is_ready or self._aim is not Aim.EQUAL:
             self._visit_at = again_at
-        if any(one.is_rising(self._asked[one.of].floor) for one in answered):
+        if any(one.is_rising for one in answered):
             self._look_at = again_at
         for one in answered:
             if one.state is not None:
