@@ -12,6 +12,7 @@ from coordinator_scene import (
     SUPERSEDED,
     Scene,
     context_at,
+    one_order,
     stamp_at,
 )
 
@@ -19,6 +20,7 @@ from toystore.core.data.record import unpack_record
 from toystore.core.data.stamp import unpack_stamp
 from toystore.core.protocol.messages.client import SupersededReply, WriteReply
 from toystore.core.protocol.messages.codes import Code
+from toystore.core.protocol.settings import CoordinatorSettings
 
 OWNERS = [("n1", None), ("n2", None), ("n3", None)]
 
@@ -537,6 +539,60 @@ def test_a_forwarded_stamp_was_judged_where_it_was_admitted() -> None:
     scene.put(stamp=stamp_at(3600), forwarded=True)
 
     assert scene.writes() == OWNERS
+
+
+# --- old stamps -------------------------------------------------------------------------
+
+HALF_S = CoordinatorSettings().reap_after_s / 2
+
+
+@pytest.mark.parametrize("forwarded", [False, True])
+def test_a_stamp_older_than_half_of_the_reaping_age_is_superseded_by_a_fresh_one(
+    forwarded: bool,
+) -> None:
+    scene = Scene()
+
+    scene.put(stamp=stamp_at(-HALF_S), forwarded=forwarded)
+    scene.delete(stamp=stamp_at(-HALF_S - 1), forwarded=forwarded)
+
+    assert [type(reply) for reply in scene.answers] == [SupersededReply] * 2
+    assert all(stamp_at(-1) < reply.stamp < stamp_at(1) for reply in scene.answers)
+    assert (scene.asked, scene.forwarded) == ([], [])
+    assert scene.machine.idle
+
+
+def test_a_write_ends_when_its_stamp_is_that_old() -> None:
+    scene = Scene()
+    scene.put(stamp=stamp_at(1 - HALF_S), timeout_ms=10_000)
+
+    scene.wait(1.0)
+
+    assert scene.error()[0] == Code.TIMEOUT
+
+
+def test_a_write_whose_time_is_over_is_sent_to_no_node_of_another_ring() -> None:
+    scene = Scene()
+    scene.put(timeout_ms=2000)
+    sent = scene.writes()
+
+    scene._wind(scene.seconds + 2.0)
+    scene.turn_to(one_order("n4", "n5", "n1", "n2", "n3", epoch=2))
+
+    assert scene.writes() == sent
+    scene.wait(0)
+    assert scene.error()[0] == Code.TIMEOUT
+
+
+def test_a_forwarded_write_whose_time_is_over_goes_to_no_other_node() -> None:
+    scene = Scene(node="n5")
+    scene.put(timeout_ms=2000)
+
+    scene._wind(scene.seconds + 2.0)
+    scene.unlink("n1")
+
+    assert (len(scene.forwarded), scene.writes()) == (1, [])
+    scene.wait(0)
+    assert scene.error()[0] == Code.TIMEOUT
 
 
 # --- stalls -----------------------------------------------------------------------------

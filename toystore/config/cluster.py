@@ -166,7 +166,11 @@ class ClusterConfig(Section):
     def coordinator_settings(self) -> CoordinatorSettings:
         """The settings of the coordinator's machine."""
         return dataclasses.replace(
-            self.requests, buckets=self.buckets, limits=self.limits, stall_s=self.swim.stall_s
+            self.requests,
+            buckets=self.buckets,
+            limits=self.limits,
+            reap_after_s=self.antientropy.reap_after_s,
+            stall_s=self.swim.stall_s,
         )
 
     def handoff_settings(self) -> HandoffSettings:

@@ -203,7 +203,7 @@ class _RingBase(Section):
 SwimSection = _numbers_of(SwimSettings, base=_SwimBase)
 LimitsSection = _numbers_of(LimitSettings)
 # A stall delays the whole process, so swim.stall_s is for every machine.
-RequestsSection = _numbers_of(CoordinatorSettings, without=("stall_s",))
+RequestsSection = _numbers_of(CoordinatorSettings, without=("stall_s", "reap_after_s"))
 HandoffSection = _numbers_of(HandoffSettings, without=("stall_s",))
 AntientropySection = _numbers_of(AntientropySettings, without=("stall_s",), base=_AntientropyBase)
 RingSection = _numbers_of(RingSettings, base=_RingBase)

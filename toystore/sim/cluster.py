@@ -132,6 +132,7 @@ class SimCluster:
                 hint_bytes_max=scenario.hint_bytes_max,
                 frame_bytes_max=scenario.frame_bytes_max,
             ),
+            reap_after_s=AntientropySettings().reap_after_s,
         )
         copies = {name: bucket.n for name, bucket in self.coordinator_settings.buckets.items()}
         self.lineage = cluster_id(record, None, copies).lineage

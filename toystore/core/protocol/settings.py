@@ -112,6 +112,9 @@ class CoordinatorSettings:
     """The longest timeout of a request; a longer one is cut to this."""
     clock_ahead_max_s: float = 10.0
     """A stamp further ahead of the coordinator's wall clock is refused (`CLOCK_AHEAD`)."""
+    reap_after_s: float = 3600.0
+    """`AntientropySettings.reap_after_s`: no write is sent to a replica later than half of this
+    after the time of its stamp."""
     stall_s: float = 1.0
 
 

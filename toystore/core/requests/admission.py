@@ -20,7 +20,7 @@ from toystore.core.protocol.address import ANTIENTROPY, Address, Peer
 from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages import Message
 from toystore.core.protocol.messages.antientropy import Overloaded
-from toystore.core.protocol.messages.client import Delete, ErrorReply, Get, Put
+from toystore.core.protocol.messages.client import Delete, ErrorReply, Get, Put, SupersededReply
 from toystore.core.protocol.messages.codes import Code
 from toystore.core.protocol.settings import CoordinatorSettings
 from toystore.core.requests.desk import Desk
@@ -70,7 +70,9 @@ class Admission:
     def admit(self, request: Get | Put | Delete, size: int, sender: Address, now: Now) -> bool:
         """Whether a request of ``size`` bytes is admitted; if not, it is refused.
 
-        A forwarded write was admitted by the node that its client asked, which checked the stamp.
+        A forwarded write was admitted by the node that its client asked, which checked if the stamp
+        is ahead.  A stamp that is too old is superseded by a new one: a tombstone above it may have
+        been deleted, and a replica that does not know of that would store the write.
         """
         if self._serving.phase is not _SERVING:
             self._refuse_for_phase(request.request, sender)
@@ -84,13 +86,21 @@ class Admission:
             self._queue.refused = True
             self.refuse_for_room(request.request, sender, now)
             return False
-        if not (forwarded or isinstance(request, Get) or request.stamp is None):
+        if not (isinstance(request, Get) or request.stamp is None):
             ahead = ahead_s(request.stamp, now.wall_us)
-            if ahead > self._settings.clock_ahead_max_s:
+            if ahead > self._settings.clock_ahead_max_s and not forwarded:
                 self._refuse_for_clock(request.request, ahead, sender, now)
+                return False
+            if self.time_left_s(request.stamp, now) <= 0:
+                stamp = self._desk.clock.mint(now.wall_us)
+                self._desk.outbox.send(sender, SupersededReply(request.request, stamp))
                 return False
         self._desk.counts[_COUNTED_AS[type(request)]] += 1
         return True
+
+    def time_left_s(self, stamp: bytes, now: Now) -> float:
+        """For how many seconds a write with this stamp may be sent to replicas."""
+        return self._settings.reap_after_s / 2 + ahead_s(stamp, now.wall_us)
 
     def has_room(self, bytes_more: int) -> bool:
         """Whether one more request of ``bytes_more`` bytes can be admitted.

@@ -206,7 +206,8 @@ class Coordinator:
         w = message.w or bucket.w
         mutation = Mutation(message, stamp, message.stamp is None, place, w)
         latencies = None if message.forwarded else desk.write_latencies
-        timeout_s = min(message.timeout_ms / 1000, self._settings.timeout_max_s)
+        left_s = self.admission.time_left_s(stamp, now)
+        timeout_s = min(message.timeout_ms / 1000, self._settings.timeout_max_s, left_s)
         ticket = Ticket(sender, message.request, now, timeout_s, size, latencies)
         if message.forwarded or self._node in place.layout.sides:
             Write(desk, ticket, mutation).start(now)

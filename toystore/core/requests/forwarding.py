@@ -140,6 +140,8 @@ class Forward(DeskRequest):
     def _next(self, now: Now) -> None:
         """Try the next node; if none is left, wait for those that may still answer."""
         desk = self.desk
+        if now.monotonic >= self.ticket.deadline:
+            return  # after a pause of this process; the deadline is served next
         self._turn = next((node for node in self._candidates() if node not in self._tried), None)
         if self._turn == desk.node:
             self._coordinate(now)

@@ -172,8 +172,11 @@ class SloppyQuorum(DeskRequest):
     # --- another ring -------------------------------------------------------------------
 
     def on_ring(self, layouts: Layouts, now: Now) -> None:
-        """Plan it again by this ring, unless it is answered."""
-        if not self.answered:
+        """Plan it again by this ring, unless it is answered, or its time is over.
+
+        After a pause of this process the ring may change before the deadline is served.
+        """
+        if not self.answered and now.monotonic < self.ticket.deadline:
             self.plan_again(layouts.again(self.place), now)
 
     def plan_again(self, place: Place, now: Now) -> None:

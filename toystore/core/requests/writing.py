@@ -15,6 +15,10 @@ An owner's write names the epoch by which the coordinator has chosen the owner. 
 knows of a later move answers `STALE`: the write waits for that ring.  If it is acknowledged
 before, the replica gets a hint.
 
+A write is sent to no replica later than `CoordinatorSettings.reap_after_s` / 2 after the time of
+its stamp, because its time ends then.  So none can meet a replica that knows nothing of a floor
+above it (storage/floors.py): one that a newer ring has added, or that has lost its disk.
+
 A write that fails is not continued.  The caller tries again with the same stamp, which is the
 same write, and read repair updates the replicas that missed it.
 """
