@@ -92,20 +92,38 @@ def catch_up(
         StartupError: the folder is of another founding of the cluster, or too old.
         RemovedError: the node was removed so long ago that the folder cannot follow.
     """
+    while True:
+        answers, before = _ask(config, me, disk, folder), disk.record.epoch
+        if later := records_in(answers):
+            disk = _follow(config, me, engine, disk, [later[at] for at in sorted(later)], folder)
+        newest = max((one.epoch for one in answers), default=0)
+        if disk.record.epoch in (before, newest):
+            return disk  # an answer has a part of the records only, if they are many
+
+
+def _ask(config: ClusterConfig, me: MemberConfig, disk: OwnDisk, folder: Path) -> list[Answer]:
+    """The answers of the members that are of the folder's founding.  Raises `StartupError`."""
     others = client_ports(config, disk.record, me.name)
-    asking, answers, contradict = Asking(Resolver()), [], []
+    asking, asked = Asking(Resolver()), announcement(me, disk.id, disk.record.epoch)
     for _ in range(ASKS_MAX):
-        results = asking.ask(others, announcement(me, disk.id, disk.record.epoch), CATCH_UP_S)
-        answers = answers_in(results)
+        answers = answers_in(asking.ask(others, asked, CATCH_UP_S))
         contradict = contradicting(answers, disk.record, disk.lineage, disk.history)
         if not contradict:
             break
         if suffices(contradict):
             raise StartupError(_other_founding(config.cluster, me.name, folder, contradict))
-    newer = records_in(one for one in answers if one not in contradict)
-    if not newer:
-        return disk
-    later = [newer[at] for at in sorted(newer)]
+    return [one for one in answers if one not in contradict]
+
+
+def _follow(
+    config: ClusterConfig,
+    me: MemberConfig,
+    engine: Engine,
+    disk: OwnDisk,
+    later: Sequence[RingRecord],
+    folder: Path,
+) -> OwnDisk:
+    """Adopt later records.  Raises `StartupError`, `RemovedError`."""
     if later[0].epoch > disk.record.epoch + 1:
         _jump(me.name, engine, disk, later, folder)
     return adopt(config, me, engine, disk, later)

@@ -115,12 +115,15 @@ class Joining:
             request = announcement(self.me, disk.id, newest.epoch, wait_s)
             again_at = time.monotonic() + wait_s
             answers = self._asking.ask(asked, request, ANNOUNCE_S + ANSWER_S)
-            records = records_in(answers_in(answers)) | records
+            seen = answers_in(answers)
+            records = records_in(seen) | records
             states = {str(answer.get("state")): str(answer.get("text")) for answer in answers}
             if "gone" in states:
                 raise RemovedError(states["gone"])
             self._look_if_taken(states)
             newest = records[max(records)] if records else disk.record
+            if any(one.epoch > newest.epoch for one in seen):
+                continue  # there are more records than are in one answer
             if "member" in states and self.me.name in newest.all:
                 return self._adopt(config, engine, disk, records)
             self._tell_state(states)

@@ -8,6 +8,7 @@ as soon as a record lists it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from toystore.core.protocol.machine import Now
@@ -16,8 +17,8 @@ from toystore.core.protocol.messages.ring import FetchRings, FetchRingsReply
 from toystore.core.reconfiguration.caller import DISK_FAILED, Caller, RefusedError
 from toystore.core.reconfiguration.following import Following
 from toystore.core.reconfiguration.newcomers import Newcomers, read_newcomer
-from toystore.core.reconfiguration.questions import NEVER, Questions
-from toystore.core.ring.record import PORTS, Listed, unpack_ring
+from toystore.core.reconfiguration.questions import NEVER, Questions, Then
+from toystore.core.ring.record import PORTS, Listed, RingRecord, unpack_ring
 
 HELD_MAX = 64
 """How many answers are held; others are sent at once."""
@@ -94,12 +95,18 @@ class JoinCommand:
         state, text = self._newcomers.announce(who, newest, now)
         after = caller.arguments.get("after", -1)
 
-        def fetched(reply: FetchRingsReply | None, _now: Now) -> None:
+        def fetched(reply: FetchRingsReply | None, now: Now) -> None:
+            """The founding, if it is kept, and the first records."""
             if reply is None:
                 caller.refuse(Code.UNAVAILABLE, DISK_FAILED)
                 return
-            records = [unpack_ring(packed) for packed in reply.records]
-            founding = next(iter(records), newest)
+            founding = unpack_ring(reply.records[0]) if reply.records else newest
+            self._fetch(max(0, after), partial(send, founding), now)
+
+        def send(founding: RingRecord, reply: FetchRingsReply | None, _now: Now) -> None:
+            if reply is None:
+                caller.refuse(Code.UNAVAILABLE, DISK_FAILED)
+                return
             caller.answer(
                 {
                     "state": state,
@@ -110,13 +117,17 @@ class JoinCommand:
                     "digest": newest.digest,
                     "voters": len(newest.voters),
                     "settings": dict(self._described),
-                    "records": [one.packed for one in records if one.epoch > after],
+                    "records": list(reply.records),
                     "members": [_row(one) for one in founding.members],
                 }
             )
 
+        self._fetch(-1, fetched, now)
+
+    def _fetch(self, after: int, then: Then, now: Now) -> None:
+        """Fetch the records after an epoch from the own storage."""
         own = self._questions.node
-        self._questions.ask_storage(own, lambda number: FetchRings(number, -1), fetched, now)
+        self._questions.ask_storage(own, lambda number: FetchRings(number, after), then, now)
 
 
 def _row(one: Listed) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from toystore.core.ring.history import History
 from toystore.core.ring.record import RingRecord, RingRecordError, digest_of, unpack_ring
 from toystore.core.storage.disk_identity import ForeignDataError
 from toystore.core.storage.layout import RING_RECORD, ring_record_key
+from toystore.core.storage.ring_chain import last_record
 from toystore.core.storage.store import Store
 
 TOLD_MAX = 8
@@ -38,9 +39,7 @@ def record_at_start(store: Store, configured: RingRecord) -> RingRecord:
 
 def newest_on_disk(store: Store) -> RingRecord | None:
     """The newest record in the store, if it has any.  Raises `ForeignDataError`."""
-    packed = None
-    for _, packed in store.scan(RING_RECORD):  # noqa: B007 - the last one is wanted
-        pass
+    packed = last_record(store) or store.get(ring_record_key(0))
     try:
         return None if packed is None else unpack_ring(packed)
     except RingRecordError as error:

@@ -33,17 +33,14 @@ from toystore.core.storage.layout import (
     DISK,
     LINEAGE,
     PLAN,
-    RING_RECORD,
     SETTLED,
     VOTE,
     YES,
     ring_record_key,
 )
+from toystore.core.storage.ring_chain import KEPT_MAX, last_record, records_after
 from toystore.core.storage.ring_vote import RottenVoteError, read_vote
 from toystore.core.storage.store import Store
-
-KEPT_MAX = 1000
-"""How many records are kept: a node that was away for more changes is a new one."""
 
 
 class _ForeignError(RingRecordError):
@@ -69,8 +66,8 @@ class RingRecords:
     def newest(self) -> RingRecord:
         """The newest decided record."""
         if self._newest is None:
-            packed = self.after(0)
-            self._newest = unpack_ring(packed[-1]) if packed else self._founding
+            packed = last_record(self._store)
+            self._newest = unpack_ring(packed) if packed else self._founding
         return self._newest
 
     def lineage(self) -> bytes:
@@ -78,9 +75,8 @@ class RingRecords:
         return self._store.get(LINEAGE) or b""
 
     def after(self, epoch: int) -> tuple[bytes, ...]:
-        """The packed records of later epochs, in order."""
-        start = ring_record_key(max(0, epoch + 1))[len(RING_RECORD) :]
-        return tuple(packed for _, packed in self._store.scan(RING_RECORD, start))
+        """The packed records of later epochs, in order, or the first of them."""
+        return records_after(self._store, epoch)
 
     def undecided(self) -> int:
         """The epoch for which a record is accepted and not known to be decided; or 0."""

@@ -72,7 +72,7 @@ class FetchRings(NamedTuple):
 
 
 class FetchRingsReply(NamedTuple):
-    """They follow each other; the last is the newest, unless a thousand were not enough."""
+    """They follow each other; the last is the newest, unless they have more than 1 MiB."""
 
     request: int
     records: tuple[bytes, ...]
