@@ -239,6 +239,14 @@ def test_too_few_zones_are_a_warning_if_there_are_zones():
     assert not any("too few zones" in warning for warning in warnings.warnings)
 
 
+def test_what_is_so_already_and_stays_so_is_no_warning():
+    heavy = plan("reweigh n2 9").record
+
+    stable = heavy.next(b"", old=())
+    assert not plan("readdress n1 other:7500", base=stable).warnings
+    assert plan("reweigh n2 20", base=stable).warnings
+
+
 def test_weights_that_cannot_be_served_are_one_warning():
     [warning] = plan("reweigh n2 9").warnings
     assert warning.startswith("the weight of n2 cannot be served: ")

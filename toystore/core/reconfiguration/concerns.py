@@ -6,7 +6,7 @@ A plan with warnings can be committed.  What cannot work at all is a `PlanError`
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from toystore.core.reconfiguration.changes import listed
 from toystore.core.reconfiguration.known import Known
@@ -29,10 +29,21 @@ def concerns(
         *_too_few_voters(base, known),
         *_down_members(record, known, slots),
         *_removed_members(base, record, known),
-        *_too_few_zones(record, known),
-        *_weights_not_served(record, known),
+        *_new(base, record, known, _too_few_zones),
+        *_new(base, record, known, _weights_not_served),
         *_inherited(base, record, known),
     )
+
+
+def _new(
+    base: RingRecord,
+    record: RingRecord,
+    known: Known,
+    warn: Callable[[RingRecord, Known], Iterable[str]],
+) -> Iterator[str]:
+    """The warnings about the new members that are not true of the present ones already."""
+    before = set(warn(base, known))
+    yield from (text for text in warn(record, known) if text not in before)
 
 
 def _too_few_voters(base: RingRecord, known: Known) -> Iterator[str]:
