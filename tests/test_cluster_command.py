@@ -396,11 +396,11 @@ def test_on_a_terminal_a_bar_is_drawn_for_each_member(fake, monkeypatch):
 
 
 def test_the_pace_is_what_has_come_in_the_last_seconds():
-    pace = cluster_watch.Pace()
-    pace.note(4 * 2**20, 100.0)
-    pace.note(3 * 2**20, 101.0)
+    progress = cluster_watch.Progress()
+    progress.note(4 * 2**20, 100.0)
+    progress.note(3 * 2**20, 101.0)
 
-    assert pace.text() == "about 3 MiB to come, 1 MiB/s, about 3 s left"
+    assert progress.text() == "about 3 MiB to come, 1 MiB/s, about 3 s left"
 
 
 # --- status -----------------------------------------------------------------------------

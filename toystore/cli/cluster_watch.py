@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,14 +16,16 @@ from toystore.cli.cluster_plan import words_of
 from toystore.cli.follow import Nothing, Step, make_view
 from toystore.cli.options import Common
 from toystore.cli.output import duration, print_table, size
+from toystore.cli.pace import Pace
 from toystore.net.endpoint import Endpoint
 
 ANSWER_S = 8.0
 """How long a node may take to tell how far the members are."""
 SILENT_S = 30.0
 """How long no node may answer until the watching ends."""
-PACE_S = 20.0
-"""The time from which the pace is taken."""
+
+SILENT = {"alive": "does not report", "unknown": "has not started yet"}
+"""What is said of a member that does not report, by its status."""
 
 State = Mapping[str, Any]
 """The answer to the command `status`."""
@@ -78,7 +80,7 @@ class Watch:
         self._view = view
         self._totals: Counter[str] = Counter()
         """How many ranges each member has or had to receive or to give away."""
-        self._paces: dict[str, Pace] = {}
+        self._progress: dict[str, Progress] = {}
         self._steps: dict[str, Step] = {}
 
     def look(self, now: State) -> None:
@@ -91,15 +93,14 @@ class Watch:
                 continue
             if member.get("behind") is None:
                 before = self._steps.get(name) or Step(name, 0, planned[name], "", ended=False)
-                status = member["status"]
-                text = "does not report" if status == "alive" else status
+                text = SILENT.get(member["status"], member["status"])
                 self._steps[name] = before._replace(text=text, ended=False)
                 continue
             left = member["behind"] + member["unreleased"]
             self._totals[name] = max(self._totals[name], left, planned[name])
-            pace = self._paces.setdefault(name, Pace())
-            pace.note(member["bytes_left"], time.monotonic())
-            self._steps[name] = _step(member, left, self._totals[name], pace)
+            progress = self._progress.setdefault(name, Progress())
+            progress.note(member["bytes_left"], time.monotonic())
+            self._steps[name] = _step(member, left, self._totals[name], progress)
         for name in self._steps.keys() - {member["name"] for member in now["members"]}:
             self._left(name)
         self._view.show(self._steps)
@@ -118,29 +119,24 @@ class Watch:
         self._steps[name] = Step(name, total, total, "no member any more", True, "ranges moved")
 
 
-class Pace:
-    """How fast a member is, from what it has reported in the last `PACE_S`."""
+class Progress:
+    """How fast a member is, from what it has reported."""
 
     def __init__(self) -> None:
-        self._seen: deque[tuple[float, int]] = deque()
+        self._received = Pace()
 
     def note(self, bytes_left: int, now_s: float) -> None:
         """So much is left now."""
-        if self._seen and bytes_left > self._seen[-1][1]:
-            self._seen.clear()  # another change, or a better estimate
-        self._seen.append((now_s, bytes_left))
-        while self._seen[0][0] < now_s - PACE_S:
-            self._seen.popleft()
+        self._left = bytes_left
+        self._received.note(-bytes_left, now_s)
 
     def text(self) -> str:
         """For people: what is left, and how long that will take."""
-        (since_s, first), (now_s, last) = self._seen[0], self._seen[-1]
-        if not last:
+        if not self._left:
             return ""
-        parts = [f"about {size(last)} to come"]
-        if first > last and now_s > since_s:
-            bytes_per_s = (first - last) / (now_s - since_s)
-            parts += [f"{size(bytes_per_s)}/s", f"about {duration(last / bytes_per_s)} left"]
+        parts = [f"about {size(self._left)} to come"]
+        if per_s := self._received.per_s:
+            parts += [f"{size(per_s)}/s", f"about {duration(self._left / per_s)} left"]
         return ", ".join(parts)
 
 
@@ -154,9 +150,9 @@ def _planned(now: State) -> Counter[str]:
     return planned
 
 
-def _step(member: State, left: int, total: int, pace: Pace) -> Step:
+def _step(member: State, left: int, total: int, progress: Progress) -> Step:
     alive = member["status"] == "alive"
-    texts = ["" if alive else str(member["status"]), pace.text()]
+    texts = ["" if alive else str(member["status"]), progress.text()]
     text = ", ".join(text for text in texts if text)
     return Step(member["name"], total - left, total, text, not left and alive, "ranges moved")
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from toystore import AsyncClient, Timeout
 from toystore.cli.follow import Nothing, Step, Told, follow, make_view
 from toystore.cli.output import duration, print_json, size
-
-PACE_S = 20.0
-"""The time from which the pace of a rebuild is taken."""
+from toystore.cli.pace import Pace
 
 
 class Extent(NamedTuple):
@@ -54,37 +51,32 @@ def extent_of(status: Mapping[str, Any]) -> Extent | None:
     )
 
 
-class Pace:
-    """How fast a node is, from what it has reported in the last `PACE_S`."""
+class Progress:
+    """How fast a node is, from what it has reported."""
 
     def __init__(self) -> None:
-        self._seen: deque[tuple[float, Extent]] = deque()
+        self._received, self._whole = Pace(), Pace()
 
     def note(self, extent: Extent, now_s: float) -> None:
         """It has reported this."""
-        seen = self._seen
-        if seen and extent.bytes_in < seen[-1][1].bytes_in:
-            seen.clear()  # another process of the node
-        seen.append((now_s, extent))
-        while seen[0][0] < now_s - PACE_S:
-            seen.popleft()
+        self._last = extent
+        self._received.note(extent.bytes_in, now_s)
+        self._whole.note(extent.done, now_s)
 
     @property
     def bytes_per_s(self) -> float:
         """How much it receives; 0 if that is not known."""
-        (since_s, first), (now_s, last) = self._seen[0], self._seen[-1]
-        return (last.bytes_in - first.bytes_in) / (now_s - since_s) if now_s > since_s else 0.0
+        return self._received.per_s
 
     @property
     def left_s(self) -> float | None:
         """How long it will take, if it goes on like this; None if that is not known."""
-        (since_s, first), (now_s, last) = self._seen[0], self._seen[-1]
-        gained = last.done - first.done
-        return last.behind * (now_s - since_s) / gained if gained > 0 else None
+        per_s = self._whole.per_s
+        return self._last.behind / per_s if per_s else None
 
     def text(self) -> str:
         """Both for people, and what the node waits for."""
-        last = self._seen[-1][1]
+        last = self._last
         return ", ".join(
             part
             for part, known in (
@@ -108,7 +100,7 @@ class Watch:
         self._as_json = as_json
         self._give_up = None if wait_s is None else time.monotonic() + wait_s
         self._steps = {at: Step(at, 0, 0, "does not answer", False) for at in endpoints}
-        self._paces = {at: Pace() for at in self._steps}
+        self._progress = {at: Progress() for at in self._steps}
         self._noted: dict[str, Told] = {}
 
     def look(self, answers: Mapping[str, Told]) -> bool:
@@ -135,16 +127,16 @@ class Watch:
             self._steps[at] = self._steps[at]._replace(text=why, ended=False)
             return
         assert isinstance(told, dict)
-        pace = self._paces[at]
-        pace.note(extent, time.monotonic())
-        text = "whole" if extent.whole else pace.text()
+        progress = self._progress[at]
+        progress.note(extent, time.monotonic())
+        text = "whole" if extent.whole else progress.text()
         step = Step(told["node"], extent.done, extent.ranges, text, extent.whole)
         if self._as_json and step != self._steps[at]:
-            _print_step(step, extent, pace)
+            _print_step(step, extent, progress)
         self._steps[at] = step
 
 
-def _print_step(step: Step, extent: Extent, pace: Pace) -> None:
+def _print_step(step: Step, extent: Extent, progress: Progress) -> None:
     """How far a node is, for programs."""
     print_json(
         {
@@ -152,8 +144,8 @@ def _print_step(step: Step, extent: Extent, pace: Pace) -> None:
             "whole": extent.whole,
             "ranges": extent.ranges,
             "ranges_behind": extent.behind,
-            "bytes_per_s": round(pace.bytes_per_s),
-            "left_s": None if pace.left_s is None else round(pace.left_s, 1),
+            "bytes_per_s": round(progress.bytes_per_s),
+            "left_s": None if progress.left_s is None else round(progress.left_s, 1),
             "waits_for": extent.waits_for,
         }
     )

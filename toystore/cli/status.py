@@ -15,7 +15,7 @@ from toystore import BadRequest, Client, Internal, Timeout, ToystoreError
 from toystore.cli.census import NOT_ALL_ANSWERED, ask_all, print_census, show_census
 from toystore.cli.options import Common, common_options
 from toystore.cli.output import duration, print_json, print_table
-from toystore.cli.rebuild import Pace, extent_of, watch
+from toystore.cli.rebuild import Progress, extent_of, watch
 
 POLL_S, PACE_S = 0.1, 1.0
 """How often `status --wait` asks again; how long a status watches the pace of a rebuild."""
@@ -73,19 +73,19 @@ def _rebuilding(store: Client, seen: dict[str, Any]) -> str:
 
     It is asked again after a short time, to see how fast it is.
     """
-    extent, pace = extent_of(seen), Pace()
+    extent, progress = extent_of(seen), Progress()
     if extent is None or not extent.behind:
         return ""
-    pace.note(extent, time.monotonic())
+    progress.note(extent, time.monotonic())
     time.sleep(PACE_S)
     with contextlib.suppress(ToystoreError):
         again = store.status()
         later = extent_of(again) if again["node"] == seen["node"] else None
         if later is not None:
-            pace.note(later, time.monotonic())
+            progress.note(later, time.monotonic())
             extent = later
     text = f"rebuilding: {extent.done:,} of {extent.ranges:,} ranges"
-    return ", ".join(part for part in (text, pace.text()) if part)
+    return ", ".join(part for part in (text, progress.text()) if part)
 
 
 def _all_alive(store: Client, wait_s: float, timeout_s: float) -> dict[str, Any]:
