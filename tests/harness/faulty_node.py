@@ -13,6 +13,7 @@ They are in the file ``DIR/NODE.faults``, a JSON object; without one the node is
     silent_names   whoever asks a name server waits for so many seconds
     wire_version   it speaks this version of the protocol
     namespace      its network is the namespace of this name (``ip netns``)
+    remove_after_least_s   the least `remove_after_s` that the configuration may have
 
 Everything is done before the node's first line runs; the product has no switch for any of it.
 """
@@ -31,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import toystore.wire
+from toystore.config import sections
 from toystore.engines.lmdb_engine import LmdbEngine
 
 
@@ -115,6 +117,11 @@ def enter_namespace(name: str) -> None:
             raise OSError(ctypes.get_errno(), f"cannot enter the network namespace {name}")
 
 
+def remove_soon(after_s: float) -> None:
+    """Members that are dead may be removed after ``after_s`` already."""
+    sections.REMOVE_AFTER_LEAST_S = after_s
+
+
 FAULTS = {
     "clock_s": shift_clock,
     "clock_pipe": jump_at,
@@ -124,6 +131,7 @@ FAULTS = {
     "data_bytes": limit_data,
     "wire_version": speak,
     "namespace": enter_namespace,
+    "remove_after_least_s": remove_soon,
 }
 
 if __name__ == "__main__":
