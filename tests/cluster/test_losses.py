@@ -27,7 +27,7 @@ def members(cluster: Cluster) -> list[str]:
     return [row["name"] for row in cluster.command("status")["members"]]
 
 
-def test_without_a_majority_the_rest_goes_on_in_a_new_lineage_and_the_lost_are_refused(
+def test_without_a_majority_the_rest_begins_a_new_lineage_and_the_lost_are_refused(
     make_cluster,
 ):
     cluster = make_cluster(3, n=1, swim=UNHURRIED)

@@ -114,6 +114,22 @@ def test_a_node_that_leaves_and_is_killed_is_not_needed_if_a_majority_stays():
     assert {scene[name].record.epoch for name in ("n2", "n3", "n4")} == {2}
 
 
+def test_a_node_that_is_killed_while_it_leaves_is_removed_by_a_majority():
+    scene = Scene(4)
+    scene["n1"].left |= {"unreleased": 5}
+    scene.change("n2", "leave n1")
+    scene.stop("n1")
+    scene.call_dead("n1")
+    scene.run(20)
+    assert scene["n2"].record.moving
+
+    scene.change("n2", "remove n1")
+    scene.run(20)
+
+    newest = scene["n3"].record
+    assert (newest.moving, [one.name for one in newest.gone]) == (False, ["n1"])
+
+
 def test_a_removed_node_neither_votes_nor_proposes():
     scene = half_leave()
     sent = []
