@@ -74,6 +74,27 @@ def test_a_record_that_one_node_adopts_reaches_all_and_who_is_not_listed_ends():
     assert not cluster.rings.violations
 
 
+def test_a_removed_node_that_reaches_no_member_stays_and_brings_them_the_record():
+    cluster = a_cluster()
+    leaver, others = cluster.nodes["n4"], ("n1", "n2", "n3")
+    for name in others:
+        cluster.network.split("n4", name)
+        cluster.network.split(name, "n4")
+    offer(cluster, "n4", without(cluster, "n4"))
+    cluster.world.run(10.0)
+    assert leaver.actors.keys() == {STORAGE, RING}
+
+    leaver.kill("at once")
+    cluster.world.run(1.0)
+    leaver.start()
+    for name in others:
+        cluster.network.heal("n4", name)
+        cluster.network.heal(name, "n4")
+
+    assert cluster.world.run_until(lambda: set(epochs(cluster).values()) == {1}, 30.0)
+    assert cluster.world.run_until(lambda: not leaver.running, 30.0)
+
+
 def test_a_node_that_was_down_for_two_changes_follows_both():
     cluster = a_cluster()
     cluster.nodes["n3"].kill("at once")
