@@ -21,6 +21,7 @@ from toystore.core.storage.storage import Storage
 from .seams import Patch, Send, replace, says
 
 BEHIND, WHOLE = RangeState.BEHIND, RangeState.WHOLE
+GIVEN_AWAY = (RangeState.RETIRED, RangeState.RELEASED)
 
 
 # --- states of ranges -------------------------------------------------------------------
@@ -72,6 +73,16 @@ def a_retired_owner_answers_not_found(patch: Patch) -> None:
         send(to, message._replace(status=int(ReplicaStatus.NOT_FOUND)) if moved else message)
 
     says(patch, Storage, ReadReplicaReply, faulty)
+
+
+def an_abort_trusts_what_was_whole_before(patch: Patch) -> None:
+    def faulty(true: Any, self: OwnRanges, record: RingRecord) -> int:
+        given_away = [of for of in self.known if self.state(of) in GIVEN_AWAY]
+        strays: int = true(self, record)
+        self.put({of: WHOLE for of in given_away if of in self.owned})
+        return strays
+
+    replace(patch, OwnRanges, "adopt", faulty)
 
 
 def a_released_range_is_never_swept(patch: Patch) -> None:
