@@ -95,6 +95,18 @@ def test_each_record_crosses_once_when_a_disk_is_rebuilt():
     assert held <= finished["bytes"] < 1.1 * held
 
 
+def test_no_more_stretches_are_listed_for_a_batch_than_it_may_answer():
+    scene = Scene(5, 64, batch_bytes=1000)
+    scene.store_everywhere([f"key{number}" for number in range(2000)])
+    scene.run(30.0)
+    wiped = scene.nodes["n3"]
+    wiped.replace_disk()
+    scene.run(120.0)
+    held = sum(map(len, wiped.records.values()))
+    [finished] = wiped.logged("rebuild.finished")
+    assert finished["bytes"] < 1.4 * held
+
+
 def test_a_source_that_is_away_is_waited_for_and_named():
     scene = Scene(5)
     scene.store_everywhere(KEYS)

@@ -159,6 +159,8 @@ class Comparison:
         self.moved = Moved()
         self.state = State.READY
         self._left = deque(parts)
+        self._most = STRETCHES_MAX
+        """How many stretches the next part may have: what is not answered is listed again."""
         self._listed: tuple[tuple[bytes, bytes, bytes], ...] = ()
         """Of the part that is under way: start, end and rows of its stretches."""
         self._compared: tuple[tuple[bytes, int], ...] = ()
@@ -201,7 +203,7 @@ class Comparison:
         self._began, self._part_bytes = now.monotonic, 0
         young_us = int(self._settings.young_s * 1e6)
         self._until_us = TIME_US_MAX if self._with_young else now.wall_us - young_us
-        next_parts = itertools.islice(self._left, STRETCHES_MAX)
+        next_parts = itertools.islice(self._left, self._most)
         like = self._n, self._direction
         stretches = tuple(
             (part.start, part.end) for part in next_parts if (part.of.n, part.direction) == like
@@ -253,6 +255,8 @@ class Comparison:
         if not self._is_progress():
             self.on_failed(f"storage of {self._other.node} has compared nothing", now)
             return
+        most = len(self._compared) if self._is_cut() else self._most
+        self._most = min(STRETCHES_MAX, 2 * most)
         self._received(sum(map(len, reply.records)) + len(reply.wanted))
         if risen := self._risen(reply):
             self._move(Input.RISEN)
@@ -273,6 +277,11 @@ class Comparison:
         return 0 < len(self._compared) <= len(self._listed) and all(
             start < to <= end for (start, end, _), (to, _) in stretches
         )
+
+    def _is_cut(self) -> bool:
+        """Whether the other owner has not compared all that was listed."""
+        (to, _), (_, end, _) = self._compared[-1], self._listed[-1]
+        return len(self._compared) < len(self._listed) or to < end
 
     def _risen(self, reply: CompareStretchesReply) -> set[Range]:
         """The ranges whose floor at the other owner is another one than when this began."""
