@@ -143,7 +143,7 @@ def test_a_removed_node_stays_also_after_kill_9_until_a_majority_of_the_members_
     offer(cluster.config, cluster.config.member("n3"), [record])
     wait_until(lambda: cluster.events("n3", "ring.stays"), "n3 stays")
     cluster.kill("n3")
-    cluster.local.start("n3")
+    cluster.launch("n3")
     wait_until(lambda: len(cluster.events("n3", "ring.stays")) == 2, "n3 stays again")
 
     cluster.launch("n1", "n2")
