@@ -102,6 +102,7 @@ class Node:
             hint_bytes_max=2**20,
             outbox=self.storage_out,
             chance=random.Random(1),
+            reap_after_s=self.scene.settings.reap_after_s,
         )
         self.disk.begin()
         self.storage.receive(CountHints(), Peer(self.name, GOSSIP), self.scene.now)
