@@ -13,7 +13,10 @@ import zmq
 from tests.harness.waiting import wait_until
 from toystore import AsyncClient, ToystoreError, Unavailable
 from toystore.client import sockets
+from toystore.client.dial import Dial
+from toystore.net.connection import Monitor
 from toystore.net.names import Resolver
+from toystore.net.watch import Watch
 
 from .fake import HOLD
 
@@ -145,3 +148,30 @@ def test_a_request_under_way_is_finished_though_nobody_keeps_its_client(fake):
         await asyncio.to_thread(wait_until, lambda: done)
 
     asyncio.run(main())
+
+
+def test_a_connection_that_is_about_to_be_made_is_not_replaced(connect, fake, monkeypatch):
+    dialled, replaced = [], []
+    signs, look, replace = Monitor.signs, Dial.look, Watch.replace
+
+    def late(monitor):
+        # libzmq's thread has connected the socket, and has had no processor to say so.
+        return signs(monitor) if dialled else iter(())
+
+    def looked(dial):
+        ended = look(dial)
+        dialled.extend([dial] * ended)
+        return ended
+
+    def counted(watch, now):
+        is_replaced = replace(watch, now)
+        replaced.extend([now] * is_replaced)
+        return is_replaced
+
+    monkeypatch.setattr(Monitor, "signs", late)
+    monkeypatch.setattr(Dial, "look", looked)
+    monkeypatch.setattr(Watch, "replace", counted)
+
+    connect(fake.endpoint).put("key", "value")
+
+    assert len(replaced) == 1  # it was made

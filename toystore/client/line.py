@@ -118,12 +118,15 @@ class Line:
         self._dial, self._dial_at = None, now + _DIAL_AGAIN_S
         if dial.reason is None:
             machine.on_unconnected(self.at, self._connection.watch.reason or "not connected yet")
-        else:
-            self._refused.add(host)
-        if dial.reason is not None and self._refused.issuperset(hosts):
+            # The socket is about to be connected, with a request perhaps, unless its session is
+            # dead: leave it some time.
+            self._connection.watch.hurry(now)
+            return
+        self._refused.add(host)
+        if self._refused.issuperset(hosts):
             self._refused.clear()
             machine.on_disconnected(self.at, dial.reason, now, certain=True)
-        else:  # It may be up now, or at its next address: try at once.
+        else:  # Try its next address at once.
             self._connection.watch.due = now
             self._connection.tend(now)
 
