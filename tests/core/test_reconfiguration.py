@@ -12,7 +12,7 @@ from toystore.core.protocol.messages.ring import (
     RingChanged,
     RingForked,
 )
-from toystore.core.storage.layout import DISK
+from toystore.core.storage.layout import DISK, PEER
 
 
 def epochs(scene):
@@ -211,6 +211,7 @@ def test_records_of_an_earlier_founding_of_the_same_file_are_not_adopted_in_epoc
     earlier.change("n3", "readdress n1 a:7500")
     for name in ("n1", "n2"):
         scene[name].engine.put(DISK, b"of the second founding")
+        scene[name].engine.put(PEER + b"n2", b"of the second founding, too")
     scene["n3"].engine = earlier["n3"].engine
     scene["n3"].start()
 
@@ -219,7 +220,26 @@ def test_records_of_an_earlier_founding_of_the_same_file_are_not_adopted_in_epoc
 
     assert epochs(scene) == {"n1": 0, "n2": 0, "n3": 1}
     [line] = scene["n1"].logged("ring.forked")
-    assert line["reason"] == "its record of epoch 1 lists another disk of n1"
+    assert line["reason"] == "its record of epoch 1 lists other disks than this node knows"
+
+
+@pytest.mark.parametrize("peers", [(), ("n2",), ("n2", "n3")])
+def test_a_founder_on_a_new_disk_follows_the_first_record_which_lists_the_old_one(peers):
+    scene = Scene(3)
+    scene.stop("n1")
+    scene.change("n2", "readdress n3 a:7500")
+    scene["n1"].new_disk()
+    scene["n1"].start()
+    assert scene["n1"].disk != scene["n2"].record.all["n1"].disk
+
+    for peer in peers:
+        scene["n1"].engine.put(PEER + peer.encode(), scene[peer].disk.encode())
+
+    scene.see("n1", "n2")
+    scene.deliver()
+
+    assert scene["n1"].record.epoch >= 1
+    assert not scene["n1"].logged("ring.forked")
 
 
 def spied(scene):

@@ -9,7 +9,7 @@ Adopting a record and all that follows from it is one transaction, which ends th
 (`ring_vote.py`).
 
 Two foundings of one configuration have the same lineage.  A record of the other one is refused: it
-does not follow the newest, or it is the first and lists another disk of this node.
+does not follow the newest, or it is the first and lists other disks than this node knows.
 """
 
 from __future__ import annotations
@@ -32,10 +32,9 @@ from toystore.core.ring.record import RingRecord, RingRecordError, unpack_ring
 from toystore.core.storage.layout import (
     DISK,
     LINEAGE,
+    PEER,
     PLAN,
-    SETTLED,
     VOTE,
-    YES,
     ring_record_key,
 )
 from toystore.core.storage.ring_chain import KEPT_MAX, last_record, records_after
@@ -124,19 +123,23 @@ class RingRecords:
                 f"its record of epoch {record.epoch} does not follow this node's of epoch "
                 f"{newest.epoch}"
             )
-        if not newest.epoch and self._is_of_another_disk(record):
+        if not newest.epoch and self._lists_other_disks(record):
             raise _ForeignError(
-                f"its record of epoch {record.epoch} lists another disk of {self._node}"
+                f"its record of epoch {record.epoch} lists other disks than this node knows"
             )
         self._keep(record, lineage)
         return True
 
-    def _is_of_another_disk(self, record: RingRecord) -> bool:
-        """Whether the first record lists another disk of this node, and this one replaced none."""
-        listed, disk = record.all.get(self._node), (self._store.get(DISK) or b"").decode()
-        if listed is None or listed.disk in ("", disk):
-            return False
-        return self._store.get(SETTLED) == YES
+    def _lists_other_disks(self, record: RingRecord) -> bool:
+        """Whether the first record lists none of the disks that this one knows, of two at least.
+
+        One alone may have been replaced since.
+        """
+        known = {key[len(PEER) :].decode(): disk for key, disk in self._store.scan(PEER)}
+        known[self._node] = self._store.get(DISK) or b""
+        listed = [(one.disk.encode(), known.get(one.name)) for one in record.all.values()]
+        same = [disk == other for disk, other in listed if disk and other]
+        return len(same) > 1 and not any(same)
 
     def _keep(self, record: RingRecord, lineage: bytes) -> None:
         self._newest, self._news = record, True
