@@ -1,24 +1,25 @@
 """Faults planted into changes of the ring: like planted.py, but in runs in which it changes.
 
-`python -m tests.sim.plant` searches for seeds that catch them, too.
+`python -m tests.sim.plant` searches for seeds that catch `PLANTED`, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from toystore.core.protocol.address import Address
 from toystore.core.protocol.messages.antientropy import CompareRangesReply, SweepRange
 from toystore.core.protocol.messages.codes import RangeState, ReplicaStatus
 from toystore.core.protocol.messages.replica import ReadReplicaReply
+from toystore.core.requests.votes import vote_for_write
 from toystore.core.ring.record import RingRecord
 from toystore.core.storage.own_ranges import OwnRanges
 from toystore.core.storage.range_moves import RangeMoves
 from toystore.core.storage.range_states import Ownership
 from toystore.core.storage.storage import Storage
 
-from .seams import Patch, Send, replace, says
+from .seams import Patch, Send, everywhere, replace, says
 
 BEHIND, WHOLE = RangeState.BEHIND, RangeState.WHOLE
 GIVEN_AWAY = (RangeState.RETIRED, RangeState.RELEASED)
@@ -57,16 +58,6 @@ def a_range_is_said_to_be_whole_before_it_is(patch: Patch) -> None:
     says(patch, Storage, CompareRangesReply, faulty)
 
 
-def an_owner_that_is_behind_votes(patch: Patch) -> None:
-    def faulty(send: Send, to: Address, message: ReadReplicaReply) -> None:
-        if message.status == ReplicaStatus.NO_VOTE:
-            status = ReplicaStatus.OK if message.record else ReplicaStatus.NOT_FOUND
-            message = message._replace(status=int(status))
-        send(to, message)
-
-    says(patch, Storage, ReadReplicaReply, faulty)
-
-
 def a_retired_owner_answers_not_found(patch: Patch) -> None:
     def faulty(send: Send, to: Address, message: ReadReplicaReply) -> None:
         moved = message.status == ReplicaStatus.MOVED
@@ -92,9 +83,43 @@ def a_released_range_is_never_swept(patch: Patch) -> None:
     replace(patch, RangeMoves, "sweep", faulty)
 
 
+# --- requests ---------------------------------------------------------------------------
+# Random seeds seldom lead to these; test_rings.py does.
+
+
+def an_owners_write_of_an_old_ring_is_stored(patch: Patch) -> None:
+    def faulty(true: Any, self: Storage, message: Any) -> Any:
+        answer = true(self, message)
+        return None if answer is not None and answer[0] == ReplicaStatus.STALE else answer
+
+    replace(patch, Storage, "_refusal", faulty)
+
+
+def an_owner_that_is_behind_votes(patch: Patch) -> None:
+    def faulty(send: Send, to: Address, message: ReadReplicaReply) -> None:
+        if message.status == ReplicaStatus.NO_VOTE:
+            status = ReplicaStatus.OK if message.record else ReplicaStatus.NOT_FOUND
+            message = message._replace(status=int(status))
+        send(to, message)
+
+    says(patch, Storage, ReadReplicaReply, faulty)
+
+
+def a_slot_counts_by_its_old_node_alone(patch: Patch) -> None:
+    def faulty(true: Any, states: Sequence[Any]) -> Any:
+        return true(states[-1:])
+
+    everywhere(patch, vote_for_write, faulty, within="toystore.core.requests")
+
+
+DIRECTED = (
+    an_owners_write_of_an_old_ring_is_stored,
+    an_owner_that_is_behind_votes,
+    a_slot_counts_by_its_old_node_alone,
+)
 PLANTED: dict[str, Callable[[Patch], None]] = {
     name: plant
     for name, plant in list(globals().items())
-    if getattr(plant, "__module__", "") == __name__ and not name.startswith("_")
+    if getattr(plant, "__module__", "") == __name__ and plant not in DIRECTED
 }
-"""Every fault above, by name."""
+"""The other faults, by name."""

@@ -13,6 +13,8 @@ from toystore.sim.run import Report, run
 from toystore.sim.scenario import CALM, Comparing, Fault, Scenario
 from toystore.sim.swarm import draw
 
+from . import planted_rings
+
 
 def a_cluster(nodes: int = 4) -> SimCluster:
     """Some nodes that have started."""
@@ -194,3 +196,45 @@ def test_a_node_that_was_removed_stays_out_when_it_returns_with_its_disk():
     outcast = Fault("outcast", 3.0, 8.0, (may_lose(scenario_of(""))[0],))
 
     assert not changed_with_faults("reweigh n1 2", outcast).violations
+
+
+PAUSED = Fault("pause", 4.9, 8.0, ("n3", "n4", "n5"), how="ring")
+"""These coordinators do not learn of the change while it goes on."""
+
+
+@pytest.mark.parametrize(
+    ("fault", "how", "others", "wild", "promise"),
+    [
+        (
+            planted_rings.an_owners_write_of_an_old_ring_is_stored,
+            "join n6",
+            (PAUSED,),
+            0.0,
+            "acknowledged_votes",
+        ),
+        (planted_rings.an_owner_that_is_behind_votes, "join n6", (), 0.0, "quorums_overlap"),
+        (
+            planted_rings.a_slot_counts_by_its_old_node_alone,
+            "leave n4",
+            (),
+            0.3,
+            "acknowledged_votes",
+        ),
+    ],
+    ids=lambda given: getattr(given, "__name__", ""),
+)
+def test_a_planted_fault_of_requests_is_caught_while_ranges_move(
+    fault, how, others, wild, promise, monkeypatch
+):
+    fault(monkeypatch)
+    scenario = replace(
+        scenario_of(how, *others, r=1, w=3),
+        seed=7 if others else 0,
+        clients=3,
+        think_s=0.04,
+        duration_s=10.0,
+        value_bytes=100 if wild else 0,
+        rates=CALM._replace(wild=wild),
+    )
+
+    assert promise in run(scenario).promises
