@@ -4,8 +4,8 @@ Each change is made once for each victim: the *newcomer* (or, if none comes, a n
 ranges), a *source* that gives ranges away, and the *proposer*, the node that the operator asked.
 
     back    the victim is started again: the change ends by itself
-    lost    it is not: the operator aborts a join or a replacement by a newcomer that was lost, and
-            removes a source that was lost
+    lost    it is not: the operator removes it; before that, the operator aborts the change if it
+            was the newcomer
 
 Then all nodes agree on the members, each owner holds each record, and no other node does.
 """
@@ -62,7 +62,7 @@ async def _one(stage: RingStage, kind: str, victim: str, *, back: bool) -> Row:
         stage.cluster.start(name)
     elif victim == "newcomer":
         await _command(stage, "abort", {})
-    else:
+    if not back:
         await stage.changes.change(["remove", name], wait=False)
     status = await stage.changes.until_stable()
     took_s = time.monotonic() - began

@@ -432,6 +432,8 @@ def test_the_status_shows_members_who_waits_and_the_plan(fake):
     assert "failed permanently: n8" in shown.stdout
     assert "n9 (since epoch 2)" in shown.stdout
     assert "toystore cluster abort" in shown.stdout
+    assert "n2 is dead, and what moves from or to it waits" in shown.stdout
+    assert "toystore cluster plan remove n2" in shown.stdout
 
 
 def test_a_plan_for_an_earlier_ring_is_named_as_such(fake):

@@ -198,11 +198,23 @@ def _count(figure: int | None) -> str:
     return "?" if figure is None else f"{figure:,}"
 
 
+def _dead(now: State) -> list[str]:
+    """The members that are dead, and are not known to have failed permanently."""
+    lost = now.get("lost") or ()
+    dead = [one["name"] for one in now["members"] if one["status"] == "dead"]
+    return [name for name in dead if name not in lost]
+
+
 def _notes(now: State) -> Iterator[str]:
     """What else there is to know, and what can be done."""
     yield ""
     if now["state"] == "moving":
         yield "how far it is: toystore cluster status --wait    to go back: toystore cluster abort"
+        for name in _dead(now):
+            yield (
+                f"{name} is dead, and what moves from or to it waits: start it; if it has failed "
+                f"permanently: toystore cluster plan remove {name}"
+            )
     for node in now.get("waiting") or ():
         at = _endpoint(node)
         yield f"{node['name']} ({at}) waits to join: toystore cluster plan join {node['name']}"
