@@ -168,7 +168,7 @@ def test_suspicion_keeps_a_lossy_group_together():
 
 
 def test_lifeguard_cuts_false_positives_of_slow_members():
-    options = "--members 40 --seconds 36 --slow 6 --slow-for 16 --slow-gap 1"
+    options = "--members 24 --seconds 36 --slow 4 --slow-for 16 --slow-gap 1"
 
     found = measured("papers", "false-positives", *options.split())
 
