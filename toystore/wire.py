@@ -202,9 +202,10 @@ def _messages(run: Any) -> Iterable[Message]:
     # A foreign tag may nest too deep to be hashed or printed: check its type first.
     if type(tag) is not int:
         raise FrameError(f"unknown message tag: {type(tag).__name__}")
-    shape = _SHAPES.get(tag)
-    if shape is None:
-        raise FrameError(f"unknown message tag: {tag}")
+    try:
+        shape = _SHAPES[tag]
+    except KeyError:
+        raise FrameError(f"unknown message tag: {tag}") from None
     if len(run) == 2:
         return (_message(shape, run[1]),)
     rows = run[1:]
@@ -337,7 +338,15 @@ def _shape(message_type: type[Any]) -> _Shape:
     )
 
 
+class _Shapes(dict[int, _Shape]):
+    """Shapes by tag.  Each is compiled when it is needed first: a client needs a few of them."""
+
+    def __missing__(self, tag: int) -> _Shape:
+        shape = self[tag] = _shape(ROUTE_BY_TAG[tag].type)
+        return shape
+
+
 _new: Callable[[type[Any], Iterable[Any]], Any] = tuple.__new__
 _TAG_OF: dict[type[Any], int] = {kind: route.tag for kind, route in ROUTE_OF.items()}
 _REFUSED_UNREAD = frozenset(route.tag for route in ROUTE_BY_TAG.values() if route.queued)
-_SHAPES: dict[int, _Shape] = {tag: _shape(route.type) for tag, route in ROUTE_BY_TAG.items()}
+_SHAPES = _Shapes()
