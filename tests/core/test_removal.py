@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from toystore.core.reconfiguration.successors import aborted, without
 from toystore.core.ring.record import Gone, Listed, RingRecord, founding
 
 OLD, NEW = "0" * 32, "1" * 32
@@ -38,3 +39,13 @@ def test_a_lost_node_is_no_member_while_the_ranges_move():
     ring = record(listed("n1"), old=(listed("n1"), listed("n3")), lost=("n3",))
 
     assert ring.removal("n3", OLD) is not None
+
+
+def test_a_change_is_aborted_without_a_lost_newcomer_but_not_once_an_old_member_is_lost():
+    old = tuple(map(listed, ("n1", "n2", "n3")))
+    moving = record(*old[1:], listed("n4"), listed("n5"), old=old)
+
+    back = aborted(moving.next(b"", **without(moving, ["n4"])))
+    assert (back["members"], back["lost"]) == (old, ("n4",))
+    assert aborted(moving.next(b"", **without(moving, ["n1"]))) is None
+    assert aborted(moving.next(b"", **without(moving, ["n2"]))) is None

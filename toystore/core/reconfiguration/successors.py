@@ -25,9 +25,13 @@ def finished(record: RingRecord) -> dict[str, Any]:
 
 
 def aborted(record: RingRecord) -> dict[str, Any] | None:
-    """The way back from a moving record; None if there is nothing to go back to."""
-    back = _without(record.old, record.lost)
-    if not back or set(back) == set(_without(record.members, record.lost)):
+    """The way back from a moving record; None if there is nothing to go back to.
+
+    If an old member was lost, its place is to be filled, too: other nodes would be paired in the
+    slots than now, and two of one slot might vote in two.  Then only the way forward is left.
+    """
+    back = record.old
+    if _lost(record, back) or set(back) == set(_without(record.members, record.lost)):
         return None
     return _next(record, record.members, back, _lost(record, record.members))
 
