@@ -3,19 +3,25 @@
 Coordinators and storages follow the ring late, messages are lost and arrive in any order, and
 anti-entropy does its steps at any time.  Each write that was acknowledged has a stamp; a read may
 not find less than what was acknowledged under its key before it began.
+
+In a model that `reaps`, some writes are deletes, and old tombstones are deleted while nothing
+moves: where a delete was acknowledged, a read may find nothing.
 """
 
 import random
 from dataclasses import dataclass, field
 
 from toystore.core.data.record import digest_of, pack_record, stamp_of
+from toystore.core.data.row import time_us_of
 from toystore.core.data.stamp import pack_stamp
 from toystore.core.protocol.address import Peer
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages.antientropy import (
     CompareRanges,
+    RaiseFloors,
     SetRange,
     StoreRecords,
+    SumDead,
     SweepRange,
 )
 from toystore.core.protocol.messages.codes import RangeState, ReplicaStatus
@@ -27,17 +33,19 @@ from toystore.core.ring.ranges import Range, Ranges
 from toystore.core.ring.record import Listed, founding
 from toystore.core.ring.view import RingView
 from toystore.core.storage.disk_facts import begin_run
-from toystore.core.storage.layout import RECORD, ring_record_key
+from toystore.core.storage.layout import RECORD, floor_key, ring_record_key
 from toystore.core.storage.storage import Storage
 from toystore.engines.memory import MemoryEngine
 
 N = 3
 OF = Range(N, 0)
-KEYS = (b"a", b"b")
+KEYS = (b"a", b"b", b"c", b"d")
 ASKER = Peer("asker", "coordinator")
 OK, SUPERSEDED, NOT_FOUND, NO_VOTE, REFUSED, INTERNAL, STALE, MOVED = ReplicaStatus
 WHOLE, BEHIND, RETIRED, RELEASED, STRAY, NONE = RangeState
 KEPT = (OK, SUPERSEDED)
+REAP_US = 4
+"""Stamps are numbers of writes: so many writes later a tombstone is deleted."""
 
 
 def listed(name, weight=1):
@@ -52,6 +60,8 @@ class Node:
     store: MemoryEngine = field(default_factory=MemoryEngine)
     visited: set = field(default_factory=set)
     """The sources that were copied from since the newest record was adopted."""
+    clock: int = 0
+    """The wall clock of all nodes."""
 
     def start(self, record):
         """A new process, with the record that it starts with."""
@@ -69,13 +79,14 @@ class Node:
             hint_bytes_max=0,
             outbox=self.out,
             chance=random.Random(1),
+            reap_after_s=REAP_US / 1e6,
         )
 
     def ask(self, message, undone=False):
         """The reply to a message; ``undone``: its batch is undone once, and fed again."""
         for last in (False, True)[not undone :]:
             self.store.begin()
-            self.machine.receive(message, ASKER, Now(1.0, 1))
+            self.machine.receive(message, ASKER, Now(1.0, self.clock))
             if last:
                 self.store.commit()
                 self.machine.on_commit()
@@ -95,13 +106,28 @@ class Node:
     def epoch(self):
         return self.progress.epoch
 
-    def state(self, epoch):
-        """The state of the range; None if the node has not adopted the asker's record."""
-        reply = self.ask(CompareRanges(1, True, ((*OF, b""),), epoch))
+    def state(self, epoch, floor=0):
+        """The state of the range; None if the node has not adopted the asker's record.
+
+        ``floor``: that of the asker.
+        """
+        reply = self.ask(CompareRanges(1, True, ((*OF, b""),), epoch, (floor,)))
         return RangeState(reply.states[0]) if reply.states else None
 
+    @property
+    def floor(self):
+        return int.from_bytes(self.store.get(floor_key(OF)) or b"", "big")
+
+    def raise_to(self, floor):
+        """Take over the floor of another owner, if it is higher; whether that was so."""
+        if floor > self.floor:
+            self.visited.clear()
+            self.ask(RaiseFloors(1, ((*OF, floor, None),)))
+            return True
+        return False
+
     def set(self, state, epoch):
-        return self.ask(SetRange(1, *OF, epoch, state)).state == state
+        return self.ask(SetRange(1, *OF, epoch, state, self.floor)).state == state
 
     def records(self):
         return [record for _, record in self.store.scan(RECORD)]
@@ -139,9 +165,11 @@ class Request:
 class Model:
     """The range and all that happens to it, from one seed."""
 
-    def __init__(self, seed, w, r):
+    def __init__(self, seed, w, r, *, reaps=False):
         self.chance = random.Random(seed)
         self.w, self.r = w, r
+        self.reaps = reaps
+        self.keys = KEYS if reaps else KEYS[:2]
         self.chain = [founding("", 1, map(listed, ("n1", "n2", "n3", "n4")))]
         self.names = 4
         self.nodes = {}
@@ -150,9 +178,11 @@ class Model:
             node.start(self.chain[0])
             node.ask(SettleDisk(True))
         self.acknowledged = dict.fromkeys(KEYS, b"")
+        self.deleted = dict.fromkeys(KEYS, b"")
+        """The newest stamp of a delete, of those that have begun."""
         self.clock = 0
         self.open = []
-        self.reads = self.losses = 0
+        self.reads = self.losses = self.reaped = 0
 
     @property
     def newest(self):
@@ -162,6 +192,8 @@ class Model:
         acts = [self.write] * 4 + [self.read] * 4 + [self.deliver] * 30 + [self.give_up]
         acts += [self.move] * 14 + [self.adopt] * 5 + [self.finish] * 3
         acts += [self.change, self.abort, self.lose, self.wipe, self.restart]
+        if self.reaps:
+            acts += [self.compare] * 10 + [self.reap] * 10
         for _ in range(steps):
             self.chance.choice(acts)()
 
@@ -175,14 +207,20 @@ class Model:
         slots = RingView(record, N).slots(0, N)
         unsent = [node for slot in slots for node in slot.nodes]
         self.chance.shuffle(unsent)
-        key = self.chance.choice(KEYS)
+        key = self.chance.choice(self.keys)
         self.open.append(Request(key, record.epoch, slots, unsent, **fields))
         return self.open[-1]
 
     def write(self):
         self.clock += 1
+        for node in self.nodes.values():
+            node.clock = self.clock
         write = self._begin(stamp=pack_stamp(self.clock, 0, b"minter-1"))
-        write.record = pack_record(write.stamp, "default", write.key, b"%d" % self.clock)
+        deletes = self.reaps and self.chance.random() < 0.4
+        value = b"" if deletes else b"%d" % self.clock
+        write.record = pack_record(write.stamp, "default", write.key, value, tombstone=deletes)
+        if deletes:
+            self.deleted[write.key] = write.stamp
 
     def read(self):
         read = self._begin()
@@ -203,7 +241,9 @@ class Model:
         if request.record:
             message = WriteReplica(1, digest, request.record, None, request.epoch)
             request.answers[node.name] = node.ask(message, undone).status
-            if request.votes() >= self.w:
+            until = time_us_of(request.record) + REAP_US // 2
+            in_time = not self.reaps or self.clock <= until
+            if request.votes() >= self.w and in_time:
                 before = self.acknowledged[request.key]
                 self.acknowledged[request.key] = max(before, request.stamp)
         else:
@@ -213,7 +253,8 @@ class Model:
             if request.votes() >= self.r:
                 self.reads += 1
                 self.open.remove(request)
-                assert request.stamp >= request.floor, f"{request} has missed a write"
+                found = request.stamp or self.deleted[request.key]
+                assert found >= request.floor, f"{request} has missed a write"
 
     def give_up(self):
         if self.open:
@@ -227,7 +268,7 @@ class Model:
         for name in [name for name in self.nodes if name not in stay]:
             del self.nodes[name]
         for name in [name for name in stay if name not in self.nodes]:
-            self.nodes[name] = node = Node(name)
+            self.nodes[name] = node = Node(name, clock=self.clock)
             self._store_records(node)
             node.start(self.newest)
             node.ask(SettleDisk(True))
@@ -330,20 +371,46 @@ class Model:
     def _fill(self, node, view, slot):
         """Copy from one source; after the last one the range is whole."""
         source = self.nodes.get(slot.old) if slot.moves else None
-        if source is None or source.state(view.epoch) is not WHOLE:
+        if source is None or source.state(view.epoch, node.floor) is not WHOLE:
             others = [name for name in view.nodes(0, N) if name != node.name]
             left = [name for name in others if name not in node.visited]
             if not left:
                 node.set(WHOLE, view.epoch)
                 return
             source = self.nodes.get(self.chance.choice(left))
-        if source is None or source.state(view.epoch) is None:
+        state = None if source is None else source.state(view.epoch, node.floor)
+        if state is None or (state in (WHOLE, BEHIND) and node.raise_to(source.floor)):
             return
         alone = source.name == slot.old and source.state(view.epoch) is WHOLE
         self._copy(source, node)
         node.visited.add(source.name)
         if alone:
             node.set(WHOLE, view.epoch)
+
+    def compare(self):
+        """Two owners that are whole make their records equal; the lower floor rises first."""
+        view = RingView(self.newest, N)
+        owners = [self.nodes[name] for name in view.nodes(0, N) if name in self.nodes]
+        node, other = self.chance.sample(owners, 2)
+        if node.state(view.epoch) is WHOLE and other.state(view.epoch, node.floor) is WHOLE:
+            node.raise_to(other.floor)
+            self._copy(other, node)
+            self._copy(node, other)
+
+    def reap(self):
+        """The first owner raises the floor, if no member objects and the owners agree."""
+        view = RingView(self.newest, N)
+        floor = self.clock - REAP_US
+        names = view.owners(0, N)
+        first = self.nodes[names[0]]
+        if floor <= first.floor:
+            return
+        question = SumDead(1, view.epoch, True, ((*OF, floor),))
+        answers = {name: node.ask(question).sums[0] for name, node in self.nodes.items()}
+        agreed = all((to, held) == (floor, False) for to, _, _, held in answers.values())
+        if agreed and len({answers[name] for name in names}) == 1:
+            raised = RaiseFloors(1, ((*OF, floor, answers[first.name][2]),), view.epoch)
+            self.reaped += first.ask(raised).deleted
 
     def _push(self, node, view):
         """Give what is here to all owners; then it is released."""
@@ -355,6 +422,6 @@ class Model:
             node.set(RELEASED, view.epoch)
 
     def _copy(self, source, to):
-        records = tuple(source.records())
-        statuses = to.ask(StoreRecords(1, N, records)).statuses if records else ()
+        records, floors = tuple(source.records()), ((OF.partition, source.floor),)
+        statuses = to.ask(StoreRecords(1, N, records, floors)).statuses if records else ()
         return all(status in KEPT for status in statuses)

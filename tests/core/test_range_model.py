@@ -22,6 +22,15 @@ def test_no_acknowledged_write_is_missed(seed, w, r):
     assert len(model.chain) > 5
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_no_deleted_value_comes_back_while_members_change(seed):
+    model = Model(f"{seed} reaps", 2, 2, reaps=True)
+
+    model.run(STEPS)
+
+    assert model.reads
+
+
 def no_fence(patch):
     patch.setattr(OwnRanges, "moved", 0)
 
