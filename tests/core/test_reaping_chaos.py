@@ -10,7 +10,7 @@ import itertools
 from typing import NamedTuple
 
 import pytest
-from antientropy_scene import N, Scene, digest
+from antientropy_scene import N, Node, Scene, digest
 from test_moving_chaos import CLIENT, KEYS, Chaos, R, W
 
 from toystore.core.data.record import pack_record, stamp_of, unpack_record
@@ -43,6 +43,8 @@ class Deletes(Chaos):
         settings = {"move_bytes_per_s": 20_000, "batch_bytes": 500, "reap_after_s": REAP_AFTER_S}
         self.scene = Scene(5, 16, **settings)
         self.scene.chance = self.chance
+        self.lost = 0.1
+        """How many of the writes do not arrive in time, from 0 to 1."""
         self.hints: list[Hint] = []
         self.delayed: list[tuple[str, WriteReplica]] = []
         """Writes that have not arrived yet, and where."""
@@ -76,10 +78,15 @@ class Deletes(Chaos):
             self.acknowledged[key] = record
 
     def statuses(self, slot: Slot, ring: RingView, key: str, record: bytes) -> dict[str, int]:
-        answers = super().statuses(slot, ring, key, record)
+        """What the nodes of a slot answer to a write; some get it later, and others never."""
+        answers = {}
+        message = WriteReplica(1, digest(key), record, None, ring.epoch)
         for name in slot.nodes:
-            if name not in answers and self.chance.random() < 0.3:
-                message = WriteReplica(1, digest(key), record, None, ring.epoch)
+            if self.scene.nodes[name].up and self.chance.random() > self.lost:
+                reply = self.ask(name, message)
+                assert isinstance(reply, WriteReplicaReply)
+                answers[name] = reply.status
+            elif self.chance.random() < 0.3:
                 self.delayed.append((name, message))
         return answers
 
@@ -141,10 +148,19 @@ class Deletes(Chaos):
             self.delayed.remove((name, message))
             if name in self.scene.record.all and self.scene.nodes[name].up:
                 self.ask(name, message)
-        self.hints = [h for h in self.hints if self.chance.random() < 0.5 or not self.deliver(h)]
+        self.hints = [h for h in self.hints if self.chance.random() < 0.8 or not self.deliver(h)]
+        self.lost = self.chance.choice((0.1, 0.1, 0.8))
         super().disturb()
         self.scene.run(self.chance.choice((0.1, 5.0, 20.0)))
         self.check_reads()
+
+    def crash(self, node: Node) -> None:
+        """A node is away for some time, perhaps for longer than tombstones are kept."""
+        self.scene.stop(node.name)
+        for key in self.chance.sample(KEYS, 10):
+            self.write(key)
+        self.scene.run(self.chance.choice((0.1, 3.0, 3 * REAP_AFTER_S)))
+        self.scene.start(node.name)
 
     # --- checks -------------------------------------------------------------------------
 
