@@ -17,7 +17,11 @@ from toystore.core.data.record import digest_of, pack_record
 from toystore.core.data.stamp import pack_stamp
 from toystore.core.protocol.address import ANTIENTROPY, COORDINATOR, HANDOFF, STORAGE, Peer
 from toystore.core.protocol.machine import Event
-from toystore.core.protocol.messages.antientropy import WatchRanges
+from toystore.core.protocol.messages.antientropy import (
+    CompareRanges,
+    CompareRangesReply,
+    WatchRanges,
+)
 from toystore.core.protocol.messages.codes import ReplicaStatus
 from toystore.core.protocol.messages.disk import StorageStatus, StorageStatusReply
 from toystore.core.protocol.messages.hints import DeliverHints, DeliverHintsReply
@@ -258,6 +262,16 @@ def test_a_full_disk_refuses_writes_and_answers_reads(asker, engine, log_path, f
     assert later == WriteReplicaReply(8, REFUSED, None)
     assert engine.records == {a_record(1)[0]}
     assert len(logged(log_path, "disk.full")) == 1
+
+
+def test_a_full_disk_refuses_no_comparison_because_of_the_writes_beside_it(asker, engine):
+    asker.send(write(1))
+    asker.take(1)
+    engine.full = True
+
+    asker.send(write(2), CompareRanges(3, True, ((3, 0, b""),)))
+
+    assert {type(reply) for reply in asker.take(2)} == {WriteReplicaReply, CompareRangesReply}
 
 
 def test_reads_beside_refused_writes_see_what_is_really_there(asker, engine):

@@ -8,7 +8,8 @@ The machine's outbox is sent only after the commit.  If a batch cannot be commit
 is sent, the cause is removed, and the batch is fed again:
 
     the map is full      the map grows
-    the disk is full     messages that may write are answered `REFUSED` and removed
+    the disk is full     messages that need more room are answered `REFUSED` and removed; if the
+                         rest has no room either, so are those that may write
     the machine raised   the message is answered `Internal` and removed; a new machine
                          receives the rest
 
@@ -186,8 +187,13 @@ class GroupCommit(Turn[CommittedMachine]):
         return True
 
     def _without_writes(self, batch: list[Delivery], aside: Outbox) -> list[Delivery]:
-        """Refuse the messages that may write; returns the rest of the batch."""
-        writes = [delivery for delivery in batch if _disk(delivery[0]) is not DiskUse.READS]
+        """Refuse the messages that need more room, or if none does, those that may write.
+
+        Returns the rest of the batch.
+        """
+        uses = {_disk(message) for message, _ in batch}
+        refused = DiskUse.GROWS if DiskUse.GROWS in uses else DiskUse.WRITES
+        writes = [delivery for delivery in batch if _disk(delivery[0]) is refused]
         for message, sender in writes:
             refusal = refuse_write(message)
             if refusal is not None:
@@ -195,7 +201,7 @@ class GroupCommit(Turn[CommittedMachine]):
         if not self._full:
             self._full = True
             aside.log("disk.full", refused=len(writes))
-        return [delivery for delivery in batch if _disk(delivery[0]) is DiskUse.READS]
+        return [delivery for delivery in batch if _disk(delivery[0]) is not refused]
 
 
 def _disk(message: Message) -> DiskUse:
