@@ -390,6 +390,15 @@ def test_a_question_costs_a_bounded_amount_of_work_but_one_range_is_always_summe
     assert raised.floors == (FLOOR_US, FLOOR_US)
 
 
+def test_hints_that_are_read_are_work_too(disk, monkeypatch):
+    monkeypatch.setattr("toystore.core.storage.sums.WORK_MAX", 30)
+    for key in KEYS[:10]:
+        disk.write(value(key, NEW_US), key, owner="n3")
+    disk.sum(FLOOR_US)  # knows by now which leaves have tombstones
+
+    assert len(disk.sum(*[FLOOR_US] * 10)) == 2
+
+
 # --- raising ----------------------------------------------------------------------------
 
 

@@ -126,8 +126,12 @@ class Tombstones:
         if of not in self._own.owned and self._own.has_records(of):
             return True
         limit = pack_floor(floor)
-        kept = (record for owner in owners for record in self._hints.within(owner, *stretch))
-        return any(record[TIME] < limit for record in kept)
+        for owner in owners:
+            for record in self._hints.within(owner, *stretch):
+                work.left -= 1
+                if record[TIME] < limit:
+                    return True
+        return False
 
     # --- how floors rise ----------------------------------------------------------------
 
