@@ -52,6 +52,13 @@ def watch(disk, every=False):
             return {Range(one.n, one.partition): one for one in seen}
 
 
+def confirmed(*members):
+    """A disk that the cluster knows."""
+    disk = Disk(members)
+    disk.ask(SettleDisk(True))
+    return disk
+
+
 @pytest.fixture
 def disk():
     return Disk()
@@ -162,8 +169,8 @@ def roots(disk):
     return tuple((of.n, of.partition, root_of(one.tree)) for of, one in seen.items())
 
 
-def test_the_ranges_that_differ_are_answered_with_their_trees(disk):
-    other = Disk()
+def test_the_ranges_that_differ_are_answered_with_their_trees():
+    disk, other = confirmed("n1"), Disk()
     both, one = [b"a", b"b", b"c"], b"d"
     disk.ask(*map(write, both))
     other.ask(*map(write, [*both, one]))
@@ -175,7 +182,7 @@ def test_the_ranges_that_differ_are_answered_with_their_trees(disk):
 
 
 def test_what_is_not_owned_or_would_cost_too_much_is_unready(monkeypatch):
-    disk = Disk(members=FIVE)
+    disk = confirmed(*FIVE)
     foreign = [(4, 0), (N, 8), (N, -1), (2**70, 2**70)]
     foreign += [(of.n, of.partition) for of in EVERY if of not in disk.ranges.owned]
     own = [(of.n, of.partition) for of in sorted(disk.ranges.owned)]
@@ -187,10 +194,20 @@ def test_what_is_not_owned_or_would_cost_too_much_is_unready(monkeypatch):
         ),
     ]
 
-    fresh = Disk(members=FIVE)
+    fresh = confirmed(*FIVE)
     monkeypatch.setattr(sums, "WORK_MAX", 1)
     [reply] = fresh.ask(CompareRanges(1, False, asked))
     assert reply.unready == (*foreign, *own)
+
+
+@pytest.mark.parametrize("rebuilding", [False, True])
+def test_a_disk_that_is_not_confirmed_has_perhaps_lost_what_it_counts_as_whole(disk, rebuilding):
+    [reply] = disk.ask(CompareRanges(1, rebuilding, ((N, 0, b"other"),), 0, (7,)))
+
+    assert reply == CompareRangesReply(1, (), ((N, 0),))
+    disk.ask(SettleDisk(True))
+    [reply] = disk.ask(CompareRanges(1, rebuilding, ((N, 0, b"other"),), 0, (7,)))
+    assert (reply.states, reply.floors) == (bytes([WHOLE]), (7,))
 
 
 def test_a_range_that_is_behind_is_compared_only_for_one_who_rebuilds_his_own(disk):

@@ -6,9 +6,11 @@ from antientropy_scene import N, Scene, digest, record
 
 from toystore.core.protocol.address import Peer
 from toystore.core.protocol.messages.antientropy import Overloaded
-from toystore.core.protocol.messages.codes import RangeState
+from toystore.core.protocol.messages.codes import RangeState, ReplicaStatus
+from toystore.core.protocol.messages.disk import SettleDisk
 from toystore.core.ring.ranges import Range
 from toystore.core.storage.layout import RECORD
+from toystore.engines import MemoryEngine
 
 KEYS = [f"key{number}" for number in range(200)]
 FIVE = ["n1", "n2", "n3", "n4", "n5"]
@@ -264,3 +266,30 @@ def test_a_node_that_refuses_requests_moves_a_tenth_of_the_bytes():
     held = sum(map(len, joined.records.values()))
     assert 0 < held < 4000
     settle(scene)
+
+
+def test_a_source_on_a_new_disk_counts_as_no_source_before_the_disk_is_confirmed():
+    """A founding member starts on an empty disk, and follows the ring from its founding on."""
+    scene = Scene(5)
+    scene.store_everywhere(KEYS)
+    scene.run(30.0)
+    scene.decide([*FIVE, "n6"], moving=True)
+    source = next(
+        slot.old
+        for partition in range(scene.ring.partitions)
+        for slot in scene.ring.slots(partition, N)
+        if slot.new == "n6"
+    )
+    wiped = scene.nodes[source]
+    wiped.disk = MemoryEngine()
+    wiped.boot(scene.records[:1])
+    scene.follow()
+    gained = [key for key in KEYS if "n6" in scene.owners(key)]
+    for _ in range(100):
+        scene.run(0.01)
+        answers = {scene.nodes["n6"].read(key).status for key in gained}
+        assert ReplicaStatus.NOT_FOUND not in answers
+    wiped.tell_storage(SettleDisk(False))
+    settle(scene)
+    scene.run(60.0)
+    assert not misplaced(scene)

@@ -26,6 +26,7 @@ from toystore.core.protocol.messages.antientropy import (
 from toystore.core.protocol.messages.codes import RangeState
 from toystore.core.ring.ranges import Leaf, Range
 from toystore.core.ring.tree import root_of
+from toystore.core.storage.disk_facts import DiskFacts
 from toystore.core.storage.floors import Floors
 from toystore.core.storage.own_ranges import OwnRanges
 from toystore.core.storage.questions import BadQuestionError, check_known
@@ -40,10 +41,17 @@ class Comparing:
     """Answers questions about whole ranges."""
 
     def __init__(
-        self, sums: Sums, own: OwnRanges, floors: Floors, tombstones: Tombstones, outbox: Outbox
+        self,
+        sums: Sums,
+        own: OwnRanges,
+        facts: DiskFacts,
+        floors: Floors,
+        tombstones: Tombstones,
+        outbox: Outbox,
     ) -> None:
         self._sums = sums
         self._own = own
+        self._facts = facts
         self._floors = floors
         self._tombstones = tombstones
         self._out = outbox
@@ -100,9 +108,12 @@ class Comparing:
     def compare(self, message: CompareRanges) -> CompareRangesReply:
         """The ranges that differ from those of another owner.
 
-        Before, floors that are lower than the asker's are raised.  Raises `BadQuestionError`.
+        Before, floors that are lower than the asker's are raised.  A disk that is not confirmed
+        may have lost the ranges that it counts as whole: it is ready for none.
+
+        Raises `BadQuestionError`.
         """
-        if message.epoch > self._own.record.epoch:
+        if message.epoch > self._own.record.epoch or not self._facts.confirmed():
             every = tuple((n, partition) for n, partition, _ in message.roots)
             return CompareRangesReply(message.request, (), every)
         work = Work()

@@ -148,7 +148,7 @@ class Storage:
         self._tombstones = dead = Tombstones(
             store, own, facts, self.sums, records, hints, floors, reap_after_s
         )
-        self._comparing = comparing = Comparing(self.sums, own, floors, dead, outbox)
+        self._comparing = comparing = Comparing(self.sums, own, facts, floors, dead, outbox)
         stretches = Stretches(store, records, own, floors, copies)
         self._keeping = HintKeeping(store, own, records, hints, hint_bytes_max, outbox)
         self._moves = moves = RangeMoves(store, own, facts, self.sums, hints, floors)

@@ -153,8 +153,11 @@ class Tombstones:
         return RaiseFloorsReply(message.request, tuple(floors), deleted)
 
     def follow(self, of: Range, floor: int, work: Work) -> int:
-        """Raise a floor that another node has already; returns how many records were deleted."""
-        if not self._may_rise(of, floor):
+        """Raise a floor that another node has already; returns how many records were deleted.
+
+        A disk that is not confirmed waits: perhaps its ranges are to be BEHIND.
+        """
+        if not self._may_rise(of, floor) or not self._facts.confirmed():
             return 0
         match self._own.state(of):
             case RangeState.WHOLE:

@@ -76,7 +76,8 @@ class CompareRangesReply(NamedTuple):
     differing: tuple[tuple[int, int, bytes], ...]
     """N, partition and tree of each."""
     unready: tuple[tuple[int, int], ...]
-    """Their sums are not known yet, or the owner is behind there: ask again later."""
+    """Their sums are not known yet, the owner is behind there, or its disk is not confirmed: ask
+    again later."""
     states: bytes = b""
     """The `RangeState` of each range that was asked for, in order."""
     floors: tuple[int, ...] = ()
