@@ -8,6 +8,7 @@ from toystore.core.protocol.messages.antientropy import (
     CompareRanges,
     CompareStretches,
     RaiseFloors,
+    RaiseFloorsReply,
     SetRange,
     StoreRecords,
     SumDead,
@@ -123,6 +124,27 @@ def _ring_changes(scene, newer, name, message):
     if name == "n5" and isinstance(message, SumDead) and len(scene.records) == 1:
         scene.decide(newer)
     return Scene.answer(scene, name, message)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_an_answer_to_another_question_ends_the_round_and_agrees_to_nothing(late):
+    scene, of = scene_with_tombstones()
+    if late:  # a round has raised a floor before
+        scene.run(EVERY_S + 1.0)
+        scene.asked.clear()
+        scene.change(of, tombstones=3)
+
+    def answer(name, message):
+        if name == "n4" and isinstance(message, SumDead):
+            return RaiseFloorsReply(message.request, (2**62,), 3)
+        return Scene.answer(scene, name, message)
+
+    scene.answer = answer
+    scene.run(2 * EVERY_S + 1.0)
+    assert ("n4", True) in asked(scene)
+    assert ("n5", True) not in asked(scene)
+    assert ("n1", "raise") not in asked(scene)
+    assert len(scene.logged("tombstones.reaped")) == late
 
 
 def test_nothing_is_asked_while_ranges_move():
