@@ -205,13 +205,16 @@ def test_a_node_with_another_history_is_not_followed_and_is_logged_once():
     assert sent.count((Peer("n1", COORDINATOR), RingForked(foreign))) == 1
 
 
-def test_records_of_an_earlier_founding_of_the_same_file_are_not_adopted_in_epoch_0():
+@pytest.mark.parametrize("has_told", [False, True], ids=["n3 is new", "n3 has told its disk"])
+def test_records_of_an_earlier_founding_of_the_same_file_are_not_adopted_in_epoch_0(has_told):
     """Their lineage is the same, but they list the disks of that founding."""
     earlier, scene = Scene(3), Scene(3)
     earlier.change("n3", "readdress n1 a:7500")
     for name in ("n1", "n2"):
         scene[name].engine.put(DISK, b"of the second founding")
         scene[name].engine.put(PEER + b"n2", b"of the second founding, too")
+        if has_told:
+            scene[name].engine.put(PEER + b"n3", earlier["n3"].engine.get(DISK))
     scene["n3"].engine = earlier["n3"].engine
     scene["n3"].start()
 

@@ -131,15 +131,16 @@ class RingRecords:
         return True
 
     def _lists_other_disks(self, record: RingRecord) -> bool:
-        """Whether the first record lists none of the disks that this one knows, of two at least.
+        """Whether the first record lists fewer than half of the disks that this one knows.
 
-        One alone may have been replaced since.
+        It must know two: one may have been replaced since.  A node of another founding may have
+        told it its own.
         """
         known = {key[len(PEER) :].decode(): disk for key, disk in self._store.scan(PEER)}
         known[self._node] = self._store.get(DISK) or b""
         listed = [(one.disk.encode(), known.get(one.name)) for one in record.all.values()]
         same = [disk == other for disk, other in listed if disk and other]
-        return len(same) > 1 and not any(same)
+        return len(same) > 1 and 2 * sum(same) < len(same)
 
     def _keep(self, record: RingRecord, lineage: bytes) -> None:
         self._newest, self._news = record, True
