@@ -284,11 +284,24 @@ GONE = founding("demo", Q, BASE.members).next(b"L" * 16, gone=(Gone("n9", "dd", 
         (["readdress n1 here"], "an address is HOST:PORT"),
         (["readdress n1 h:65533"], "at most 65532"),
         (["readdress n1 127.0.0.1:7411"], "both have the address 127.0.0.1:7411"),
+        (["readdress n1 0.0.0.0:28740"], "nobody can connect to it"),
+        (["readdress n1 [::]:28740"], "nobody can connect to it"),
+        (["readdress n1 *:28740"], "nobody can connect to it"),
+        (["readdress n1 host..x:28740"], "is no host name and no address"),
+        (["readdress n1 " + "h" * 300 + ":28740"], "is no host name and no address"),
+        (["readdress n1 ::1:28740"], "an address is HOST:PORT"),
         (["readdress n1 h:7400", "join n7"], "is a plan of its own"),
     ],
 )
 def test_impossible_changes_are_refused_with_what_would_be_right(changes, said):
     assert said in refusal(*changes)
+
+
+@pytest.mark.parametrize("fields", [{"host": "0.0.0.0"}, {"ports": (1, 2, 3, 3)}, {"name": "N1"}])
+def test_a_newcomer_that_no_node_could_follow_is_not_planned(fields):
+    one = member("n4")._replace(**fields)
+
+    assert "no node could follow" in refusal(f"join {one.name}", waiting={one.name: one})
 
 
 def test_if_no_node_waits_the_error_says_how_to_start_one():

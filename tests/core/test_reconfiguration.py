@@ -501,6 +501,30 @@ def test_a_newcomer_is_told_where_it_stands():
     assert scene.announce("n4", "n1").result["state"] == "gone"
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"host": "0.0.0.0"},
+        {"host": "host..x"},
+        {"ports": (0, 1, 2, 3)},
+        {"ports": (1, 2, 3, 3)},
+        {"ports": ()},
+        {"weight": 0},
+        {"weight": 1001},
+        {"zone": "z" * 65},
+        {"name": "../n4"},
+        {"disk": ""},
+    ],
+    ids=repr,
+)
+def test_a_newcomer_that_could_be_no_member_is_refused(fields):
+    scene = Scene(3)
+    who = {**listed("n4", "d4")._asdict(), "after": 0, **fields}
+
+    assert scene.command("n1", "join", **who).code == Code.BAD_REQUEST
+    assert "none waits" in scene.plan("n1", "join n4").text
+
+
 def test_the_answer_to_a_newcomer_comes_when_the_ring_changes_or_after_a_limited_time():
     scene = Scene(3)
     scene.nodes["n4"] = Node(scene, "n4")

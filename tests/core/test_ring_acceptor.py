@@ -131,6 +131,29 @@ def test_a_vote_survives_a_restart_and_an_aborted_one_was_never_given(voter):
     assert before is not voter.engine
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"host": "0.0.0.0", "ports": (7400, 7401, 7402, 7403)},
+        {"ports": (7400, 7401, 7402, 99999)},
+        {"name": "../n2"},
+        {"name": "n1"},
+        {"weight": 0},
+        {"zone": 7},
+    ],
+    ids=repr,
+)
+def test_a_record_that_no_node_could_follow_is_neither_accepted_nor_adopted(voter, fields):
+    n1, n2 = voter.founding.members
+    bad = next_after(voter.founding, "readdress n2", members=(n1, n2._replace(**fields)))
+
+    accepted, adopted = voter.accept(1, bad), voter.adopt(bad)
+
+    assert "not a ring record" in accepted.reason
+    assert "not a ring record" in adopted.reason
+    assert (voter.prepare(2).record, adopted.epoch) == (b"", 0)
+
+
 def test_it_votes_on_the_epoch_after_its_newest_only_and_sends_what_the_asker_lacks(voter):
     first = next_after(voter.founding, "first")
     second = next_after(first, "second")

@@ -14,7 +14,8 @@ LINEAGE = bytes(16)
 
 
 def listed(name: str, weight: int = 1, host: str = "127.0.0.1") -> Listed:
-    return Listed(name, name, "", weight, "", host, (1, 2, 3, 4))
+    first = 10 * int(name[1:])
+    return Listed(name, name, "", weight, "", host, tuple(range(first, first + 4)))
 
 
 def ring(*members: Listed, partitions: int = 8) -> RingRecord:

@@ -6,7 +6,7 @@ import pytest
 
 from toystore.core.protocol.machine import Outbox
 from toystore.core.protocol.messages.ring import OfferRings
-from toystore.core.ring.record import RingRecord, founding, unpack_ring
+from toystore.core.ring.record import Listed, RingRecord, founding, unpack_ring
 from toystore.core.storage.layout import ring_record_key
 from toystore.core.storage.ring_at_start import newest_on_disk
 from toystore.core.storage.ring_chain import (
@@ -18,7 +18,7 @@ from toystore.core.storage.ring_chain import (
 from toystore.core.storage.ring_records import RingRecords
 from toystore.engines import MemoryEngine
 
-FOUNDING = founding("toys", 8, [])
+FOUNDING = founding("toys", 8, [Listed("n1", "n1", "", 1, "", "", ())])
 
 
 def chain(length: int, why: str = "") -> list[RingRecord]:

@@ -19,14 +19,26 @@ PORTS = (7400, 7401, 7402, 7403)
 
 
 def listed(name: str, **fields) -> Listed:
-    given = Listed(name, name, "ab" * 16, 1, "", "127.0.0.1", PORTS)
+    given = Listed(name, name, "ab" * 16, 1, "", f"{name}.example", PORTS)
     return given._replace(**fields)
 
 
 FOUNDED = founding("toys", 64, map(listed, ("n2", "n1", "n3")))
 LINEAGE = FOUNDED.digest
-names = st.text(max_size=5)
-rows = st.builds(Listed, names, names, names, st.integers(1, 9), names, names, st.just(PORTS))
+texts = st.text(max_size=5)
+weights = st.integers(1, 9)
+
+
+@st.composite
+def lists(draw, min_size=0):
+    """Members of which each has a name, a seat and an address of its own."""
+    names = draw(
+        st.lists(st.sampled_from(("n1", "n2", "a.b", "C_4")), min_size=min_size, unique=True)
+    )
+    return tuple(
+        listed(name, seat=f"{name}@1", disk=draw(texts), weight=draw(weights), zone=draw(texts))
+        for name in names
+    )
 
 
 def test_the_order_of_the_file_decides_nothing():
@@ -42,12 +54,12 @@ def test_whatever_is_different_in_a_member_is_another_cluster(change):
     assert changed.digest != LINEAGE
 
 
-@given(st.lists(rows), st.lists(rows), st.lists(names), names, st.integers(0, 2**60))
+@given(lists(min_size=1), lists(), st.lists(st.just("n7")), texts, st.integers(0, 2**60))
 def test_a_record_survives_its_bytes(members, old, lost, why, made_us):
     record = FOUNDED.next(
         LINEAGE,
-        members=tuple(members),
-        old=tuple(old),
+        members=members,
+        old=old,
         lost=tuple(lost),
         gone=(Gone("n9", "cd" * 16, 1),),
         made_by="n1",
@@ -79,6 +91,60 @@ def test_an_operator_can_read_a_record():
 def test_other_bytes_are_refused(packed):
     with pytest.raises(RingRecordError, match="not a ring record"):
         unpack_ring(packed)
+
+
+BAD_MEMBERS = (
+    *({"host": host} for host in ("0.0.0.0", "::", "*", "", "host..x", "h" * 300, "a b", "[::1]")),
+    *({"ports": ports} for ports in ((1, 2, 3), (1, 2, 3, 3), (0, 1, 2, 3), (1, 2, 3, 65536))),
+    *({"ports": ports} for ports in ((), (1, 2, 3, True), (1, 2, 3, "4"), (1, 2, 3, 4, 5))),
+    *({"name": name} for name in ("", "../n3", "a b", "n" * 65, 3, None, "n1", "N1")),
+    *({"weight": weight} for weight in (0, -1, 2**54, True, 1.5, "1", None)),
+    *({field: 7} for field in ("zone", "seat", "disk", "host")),
+    {"seat": "n1"},
+    {"zone": "\ud800"},
+    {"host": "N1.Example"},
+)
+
+
+def with_bad(**fields):
+    """A record that lists a member which no configuration could have."""
+    members = (*FOUNDED.members[:2], listed("n3")._replace(**fields))
+    return FOUNDED.next(LINEAGE, members=members, why="readdress n3")
+
+
+@pytest.mark.parametrize("fields", BAD_MEMBERS, ids=repr)
+def test_a_record_that_no_node_could_follow_is_refused(fields):
+    with pytest.raises(RingRecordError, match="not a ring record"):
+        unpack_ring(with_bad(**fields).packed)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"members": ()},
+        {"lost": ("n1", "n2", "n3")},
+        {"lost": (1,)},
+        {"why": 5},
+        {"made_us": 2**64},
+        {"made_us": 1.0},
+        {"gone": (Gone("n9", "", -1),)},
+    ],
+    ids=repr,
+)
+def test_a_record_with_a_field_that_nodes_cannot_use_is_refused(fields):
+    with pytest.raises(RingRecordError, match="not a ring record"):
+        unpack_ring(FOUNDED.next(LINEAGE, **fields).packed)
+
+
+def test_bytes_that_are_nested_too_deeply_are_refused():
+    with pytest.raises(RingRecordError, match="not a ring record"):
+        unpack_ring(b"[" * 100_000)
+
+
+def test_a_record_does_not_follow_one_with_addresses_without_them_or_with_other_partitions():
+    bare = tuple(one._replace(ports=()) for one in FOUNDED.members)
+    assert not FOUNDED.next(LINEAGE, members=bare).follows(FOUNDED, LINEAGE)
+    assert not FOUNDED.next(LINEAGE, partitions=128).follows(FOUNDED, LINEAGE)
 
 
 def test_records_follow_each_other_in_one_lineage():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from toystore.net.endpoint import Endpoint, EndpointError, is_numeric, parse, parse_host
+from toystore.hosts import HostError, is_numeric, parse_host
+from toystore.net.endpoint import Endpoint, EndpointError, parse
 
 
 @pytest.mark.parametrize(
@@ -50,9 +51,26 @@ def test_a_host_stands_with_brackets_or_without():
     assert parse_host("n1") == "n1"
 
 
-@pytest.mark.parametrize("text", ["", "[n1]", "[", "::1::", "fe80::1%", "1.2.3.4.5", "a/b", "a b"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[n1]",
+        "[",
+        "::1::",
+        "fe80::1%",
+        "1.2.3.4.5",
+        "a/b",
+        "a b",
+        "a..b",
+        "..",
+        ".",
+        "a" * 64,
+        "a." * 150,
+    ],
+)
 def test_what_is_no_host_is_refused(text):
-    with pytest.raises(EndpointError):
+    with pytest.raises(HostError):
         parse_host(text)
 
 

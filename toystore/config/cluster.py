@@ -26,7 +26,7 @@ from toystore.config.sections import (
     read_as,
 )
 from toystore.config.steps import Step
-from toystore.config.values import NAME_MAX, Host, KnownMember, Name, Port, list_names
+from toystore.config.values import Host, KnownMember, Name, Port, list_names
 from toystore.core.data.record import HEADER_BYTES
 from toystore.core.protocol.settings import (
     ARRAY_ITEMS_CAP,
@@ -45,6 +45,7 @@ from toystore.core.ring.cluster_id import ClusterId, cluster_id, founding_digest
 from toystore.core.ring.digest import members_digest
 from toystore.core.ring.record import PORTS, Listed, RingRecord, founding
 from toystore.core.ring.ring import Member
+from toystore.core.ring.rules import NAME_MAX
 
 SEEDS = 3
 """How many members are seeds if none is named."""

@@ -36,6 +36,7 @@ from toystore.core.protocol.settings import (
     SwimSettings,
 )
 from toystore.core.ring.record import PORTS
+from toystore.core.ring.rules import WEIGHT_CAP
 from toystore.net.endpoint import Endpoint
 
 
@@ -67,7 +68,7 @@ class MemberConfig(Section):
     peer_port: Port
     gossip_port: Port
     exchange_port: Port
-    weight: PositiveInt = 1
+    weight: Annotated[PositiveInt, Field(le=WEIGHT_CAP)] = 1
     zone: str = ""
     through: ThroughConfig | None = None
     """Where the node that reads this file connects instead."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from toystore.config.cluster import SEEDS, keys_of
 from toystore.config.plain_yaml import dotted
-from toystore.config.values import as_address, is_everywhere
 from toystore.core.ring.record import PORTS
+from toystore.hosts import canonical_host, is_everywhere
 
 PORTS_APART = 10
 """How far the ports of a member are from those of the member before, by default."""
@@ -73,8 +73,7 @@ def conflicts(members: object) -> Iterator[str]:
             continue
         # Names are folders, and on some file systems N1 and n1 are the same.
         claims = {"name": ("name", str(member.get("name", f"[{at}]")).lower())}
-        host = str(member["host"])
-        at_host = str(as_address(host) or host.lower())  # an address can be written in several ways
+        at_host = canonical_host(str(member["host"]))
         claims |= {port: (at_host, str(member[port])) for port in PORTS}
         for key, claim in claims.items():
             here = dotted(("members", at, key))

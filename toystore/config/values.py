@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from collections.abc import Sequence
 from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from toystore.net.endpoint import EVERYWHERE, EndpointError, parse_host
+from toystore.core.ring.rules import NAME_MAX, PORT_MAX, is_name
+from toystore.hosts import EVERYWHERE, HostError, is_everywhere, parse_host
 
-NAME_MAX = 64
 _SECONDS_MAX = 1e9
 _NAMES_LISTED_MAX = 30
 
 
 def _name(value: str) -> str:
     """Check a name: it must be safe as a folder, as a topic and in log lines."""
-    if not re.fullmatch(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{NAME_MAX - 1}}}", value):
+    if not is_name(value):
         raise ValueError(
             f"{value!r:.80} given; a name is up to {NAME_MAX} letters, digits, '.', '_' and '-', "
             "and begins with a letter or digit"
@@ -30,7 +28,7 @@ def _address(value: str) -> str:
     """Remove the brackets of an IPv6 address."""
     try:
         return value if value == EVERYWHERE else parse_host(value)
-    except EndpointError as error:
+    except HostError as error:
         raise ValueError(
             f"{value!r:.80} given; should be a host name or an address, without port ({error})"
         ) from None
@@ -43,20 +41,6 @@ def _reachable(value: str) -> str:
             f"write bind: {value!r} and, as host, the address that others are told"
         )
     return _address(value)
-
-
-def is_everywhere(host: str) -> bool:
-    """Whether ``host`` means every address of a machine."""
-    number = as_address(host)
-    return host == EVERYWHERE or (number is not None and number.is_unspecified)
-
-
-def as_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """``host`` as an address, if it is one."""
-    try:
-        return ipaddress.ip_address(parse_host(host))
-    except ValueError:
-        return None
 
 
 class Names(NamedTuple):
@@ -93,5 +77,5 @@ Host = Annotated[str, AfterValidator(_reachable)]
 Bind = Annotated[str, AfterValidator(_address)]
 KnownMember = Annotated[str, AfterValidator(_known)]
 ScenarioNode = Annotated[str, AfterValidator(_known_to_scenario)]
-Port = Annotated[int, Field(ge=1, le=65535)]
+Port = Annotated[int, Field(ge=1, le=PORT_MAX)]
 Seconds = Annotated[float, Field(gt=0, le=_SECONDS_MAX)]

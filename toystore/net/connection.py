@@ -18,7 +18,8 @@ from collections.abc import Iterator
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from toystore.net.endpoint import Endpoint, is_ipv6, parse
+from toystore.hosts import is_ipv6
+from toystore.net.endpoint import Endpoint, parse
 from toystore.net.names import Resolver
 from toystore.net.watch import Sign, Watch
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import NamedTuple
 
-EVERYWHERE = "*"
-"""For bind: every address of this machine, IPv4 and, if it has one, IPv6."""
+from toystore.hosts import HostError, parse_host
 
 _FORM = re.compile(r"(?:tcp://)?(\[[^\[\]\s/]*\]|[^\[\]:/\s]+):([0-9]+)")
-_NAME = re.compile(r"\w(?:[\w.-]{0,251}[\w.])?")
-_ONLY_NUMBERS = re.compile(r"[0-9.]+")
 _SHOULD_BE = '"tcp://host:port", "host:port" or, for IPv6, "tcp://[::1]:7400"'
 
 
@@ -42,40 +38,10 @@ def parse(text: str) -> Endpoint:
         raise EndpointError(f"{text!r:.80} is no endpoint; should be {_SHOULD_BE}")
     try:
         host = parse_host(form[1])
-    except EndpointError as error:
+    except HostError as error:
         raise EndpointError(f"{text!r:.80} is no endpoint: {error}") from None
     if len(form[2]) > 5 or not 0 < int(form[2]) <= 65535:
         raise EndpointError(
             f"{text!r:.80} is no endpoint: port {form[2]:.8}; should be from 1 to 65535"
         )
     return Endpoint(host, int(form[2]))
-
-
-def parse_host(text: str) -> str:
-    """The host of a text without a port: ``[::1]`` and ``::1`` are both ``::1``.
-
-    Raises:
-        EndpointError: it is neither a name nor an address.
-    """
-    bracketed = text.startswith("[") and text.endswith("]")
-    host = text[1:-1] if bracketed else text
-    if bracketed or ":" in host:
-        if not (is_ipv6(host) and is_numeric(host)):
-            raise EndpointError(f"{text!r:.80} is no IPv6 address")
-    elif not is_numeric(host) and (_ONLY_NUMBERS.fullmatch(host) or not _NAME.fullmatch(host)):
-        raise EndpointError(f"{text!r:.80} is no host name and no address")
-    return host
-
-
-def is_numeric(host: str) -> bool:
-    """Whether ``host`` is an address, which needs no lookup."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return not re.search(r"[\s/]", host)  # in the zone of an IPv6 address
-
-
-def is_ipv6(host: str) -> bool:
-    """Whether the address ``host`` is an IPv6 address."""
-    return ":" in host

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import zmq
 
-from toystore.net.endpoint import EVERYWHERE, is_ipv6, is_numeric, parse
+from toystore.hosts import EVERYWHERE, is_ipv6, is_numeric
+from toystore.net.endpoint import parse
 from toystore.net.names import Resolver
 
 NAME_S_MAX = 5.0

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from toystore.net.endpoint import is_numeric
+from toystore.hosts import is_numeric
 
 FRESH_S = 5.0
 LOOKUP_S = 2.0

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from toystore.core.ring.record import PORTS, Listed, RingRecord
+from toystore.core.ring.rules import PORT_MAX
+from toystore.hosts import HostError, canonical_host, reachable_host
 
 FORMS = {
     "join": "join NEWCOMER",
@@ -25,9 +27,7 @@ FORMS = {
 """How each change is written."""
 WEIGHT_MAX = 1000
 ZONE_MAX = 64
-PORT_MAX = 65535
 _ATTRIBUTES = frozenset({"reweigh", "rezone", "readdress"})
-_ADDRESS = re.compile(r"(?:tcp://)?(?:\[([0-9A-Fa-f:.%]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})")
 _NAMED_MAX = 30
 
 
@@ -207,29 +207,42 @@ class _Draft:
         return name if name not in seats else f"{name}@{self._base.epoch + 1}"
 
 
-def _weight(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= WEIGHT_MAX:
+def is_weight(value: object) -> bool:
+    """Whether a member may join with this weight, or be given it."""
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= WEIGHT_MAX
+
+
+def is_zone(value: object) -> bool:
+    """Whether a member may join with this zone, or be given it."""
+    return isinstance(value, str) and len(value) <= ZONE_MAX
+
+
+def _weight(value: Any) -> int:
+    if not is_weight(value):
         raise PlanError(f"a weight is a whole number from 1 to {WEIGHT_MAX}, not {value!r:.80}")
-    return value
+    return int(value)
 
 
-def _zone(value: object) -> str:
-    if not isinstance(value, str) or len(value) > ZONE_MAX:
+def _zone(value: Any) -> str:
+    if not is_zone(value):
         raise PlanError(f"a zone is a text of up to {ZONE_MAX} characters, not {value!r:.80}")
-    return value
+    return str(value)
 
 
 def _address(value: object) -> tuple[str, tuple[int, ...]]:
     """The host and the ports of a member whose client port is given as HOST:PORT."""
-    found = _ADDRESS.fullmatch(value) if isinstance(value, str) else None
-    if found is not None:
-        client = int(found[3])
-        if 1 <= client <= PORT_MAX - len(PORTS) + 1:
-            return found[1] or found[2], tuple(range(client, client + len(PORTS)))
-    raise PlanError(
-        f"{value!r:.80} given; an address is HOST:PORT, where PORT is the client port and the "
-        f"{len(PORTS) - 1} after it are the node's, too: at most {PORT_MAX - len(PORTS) + 1}"
-    )
+    text = value.removeprefix("tcp://") if isinstance(value, str) else ""
+    host, _, port = text.rpartition(":")
+    is_form = re.fullmatch("[0-9]{1,5}", port) and (":" not in host or host.startswith("["))
+    if not is_form or not 1 <= int(port) <= PORT_MAX - len(PORTS) + 1:
+        raise PlanError(
+            f"{value!r:.80} given; an address is HOST:PORT, where PORT is the client port and the "
+            f"{len(PORTS) - 1} after it are the node's, too: at most {PORT_MAX - len(PORTS) + 1}"
+        )
+    try:
+        return reachable_host(host), tuple(range(int(port), int(port) + len(PORTS)))
+    except HostError as error:
+        raise PlanError(f"{value!r:.80} given: {error}") from None
 
 
 def _check_addresses(members: Iterable[Listed]) -> None:
@@ -237,7 +250,7 @@ def _check_addresses(members: Iterable[Listed]) -> None:
     owner_of: dict[tuple[str, int], str] = {}
     for member in members:
         for port in member.ports:
-            other = owner_of.setdefault((member.host, port), member.name)
+            other = owner_of.setdefault((canonical_host(member.host), port), member.name)
             if other != member.name:
                 raise PlanError(
                     f"{member.name} and {other} would both have the address {member.host}:{port}; "

@@ -60,11 +60,13 @@ class JoinCommand:
         who = read_newcomer(caller.arguments)
         wait_s = caller.arguments.get("wait_s", 0.0)
         after = caller.arguments.get("after", -1)
-        if who is None or type(after) is not int or type(wait_s) not in (int, float):
+        if type(after) is not int or type(wait_s) not in (int, float):
             raise RefusedError(
-                Code.BAD_REQUEST,
-                "join needs name, disk, host, ports, weight, zone and after; "
-                f"{caller.arguments!r:.200} given",
+                Code.BAD_REQUEST, f"after and wait_s are numbers; {caller.arguments!r:.200} given"
+            )
+        if bool(who.ports) != self._following.record.addressed:
+            raise RefusedError(
+                Code.BAD_REQUEST, f"{who.name} has no ports, or this cluster has none"
             )
         state, _ = self._newcomers.announce(who, self._following.record, now)
         if state == "waiting" and wait_s > 0 and len(self._held) < HELD_MAX:

@@ -8,8 +8,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from toystore.core.protocol.machine import Now, Outbox
+from toystore.core.protocol.messages.codes import Code
+from toystore.core.reconfiguration.caller import RefusedError
+from toystore.core.reconfiguration.changes import WEIGHT_MAX, ZONE_MAX, is_weight, is_zone
 from toystore.core.reconfiguration.roster import Roster
-from toystore.core.ring.record import PORTS, Listed, RingRecord
+from toystore.core.ring.record import Listed, RingRecord
+from toystore.core.ring.rules import member_fault
 
 WAITING_S = 10.0
 """For how long an announcement counts."""
@@ -66,18 +70,30 @@ class Newcomers:
         return "waiting", f"to take it in: toystore cluster plan join {who.name}"
 
 
-def read_newcomer(arguments: dict[str, Any]) -> Listed | None:
-    """A newcomer as it describes itself; None if the description is malformed."""
-    fields: dict[str, type] = {"name": str, "disk": str, "host": str, "weight": int, "zone": str}
-    name, disk, host, weight, zone = (arguments.get(field) for field in fields)
-    ports = arguments.get("ports")
-    if not all(type(arguments.get(field)) is kind for field, kind in fields.items()):
-        return None
-    if not isinstance(ports, (list, tuple)) or len(ports) not in (0, len(PORTS)):
-        return None
-    if not name or not disk or not all(type(port) is int for port in ports):
-        return None
-    assert isinstance(name, str)
-    assert isinstance(disk, str)
-    assert isinstance(weight, int)
-    return Listed(name, name, disk, weight, str(zone), str(host), tuple(ports))
+def read_newcomer(arguments: dict[str, Any]) -> Listed:
+    """A newcomer as it describes itself.
+
+    Raises:
+        RefusedError: it could be no member; the text says what is wrong.
+    """
+    name, disk, host, zone = (arguments.get(field) for field in ("name", "disk", "host", "zone"))
+    weight, ports = arguments.get("weight"), arguments.get("ports")
+    if not isinstance(ports, (list, tuple)):
+        raise _refused(f"{ports!r:.80} are no ports")
+    fault = member_fault(name, name, disk, weight, zone, host, ports)
+    if fault is not None:
+        raise _refused(fault)
+    if not disk:
+        raise _refused("the disk has no id")
+    if not isinstance(weight, int) or not is_weight(weight):
+        raise _refused(f"a weight is from 1 to {WEIGHT_MAX}, not {weight!r:.80}")
+    if not is_zone(zone):
+        raise _refused(f"a zone is a text of up to {ZONE_MAX} characters, not {zone!r:.80}")
+    return Listed(str(name), str(name), str(disk), weight, str(zone), str(host), tuple(ports))
+
+
+def _refused(fault: str) -> RefusedError:
+    return RefusedError(
+        Code.BAD_REQUEST,
+        f"join needs name, disk, host, ports, weight, zone and after; {fault}",
+    )

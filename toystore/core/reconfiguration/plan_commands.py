@@ -29,7 +29,7 @@ from toystore.core.reconfiguration.proposer import SEE_STATUS, Proposer
 from toystore.core.reconfiguration.questions import Questions
 from toystore.core.reconfiguration.status import state_of
 from toystore.core.reconfiguration.successors import aborted
-from toystore.core.ring.record import RingRecord
+from toystore.core.ring.record import RingRecord, RingRecordError
 
 
 class PlanCommands:
@@ -120,7 +120,7 @@ class PlanCommands:
             if reply is None:
                 caller.refuse(Code.UNAVAILABLE, DISK_FAILED)
             else:
-                plan = unpack_plan(reply.plan) if reply.plan else None
+                plan = _kept(reply.plan)
                 caller.attempt(lambda: then(plan, now))
 
         self._questions.ask_storage(self._questions.node, FetchPlan, fetched, now)
@@ -206,6 +206,14 @@ class PlanCommands:
         self._is_deciding = True
         caller.definite = False
         self._proposer.propose(record, ended, now, without)
+
+
+def _kept(packed: bytes) -> Plan | None:
+    """The plan that storage keeps; None if it has none that could be carried out."""
+    try:
+        return unpack_plan(packed) if packed else None
+    except RingRecordError:
+        return None
 
 
 def _wanted(plan: Plan | None, caller: Caller) -> Plan:

@@ -20,7 +20,7 @@ from toystore.core.reconfiguration.changes import Change, PlanError, members_aft
 from toystore.core.reconfiguration.concerns import concerns
 from toystore.core.reconfiguration.known import Known, Totals
 from toystore.core.reconfiguration.sizes import mean_range, owned_ranges
-from toystore.core.ring.record import RingRecord, unpack_ring
+from toystore.core.ring.record import RingRecord, RingRecordError, check_ring, unpack_ring
 from toystore.core.ring.view import RingView, Slot, ring_view
 
 
@@ -86,7 +86,7 @@ class Plan:
 
 
 def unpack_plan(packed: bytes) -> Plan:
-    """A plan from `Plan.packed`."""
+    """A plan from `Plan.packed`.  Raises `RingRecordError` if no node could follow its record."""
     shown = json.loads(packed)
     record = json.dumps(shown["record"], sort_keys=True, separators=(",", ":")).encode()
     columns = ("from", "to", "partitions", "keys", "bytes")
@@ -123,6 +123,7 @@ def make_plan(
     lists = _lists_while_moving(changes, base) if base.moving else _lists(changes, base, known)
     record = base.next(known.lineage, **lists, made_by=made_by, made_us=made_us, why=why)
     _check_count(record, base, known.copies)
+    _check_record(record)
     before, after = ring_view(base, known.n), ring_view(record, known.n)
     slots = _moving_slots(before, after, known.copies)
     return Plan(
@@ -175,6 +176,14 @@ def _check_count(record: RingRecord, base: RingRecord, copies: frozenset[int]) -
             f"{len(left)} members would remain ({', '.join(left)}), but a bucket has N = {n}, "
             f"and needs {n} members: let nodes join first, or in the same plan"
         )
+
+
+def _check_record(record: RingRecord) -> None:
+    """Raise `PlanError` if the voters would refuse the record."""
+    try:
+        check_ring(record)
+    except RingRecordError as error:
+        raise PlanError(f"no node could follow this change: {error}") from None
 
 
 def _moving_slots(before: RingView, after: RingView, copies: frozenset[int]) -> Counter[Slot]:

@@ -14,11 +14,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from toystore.core.ring.ring import Member
+from toystore.core.ring.rules import clash, is_number, member_fault
 
 DIGEST_BYTES = 16
 PORTS = ("client_port", "peer_port", "gossip_port", "exchange_port")
@@ -112,6 +114,11 @@ class RingRecord:
         return {name: one for name, one in listed.items() if name not in self.lost}
 
     @property
+    def addressed(self) -> bool:
+        """Whether the members have addresses: all have, but in the simulator."""
+        return any(one.ports for one in self.members)
+
+    @property
     def voters(self) -> tuple[Listed, ...]:
         """Who decides the next epoch: the old members while moving, without the lost."""
         return tuple(one for one in self.old or self.members if one.name not in self.lost)
@@ -137,7 +144,8 @@ class RingRecord:
     def follows(self, before: RingRecord, lineage: bytes) -> bool:
         """Whether this record may come next after ``before`` in a cluster of this lineage."""
         is_next = (self.epoch, self.parent) == (before.epoch + 1, before.child_parent(lineage))
-        return is_next and self.lineage in (lineage, self._as_of(lineage).digest)
+        is_alike = (self.partitions, self.addressed) == (before.partitions, before.addressed)
+        return is_next and is_alike and self.lineage in (lineage, self._as_of(lineage).digest)
 
     def child_parent(self, lineage: bytes) -> bytes:
         """The parent that the record of the next epoch names."""
@@ -179,9 +187,14 @@ def founding(cluster: str, partitions: int, members: Iterable[Listed]) -> RingRe
 
 
 def unpack_ring(packed: bytes) -> RingRecord:
-    """A record from its bytes.  Raises `RingRecordError` unless they are canonical."""
+    """A record from its bytes.
+
+    Raises:
+        RingRecordError: they are not canonical, or no node could follow the record (`check_ring`).
+    """
     try:
         fields = json.loads(packed)
+        json.dumps(fields, ensure_ascii=False).encode()  # fails if a text cannot be encoded
         for key in ("parent", "lineage"):
             fields[key] = bytes.fromhex(fields[key])
         for key in ("members", "old"):
@@ -190,11 +203,53 @@ def unpack_ring(packed: bytes) -> RingRecord:
         fields["lost"] = tuple(fields["lost"])
         record = RingRecord(**fields)
         canonical = record.packed == packed
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise RingRecordError(f"not a ring record: {type(error).__name__}: {error}") from None
     if not canonical:
         raise RingRecordError("not a ring record: it is not canonical")
+    check_ring(record)
     return record
+
+
+def check_ring(record: RingRecord) -> None:
+    """Raise `RingRecordError` if a node could not turn this record into its settings."""
+    fault = _fault(record)
+    if fault is not None:
+        raise RingRecordError(f"not a ring record: {fault}")
+
+
+def _fault(record: RingRecord) -> str | None:
+    """What is wrong with a record; None if nothing is."""
+    gone = record.gone
+    texts = [record.cluster, record.made_by, record.why, *record.lost]
+    texts += [text for one in gone for text in (one.name, one.disk)]
+    numbers = [record.epoch, record.made_us, record.partitions, *(one.epoch for one in gone)]
+    if not all(isinstance(text, str) for text in texts) or not all(map(is_number, numbers)):
+        return "a field is of another type"
+    for one in (*record.members, *record.old):
+        fault = member_fault(*one)
+        if fault is not None:
+            return fault
+    return _twice(record.members) or _twice(record.old) or _together(record)
+
+
+def _twice(members: tuple[Listed, ...]) -> str | None:
+    """The name or the seat that two members of one list have, in a text."""
+    for what, values in (("name", [m.name for m in members]), ("seat", [m.seat for m in members])):
+        twice = [value for value, count in Counter(values).items() if count > 1]
+        if twice:
+            return f"two members have the {what} {twice[0]!r:.80}"
+    return None
+
+
+def _together(record: RingRecord) -> str | None:
+    """What is wrong with the members as a whole."""
+    stay = [one for one in record.members if one.name not in record.lost]
+    if not stay or not record.voters:
+        return "no member is left"
+    if len({bool(one.ports) for one in (*record.members, *record.old)}) > 1:
+        return "some members have ports, and others have none"
+    return clash((one.name, one.host, one.ports) for one in record.all.values())
 
 
 def _listed(row: dict[str, Any]) -> Listed:
