@@ -28,6 +28,7 @@ from actors.node import WakeUp
 from toystore.config import ClusterConfig, ConfigError, MemberConfig, load, parse
 from toystore.core.ring.record import RingRecord
 from toystore.engines import Engine
+from toystore.net import listening
 from toystore.net.endpoint import Endpoint
 from toystore.net.names import Resolver
 
@@ -60,7 +61,8 @@ class Joining:
         self._contact = contact
         self._kept = folder.path / KEPT
         self._watched = watched
-        self._asking = Asking(Resolver(), self._stopped)
+        self._resolver = Resolver()
+        self._asking = Asking(self._resolver, self._stopped)
         self._told = ""
         self._taken_since: float | None = None
         self.disk = os.urandom(16).hex()
@@ -81,13 +83,14 @@ class Joining:
     def described(self) -> ClusterConfig:
         """The cluster: as the folder keeps it, or as the contact describes it.
 
-        Raises `StartupError` if what it says is not a configuration.
+        Raises `StartupError` if what it says is not a configuration, or a port is taken.
         """
         if self._kept.exists():
             try:
                 return load(self._kept)
             except ConfigError as error:
                 raise StartupError(f"{self._kept}: {error}") from None
+        self._check_ports()
         while True:
             request = announcement(self.me, self.disk, -1)
             for answer in self._asking.ask([self._contact], request, ANSWER_S):
@@ -105,8 +108,9 @@ class Joining:
     def wait(self, config: ClusterConfig, engine: Engine, disk: OwnDisk) -> OwnDisk:
         """Wait until this node is a member; what is on the disk then.
 
-        Raises `RemovedError` if it cannot be one.
+        Raises `RemovedError` if it cannot be one, `StartupError` if a port is taken.
         """
+        self._check_ports()
         records: dict[int, RingRecord] = {}
         wait_s = 0.0  # at first the state of this node is shown at once
         while True:
@@ -140,6 +144,13 @@ class Joining:
         begin_with(engine, later[0])
         lineage = later[0].parent if later[0].epoch == 1 else later[0].lineage
         return adopt(config, self.me, engine, disk._replace(lineage=lineage), later)
+
+    def _check_ports(self) -> None:
+        """Raise `StartupError` if this node could not listen: no ring record shall list it then."""
+        try:
+            listening.check_free(self.me.bind, self.me.ports.values(), self._resolver)
+        except listening.ListenError as error:
+            raise StartupError(str(error)) from None
 
     def _look_if_taken(self, states: Mapping[str, str]) -> None:
         """Give up once another node has had the name for long enough."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -100,6 +101,16 @@ def test_a_newcomer_that_waits_stops_cleanly_and_waits_again_with_its_disk(clust
         assert again.stop() == 0
 
     assert [line["text"] for line in logged(cluster.data / "n4" / "log.jsonl", "node.waiting")]
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_a_newcomer_whose_port_is_taken_does_not_wait(cluster, at):
+    port = cluster.config.member("n3").client_port + 10 + at
+    with socket.create_server(("127.0.0.1", port)), newcomer(cluster) as n4:
+        assert n4.end() == 2
+
+    said = f"n4: cannot bind tcp://127.0.0.1:{port}: Address already in use"
+    assert n4.lines == [said]
 
 
 def test_a_newcomer_whose_contact_does_not_answer_says_so_and_stops_cleanly(cluster):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket as tcp
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,7 +23,7 @@ EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 class ListenError(Exception):
-    """A host's name has no address of this machine; the text says which addresses it has."""
+    """A host or a port cannot be bound; the text says why."""
 
 
 def hosts(host: str, resolver: Resolver) -> tuple[str, ...]:
@@ -67,6 +68,19 @@ def probe(host: str, port: int) -> None:
         if host != EVERYWHERE or error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
             raise
         _probe("0.0.0.0", port)
+
+
+def check_free(host: str, ports: Iterable[int], resolver: Resolver) -> None:
+    """Raise `ListenError` if a port of ``host`` (see `hosts`) cannot be bound now."""
+    for address in hosts(host, resolver):
+        for port in ports:
+            try:
+                probe(address, port)
+            except OSError as error:
+                where = f"[{address}]" if is_ipv6(address) else address
+                raise ListenError(
+                    f"cannot bind tcp://{where}:{port}: {os.strerror(error.errno or 0)}"
+                ) from None
 
 
 def ephemeral(ports: Iterable[int]) -> str | None:
