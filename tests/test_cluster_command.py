@@ -18,7 +18,7 @@ PLAN = {
     "changes": [["join", "n4"], ["leave", "n1"]],
     "base": 4,
     "base_digest": "00",
-    "record": {},
+    "record": {"members": [{"name": "n4", "host": "h4", "ports": [7430, 7431, 7432, 7433]}]},
     "moves": [
         {"from": "n1", "to": "n4", "partitions": 60, "keys": 1200, "bytes": 2**20},
         {"from": None, "to": "n2", "partitions": 4, "keys": 80, "bytes": 2**12},
@@ -151,7 +151,7 @@ def test_a_plan_is_shown_with_what_moves_the_load_and_the_warnings(fake, command
     shown = run(*command)
 
     assert shown.exit_code == 0
-    assert "plan 3, for epoch 5: join n4, leave n1" in shown.stdout
+    assert "plan 3, for epoch 5: join n4 (tcp://h4:7430), leave n1" in shown.stdout
     rows = rows_of(shown.stdout)
     assert ["n1", "n4", "60", "1,200", "1", "MiB"] in rows
     assert ["the", "other", "owners", "n2", "4", "80", "4", "KiB"] in rows

@@ -525,6 +525,23 @@ def test_a_newcomer_that_could_be_no_member_is_refused(fields):
     assert "none waits" in scene.plan("n1", "join n4").text
 
 
+def test_of_two_newcomers_with_one_name_the_first_stays_at_each_member():
+    scene = Scene(3)
+    first = {**listed("n4", "d4")._asdict(), "after": -1}
+    second = {**first, "disk": "d5", "host": "elsewhere"}
+    assert scene.command("n1", "join", **first).result["state"] == "waiting"
+
+    for _ in range(2):
+        refused = scene.command("n1", "join", **second).result
+        assert refused["state"] == "taken"
+        assert "called n4 (tcp://n4:7400)" in refused["text"]
+        assert [one["disk"] for one in scene.command("n1", "status").result["waiting"]] == ["d4"]
+    assert scene.command("n1", "join", **first).result["state"] == "waiting"
+
+    scene.run(11)
+    assert scene.command("n1", "join", **second).result["state"] == "waiting"
+
+
 def test_the_answer_to_a_newcomer_comes_when_the_ring_changes_or_after_a_limited_time():
     scene = Scene(3)
     scene.nodes["n4"] = Node(scene, "n4")

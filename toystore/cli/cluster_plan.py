@@ -10,6 +10,7 @@ import click
 from toystore import BadRequest
 from toystore.cli.output import print_table, size
 from toystore.core.reconfiguration.changes import FORMS
+from toystore.net.endpoint import Endpoint
 
 REBUILT = "the other owners"
 """Where a replica comes from whose old owner has failed permanently."""
@@ -54,9 +55,26 @@ def words_of(changes: Sequence[Sequence[Any]]) -> str:
     return ", ".join(" ".join(map(str, change)) for change in changes)
 
 
+def endpoint_of(node: Mapping[str, Any]) -> str:
+    """Where clients reach a node that an answer lists."""
+    return str(Endpoint(node["host"], node["ports"][0]))
+
+
+def _words_with_addresses(plan: Mapping[str, Any]) -> str:
+    """The changes of a plan, with the address of each newcomer: ``join n4 (tcp://h4:7400)``."""
+    listed = {one["name"]: one for one in plan["record"]["members"]}
+    words = []
+    for change in plan["changes"]:
+        newcomer = listed.get(change[-1]) if change[0] in ("join", "replace") else None
+        at = f" ({endpoint_of(newcomer)})" if newcomer and newcomer["ports"] else ""
+        words.append(words_of([change]) + at)
+    return ", ".join(words)
+
+
 def show_plan(plan: Mapping[str, Any]) -> None:
     """A plan for people."""
-    click.echo(f"plan {plan['plan']}, for epoch {plan['base'] + 1}: {words_of(plan['changes'])}\n")
+    words = _words_with_addresses(plan)
+    click.echo(f"plan {plan['plan']}, for epoch {plan['base'] + 1}: {words}\n")
     if plan["moves"]:
         rows = [_cells(move["from"] or REBUILT, move["to"], move) for move in plan["moves"]]
         total = _cells("total", "", plan)

@@ -12,12 +12,11 @@ import click
 import toystore
 from toystore import BadRequest, Internal, Timeout, ToystoreError
 from toystore.cli import follow
-from toystore.cli.cluster_plan import words_of
+from toystore.cli.cluster_plan import endpoint_of, words_of
 from toystore.cli.follow import Nothing, Step, make_view
 from toystore.cli.options import Common
 from toystore.cli.output import duration, print_table, size
 from toystore.cli.pace import Pace
-from toystore.net.endpoint import Endpoint
 
 ANSWER_S = 8.0
 """How long a node may take to tell how far the members are."""
@@ -46,7 +45,7 @@ def wait_until_stable(common: Common, epoch: int) -> dict[str, Any]:
         while True:
             now = _next_state(endpoints, max(common.timeout, ANSWER_S))
             # The node that was asked may leave: the others are asked, too.
-            endpoints = list(dict.fromkeys([*endpoints, *map(_endpoint, now["members"])]))
+            endpoints = list(dict.fromkeys([*endpoints, *map(endpoint_of, now["members"])]))
             watch.look(now)
             if now["state"] == "stable" and now["epoch"] >= epoch:
                 watch.end()
@@ -67,10 +66,6 @@ def _next_state(endpoints: list[str], timeout_s: float) -> dict[str, Any]:
                 if time.monotonic() >= give_up:
                     raise Timeout(f"no node has answered for {SILENT_S:g} s: {error}") from None
             time.sleep(follow.POLL_S)
-
-
-def _endpoint(member: State) -> str:
-    return str(Endpoint(member["host"], member["ports"][0]))
 
 
 class Watch:
@@ -216,7 +211,7 @@ def _notes(now: State) -> Iterator[str]:
                 f"permanently: toystore cluster plan remove {name}"
             )
     for node in now.get("waiting") or ():
-        at = _endpoint(node)
+        at = endpoint_of(node)
         yield f"{node['name']} ({at}) waits to join: toystore cluster plan join {node['name']}"
     if plan := now.get("plan"):
         words = words_of(plan["changes"])

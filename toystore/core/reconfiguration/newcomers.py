@@ -1,6 +1,10 @@
 """Nodes that wait to be members: each announces itself to all members every few seconds.
 
 The answer tells it whether it is a member, and all that it needs to know to start as one.
+
+Of two newcomers with one name, a member knows the one that announced itself to it first, until
+that one has been silent for `WAITING_S`, and tells the other that the name is taken.  Members do
+not compare notes: if each of the two came first at another member, both are told so, and both end.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from toystore.core.protocol.messages.codes import Code
 from toystore.core.reconfiguration.caller import RefusedError
 from toystore.core.reconfiguration.changes import WEIGHT_MAX, ZONE_MAX, is_weight, is_zone
 from toystore.core.reconfiguration.roster import Roster
-from toystore.core.ring.record import Listed, RingRecord
+from toystore.core.ring.record import Listed, RingRecord, endpoint_of
 from toystore.core.ring.rules import member_fault
 
 WAITING_S = 10.0
@@ -48,9 +52,14 @@ class Newcomers:
                 self._out.log("ring.newcomer", member=who.name, disk=who.disk, host=who.host)
             if len(self._waiting) < WAITING_MAX or who.name in self._waiting:
                 self._waiting[who.name] = _Waiting(who, now.monotonic + WAITING_S)
-        else:
-            self._waiting.pop(who.name, None)
+        elif self._waits(who, now):
+            del self._waiting[who.name]
         return state, text
+
+    def _waits(self, who: Listed, now: Now) -> bool:
+        """Whether this very node is the one that waits under its name."""
+        known = self.waiting(now).get(who.name)
+        return known is not None and known.disk == who.disk
 
     def _state(self, who: Listed, record: RingRecord, now: Now) -> tuple[str, str]:
         for gone in record.gone:
@@ -66,7 +75,10 @@ class Newcomers:
             return "taken", f"a member is called {who.name}, and is alive: choose another name"
         other = self.waiting(now).get(who.name)
         if other is not None and other.disk != who.disk:
-            return "taken", f"another node waits that is called {who.name}: choose another name"
+            return "taken", (
+                f"another node waits that is called {who.name} ({endpoint_of(other)}): "
+                "choose another name"
+            )
         return "waiting", f"to take it in: toystore cluster plan join {who.name}"
 
 
