@@ -311,18 +311,45 @@ def test_a_wait_shows_how_far_each_member_is_until_the_ring_is_stable(fake):
 def test_a_node_that_leaves_is_not_the_only_one_that_is_asked(fake):
     moving = state_of(5, member("n1", 0, 9), member("n2"))
     fake.answers["status"] = [moving, moving, STABLE]
-    used = []
     usual = fake.answer
+    asked = []
 
-    def answer(endpoints, *rest):
-        used.append(list(endpoints))
-        return usual(endpoints, *rest)
+    def answer(endpoints, command, arguments, endpoint):
+        asked.append(endpoint)
+        fake.down = {AT} if len(asked) == 3 else fake.down  # it leaves
+        return usual(endpoints, command, arguments, endpoint)
 
     fake.answer = answer
-    run("status", "--wait")
+    waited = run("status", "--wait")
 
-    assert used[0] == [AT]
-    assert used[-1] == [AT, "tcp://n2:7400"]
+    assert waited.exit_code == 0
+    assert asked == [None, AT, AT, "tcp://n2:7400"]
+    assert f"no answer from {AT}; trying others" in waited.stdout
+
+
+def test_a_wait_says_which_member_it_waits_for_that_does_not_answer(fake, monkeypatch):
+    monkeypatch.setattr(cluster_watch, "SAY_AFTER_S", 0.0)
+    moving = state_of(5, member("n1"), member("n10", None, status="dead", bytes_left=None))
+    fake.answers["status"] = [moving, moving, moving, STABLE]
+
+    waited = run("abort", "--yes", "--wait")
+
+    assert waited.exit_code == 0
+    text = "waits for n10, which does not answer: start it; if it has failed permanently: "
+    assert waited.stdout.count(f"{text}toystore cluster plan remove n10\n") == 1
+
+
+def test_a_wait_for_a_ring_that_moves_nothing_says_only_that_it_is_stable(fake):
+    fake.answers["commit"] = [{"epoch": 6, "state": "stable"}]
+    silent = member("n3", None, bytes_left=None)
+    fake.answers["status"] = [state_of(6, member("n2"), silent, state="stable")]
+
+    waited = run("commit", "--yes", "--wait")
+
+    assert waited.stdout.splitlines() == [
+        "decided: epoch 6, stable",
+        "epoch 6, stable",
+    ]
 
 
 def test_an_interrupted_wait_says_how_to_pick_it_up(fake):
@@ -432,7 +459,7 @@ def test_the_status_shows_members_who_waits_and_the_plan(fake):
     assert "failed permanently: n8" in shown.stdout
     assert "n9 (since epoch 2)" in shown.stdout
     assert "toystore cluster abort" in shown.stdout
-    assert "n2 is dead, and what moves from or to it waits" in shown.stdout
+    assert "waits for n2, which does not answer: start it" in shown.stdout
     assert "toystore cluster plan remove n2" in shown.stdout
 
 

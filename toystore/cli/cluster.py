@@ -204,6 +204,8 @@ def _report(common: Common, done: Mapping[str, Any], *, waits: bool) -> None:
             )
             raise
         done = {"epoch": now["epoch"], "state": now["state"]}
+        if not common.as_json:
+            click.echo(f"epoch {now['epoch']}, {now['state']}")
     elif not common.as_json and done["state"] == "moving":
         click.echo(f"See how far it is: toystore cluster status --wait{_at(common)}")
     if common.as_json:

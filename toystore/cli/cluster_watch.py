@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import click
@@ -22,6 +22,10 @@ ANSWER_S = 8.0
 """How long a node may take to tell how far the members are."""
 SILENT_S = 30.0
 """How long no node may answer until the watching ends."""
+SAY_AFTER_S = 5.0
+"""How long a member has not answered until the watching says that it waits for it."""
+SAY_AGAIN_S = 30.0
+"""How often that is said."""
 
 SILENT = {"alive": "does not report", "unknown": "has not started yet"}
 """What is said of a member that does not report, by its status."""
@@ -39,13 +43,11 @@ def wait_until_stable(common: Common, epoch: int) -> dict[str, Any]:
     Raises:
         Timeout: no node has answered for `SILENT_S`.
     """
-    endpoints = list(common.endpoints)
     with Nothing() if common.as_json else make_view() as view:
+        asking = _Asking(common.endpoints, max(common.timeout, ANSWER_S), view)
         watch = Watch(view)
         while True:
-            now = _next_state(endpoints, max(common.timeout, ANSWER_S))
-            # The node that was asked may leave: the others are asked, too.
-            endpoints = list(dict.fromkeys([*endpoints, *map(endpoint_of, now["members"])]))
+            now = asking.state()
             watch.look(now)
             if now["state"] == "stable" and now["epoch"] >= epoch:
                 watch.end()
@@ -53,19 +55,41 @@ def wait_until_stable(common: Common, epoch: int) -> dict[str, Any]:
             time.sleep(follow.POLL_S)
 
 
-def _next_state(endpoints: list[str], timeout_s: float) -> dict[str, Any]:
-    """The state, as soon as a node tells it."""
-    give_up = time.monotonic() + SILENT_S
-    with toystore.Client(endpoints, timeout=timeout_s) as store:
-        while True:
-            try:
-                return store.cluster("status")
-            except (BadRequest, Internal):
-                raise
-            except ToystoreError as error:
-                if time.monotonic() >= give_up:
-                    raise Timeout(f"no node has answered for {SILENT_S:g} s: {error}") from None
-            time.sleep(follow.POLL_S)
+class _Asking:
+    """Asks one node for the state; another one once that does not answer, or may leave."""
+
+    def __init__(self, endpoints: Iterable[str], timeout_s: float, view: Nothing) -> None:
+        self._endpoints = list(endpoints)
+        """The first is asked first."""
+        self._timeout_s = timeout_s
+        self._view = view
+
+    def state(self) -> dict[str, Any]:
+        """The state, as soon as a node tells it."""
+        give_up = time.monotonic() + SILENT_S
+        with toystore.Client(self._endpoints, timeout=self._timeout_s) as store:
+            while True:
+                asked = self._endpoints[0]
+                try:
+                    now = store.cluster("status", endpoint=asked)
+                except (BadRequest, Internal):
+                    raise
+                except ToystoreError as error:
+                    if time.monotonic() >= give_up:
+                        text = f"no node has answered for {SILENT_S:g} s: {error}"
+                        raise Timeout(text) from None
+                    self._turn(asked)
+                else:
+                    known = [*self._endpoints, *map(endpoint_of, now["members"])]
+                    self._endpoints = list(dict.fromkeys(known))
+                    return now
+                time.sleep(follow.POLL_S)
+
+    def _turn(self, asked: str) -> None:
+        """Ask the next one first from now on."""
+        others = self._endpoints[1:]
+        self._view.note(f"no answer from {asked}" + ("; trying others" if others else ""))
+        self._endpoints = [*others, asked]
 
 
 class Watch:
@@ -77,6 +101,8 @@ class Watch:
         """How many ranges each member has or had to receive or to give away."""
         self._progress: dict[str, Progress] = {}
         self._steps: dict[str, Step] = {}
+        self._say_at: dict[str, float] = {}
+        """When to say next that the ring waits for a member that does not answer."""
 
     def look(self, now: State) -> None:
         """Show how far each member is."""
@@ -87,6 +113,8 @@ class Watch:
                 self._steps.pop(name, None)  # nothing is awaited of it
                 continue
             if member.get("behind") is None:
+                if now["state"] == "stable":
+                    continue  # nothing is awaited of any member
                 before = self._steps.get(name) or Step(name, 0, planned[name], "", ended=False)
                 text = SILENT.get(member["status"], member["status"])
                 self._steps[name] = before._replace(text=text, ended=False)
@@ -99,6 +127,16 @@ class Watch:
         for name in self._steps.keys() - {member["name"] for member in now["members"]}:
             self._left(name)
         self._view.show(self._steps)
+        self._say_who_is_awaited(now, time.monotonic())
+
+    def _say_who_is_awaited(self, now: State, now_s: float) -> None:
+        """Say which members the ring waits for that do not answer, now and then."""
+        silent = _silent(now)
+        self._say_at = {name: self._say_at.get(name, now_s + SAY_AFTER_S) for name in silent}
+        for name, at_s in self._say_at.items():
+            if at_s <= now_s:
+                self._view.note(_waits_for(name))
+                self._say_at[name] = now_s + SAY_AGAIN_S
 
     def end(self) -> None:
         """The ring is stable: each member has all that it should have, or has left."""
@@ -193,11 +231,20 @@ def _count(figure: int | None) -> str:
     return "?" if figure is None else f"{figure:,}"
 
 
-def _dead(now: State) -> list[str]:
-    """The members that are dead, and are not known to have failed permanently."""
+def _silent(now: State) -> list[str]:
+    """The members that a moving ring waits for and that do not answer."""
+    if now["state"] != "moving":
+        return []
     lost = now.get("lost") or ()
-    dead = [one["name"] for one in now["members"] if one["status"] == "dead"]
-    return [name for name in dead if name not in lost]
+    silent = [one["name"] for one in now["members"] if one.get("behind") is None]
+    return [name for name in silent if name not in lost]
+
+
+def _waits_for(name: str) -> str:
+    return (
+        f"waits for {name}, which does not answer: start it; if it has failed permanently: "
+        f"toystore cluster plan remove {name}"
+    )
 
 
 def _notes(now: State) -> Iterator[str]:
@@ -205,11 +252,7 @@ def _notes(now: State) -> Iterator[str]:
     yield ""
     if now["state"] == "moving":
         yield "how far it is: toystore cluster status --wait    to go back: toystore cluster abort"
-        for name in _dead(now):
-            yield (
-                f"{name} is dead, and what moves from or to it waits: start it; if it has failed "
-                f"permanently: toystore cluster plan remove {name}"
-            )
+        yield from map(_waits_for, _silent(now))
     for node in now.get("waiting") or ():
         at = endpoint_of(node)
         yield f"{node['name']} ({at}) waits to join: toystore cluster plan join {node['name']}"

@@ -112,6 +112,9 @@ class Nothing:
     def show(self, steps: Mapping[str, Step]) -> None:
         """Show how far each node is."""
 
+    def note(self, text: str) -> None:
+        """Say something that is about no single node."""
+
 
 class Lines(Nothing):
     """Prints a line for a node now and then, and when it has ended."""
@@ -128,6 +131,10 @@ class Lines(Nothing):
             if due and str(step) != str(before) and (step.ranges or step.text):
                 self._shown[node] = step, now_s
                 click.echo(str(step))
+
+    def note(self, text: str) -> None:
+        """Print a line."""
+        click.echo(text)
 
 
 class Bars(Nothing):
@@ -177,6 +184,10 @@ class Bars(Nothing):
                 text=_after(step.text),
             )
         self._progress.refresh()
+
+    def note(self, text: str) -> None:
+        """Print a line above the bars."""
+        self._progress.console.print(text, markup=False, highlight=False)
 
 
 def make_view() -> Nothing:
