@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from toystore.core.reconfiguration.changes import listed
 from toystore.core.reconfiguration.known import Known
+from toystore.core.reconfiguration.sizes import planned_load
 from toystore.core.ring.record import RingRecord
 from toystore.core.ring.ring import fair_shares
 from toystore.core.ring.view import RingView, Slot
@@ -104,20 +105,16 @@ def _weights_not_served(record: RingRecord, known: Known) -> Iterator[str]:
     members = [one.placed for one in record.members if one.name not in record.lost]
     n = min(known.n, len(members))
     weights = sum(member.weight for member in members)
+    due = {one.name: n * record.partitions * one.weight / weights for one in members}
     shares = zip(members, fair_shares(members, record.partitions, n), strict=True)
-    short = {}
-    for member, share in shares:
-        due = n * record.partitions * member.weight / weights
-        if share < SERVED_LEAST * due:
-            short[member.name] = (
-                f"{member.weight} of {weights} would be {due:,.0f}, not {share:,.0f}"
-            )
+    short = [one for one, share in shares if share < SERVED_LEAST * due[one.name]]
     if short:
-        name, figures = next(iter(short.items()))
+        (name, weight, *_), *others = short
+        so_are = f" (the same is true of {listed(one.name for one in others)})" if others else ""
         yield (
-            f"the weight of {listed(short)} cannot be served: {name} gets fewer partitions than it "
-            f"demands ({figures}), because a member has one replica of a partition, and zones "
-            "come before weights"
+            f"{name} has weight {weight} of {weights} in all, which would be {due[name]:,.0f} "
+            f"partitions; it gets {planned_load(record, known.n)[name]:,}, because a member has at "
+            f"most one replica of a partition, and zones come before weights{so_are}"
         )
 
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from toystore.core.reconfiguration.changes import Change, PlanError, members_after, read_changes
 from toystore.core.reconfiguration.concerns import concerns
 from toystore.core.reconfiguration.known import Known, Totals
-from toystore.core.reconfiguration.sizes import mean_range, owned_ranges
+from toystore.core.reconfiguration.sizes import mean_range, owned_ranges, planned_load
 from toystore.core.ring.record import RingRecord, RingRecordError, check_ring, unpack_ring
 from toystore.core.ring.view import RingView, Slot, ring_view
 
@@ -133,7 +133,7 @@ def make_plan(
         base.digest,
         record,
         _moves(slots, before, known),
-        _load(before, after),
+        _load(base, record, known.n),
         concerns(base, record, known, slots),
     )
 
@@ -218,8 +218,8 @@ def _moves(slots: Counter[Slot], before: RingView, known: Known) -> tuple[Move, 
     return tuple(sorted(moves, key=lambda move: (move.target, move.source or "")))
 
 
-def _load(before: RingView, after: RingView) -> tuple[Share, ...]:
-    """The share of each member, before and after."""
-    old, new = before.before.shares(), after.ring.shares()
-    names = sorted({*old, *new})
-    return tuple(Share(name, *(ring.get(name, (0, 0))[0] for ring in (old, new))) for name in names)
+def _load(base: RingRecord, record: RingRecord, n: int) -> tuple[Share, ...]:
+    """The share of each member, before and after; of a moving ring, what it is to own."""
+    old, new = planned_load(base, n), planned_load(record, n)
+    names = sorted({*base.all, *record.all})
+    return tuple(Share(name, old.get(name, 0), new.get(name, 0)) for name in names)

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from toystore.core.reconfiguration.known import Totals
+from toystore.core.ring.record import RingRecord
 from toystore.core.ring.ring import Ring
+from toystore.core.ring.view import ring_view
 
 
 def owned_ranges(ring: Ring, copies: Iterable[int]) -> Counter[str]:
@@ -27,3 +30,13 @@ def mean_range(owned: Mapping[str, int], totals: Mapping[str, Totals]) -> Totals
     seen = [name for name in totals if owned.get(name)]
     ranges = sum(owned[name] for name in seen) or 1
     return Totals(*(sum(totals[name][at] for name in seen) / ranges for at in (0, 1)))
+
+
+def planned_load(record: RingRecord, n: int) -> dict[str, int]:
+    """How many partitions each member owns, of the default bucket's N, once nothing moves.
+
+    A member that is lost owns none: the others divide its partitions.
+    """
+    left = tuple(one for one in record.members if one.name not in record.lost)
+    ring = ring_view(replace(record, members=left, old=(), lost=()), n).ring
+    return {name: owned for name, (owned, _) in ring.shares().items()}
