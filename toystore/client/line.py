@@ -8,7 +8,7 @@ while a request waits for it, why it is not made.
 from __future__ import annotations
 
 from toystore.client.dial import Dial
-from toystore.client.machine import ClientMachine
+from toystore.client.machine import CONNECTION_LOST, ClientMachine
 from toystore.client.sockets import Socket, open_socket, resolver
 from toystore.net.connection import Connection, Monitor
 from toystore.net.endpoint import parse
@@ -83,7 +83,7 @@ class Line:
             machine.on_connected(self.at)
         else:
             self._began, self._dial_at = now, now + _DIAL_S
-            machine.on_disconnected(self.at, "the connection was lost", now, certain=False)
+            machine.on_disconnected(self.at, CONNECTION_LOST, now, certain=False)
 
     def _diagnose(self, machine: ClientMachine, now: float) -> None:
         """Report why there is no connection while a request waits."""

@@ -76,6 +76,8 @@ PAUSE_S = 0.05
 """How long to wait when every endpoint answered that it is not serving."""
 FRAME_MESSAGES_MAX = 256
 FRAME_BYTES_MAX = 512 * 1024
+CONNECTION_LOST = "the connection was lost"
+"""Why an endpoint is disconnected, if no more is known."""
 CUTS_MAX = 2
 """A large request whose connection is lost this often is assumed to be the cause."""
 
@@ -319,7 +321,8 @@ class ClientMachine:
         elif request.idempotent and not self._is_out_of_reach(request):
             self._move(request, now)
         else:
-            text = f"the connection to {name} was lost before it answered: {why}"
+            text = f"the connection to {name} was lost before it answered"
+            text += f": {why}" if why != CONNECTION_LOST else ""
             self._fail(request, Unavailable, text, now)
 
     def _on_unreachable(self, request: Request[Any], now: float) -> None:
