@@ -190,7 +190,7 @@ def test_an_unknown_member_is_an_error_that_names_the_members():
         three().member("n99")
 
     assert str(caught.value) == (
-        "n99 is not a member of cluster 'carts'; its members are n1, n2, n3"
+        "the file of cluster 'carts' lists no member n99; it lists n1, n2, n3"
     )
     assert three().member("n2").client_port == 7410
 

@@ -28,8 +28,8 @@ def ends(tmp_path):
 def test_a_node_that_is_not_on_the_list_does_not_start(three, ends):
     line = ends(three, "n4")
 
-    assert line.startswith("n4: n4 is not a member of cluster ")
-    assert line.endswith("; its members are n1, n2, n3")
+    assert line.startswith("n4: the file of cluster ")
+    assert line.endswith(" lists no member n4; it lists n1, n2, n3")
 
 
 def test_a_second_process_on_one_data_folder_is_refused_and_the_first_goes_on(three, ends):

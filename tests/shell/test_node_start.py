@@ -51,7 +51,7 @@ def test_a_port_in_use_is_named(config_path, tmp_path, port_name):
 def test_a_node_that_is_no_member_is_told_who_is(config_path, tmp_path):
     told = start(config_path, tmp_path / "data", "n9")
 
-    assert told == "n9: n9 is not a member of cluster 'one'; its members are n1"
+    assert told == "n9: the file of cluster 'one' lists no member n9; it lists n1"
     assert not (tmp_path / "data").exists()
 
 

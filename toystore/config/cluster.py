@@ -83,7 +83,7 @@ class ClusterConfig(Section):
                 return member
         names = list_names([member.name for member in self.members])
         raise ConfigError(
-            f"{name} is not a member of cluster {self.cluster!r}; its members are {names}"
+            f"the file of cluster {self.cluster!r} lists no member {name}; it lists {names}"
         )
 
     def ring_members(self) -> tuple[Member, ...]:
