@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from toystore.core.reconfiguration.changes import FORMS, PlanError, read_changes
 from toystore.core.reconfiguration.known import Known, Totals
 from toystore.core.reconfiguration.plans import make_plan, unpack_plan
-from toystore.core.reconfiguration.successors import aborted
+from toystore.core.reconfiguration.successors import aborted, without
 from toystore.core.ring.record import Gone, Listed, founding
 from toystore.core.ring.view import RingView
 
@@ -238,6 +238,7 @@ def test_a_missing_majority_is_a_warning():
 
     assert warnings[0].startswith("a commit needs 3 of 5 members, and 2 answer")
     assert "n1, n2, n3" in warnings[0]
+    assert "--unsafe-without" in warnings[0]
 
 
 def test_to_remove_a_living_member_is_a_warning():
@@ -303,6 +304,7 @@ GONE = founding("demo", Q, BASE.members).next(b"L" * 16, gone=(Gone("n9", "dd", 
         (["reweigh n1 2", "reweigh n1 3"], "reweigh n1 is named twice"),
         (["leave n1", "reweigh n1 2"], "n1 does not stay a member in this plan"),
         (["leave n1", "leave n2", "leave n3"], "2 members would remain (n5, n6)"),
+        ([f"leave {name}" for name in MEMBERS], "none would remain, but a bucket has N = 3"),
         (["remove n1", "leave n2", "leave n3"], "2 members would remain (n5, n6)"),
         (["reweigh n1 0"], "a weight is a whole number from 1"),
         (["reweigh n1 1"], "nothing would change"),
@@ -357,6 +359,16 @@ def test_while_the_ring_moves_only_an_abort_or_a_removal_is_possible():
     assert "the ring is moving (epoch 1: join n7)" in said
     assert "toystore cluster abort" in said
     assert "no member is called 'n9'" in refusal("remove n9", base=moving)
+
+
+def test_too_few_members_in_a_moving_ring_are_refused_with_what_is_possible_then():
+    base = base_of("n1", "n2", "n3")
+    moving = plan("replace n3 n7", base=base).record
+
+    assert "abort first (toystore cluster abort), then" in refusal("remove n7", base=moving)
+    lost = plan("join n7", base=base).record
+    lost = lost.next(b"L" * 16, **without(lost, ["n1"]))
+    assert "start the member again" in refusal("remove n2", base=lost)
 
 
 def test_too_few_members_may_become_more():

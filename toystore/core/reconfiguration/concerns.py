@@ -54,7 +54,8 @@ def _too_few_voters(base: RingRecord, known: Known) -> Iterator[str]:
     if len(answer) < needed:
         yield (
             f"a commit needs {needed} of {len(voters)} members, and {len(answer)} answer: "
-            f"start the others first ({listed(sorted(set(voters) - set(answer)))})"
+            f"start the others first ({listed(sorted(set(voters) - set(answer)))}); if they have "
+            "failed permanently, remove them in the plan, and commit it with --unsafe-without"
         )
 
 

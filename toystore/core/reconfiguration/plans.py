@@ -16,10 +16,17 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from toystore.core.reconfiguration.changes import Change, PlanError, members_after, read_changes
+from toystore.core.reconfiguration.changes import (
+    Change,
+    PlanError,
+    listed,
+    members_after,
+    read_changes,
+)
 from toystore.core.reconfiguration.concerns import concerns
 from toystore.core.reconfiguration.known import Known, Totals
 from toystore.core.reconfiguration.sizes import mean_range, owned_ranges, planned_load
+from toystore.core.reconfiguration.successors import aborted
 from toystore.core.ring.record import RingRecord, RingRecordError, check_ring, unpack_ring
 from toystore.core.ring.view import RingView, Slot, ring_view
 
@@ -172,10 +179,24 @@ def _check_count(record: RingRecord, base: RingRecord, copies: frozenset[int]) -
     left = [one.name for one in record.members if one.name not in record.lost]
     n = max(copies)
     if len(left) < n and len(left) < len(base.members):
-        raise PlanError(
-            f"{len(left)} members would remain ({', '.join(left)}), but a bucket has N = {n}, "
-            f"and needs {n} members: let nodes join first, or in the same plan"
+        remain = (
+            f"{len(left)} members would remain ({listed(left)})" if left else "none would remain"
         )
+        raise PlanError(
+            f"{remain}, but a bucket has N = {n}, and needs {n} members: {_more_members(base)}"
+        )
+
+
+def _more_members(base: RingRecord) -> str:
+    """How there can be enough members, although some are removed or leave."""
+    if not base.moving:
+        return "let nodes join first, or in the same plan"
+    if aborted(base) is None:
+        return "start the member again; once the ring is stable, let nodes join"
+    return (
+        "no node joins while the ring moves: abort first (toystore cluster abort), then remove and "
+        "join in one plan"
+    )
 
 
 def _check_record(record: RingRecord) -> None:
