@@ -34,7 +34,11 @@ def print_table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
         cells = [str(cell) for cell in row]
         table.add_row(*cells, style=_style(cells))
     width = None if sys.stdout.isatty() else WIDTH_PIPED
-    Console(markup=False, highlight=False, width=width).print(table)
+    console = Console(markup=False, highlight=False, width=width)
+    with console.capture() as drawn:
+        console.print(table)
+    for line in drawn.get().splitlines():
+        click.echo(line.rstrip())
 
 
 def _style(cells: list[str]) -> str | None:
