@@ -148,6 +148,7 @@ def test_several_changes_are_planned_at_once(fake):
 
 @pytest.mark.parametrize("command", [("plan", "join", "n4", "leave", "n1"), ("show", "3")])
 def test_a_plan_is_shown_with_what_moves_the_load_and_the_warnings(fake, command):
+    fake.answers["status"] = [STABLE | {"epoch": 4}]
     shown = run(*command)
 
     assert shown.exit_code == 0
@@ -159,6 +160,22 @@ def test_a_plan_is_shown_with_what_moves_the_load_and_the_warnings(fake, command
     assert ["n4", "0", "60"] in rows
     assert "- n2 is down" in shown.stdout
     assert f"Commit it with: toystore cluster commit 3 -e {AT}" in shown.stdout
+
+
+def test_a_plan_that_is_committed_is_not_shown_as_one_to_commit(fake):
+    shown = run("show")
+
+    assert "Commit it with" not in shown.stdout
+    assert "It is based on epoch 4, and the newest is 6" in shown.stdout
+
+
+def test_an_empty_zone_can_be_seen_and_no_line_ends_with_a_blank(fake):
+    fake.answers["plan"] = [PLAN | {"changes": [["rezone", "n1", ""]]}]
+
+    shown = run("plan", "rezone", "n1", "").stdout
+
+    assert 'rezone n1 ""' in shown
+    assert not any(line.endswith(" ") for line in shown.splitlines())
 
 
 def test_a_plan_in_json_is_what_the_node_has_sent(fake):
@@ -182,7 +199,7 @@ def test_a_plan_that_moves_nothing_says_so(fake):
         ("fly n1", "no change is called 'fly'; there are: join NEWCOMER; leave NAME; "),
         ("join n4 n5", "no change is called 'n5'"),
         ("leave n1 replace n3", "'replace n3' is not complete; it is: replace NAME NEWCOMER"),
-        ("reweigh n1 much", "a weight is a whole number from 1, not 'much'"),
+        ("reweigh n1 much", "a weight is a whole number from 1 to 1000, not 'much'"),
     ],
 )
 def test_words_that_are_no_change_are_bad_use_and_the_text_says_what_is_right(fake, words, said):
@@ -443,7 +460,11 @@ def test_the_status_shows_members_who_waits_and_the_plan(fake):
             waiting=[waits],
             plan=PLAN,
             lost=["n8"],
-            gone=[{"name": "n9", "disk": "00", "epoch": 2}],
+            gone=[
+                {"name": "n1", "disk": "01", "epoch": 1},
+                {"name": "n9", "disk": "00", "epoch": 1},
+                {"name": "n9", "disk": "02", "epoch": 2},
+            ],
         )
     ]
 
@@ -457,7 +478,7 @@ def test_the_status_shows_members_who_waits_and_the_plan(fake):
     assert "n5 (tcp://h5:7440) waits to join: toystore cluster plan join n5" in shown.stdout
     assert "plan 3 is kept (join n4, leave n1): toystore cluster commit 3" in shown.stdout
     assert "failed permanently: n8" in shown.stdout
-    assert "n9 (since epoch 2)" in shown.stdout
+    assert "no members any more: n9 (since epoch 2)\n" in shown.stdout
     assert "toystore cluster abort" in shown.stdout
     assert "waits for n2, which does not answer: start it" in shown.stdout
     assert "toystore cluster plan remove n2" in shown.stdout

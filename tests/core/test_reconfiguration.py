@@ -446,6 +446,8 @@ def test_a_change_without_a_majority_begins_a_new_lineage():
 
     refused = scene.command("n1", "commit", without=["n3"])
     assert (refused.code, "remove n3" in refused.text) == (Code.BAD_REQUEST, True)
+    refused = scene.command("n1", "commit", without=["n5", "n99"])
+    assert "names n99, which does not decide; these do: n1, n2, n3, n4, n5" in refused.text
     reply = scene.command("n1", "commit", without=["n4", "n5"])
 
     assert reply.result == {"epoch": 1, "state": "moving"}
@@ -559,6 +561,7 @@ def test_the_answer_to_a_newcomer_comes_when_the_ring_changes_or_after_a_limited
 
     result = scene.reply_to(held).result
     assert (result["state"], len(result["records"])) == ("member", 1)
+    assert scene.command("n1", "status").result["waiting"] == []  # the record lists it
 
 
 def test_a_newcomer_that_announces_itself_no_longer_cannot_be_planned():

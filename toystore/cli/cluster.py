@@ -49,7 +49,7 @@ def plan(common: Common, words: Sequence[str]) -> None:
     changes = read_words(words)
     with common.connect() as store:
         made = _ask(common, store, "plan", {"changes": changes})
-    _show(common, made)
+    _show(common, made, made["base"])
 
 
 @cluster.command()
@@ -59,8 +59,12 @@ def plan(common: Common, words: Sequence[str]) -> None:
 def show(common: Common, plan: int | None) -> None:
     """Show the plan that the node keeps."""
     with common.connect() as store:
-        kept = _ask(common, store, "show", {"plan": plan})
-    _show(common, kept)
+        endpoint = _reached(common, store)
+        kept = _ask(common, store, "show", {"plan": plan}, endpoint)
+        newest = kept["base"]
+        if not common.as_json:
+            newest = _ask(common, store, "status", {}, endpoint)["epoch"]
+    _show(common, kept, newest)
 
 
 @cluster.command()
@@ -182,12 +186,19 @@ def _question(plan: int, without: Sequence[str]) -> str:
 # --- showing ----------------------------------------------------------------------------
 
 
-def _show(common: Common, plan: Mapping[str, Any]) -> None:
+def _show(common: Common, plan: Mapping[str, Any], newest: int) -> None:
+    """Show a plan; ``newest``: the epoch of the newest ring record."""
     if common.as_json:
         print_json(plan)
-    else:
-        show_plan(plan)
+        return
+    show_plan(plan)
+    if plan["base"] == newest:
         click.echo(f"\nCommit it with: toystore cluster commit {plan['plan']}{_at(common)}")
+    else:
+        click.echo(
+            f"\nIt is based on epoch {plan['base']}, and the newest is {newest}: this plan, or "
+            "another one, is committed already"
+        )
 
 
 def _report(common: Common, done: Mapping[str, Any], *, waits: bool) -> None:

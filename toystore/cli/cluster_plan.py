@@ -9,7 +9,7 @@ import click
 
 from toystore import BadRequest
 from toystore.cli.output import print_table, size
-from toystore.core.reconfiguration.changes import FORMS
+from toystore.core.reconfiguration.changes import FORMS, WEIGHT_MAX
 from toystore.net.endpoint import Endpoint
 
 REBUILT = "the other owners"
@@ -43,7 +43,9 @@ def _typed(change: list[str]) -> list[Any]:
     try:
         return [*change[:2], int(change[2])]
     except ValueError:
-        raise BadRequest(f"a weight is a whole number from 1, not {change[2]!r:.80}") from None
+        raise BadRequest(
+            f"a weight is a whole number from 1 to {WEIGHT_MAX}, not {change[2]!r:.80}"
+        ) from None
 
 
 def _forms() -> str:
@@ -52,7 +54,7 @@ def _forms() -> str:
 
 def words_of(changes: Sequence[Sequence[Any]]) -> str:
     """Changes as they are written: ``join n4, leave n1``."""
-    return ", ".join(" ".join(map(str, change)) for change in changes)
+    return ", ".join(" ".join(str(part) or '""' for part in change) for change in changes)
 
 
 def endpoint_of(node: Mapping[str, Any]) -> str:

@@ -265,6 +265,8 @@ def _notes(now: State) -> Iterator[str]:
             yield f"plan {plan['plan']} ({words}) is for an earlier ring: plan again"
     if lost := now.get("lost"):
         yield f"failed permanently: {', '.join(lost)}"
-    if gone := now.get("gone"):
-        names = (f"{one['name']} (since epoch {one['epoch']})" for one in gone)
+    members = {one["name"] for one in now["members"]}
+    gone = {one["name"]: one["epoch"] for one in now.get("gone") or ()}  # the last epoch of each
+    if left := {name: epoch for name, epoch in gone.items() if name not in members}:
+        names = (f"{name} (since epoch {epoch})" for name, epoch in left.items())
         yield f"no members any more: {', '.join(names)}"

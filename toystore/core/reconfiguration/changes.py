@@ -46,7 +46,7 @@ class Change(NamedTuple):
 
     def __str__(self) -> str:
         """As it is written."""
-        return " ".join(str(part) for part in self if part is not None)
+        return " ".join(str(part) or '""' for part in self if part is not None)
 
     @property
     def row(self) -> list[Any]:

@@ -20,6 +20,7 @@ from toystore.core.protocol.messages.ring import (
 )
 from toystore.core.reconfiguration.caller import DISK_FAILED, Caller, RefusedError
 from toystore.core.reconfiguration.census import take_census
+from toystore.core.reconfiguration.changes import listed
 from toystore.core.reconfiguration.following import Following
 from toystore.core.reconfiguration.known import Known, Totals
 from toystore.core.reconfiguration.newcomers import Newcomers
@@ -148,11 +149,14 @@ class PlanCommands:
     def _check_without(self, names: Any, plan: Plan) -> None:
         """Raise `RefusedError` unless a change may be decided without these voters."""
         voters = {one.name for one in self._following.record.voters}
-        if not isinstance(names, (list, tuple)) or not set(names) <= voters:
+        if not isinstance(names, (list, tuple)) or not all(isinstance(one, str) for one in names):
+            text = f"unsafe-without is a list of names, not {names!r:.200}"
+            raise RefusedError(Code.BAD_REQUEST, text)
+        if unknown := sorted(set(names) - voters):
             raise RefusedError(
                 Code.BAD_REQUEST,
-                f"unsafe-without is a list of members of the newest ring, not {names!r:.200}; "
-                f"these decide: {', '.join(sorted(voters))}",
+                f"unsafe-without names {listed(unknown):.200}, which does not decide; these do: "
+                f"{listed(sorted(voters))}",
             )
         if self._questions.node in names:
             raise RefusedError(

@@ -45,7 +45,7 @@ def describe_ring(
             }
             for name, one in sorted(listed.items())
         ],
-        "waiting": [{**_place(one), "disk": one.disk} for one in waiting],
+        "waiting": [{**_place(one), "disk": one.disk} for one in waiting if one.name not in listed],
         "gone": [one._asdict() for one in record.gone],
         "lost": list(record.lost),
     }
