@@ -87,7 +87,7 @@ def main() -> int:
 
 def read_arguments() -> argparse.Namespace:
     """The command line; exits if it makes no sense."""
-    parser = argparse.ArgumentParser(prog="python -m actors", description="Run one toystore node.")
+    parser = argparse.ArgumentParser(prog="toystore node", description="Run one toystore node.")
     parser.add_argument("config", type=Path, nargs="?", help="the cluster's YAML file")
     parser.add_argument("node", nargs="?", help="the member to run")
     parser.add_argument(
@@ -105,12 +105,12 @@ def read_arguments() -> argparse.Namespace:
     new.add_argument("--weight", type=int, default=1)
     new.add_argument("--zone", default="")
     options = parser.parse_args()
+    if options.join is not None and options.config is not None:
+        parser.error("CONFIG and --join exclude each other: a node that joins needs no file")
     if options.join is None and options.node is None:
-        parser.error("CONFIG and NODE are needed, or --join")
+        parser.error("CONFIG and MEMBER are needed, or --join")
     if options.join is not None and None in (options.name, options.base_port, options.data_dir):
         parser.error("--join needs --name, --base-port and --data-dir")
-    if options.join is not None and options.config is not None:
-        parser.error("give CONFIG and NODE, or --join: a node that joins needs no file")
     return options
 
 

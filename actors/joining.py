@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ from actors.disk import OwnDisk, RemovedError, StartupError, say
 from actors.folder import Folder
 from actors.node import WakeUp
 from toystore.config import ClusterConfig, ConfigError, MemberConfig, load, parse
-from toystore.core.ring.record import RingRecord
+from toystore.core.reconfiguration.changes import PORT_MAX, WEIGHT_MAX
+from toystore.core.ring.record import PORTS, RingRecord
 from toystore.engines import Engine
 from toystore.net import listening
 from toystore.net.endpoint import Endpoint
@@ -37,17 +38,41 @@ ANSWER_S = 1.5
 """How long members may take to answer, beside the time that they wait for a change."""
 TAKEN_S = 12.0
 """How long the name must be another node's: one that has ended is taken for alive at first."""
+USUAL = "tcp://127.0.0.1:7400"
+"""The endpoint that `toystore` asks if none is named."""
 KEPT = "cluster.yaml"
 HEADER = "# The cluster that this node waits for or is a member of, as a member has described it.\n"
 
 
 def newcomer(options: Any) -> MemberConfig:
-    """The node that the command line describes.  Raises `ConfigError`."""
+    """The node that the command line describes.  Raises `ConfigError`: a line for each option."""
     member = {"name": options.name, "weight": options.weight, "zone": options.zone}
     member |= {"bind": options.bind} if options.bind else {}
     one = {"n": 1, "r": 1, "w": 1}
     raw = {"cluster": "any", "base_port": options.base_port, "buckets": {"default": one}}
-    return parse(raw | {"members": [member | {"host": options.host}]}).members[0]
+    faults = dict(_out_of_range(options))
+    try:
+        described = parse(raw | {"members": [member | {"host": options.host}]})
+    except ConfigError as error:
+        for fault in error.faults:
+            key, _, text = fault.removeprefix("members[0].").partition(": ")
+            if key in ("name", "host") or key in member:
+                faults.setdefault(f"--{key}", text)
+        if not faults:
+            raise
+    if faults:
+        raise ConfigError(*(f"{option}: {text}" for option, text in faults.items()))
+    return described.members[0]
+
+
+def _out_of_range(options: Any) -> Iterator[tuple[str, str]]:
+    """The numbers among the options that cannot be: (option, what would be right)."""
+    for option, given, most in (
+        ("--base-port", options.base_port, PORT_MAX - len(PORTS) + 1),
+        ("--weight", options.weight, WEIGHT_MAX),
+    ):
+        if not 1 <= given <= most:
+            yield option, f"{given} given; should be from 1 to {most}"
 
 
 class Joining:
@@ -97,7 +122,7 @@ class Joining:
                 config = _configuration(answer)
                 self._keep(answer)
                 return config
-            self._tell(f"{self.me.name} waits for an answer of {self._contact}")
+            self._tell(f"{self.me.name} waits for an answer of {self._contact}", logs=False)
             self._asking.pause(ANNOUNCE_S / 4)
 
     def listing(self, config: ClusterConfig, disk: OwnDisk) -> ClusterConfig:
@@ -166,16 +191,18 @@ class Joining:
         if "taken" in states:
             self._tell(f"{name} waits: {states['taken']}")
         elif "waiting" in states:
-            self._tell(f"{name} waits to be taken in: toystore cluster plan join {name}")
+            at = "" if str(self._contact) == USUAL else f" -e {self._contact}"
+            self._tell(f"{name} waits to be taken in: toystore cluster plan join {name}{at}")
         elif not states:
             self._tell(f"{name} waits for an answer of any member, such as {self._contact}")
 
-    def _tell(self, line: str) -> None:
-        """Print and log a line, unless it was the last one."""
+    def _tell(self, line: str, *, logs: bool = True) -> None:
+        """Print and log a line, unless it was the last one; ``logs``: whether the log is open."""
         if line != self._told:
             self._told = line
             say(line)
-            log.event("node", "node.waiting", text=line)
+            if logs:
+                log.event("node", "node.waiting", text=line)
 
     def _keep(self, answer: Mapping[str, Any]) -> None:
         """Keep the description in the folder, so that a start needs no contact."""

@@ -475,7 +475,9 @@ def test_the_status_shows_members_who_waits_and_the_plan(fake):
     rows = rows_of(shown.stdout)
     assert ["n1", "alive", "1", "z1", "64", "5", "6", "5", "KiB", "1", "MiB"] in rows
     assert ["n2", "dead", "1", "z1", "64", "?", "?", "?", "?"] in rows
-    assert "n5 (tcp://h5:7440) waits to join: toystore cluster plan join n5" in shown.stdout
+    assert (
+        f"n5 (tcp://h5:7440) waits to join: toystore cluster plan join n5 -e {AT}\n" in shown.stdout
+    )
     assert "plan 3 is kept (join n4, leave n1): toystore cluster commit 3" in shown.stdout
     assert "failed permanently: n8" in shown.stdout
     assert "no members any more: n9 (since epoch 2)\n" in shown.stdout

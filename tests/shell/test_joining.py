@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from types import SimpleNamespace
 
 import pytest
 import zmq
@@ -16,6 +17,7 @@ from actors.disk import RemovedError
 from actors.folder import Folder
 from tests.harness.sockets import bound
 from tests.harness.waiting import PATIENCE_S
+from toystore.config import ConfigError
 from toystore.core.protocol.messages.client import Cluster, ClusterReply
 from toystore.net.endpoint import Endpoint
 from toystore.net.names import Resolver
@@ -78,3 +80,48 @@ def test_a_name_is_given_up_once_it_has_been_taken_for_long_enough(tmp_path, mon
 
     with pytest.raises(RemovedError, match="a member is called n4"):
         one._look_if_taken({"taken": "a member is called n4"})
+
+
+RIGHT = {"name": "n4", "base_port": 7500, "host": "127.0.0.1", "bind": "", "weight": 1, "zone": ""}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"base_port": 99999}, "--base-port: 99999 given; should be from 1 to 65532"),
+        ({"base_port": 65533}, "--base-port: 65533 given; should be from 1 to 65532"),
+        ({"weight": 1001}, "--weight: 1001 given; should be from 1 to 1000"),
+        ({"name": "a/b"}, "--name: 'a/b' given; a name is "),
+        ({"host": "a_b!"}, "--host: 'a_b!' given; should be a host name"),
+        ({"host": "0.0.0.0"}, "--host: '0.0.0.0' given, where nobody can connect to"),
+        ({"bind": "a_b!"}, "--bind: 'a_b!' given; should be a host name"),
+    ],
+)
+def test_a_wrong_option_of_a_newcomer_is_one_line_that_names_the_option(wrong, said):
+    with pytest.raises(ConfigError) as refused:
+        joining.newcomer(SimpleNamespace(**RIGHT | wrong))
+
+    [line] = str(refused.value).splitlines()
+    assert line.startswith(said)
+
+
+def test_the_options_of_a_newcomer_are_a_member():
+    made = joining.newcomer(SimpleNamespace(**RIGHT))
+
+    assert (made.name, made.client_port, made.bind) == ("n4", 7500, "127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("contact", "rest"), [("127.0.0.1:7400", ""), ("10.0.0.1:7400", " -e tcp://10.0.0.1:7400")]
+)
+def test_a_node_that_waits_says_how_to_take_it_in_from_here(tmp_path, monkeypatch, contact, rest):
+    said = []
+    monkeypatch.setattr(joining, "say", said.append)
+    host, port = contact.split(":")
+    one = joining.Joining(ME, Endpoint(host, int(port)), Folder(tmp_path), [])
+
+    one._tell("n4 waits for an answer", logs=False)
+    monkeypatch.setattr(joining.log, "event", lambda *_, **__: None)
+    one._tell_state({"waiting": ""})
+
+    assert said[1] == f"n4 waits to be taken in: toystore cluster plan join n4{rest}"

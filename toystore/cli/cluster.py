@@ -127,7 +127,7 @@ def status(common: Common, waits: bool) -> None:
     if common.as_json:
         print_json(now)
     else:
-        show_status(now)
+        show_status(now, _at(common))
 
 
 # --- asking -----------------------------------------------------------------------------

@@ -193,8 +193,8 @@ def _step(member: State, left: int, total: int, progress: Progress) -> Step:
 # --- status -----------------------------------------------------------------------------
 
 
-def show_status(now: State) -> None:
-    """The state for people."""
+def show_status(now: State, at: str = "") -> None:
+    """The state for people; ``at``: the option that commands need to ask the same node."""
     why = f": {now['why']}" if now.get("why") else ""
     click.echo(f"epoch {now['epoch']}, {now['state']}{why}\n")
     print_table(
@@ -211,7 +211,7 @@ def show_status(now: State) -> None:
         ),
         map(_row, now["members"]),
     )
-    for line in _notes(now):
+    for line in _notes(now, at):
         click.echo(line)
 
 
@@ -247,20 +247,22 @@ def _waits_for(name: str) -> str:
     )
 
 
-def _notes(now: State) -> Iterator[str]:
+def _notes(now: State, at: str) -> Iterator[str]:
     """What else there is to know, and what can be done."""
     yield ""
     if now["state"] == "moving":
-        yield "how far it is: toystore cluster status --wait    to go back: toystore cluster abort"
-        yield from map(_waits_for, _silent(now))
+        yield f"how far it is: toystore cluster status --wait{at}"
+        yield f"to go back: toystore cluster abort{at}"
+        for name in _silent(now):
+            yield _waits_for(name) + at
     for node in now.get("waiting") or ():
-        at = endpoint_of(node)
-        yield f"{node['name']} ({at}) waits to join: toystore cluster plan join {node['name']}"
+        name = node["name"]
+        yield f"{name} ({endpoint_of(node)}) waits to join: toystore cluster plan join {name}{at}"
     if plan := now.get("plan"):
         words = words_of(plan["changes"])
         if plan["base"] == now["epoch"]:
             number = plan["plan"]
-            yield f"plan {number} is kept ({words}): toystore cluster commit {number}"
+            yield f"plan {number} is kept ({words}): toystore cluster commit {number}{at}"
         elif words != now.get("why"):
             yield f"plan {plan['plan']} ({words}) is for an earlier ring: plan again"
     if lost := now.get("lost"):
