@@ -168,15 +168,14 @@ class Reaping:
         reaped, asked_at = self._round, self._asked_at
         assert reaped is not None
         assert asked_at is not None
-        sums = reaped.step is not None
-        if not isinstance(reply, SumDeadReply if sums else RaiseFloorsReply):
+        if type(reply) is not (RaiseFloorsReply if reaped.step is None else SumDeadReply):
             self.on_failed("it answered another question", now)
             return
         self._asked_at = None
         self._pace.spend(0, now.monotonic - asked_at, now.monotonic)
-        if sums:
+        if isinstance(reply, SumDeadReply):
             reaped.answer(reply.sums)
-        else:
+        elif isinstance(reply, RaiseFloorsReply):
             self._raised(reaped, reply, now)
 
     def on_failed(self, _cause: str, now: Now) -> None:
