@@ -8,7 +8,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 CONFIG ?= configs/ten_nodes.yaml
-PARALLEL := -n auto --maxprocesses 4 --dist worksteal
+# Four, also on fewer cores: tests of real nodes mostly wait for them.
+PARALLEL := -n 4 --dist worksteal
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help

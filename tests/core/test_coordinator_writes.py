@@ -18,7 +18,7 @@ from coordinator_scene import (
 
 from toystore.core.data.record import unpack_record
 from toystore.core.data.stamp import unpack_stamp
-from toystore.core.protocol.messages.client import SupersededReply, WriteReply
+from toystore.core.protocol.messages.client import ErrorReply, SupersededReply, WriteReply
 from toystore.core.protocol.messages.codes import Code
 from toystore.core.protocol.settings import CoordinatorSettings
 
@@ -547,16 +547,18 @@ HALF_S = CoordinatorSettings().reap_after_s / 2
 
 
 @pytest.mark.parametrize("forwarded", [False, True])
-def test_a_stamp_older_than_half_of_the_reaping_age_is_superseded_by_a_fresh_one(
+def test_a_stamp_older_than_half_of_the_reaping_age_is_refused_and_no_clock_is_told(
     forwarded: bool,
 ) -> None:
+    """The clock of this node may be ahead: its stamps would be refused by all others."""
     scene = Scene()
 
     scene.put(stamp=stamp_at(-HALF_S), forwarded=forwarded)
     scene.delete(stamp=stamp_at(-HALF_S - 1), forwarded=forwarded)
 
-    assert [type(reply) for reply in scene.answers] == [SupersededReply] * 2
-    assert all(stamp_at(-1) < reply.stamp < stamp_at(1) for reply in scene.answers)
+    assert [type(reply) for reply in scene.answers] == [ErrorReply] * 2
+    assert {(reply.code, reply.definite) for reply in scene.answers} == {(Code.NOT_SERVING, True)}
+    assert all("behind the clock of" in reply.text for reply in scene.answers)
     assert (scene.asked, scene.forwarded) == ([], [])
     assert scene.machine.idle
 

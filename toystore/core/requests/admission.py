@@ -20,7 +20,7 @@ from toystore.core.protocol.address import ANTIENTROPY, Address, Peer
 from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages import Message
 from toystore.core.protocol.messages.antientropy import Overloaded
-from toystore.core.protocol.messages.client import Delete, ErrorReply, Get, Put, SupersededReply
+from toystore.core.protocol.messages.client import Delete, ErrorReply, Get, Put
 from toystore.core.protocol.messages.codes import Code
 from toystore.core.protocol.settings import CoordinatorSettings
 from toystore.core.requests.desk import Desk
@@ -71,8 +71,8 @@ class Admission:
         """Whether a request of ``size`` bytes is admitted; if not, it is refused.
 
         A forwarded write was admitted by the node that its client asked, which checked if the stamp
-        is ahead.  A stamp that is too old is superseded by a new one: a tombstone above it may have
-        been deleted, and a replica that does not know of that would store the write.
+        is ahead.  A stamp that is too old is refused, too: a tombstone above it may have been
+        deleted, and a replica that does not know of that would store the write.
         """
         if self._serving.phase is not _SERVING:
             self._refuse_for_phase(request.request, sender)
@@ -92,8 +92,7 @@ class Admission:
                 self._refuse_for_clock(request.request, ahead, sender, now)
                 return False
             if self.time_left_s(request.stamp, now) <= 0:
-                stamp = self._desk.clock.mint(now.wall_us)
-                self._desk.outbox.send(sender, SupersededReply(request.request, stamp))
+                self._refuse_for_age(request.request, -ahead, sender, now)
                 return False
         self._desk.counts[_COUNTED_AS[type(request)]] += 1
         return True
@@ -135,6 +134,16 @@ class Admission:
         self._log_rarely("clock.refused", now, ahead_s=round(ahead, 3))
         text = f"the stamp is {ahead:.1f} s ahead of the clock of {self._desk.node}"
         self.refuse(number, Code.CLOCK_AHEAD, text, sender)
+
+    def _refuse_for_age(self, number: int, age: float, sender: Address, now: Now) -> None:
+        """Refuse a stamp that is too old, or seems so because the clock of this node is wrong.
+
+        The caller asks another node.  It must not stamp its write by the clock of this one: if that
+        is ahead, all other nodes would refuse the stamp, and every later one of the caller.
+        """
+        self._log_rarely("clock.refused", now, ahead_s=round(-age, 3))
+        text = f"the stamp is {age:.1f} s behind the clock of {self._desk.node}"
+        self.refuse(number, Code.NOT_SERVING, text, sender)
 
     def _overloaded(self) -> str:
         return f"{self._desk.node} holds as many requests as it may"
