@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from toystore.core.ring.record import PORTS, Listed, RingRecord
-from toystore.core.ring.rules import PORT_MAX
-from toystore.hosts import HostError, canonical_host, reachable_host
+from toystore.core.ring.rules import PORT_MAX, is_number
+from toystore.hosts import HostError, reachable_host
 
 FORMS = {
     "join": "join NEWCOMER",
@@ -78,7 +78,6 @@ def members_after(
     draft = _Draft(base, waiting)
     for change in sorted(changes, key=lambda change: change.kind in _ATTRIBUTES):
         draft.apply(change)
-    _check_addresses(draft.members.values())
     after = tuple(sorted(draft.members.values()))
     if after == tuple(sorted(base.members)):
         raise PlanError(f"nothing would change by: {listed(map(str, changes))}")
@@ -209,7 +208,7 @@ class _Draft:
 
 def is_weight(value: object) -> bool:
     """Whether a member may join with this weight, or be given it."""
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= WEIGHT_MAX
+    return is_number(value, 1, WEIGHT_MAX)
 
 
 def is_zone(value: object) -> bool:
@@ -243,16 +242,3 @@ def _address(value: object) -> tuple[str, tuple[int, ...]]:
         return reachable_host(host), tuple(range(int(port), int(port) + len(PORTS)))
     except HostError as error:
         raise PlanError(f"{value!r:.80} given: {error}") from None
-
-
-def _check_addresses(members: Iterable[Listed]) -> None:
-    """Raise `PlanError` if two members have one address."""
-    owner_of: dict[tuple[str, int], str] = {}
-    for member in members:
-        for port in member.ports:
-            other = owner_of.setdefault((canonical_host(member.host), port), member.name)
-            if other != member.name:
-                raise PlanError(
-                    f"{member.name} and {other} would both have the address {member.host}:{port}; "
-                    "each member has four ports of its own"
-                )

@@ -79,6 +79,8 @@ def clash(members: Iterable[tuple[str, str, Sequence[int]]]) -> str | None:
         for claim in claims:
             other = owner_of.setdefault(claim, name)
             if other != name:
-                what = f"the address {host}:{claim[1]}" if claim[1] else "the name"
-                return f"{name} and {other} would both have {what}"
+                both = f"{name} and {other} would both have the "
+                if not claim[1]:
+                    return f"{both}name"
+                return f"{both}address {host}:{claim[1]}; each member has four ports of its own"
     return None
