@@ -9,6 +9,8 @@ lost, and what was deleted may not come back.
 import random
 from dataclasses import dataclass, field
 
+from undoing import reply_to
+
 from toystore.core.data.record import digest_of, is_tombstone, pack_record, stamp_of
 from toystore.core.data.row import time_us_of
 from toystore.core.data.stamp import pack_stamp
@@ -88,19 +90,7 @@ class Node:
 
     def ask(self, message, clock, undone=False):
         """The reply to a message; ``undone``: its batch is undone once, and fed again."""
-        for last in (False, True)[not undone :]:
-            self.store.begin()
-            self.machine.receive(message, ASKER, Now(1.0, clock + self.skew_us))
-            if last:
-                self.store.commit()
-                self.machine.on_commit()
-            else:
-                self.store.abort()
-                self.machine.on_abort()
-                self.out.clear()
-        replies = self.out.sends.pop(ASKER, [None])
-        self.out.clear()
-        return replies[0]
+        return reply_to(self, message, ASKER, Now(1.0, clock + self.skew_us), undone=undone)
 
     @property
     def state(self):
