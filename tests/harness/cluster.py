@@ -244,7 +244,8 @@ class Cluster:
         self._runner.run(self.local.look())
 
     def running(self) -> list[Node]:
-        """The nodes that ought to answer."""
+        """The nodes that ought to answer: none that has ended by itself, such as one that left."""
+        self.local.reap()
         return [n for n in self.nodes.values() if n.state in (State.STARTING, State.RUNNING)]
 
     def members(self, name: str) -> dict[str, str]:
