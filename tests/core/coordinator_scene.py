@@ -6,7 +6,6 @@ otherwise, so that a scenario reads without knowing where a key falls.
 
 from __future__ import annotations
 
-import functools
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -66,16 +65,16 @@ class FixedRing:
     partitions = 8
 
     def __init__(self, orders: Sequence[tuple[str, ...]]) -> None:
-        self._orders = orders
+        self.orders = [orders[at % len(orders)] for at in range(self.partitions)]
 
     def partition_of(self, digest: bytes) -> int:
         return digest[1] >> 5
 
     def order(self, partition: int) -> tuple[str, ...]:
-        return self._orders[partition % len(self._orders)]
+        return self.orders[partition]
 
     def shares(self) -> dict[str, tuple[int, int]]:
-        return dict.fromkeys(self._orders[0], (self.partitions, 0))
+        return dict.fromkeys(self.orders[0], (self.partitions, 0))
 
 
 class FixedView(RingView):
@@ -99,8 +98,7 @@ class FixedView(RingView):
         self.record = RingRecord("scene", 8, members, epoch=epoch, old=old, lost=lost)
         self.ring, self.before = fixed
         self._lost = frozenset(lost)
-        self.slots = functools.cache(self._slots)
-        self.nodes = functools.cache(self._nodes)
+        self._remember()
 
 
 BEFORE = ("n1", "n2", "n3", "n4", "n5", "n6")

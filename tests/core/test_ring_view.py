@@ -56,6 +56,14 @@ def test_a_moving_range_has_n_slots_and_each_owner_is_in_one(old, new, n):
         assert ring.changes(partition, n) == (set(before) != set(after))
 
 
+@given(numbers, numbers, st.sets(st.integers(1, 9)), st.integers(1, N))
+def test_the_ranges_of_a_node_are_those_in_which_it_has_a_slot(old, new, lost, n):
+    ring = view(named(*old), named(*new), tuple(f"n{number}" for number in lost))
+    for node in (f"n{number}" for number in range(1, 10)):
+        has_slot = [at for at in range(Q) if node in ring.nodes(at, n)]
+        assert ring.owned_by(node, n) == has_slot
+
+
 @given(numbers, numbers, st.integers(1, 9))
 def test_a_lost_member_is_in_no_slot_and_no_fallback(old, new, lost):
     ring = view(named(*old), named(*new), (f"n{lost}",))

@@ -58,10 +58,7 @@ class Ranges:
         """The N of which the node has buckets."""
         self._leaf_shift = 8 * _HASH_BYTES - (ring.partitions * LEAVES).bit_length() + 1
         self.owned = frozenset(
-            Range(n, partition)
-            for n in self.copies
-            for partition in range(ring.partitions)
-            if node in ring.nodes(partition, n)
+            Range(n, partition) for n in self.copies for partition in ring.owned_by(node, n)
         )
         """The ranges that the node owns; while ranges move, also those that move away from it."""
 
@@ -83,8 +80,7 @@ class Ranges:
 
     def loses(self, of: Range) -> bool:
         """Whether the node will not own a range, or does not now."""
-        slot = self.slot(of)
-        return slot is None or slot.new != self.node
+        return self.node not in self.ring.owners(of.partition, of.n)
 
     def others(self, of: Range) -> list[str]:
         """The owners of a range but the node, in the same order."""

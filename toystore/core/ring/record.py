@@ -23,6 +23,8 @@ from toystore.core.ring.ring import Member
 from toystore.core.ring.rules import clash, is_number, member_fault
 
 DIGEST_BYTES = 16
+RECORDS_KEPT = 8
+"""How many records a process keeps unpacked."""
 PORTS = ("client_port", "peer_port", "gossip_port", "exchange_port")
 """A member's ports, as the configuration names them, in the order of `Listed.ports`."""
 
@@ -186,8 +188,9 @@ def founding(cluster: str, partitions: int, members: Iterable[Listed]) -> RingRe
     return RingRecord(cluster, partitions, tuple(sorted(members)), why="founded")
 
 
+@functools.lru_cache(maxsize=RECORDS_KEPT)
 def unpack_ring(packed: bytes) -> RingRecord:
-    """A record from its bytes.
+    """A record from its bytes; each actor of a node asks for the same few.
 
     Raises:
         RingRecordError: they are not canonical, or no node could follow the record (`check_ring`).

@@ -32,7 +32,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import itertools
 import math
 import struct
 from array import array
@@ -65,7 +64,7 @@ class Member(NamedTuple):
 class Ring:
     """Owners and fallbacks of every partition, computed once."""
 
-    __slots__ = ("_orders", "_shift", "members", "n", "partitions")
+    __slots__ = ("_shift", "members", "n", "orders", "partitions")
 
     def __init__(self, members: Iterable[Member], partitions: int, n: int) -> None:
         """Place ``partitions`` (Q, a power of two) on ``members``, ``n`` owners to each.
@@ -79,7 +78,8 @@ class Ring:
         self.partitions = partitions
         self.n = min(n, len(listed))
         self._shift = 8 * _PREFIX_BYTES - (partitions.bit_length() - 1)
-        self._orders = tuple(_orders(listed, partitions, self.n))
+        self.orders = tuple(_orders(listed, partitions, self.n))
+        """The order of each partition (`order`)."""
 
     def partition_of(self, digest: bytes) -> int:
         """The partition of a key's digest (17 bytes): the top bits after its first byte, N."""
@@ -90,12 +90,12 @@ class Ring:
 
         If a bucket has its own N, its owners are the first N of this order.
         """
-        return self._orders[partition]
+        return self.orders[partition]
 
     def shares(self) -> dict[str, tuple[int, int]]:
         """For each member: how many partitions it owns, and of how many it is first owner."""
-        owned = Counter(name for order in self._orders for name in order[: self.n])
-        first = Counter(order[0] for order in self._orders)
+        owned = Counter(name for order in self.orders for name in order[: self.n])
+        first = Counter(order[0] for order in self.orders)
         return {name: (owned[name], first[name]) for name in self.members}
 
 
@@ -131,8 +131,13 @@ def _orders(members: Sequence[Member], partitions: int, n: int) -> Iterator[tupl
     names = [member.name for member in members]
     repeats = n - min(n, len(set(zones)))
     for ranking in _rankings(members, partitions):
-        owners = _owners(ranking, room, zones, n, repeats)
-        first = max(owners, key=lambda at: min(first_room[at], 1))
+        ranked = [at for at in ranking if room[at] > 0]
+        if len(ranked) < len(ranking):  # full members come last
+            ranked += [at for at in ranking if room[at] <= 0]
+        owners = ranked[:n] if repeats == n - 1 else _in_zones(ranked, zones, n, repeats)
+        first = owners[0]
+        if first_room[first] <= 0:
+            first = max(owners, key=lambda at: min(first_room[at], 1))
         first_room[first] -= 1
         for at in owners:
             room[at] -= 1
@@ -160,18 +165,11 @@ def _scores(seat: str, weight: int, partitions: int) -> array[float]:
     )
 
 
-def _owners(
-    ranking: Sequence[int], room: Sequence[int], zones: Sequence[str], n: int, repeats: int
-) -> list[int]:
-    """The first ``n`` of a ranking, in which full members come last.
-
-    All are in distinct zones, but for up to ``repeats`` of them.
-    """
+def _in_zones(ranked: Sequence[int], zones: Sequence[str], n: int, repeats: int) -> list[int]:
+    """The first ``n`` of a ranking that are in distinct zones, but for ``repeats`` of them."""
     owners: list[int] = []
     used: set[str] = set()
-    has_room = (at for at in ranking if room[at] > 0)
-    is_full = (at for at in ranking if room[at] <= 0)
-    for at in itertools.chain(has_room, is_full):
+    for at in ranked:
         if zones[at] in used:
             if not repeats:
                 continue

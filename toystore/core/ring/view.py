@@ -54,10 +54,17 @@ class RingView:
         self.before = _ring(record.old, record.partitions, n) if record.moving else self.ring
         """The ring from which ranges move; the same while nothing moves."""
         self._lost = frozenset(record.lost)
+        self._remember()
+
+    def _remember(self) -> None:
+        """Find each answer once."""
         self.slots = functools.cache(self._slots)
         """``slots(partition, n)``: the slots of a range."""
         self.nodes = functools.cache(self._nodes)
         """``nodes(partition, n)``: all nodes of all slots of a range."""
+        # Many ranges have the same owners: their slots are paired once.
+        self._paired = functools.cache(self._pair)
+        self._nodes_of = functools.cache(_nodes_of)
 
     def follow(self, record: RingRecord) -> RingView:
         """The ring of another record of the same cluster."""
@@ -97,6 +104,17 @@ class RingView:
         """The owners of a range, once nothing moves any more; without the lost."""
         return tuple(name for name in self.ring.order(partition)[:n] if name not in self._lost)
 
+    def owned_by(self, node: str, n: int) -> list[int]:
+        """The partitions in whose ranges with this N a node has a replica, the old owners too."""
+        if node in self._lost:
+            return []
+        before, after = self.before.orders, self.ring.orders
+        return [
+            partition
+            for partition in range(self.partitions)
+            if node in after[partition][:n] or node in before[partition][:n]
+        ]
+
     def fallbacks(self, partition: int, n: int) -> tuple[str, ...]:
         """The members that take the place of an owner of a range, in the order of asking."""
         nodes = self.nodes(partition, n)
@@ -108,11 +126,13 @@ class RingView:
         return any(slot.moves for slot in self.slots(partition, n))
 
     def _nodes(self, partition: int, n: int) -> tuple[str, ...]:
-        return tuple(node for slot in self.slots(partition, n) for node in slot.nodes)
+        return self._nodes_of(self.slots(partition, n))
 
     def _slots(self, partition: int, n: int) -> tuple[Slot, ...]:
-        new = self.ring.order(partition)[:n]
-        old = self.before.order(partition)[:n]
+        return self._paired(self.before.order(partition)[:n], self.ring.order(partition)[:n])
+
+    def _pair(self, old: tuple[str, ...], new: tuple[str, ...]) -> tuple[Slot, ...]:
+        """The slots of a range with these owners, before and afterwards."""
         if not self._lost and (new == old or not self.record.moving):
             return tuple(Slot(name, name) for name in new)
         leaving = iter([name for name in old if name not in new])
@@ -122,6 +142,10 @@ class RingView:
 
     def _without_lost(self, slot: Slot) -> Slot:
         return Slot(*(None if name in self._lost else name for name in slot))
+
+
+def _nodes_of(slots: Iterable[Slot]) -> tuple[str, ...]:
+    return tuple(node for slot in slots for node in slot.nodes)
 
 
 @functools.lru_cache(maxsize=RINGS_KEPT)
