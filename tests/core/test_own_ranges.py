@@ -10,6 +10,7 @@ from toystore.core.protocol.messages.antientropy import (
     StoreRecords,
     SweepRange,
     SweepRangeReply,
+    WatchRanges,
 )
 from toystore.core.protocol.messages.codes import RangeState, ReplicaStatus
 from toystore.core.protocol.messages.disk import SettleDisk, StorageStatus
@@ -412,6 +413,32 @@ def test_records_where_nothing_is_owned_are_found_at_a_start_and_can_be_released
     assert node.states()[foreign] == STRAY
     assert node.set(foreign, RELEASED) == RELEASED
     assert sweep(node, foreign).records == 1
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_record_of_a_coordinator_with_a_newer_ring_is_stray_if_the_next_ring_is_another(restarts):
+    node = Node(FOUR)
+    node.ask(SettleDisk(True))
+    foreign = next(Range(N, at) for at in range(8) if Range(N, at) not in node.own.known)
+    assert node.write(keys_of([foreign])[0], epoch=2) == OK
+    if restarts:
+        node.make_machine()
+
+    node.adopt({})
+
+    assert node.states() == {foreign: STRAY}
+    assert "ranges.stray" in node.events()
+
+
+def test_a_new_ring_is_told_to_the_watcher_only_where_a_state_is_new():
+    node = Node(FIVE)
+    node.ask(SettleDisk(True), WatchRanges(1, False))
+    node.adopt(moving(FIVE, FOUR))
+
+    [told] = node.ask(WatchRanges(2, False))
+
+    assert {Range(one.n, one.partition): one.state for one in told.ranges} == node.states()
+    assert set(node.states().values()) == {BEHIND}
 
 
 def test_a_newcomer_begins_behind_in_each_range():

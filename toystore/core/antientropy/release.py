@@ -112,9 +112,9 @@ class Release:
             self._began, self._released = now.monotonic, 0
 
     def _forget(self, of: Range) -> None:
-        self.asks.forget(of)
-        self.pushes.forget(of)
         if self._planned.pop(of, None) is not None:
+            self.asks.forget(of)
+            self.pushes.forget(of)
             self._states.forget(of)
 
     def _finish(self, now: Now) -> None:

@@ -62,6 +62,15 @@ def _memory(ranges: Ranges, stated: Mapping[Range, RangeState], moved: int) -> _
     return _Memory(ranges, stated, moved, ranges.owned.union(stated), whole)
 
 
+class Adoption(NamedTuple):
+    """What the adoption of a ring record has changed."""
+
+    changed: frozenset[Range]
+    """The ranges with another state."""
+    strays: int
+    """In how many of them records lie that the node does not own."""
+
+
 class _Parts:
     """Which parts the node has in its ranges: found once for each ring, as they are asked often."""
 
@@ -78,9 +87,8 @@ class _Parts:
             return ()
         return tuple(
             of
-            for of in sorted(ranges.owned)
-            if self.of(of) is Ownership.OLD
-            and has_successor(ranges.ring.slots(of.partition, of.n), ranges.node)
+            for of in sorted(filter(ranges.loses, ranges.owned))
+            if has_successor(ranges.ring.slots(of.partition, of.n), ranges.node)
         )
 
 
@@ -93,6 +101,9 @@ class OwnRanges:
         self._start = ranges
         self._now = _memory(ranges, {}, 0)
         self._parts = _Parts(ranges)
+        self._early: set[Range] | None = None
+        """Ranges that were perhaps written to although nothing of them was known; None before the
+        store was searched for such."""
         self.is_read = False
         """Whether all here is what the store says."""
 
@@ -180,6 +191,8 @@ class OwnRanges:
             if of is not None and of.partition < ranges.ring.partitions:
                 stated[of] = _OF_BYTE.get(value, _BEHIND)
         self._now = _memory(ranges, stated, moved)
+        if self._early is None:
+            self._early = set(self._unknown())
         self.is_read = True
 
     def forget(self) -> None:
@@ -216,13 +229,18 @@ class OwnRanges:
         """Of these ranges, those that are whole lack records from now on."""
         self.put({of: _BEHIND for of in ranges if self.state(of) is _WHOLE})
 
-    def adopt(self, record: RingRecord) -> int:
-        """Follow the next record; returns how many stray ranges were found."""
+    def written_early(self, digest: bytes) -> None:
+        """A record was written by a coordinator with a newer ring record than this node's."""
+        assert self._early is not None
+        self._early.add(self.ranges.range_of(digest))
+
+    def adopt(self, record: RingRecord) -> Adoption:
+        """Follow the next record.  A range that is whole stays so while the node owns it."""
         before = self._now
         ranges = before.ranges.follow(record)
         after = {
             of: FOLLOWED[self.state(of)][_ownership(ranges, of)]
-            for of in before.known | ranges.owned
+            for of in before.stated.keys() | (before.ranges.owned ^ ranges.owned)
             if of.n in ranges.copies
         }
         empty = [of for of in after if of not in ranges.owned and not self.has_records(of)]
@@ -232,13 +250,22 @@ class OwnRanges:
         self._store.put(ADOPTED, b"%d,%d" % (record.epoch, moved))
         self._now = _memory(ranges, before.stated, moved)
         self.put(changed)
-        return self.find_strays()
+        assert self._early is not None
+        early = [of for of in self._early if self._is_unknown(of) and self.has_records(of)]
+        self._mark_strays(early)
+        return Adoption(frozenset(changed).union(early), len(early))
 
     def find_strays(self) -> int:
         """Records that are where the node owns nothing are stray; returns in how many ranges."""
-        strays = set(self._unknown())
+        return self._mark_strays(self._unknown())
+
+    def _mark_strays(self, found: Iterable[Range]) -> int:
+        strays = set(found)
         self.put(dict.fromkeys(strays, RangeState.STRAY))
         return len(strays)
+
+    def _is_unknown(self, of: Range) -> bool:
+        return of not in self.known and of.n in self.ranges.copies
 
     def catch_up(self) -> None:
         """At the start of a node: follow the newest record in the store.

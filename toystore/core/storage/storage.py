@@ -256,7 +256,10 @@ class Storage:
         knows better than this node where it belongs.
         """
         own = self._own
-        if message.epoch > own.record.epoch or len(message.digest) != DIGEST_BYTES:
+        if len(message.digest) != DIGEST_BYTES:
+            return None
+        if message.epoch > own.record.epoch:
+            own.written_early(message.digest)
             return None
         if message.epoch < own.moved and message.hint_owner is None:
             return _STALE
@@ -344,13 +347,15 @@ class Storage:
     def _adopt(self, record: RingRecord) -> None:
         """Follow the next ring record: the states of all ranges that it changes are set, too."""
         before = self._own.known
-        if strays := self._own.adopt(record):
-            self._out.log("ranges.stray", ranges=strays)
+        adoption = self._own.adopt(record)
+        if adoption.strays:
+            self._out.log("ranges.stray", ranges=adoption.strays)
         self._facts.count_votes()
         self.sums.follow(self._own.known)
-        self.sums.change_all()
-        for of in sorted(before - self._own.known):
+        ended = before - self._own.known
+        for of in sorted(ended):
             self._floors.delete(of)
+        for of in sorted(ended | adoption.changed):
             self.sums.change(of)
 
     # --- anti-entropy -------------------------------------------------------------------
