@@ -204,7 +204,7 @@ class Scene:
         self.loss = 0.0
         """How many of the messages between nodes are lost, from 0 to 1."""
         self.chance = random.Random(1)
-        self.settings = AntientropySettings(**settings)
+        self.settings = AntientropySettings(**{"follow_s": 0.0} | settings)
         self.time = 1000.0
         self.sent: Counter[str] = Counter()
         """How many messages of each type have crossed between nodes."""

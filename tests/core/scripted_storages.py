@@ -98,7 +98,7 @@ class Scene:
         listed = [Listed(name, name, "", 1, "", "", ()) for name in names]
         self.records = [founding("scripted", PARTITIONS, listed)]
         self.ranges = Ranges(RingView(self.records[0], N), "n1", (N,))
-        self.settings = AntientropySettings(reap_after_s=160.0, **settings)
+        self.settings = AntientropySettings(reap_after_s=160.0, follow_s=0.0, **settings)
         self.time = 1000.0
         self.out = Outbox()
         self.log: list[tuple[str, dict[str, Any]]] = []

@@ -100,14 +100,14 @@ def test_a_visit_that_was_not_planned_changes_nothing():
 # --- the pace ---------------------------------------------------------------------------
 
 
-def test_a_batch_is_followed_by_as_long_a_pause_as_the_limit_or_the_batch_takes():
+def test_a_batch_is_followed_by_a_pause_by_the_limit_or_of_three_times_what_it_took():
     pace = Pace(1000)
-    pace.spend(500, took_s=0.1, now_s=10.0)
+    pace.spend(500, took_s=0.125, now_s=10.0)
     assert pace.ready_at == 10.5
-    pace.spend(100, took_s=0.3, now_s=20.0)
-    assert pace.ready_at == 20.3
+    pace.spend(100, took_s=0.25, now_s=20.0)
+    assert pace.ready_at == 20.75
     pace.spend(1000, took_s=0.0, now_s=20.0)
-    assert pace.ready_at == 21.3
+    assert pace.ready_at == 21.75
 
 
 def test_without_a_limit_there_is_no_pause():

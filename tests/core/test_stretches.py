@@ -125,6 +125,7 @@ def test_the_young_are_left_to_their_writers(one, other, rows_max):
 
 def test_a_question_reads_a_bounded_number_of_records(monkeypatch):
     monkeypatch.setattr(stretches, "RECORDS_MAX", 3)
+    monkeypatch.setattr(stretches, "BATCH_MAX", 3)
     full = disk_with(dict.fromkeys(KEYS, (1, b"x")))
     empty = disk_with({})
 

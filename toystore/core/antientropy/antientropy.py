@@ -60,6 +60,7 @@ from toystore.core.protocol.settings import AntientropySettings
 from toystore.core.ring.ranges import Range, Ranges
 from toystore.core.ring.record import RingRecord, unpack_ring
 
+NEVER = float("inf")
 COMPARISONS_MAX = 2
 """With how many other owners records are compared at once."""
 
@@ -121,6 +122,9 @@ class Antientropy:
         self._compared = 0
         self._causes: dict[str, str] = {}
         """The last failure that was logged, by partner."""
+        self._chance = chance
+        self._news: tuple[float, RingRecord] | None = None
+        """A newer ring record, and when it is followed, in monotonic seconds."""
         self._due: float | None = None
         """When something is due, in monotonic seconds; None if that is not known."""
         self._share(0.0)
@@ -141,7 +145,7 @@ class Antientropy:
                 self._reach()
                 self._lose(message.node, f"the link to {message.node} is lost", now)
             case RingChanged():
-                self._follow(unpack_ring(message.record), now)
+                self._ring_changed(unpack_ring(message.record), now)
             case Overloaded():
                 self._pace.slow_down(now.monotonic)
             case SendFailed():
@@ -168,10 +172,11 @@ class Antientropy:
         """When something is due; None if only a message can change anything."""
         if self._due is None:
             self._due = self._next_due()
-        return None if self._due == float("inf") else self._due
+        return None if self._due == NEVER else self._due
 
     def _next_due(self) -> float:
         return min(
+            NEVER if self._news is None else self._news[0],
             self._watch.next_deadline(),
             self._questions.next_deadline(),
             self._states.next_deadline(),
@@ -201,6 +206,8 @@ class Antientropy:
     def _go_on(self, now: Now) -> None:
         """Let each part do what is due."""
         self._due = None
+        if self._news is not None and self._news[0] <= now.monotonic:
+            self._follow(self._news[1], now)
         self._watch.go_on(now, hurried=any(visits for visits, _ in self._kit.errands))
         self._turn += 1
         turn = self._turn % max(1, len(self._partners))
@@ -306,11 +313,16 @@ class Antientropy:
 
     # --- the ring -----------------------------------------------------------------------
 
+    def _ring_changed(self, record: RingRecord, now: Now) -> None:
+        """A newer ring record was adopted: it is followed soon."""
+        if record.epoch > self._replicas.epoch:
+            due = now.monotonic + self._chance.random() * self._settings.follow_s
+            self._news = (due if self._news is None else self._news[0]), record
+
     def _follow(self, record: RingRecord, now: Now) -> None:
-        """A newer ring record was adopted: ranges and members come and go."""
+        """Ranges and members come and go."""
+        self._news = None
         before = self._replicas.ranges
-        if record.epoch <= before.ring.epoch:
-            return
         self._replicas.ranges = ranges = before.follow(record)
         changed = {
             of
@@ -324,8 +336,8 @@ class Antientropy:
         self._reach()
         self._rebuild.follow(changed, now)
         self._release.follow(changed, now)
-        self._sweep.learn(self._replicas.states)
-        self._reaping.learn(self._replicas.states, now)
+        self._sweep.learn(changed)
+        self._reaping.learn(changed, now)
         self._scrub.follow()
         self._jobs.follow(changed)
 
@@ -378,7 +390,7 @@ class Antientropy:
 def _shared(ranges: Ranges) -> dict[str, list[Range]]:
     """The ranges that a node shares with each other owner, by its name."""
     shared: dict[str, list[Range]] = {}
-    for of in sorted(ranges.owned):
+    for of in ranges.owned:
         for name in ranges.others(of):
             shared.setdefault(name, []).append(of)
     return shared

@@ -1,13 +1,15 @@
 """How fast records move: anti-entropy leaves most of a node to the requests of clients.
 
 After each batch there is a pause.  It lasts as long as the batch may have taken at the limit of
-bytes a second, and at least as long as the batch has taken: so storage is asked for half of
-the time at most, and less while it is busy with requests.  While the node's coordinator refuses
-requests, only a tenth of the limit is left.
+bytes a second, and at least three times as long as the batch has taken: so storage is asked for a
+quarter of the time at most, and less while it is busy with requests.  While the node's coordinator
+refuses requests, only a tenth of the limit is left.
 """
 
 from __future__ import annotations
 
+REST = 3.0
+"""How long the pause after a batch is at least, in times of what the batch has taken."""
 SLOW_S = 2.0
 """For how long the limit is lower after the coordinator has refused requests."""
 SLOW_SHARE = 0.1
@@ -34,5 +36,5 @@ class Pace:
         """A batch of ``size`` bytes has moved, and has taken ``took_s``."""
         if self._bytes_per_s:
             share = SLOW_SHARE if now_s < self._slow_until else 1.0
-            pause_s = max(size / (share * self._bytes_per_s), took_s)
+            pause_s = max(size / (share * self._bytes_per_s), REST * took_s)
             self.ready_at = max(self.ready_at, now_s) + pause_s

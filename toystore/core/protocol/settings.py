@@ -132,6 +132,9 @@ class AntientropySettings:
     """A range that was written to is compared once it has not changed for this long..."""
     rest_max_s: float = 60.0
     """...or this long after it was written to at the latest."""
+    follow_s: float = 0.5
+    """A new ring is followed after a random time up to this: all nodes adopt it at the same moment,
+    and requests would wait on all of them."""
     visit_s: float = 0.5
     """How soon an owner that must be compared with is asked again if it was not ready."""
     young_s: float = 5.0

@@ -38,6 +38,8 @@ from toystore.core.storage.stretch import scan_stretch
 
 RECORDS_MAX = 2000
 """The most records that are read for one question."""
+BATCH_MAX = 128
+"""The most records in an answer.  Requests of clients wait while a batch is read or stored."""
 STRETCHES_MAX = 1024
 """The most stretches of one question that are looked at."""
 BYTES_MAX = 4 * 1024 * 1024
@@ -87,7 +89,7 @@ class Stretches:
         The asker has left out its records that are younger than ``until_us``; those of this node
         are not sent, and nothing older is asked for in their place.  With ``push`` none are sent.
         """
-        limits = _Limit(RECORDS_MAX, BYTES_MAX), _Limit(RECORDS_MAX, message.bytes_max)
+        limits = _Limit(RECORDS_MAX, BYTES_MAX), _Limit(BATCH_MAX, message.bytes_max)
         until_us = _NEVER_US if message.push else message.until_us
         records: list[bytes] = []
         wanted: list[bytes] = []
@@ -150,7 +152,7 @@ class Stretches:
         prefix = message.n.to_bytes(1, "big")
         records: list[bytes] = []
         read: list[bytes] = []
-        sending = _Limit(RECORDS_MAX, min(message.bytes_max, BYTES_MAX))
+        sending = _Limit(BATCH_MAX, min(message.bytes_max, BYTES_MAX))
         served = 0
         for at in range(0, len(message.hashes), HASH_BYTES):
             digest = prefix + message.hashes[at : at + HASH_BYTES]
