@@ -16,6 +16,7 @@ from toystore.core.protocol.messages.antientropy import (
     RangeSum,
     SetRange,
     SetRangeReply,
+    StoreRecordsReply,
 )
 from toystore.core.protocol.messages.local import SendFailed
 from toystore.core.protocol.questions import Questions
@@ -156,6 +157,10 @@ class Asked:
         (
             lambda q, m: q.answered(QuestionFailedReply(m.request, "broken"), Now(11.0, 0)),
             "storage of n2: broken",
+        ),
+        (
+            lambda q, m: q.answered(StoreRecordsReply(m.request, ()), Now(11.0, 0)),
+            "storage of n2 answered with a StoreRecordsReply",
         ),
     ],
 )

@@ -7,9 +7,12 @@ from toystore.core.antientropy.reaping_round import Ask, Cause, Round
 from toystore.core.protocol.messages.antientropy import (
     CompareRanges,
     CompareStretches,
+    ListStretches,
     RaiseFloors,
     RaiseFloorsReply,
+    ScrubLeaf,
     SetRange,
+    SetRangeReply,
     StoreRecords,
     SumDead,
 )
@@ -145,6 +148,27 @@ def test_an_answer_to_another_question_ends_the_round_and_agrees_to_nothing(late
     assert ("n5", True) not in asked(scene)
     assert ("n1", "raise") not in asked(scene)
     assert len(scene.logged("tombstones.reaped")) == late
+
+
+QUESTIONS = (CompareRanges, CompareStretches, ListStretches, RaiseFloors, ScrubLeaf, SumDead)
+
+
+@pytest.mark.parametrize("kind", QUESTIONS, ids=lambda kind: kind.__name__)
+def test_a_storage_that_answers_another_question_does_no_harm_and_is_asked_again(kind):
+    scene, of = scene_with_tombstones()
+    scene.change(of, only=("n1",), values=1)
+    wrong = []
+
+    def answer(name, message):
+        if type(message) is kind and not wrong:
+            wrong.append(name)
+            return SetRangeReply(message.request, 0, 0)
+        return Scene.answer(scene, name, message)
+
+    scene.answer = answer
+    scene.run(scene.settings.scrub_s)
+    assert wrong
+    assert scene.logged("tombstones.reaped")
 
 
 def test_nothing_is_asked_while_ranges_move():

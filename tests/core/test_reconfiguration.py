@@ -7,8 +7,10 @@ from toystore.core.protocol.address import COORDINATOR, RING, Peer
 from toystore.core.protocol.messages.codes import Code
 from toystore.core.protocol.messages.ring import (
     AcceptRing,
+    KeepPlanReply,
     OfferRings,
     PrepareRing,
+    PrepareRingReply,
     RingChanged,
     RingForked,
 )
@@ -120,6 +122,23 @@ def test_without_a_majority_nothing_is_changed_and_the_answer_is_definite():
     assert "3 of 5 voters are needed" in reply.text
     assert "n3 (no answer)" in reply.text
     assert set(epochs(scene).values()) == {0}
+
+
+def test_voters_that_answer_another_question_have_not_voted():
+    scene = Scene(3)
+    scene.plan("n1", "reweigh n1 2")
+    post = scene.post
+
+    def faulty(sender, to, message):
+        if isinstance(message, PrepareRingReply) and sender.node != "n1":
+            message = KeepPlanReply(message.request)
+        post(sender, to, message)
+
+    scene.post = faulty
+    reply = scene.command("n1", "commit")
+
+    assert (reply.code, reply.definite) == (Code.UNAVAILABLE, True)
+    assert "n3 (no answer)" in reply.text
 
 
 def test_once_voters_were_asked_to_accept_the_answer_is_indefinite_and_it_may_be_decided():

@@ -14,7 +14,6 @@ From the question on until storage has answered no comparison of the range count
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from toystore.core.antientropy.pace import Pace
 from toystore.core.antientropy.replicas import COMPARED, Replicas
@@ -83,9 +82,8 @@ class Floors:
             return float("inf")
         return max(self._ask_at, self._pace.ready_at)
 
-    def on_reply(self, reply: Any, now: Now) -> None:
+    def on_reply(self, reply: RaiseFloorsReply, now: Now) -> None:
         """The floors as they are, on the disk."""
-        assert isinstance(reply, RaiseFloorsReply)
         asked, self._asked = self._asked or [], None
         self._pace.spend(0, now.monotonic - self._asked_at, now.monotonic)
         before = len(self._wanted)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from toystore.core.antientropy.aims import Aim, Errand
 from toystore.core.antientropy.answers import Answer, Asked, answers
@@ -235,9 +235,8 @@ class Partner:
 
     # --- answers ------------------------------------------------------------------------
 
-    def on_reply(self, reply: Any, now: Now) -> None:
+    def on_reply(self, reply: CompareRangesReply, now: Now) -> None:
         """The owner says which ranges differ."""
-        assert isinstance(reply, CompareRangesReply)
         self._is_open = False
         answered = list(answers(self._asked, reply))
         self._moved.bytes_in += sum(len(one.tree) for one in answered)

@@ -13,7 +13,6 @@ round, and nothing has to be undone.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 from toystore.core.antientropy.pace import Pace
 from toystore.core.antientropy.reaping_round import Cause, Round
@@ -163,19 +162,16 @@ class Reaping:
 
     # --- answers ------------------------------------------------------------------------
 
-    def on_reply(self, reply: Any, now: Now) -> None:
+    def on_reply(self, reply: SumDeadReply | RaiseFloorsReply, now: Now) -> None:
         """A storage has summed its tombstones, or the own one has raised floors."""
         reaped, asked_at = self._round, self._asked_at
         assert reaped is not None
         assert asked_at is not None
-        if type(reply) is not (RaiseFloorsReply if reaped.step is None else SumDeadReply):
-            self.on_failed("it answered another question", now)
-            return
         self._asked_at = None
         self._pace.spend(0, now.monotonic - asked_at, now.monotonic)
         if isinstance(reply, SumDeadReply):
             reaped.answer(reply.sums)
-        elif isinstance(reply, RaiseFloorsReply):
+        else:
             self._raised(reaped, reply, now)
 
     def on_failed(self, _cause: str, now: Now) -> None:

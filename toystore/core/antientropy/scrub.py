@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from toystore.core.antientropy.pace import Pace
 from toystore.core.antientropy.replicas import Replicas
@@ -104,9 +103,8 @@ class Scrub:
             return float("inf")
         return max(self._next_at or 0.0, self._pace.ready_at)
 
-    def on_reply(self, reply: Any, now: Now) -> None:
+    def on_reply(self, reply: ScrubLeafReply, now: Now) -> None:
         """A leaf was read."""
-        assert isinstance(reply, ScrubLeafReply)
         began, self._asked_at = self._asked_at or now.monotonic, None
         self._pace.spend(reply.bytes, now.monotonic - began, now.monotonic)
         self.rotten += reply.rotten

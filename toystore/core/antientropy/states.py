@@ -8,7 +8,7 @@ state or the ring changes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from toystore.core.antientropy.replicas import Replicas
 from toystore.core.protocol.address import Peer
@@ -83,9 +83,8 @@ class States:
         """When storage can be asked, in monotonic seconds; infinity if it is not to be."""
         return self._ask_at if self._wanted and self._asked is None else float("inf")
 
-    def on_reply(self, reply: Any, now: Now) -> None:
+    def on_reply(self, reply: SetRangeReply, now: Now) -> None:
         """The range has this state, on the disk."""
-        assert isinstance(reply, SetRangeReply)
         of, self._asked = self._asked, None
         assert of is not None
         state = RangeState(reply.state)

@@ -7,7 +7,6 @@ After a restart the sweep goes on with what is left.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 from toystore.core.antientropy.pace import Pace
 from toystore.core.antientropy.replicas import Replicas
@@ -74,9 +73,8 @@ class Sweep:
             return float("inf")
         return max(self._ask_at, self._pace.ready_at)
 
-    def on_reply(self, reply: Any, now: Now) -> None:
+    def on_reply(self, reply: SweepRangeReply, now: Now) -> None:
         """A batch was deleted, or nothing: then storage has a newer ring record."""
-        assert isinstance(reply, SweepRangeReply)
         of, self._asked = self._asked, None
         assert of is not None
         self._pace.spend(reply.bytes, now.monotonic - self._asked_at, now.monotonic)

@@ -7,7 +7,6 @@ nothing.  After an answer there is a pause, in which changes gather.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from toystore.core.protocol.address import Peer
 from toystore.core.protocol.machine import Now
@@ -56,9 +55,8 @@ class Watch:
         """When storage is asked, in monotonic seconds; infinity while it is."""
         return float("inf") if self._asked_at is not None else self._ask_at
 
-    def on_reply(self, reply: Any, now: Now) -> None:
+    def on_reply(self, reply: WatchRangesReply, now: Now) -> None:
         """Storage tells of ranges; it is asked again after a pause."""
-        assert isinstance(reply, WatchRangesReply)
         self._every = False
         began, self._asked_at = self._asked_at or now.monotonic, None
         took_s = min(now.monotonic - began, self._settings.rest_s)

@@ -1,7 +1,8 @@
 """The questions that a machine has asked storages, each with who asked and until when.
 
 A question ends with its reply, or it fails: the reply does not come in time, the message cannot be
-sent, the link is lost, or the storage fails over it.  Whoever asked is called once in any case.
+sent, the link is lost, the storage fails over it, or it answers with a reply of another type.  The
+asker is called once in any case.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages import Message
 from toystore.core.protocol.messages.antientropy import QuestionFailedReply
 from toystore.core.protocol.messages.local import SendFailed
+from toystore.core.protocol.routes import REPLY_TO
 
 
 class Asker(Protocol):
     """Asks one question at a time."""
 
     def on_reply(self, reply: Any, now: Now) -> None:
-        """The answer to its question."""
+        """The answer to its question: of the type in `REPLY_TO`."""
 
     def on_failed(self, cause: str, now: Now) -> None:
         """There will be no answer."""
@@ -32,6 +34,8 @@ class _Open(NamedTuple):
 
     to: Peer
     asker: Asker
+    reply: type[Any]
+    """The type of its answer."""
     deadline: float
 
 
@@ -65,8 +69,9 @@ class Questions:
         """Send ``question``, made with its number; ``for_ever``: its answer may take any time."""
         self._number += 1
         deadline = float("inf") if for_ever else now.monotonic + self._timeout_s
-        self._open[self._number] = _Open(to, asker, deadline)
-        self._outbox.send(to, question(self._number))
+        message = question(self._number)
+        self._open[self._number] = _Open(to, asker, REPLY_TO[type(message)], deadline)
+        self._outbox.send(to, message)
 
     def answered(self, reply: Any, now: Now) -> None:
         """A reply has come; one to a question that has ended is ignored."""
@@ -75,6 +80,9 @@ class Questions:
             return
         if isinstance(reply, QuestionFailedReply):
             question.asker.on_failed(f"storage of {question.to.node}: {reply.text}", now)
+        elif type(reply) is not question.reply:
+            cause = f"storage of {question.to.node} answered with a {type(reply).__name__}"
+            question.asker.on_failed(cause, now)
         else:
             question.asker.on_reply(reply, now)
 

@@ -193,6 +193,12 @@ WIRE: tuple[Route, ...] = (
 ROUTE_OF: dict[type[Any], Route] = {route.type: route for route in WIRE}
 ROUTE_BY_TAG: dict[int, Route] = {route.tag: route for route in WIRE}
 
+_BY_NAME: dict[str, type[Any]] = {route.type.__name__: route.type for route in WIRE}
+REPLY_TO: dict[type[Any], type[Any]] = {
+    kind: _BY_NAME[f"{name}Reply"] for name, kind in _BY_NAME.items() if f"{name}Reply" in _BY_NAME
+}
+"""The type of the reply to each type of message that has one of its own."""
+
 
 _TO_A_FORWARDER = frozenset({client.WriteReply, client.SupersededReply, client.ErrorReply})
 """A coordinator that forwards a write is a client of the coordinator that receives it."""
