@@ -433,6 +433,18 @@ def test_a_floor_only_rises(disk):
     assert disk.stored() == tombstone()
 
 
+@pytest.mark.parametrize("agreed", [False, True])
+def test_a_floor_that_is_too_late_by_the_own_clock_is_not_raised(disk, agreed):
+    disk.store(tombstone(KEYS[0], LATEST_US))
+    [(_, _, xor, _)] = disk.sum(LATEST_US + 1, now_us=NOW_US + 1)
+    given = xor if agreed else None
+
+    assert disk.raise_(LATEST_US + 1, given) == (0, 0)
+    assert disk.raise_(2**63, given) == (0, 0)
+    [reply] = disk.ask(RaiseFloors(1, ((*OF, LATEST_US + 1, given),)), now_us=NOW_US + 1)
+    assert (reply.floors, reply.deleted) == ((LATEST_US + 1,), 1)
+
+
 def test_a_range_that_is_behind_loses_all_that_it_has_below_the_floor_of_another(disk):
     disk.store(tombstone(KEYS[0]), value(KEYS[1]), value(KEYS[2], NEW_US))
     disk.ask(SettleDisk(False))
@@ -527,6 +539,21 @@ def test_a_range_that_is_behind_is_not_raised_by_a_comparison(disk):
     assert (asked.unready, asked.floors) == ((OF,), ())
     assert (rebuilt.unready, len(rebuilt.differing)) == ((), 1)
     assert disk.stored() == tombstone()
+
+
+@pytest.mark.parametrize("rebuilding", [False, True])
+def test_a_range_whose_floor_at_the_asker_is_too_late_is_unready_which_is_logged_once(
+    disk, rebuilding
+):
+    disk.store(tombstone(), value(KEYS[1]))
+
+    for _ in range(2):
+        reply = compare(disk, LATEST_US + 2_000_000, rebuilding=rebuilding)
+        assert (reply.unready, reply.differing, reply.floors) == ((OF,), (), ())
+    assert disk.stored() == tombstone()
+    late = [event.fields for event in disk.out.events if event.name == "floor.refused"]
+    assert late == [{"member": "n2", "late_s": 2.0}]
+    assert compare(disk, LATEST_US).floors == (LATEST_US,)
 
 
 def test_a_range_for_which_there_is_no_work_left_is_unready(disk, monkeypatch):

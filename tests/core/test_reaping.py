@@ -469,6 +469,42 @@ def _low(scene, name, message):
     return reply
 
 
+YEAR_US = 365 * 24 * 3600 * 1_000_000
+
+
+def test_a_floor_that_is_too_late_by_the_own_clock_is_not_followed_but_logged_and_told():
+    scene, of = behind_scene()
+    scene.change(of, only=("n2",), floor=scene.now.wall_us + YEAR_US, values=1)
+    scene.change(of, only=("n1",), tombstones=3, values=2)
+    scene.run(60.0)
+    assert not scene.of_type(RaiseFloors)
+    assert not scene.of_type(CompareStretches, "n2")
+    assert scene.of_type(CompareStretches, "n3")
+    assert [one["member"] for one in scene.logged("floor.refused")] == ["n2"]
+    late = "n2 has floors that are too late by this clock"
+    assert late in scene.machine._status()["reaping_waits"]
+    assert len(scene.of_type(CompareRanges, "n2")) < 60.0
+
+    scene.change(of, only=("n2",), floor=5)
+    scene.run(60.0)
+    assert scene.storages["n1"].copies[of].floor == 5
+    assert late not in scene.machine._status()["reaping_waits"]
+
+
+@pytest.mark.parametrize("state", [RangeState.BEHIND, RangeState.WHOLE])
+def test_an_owner_whose_floor_is_too_late_counts_for_no_rebuild_and_takes_over_no_range(state):
+    scene, of = behind_scene()
+    scene.change(of, only=("n2",), floor=scene.now.wall_us + YEAR_US)
+    scene.change(of, only=("n1",), state=state)
+    if state is RangeState.WHOLE:
+        others = [one for one in scene.records[0].members if one.name != "n1"]
+        fields = {"members": tuple(others), "old": scene.records[0].members, "lost": ()}
+        scene.decide(scene.records[0].next(b"", **fields))
+    scene.run(60.0)
+    assert not [one for one in scene.of_type(SetRange) if (one.n, one.partition) == of]
+    assert len(scene.of_type(CompareRanges, "n2")) < 60.0 / scene.settings.visit_s + 30
+
+
 def test_storage_is_asked_again_until_it_has_raised_a_floor():
     scene, of = behind_scene()
     scene.change(of, only=("n1",), rises=False, values=1)

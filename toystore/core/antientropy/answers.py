@@ -27,12 +27,14 @@ class Answer(NamedTuple):
 
     of: Range
     state: RangeState | None
-    """None if the member did not say it: its ring is an older one."""
+    """None if the member did not say it: its ring is an older one; or if its floor is too late."""
     floor: int
     is_ready: bool
     """Whether it was compared."""
     is_rising: bool
     """Whether its floor is to rise to that of the asker: the member has raised others first."""
+    is_late: bool
+    """Whether its floor is later than the own clock allows: then nothing it says of it counts."""
     tree: bytes
     """Empty if it is equal, or not ready."""
 
@@ -49,15 +51,18 @@ class Answer(NamedTuple):
         return Direction.BOTH if owned else Direction.FETCH
 
 
-def answers(asked: Mapping[Range, Asked], reply: CompareRangesReply) -> Iterator[Answer]:
-    """The answers, in the order of asking."""
+def answers(
+    asked: Mapping[Range, Asked], reply: CompareRangesReply, latest: int
+) -> Iterator[Answer]:
+    """The answers, in the order of asking; ``latest``: the latest floor that may be."""
     trees = {Range(n, partition): tree for n, partition, tree in reply.differing}
     unready = {Range(n, partition) for n, partition in reply.unready}
     states = dict(zip(asked, reply.states, strict=False))
     floors = dict(zip(asked, reply.floors, strict=False))
     for of, one in asked.items():
-        state = RangeState(states[of]) if states.get(of) in _KNOWN else None
         floor = floors.get(of, 0)
+        late = floor > latest
+        state = RangeState(states[of]) if states.get(of) in _KNOWN and not late else None
         rising = state is RangeState.WHOLE and floor < one.floor
-        ready = of not in unready and not rising
-        yield Answer(of, state, floor, ready, rising, trees.get(of, b"") if ready else b"")
+        ready = of not in unready and not rising and not late
+        yield Answer(of, state, floor, ready, rising, late, trees.get(of, b"") if ready else b"")

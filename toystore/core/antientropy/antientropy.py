@@ -91,7 +91,15 @@ class Antientropy:
         self._rebuild = Rebuild(replicas, states, outbox)
         self._release = Release(replicas, states, outbox)
         self._sweep = Sweep(own, replicas, pace, questions, outbox)
-        self._floors = Floors(own, replicas, pace, questions, self._rebuild.begin_again)
+        self._floors = Floors(
+            own,
+            replicas,
+            pace,
+            questions,
+            self._rebuild.begin_again,
+            settings.reap_after_s,
+            outbox,
+        )
         self._reaping = Reaping(own, replicas, settings, pace, questions, outbox)
         self._scrub = Scrub(
             replicas,
@@ -306,7 +314,7 @@ class Antientropy:
             "compared": self._compared,
             "asked": self._questions.asked,
             "tombstones": sum(self._replicas.tombstones.values()),
-            "reaping_waits": self._reaping.waits,
+            "reaping_waits": [*self._reaping.waits, *self._floors.waits],
             "rotten": self._scrub.rotten,
             "scrubbed": round(self._scrub.share, 3),
         }

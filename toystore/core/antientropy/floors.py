@@ -9,16 +9,20 @@ both have the higher floor:
               What lives of that is fetched again, so the range visits all its owners again
 
 From the question on until storage has answered no comparison of the range counts.
+
+A floor that is later than the own clock allows is not followed: all that is written until then
+would be dead.  The range is not compared with its owner, and not given to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
+from toystore.core.antientropy.answers import Answer
 from toystore.core.antientropy.pace import Pace
 from toystore.core.antientropy.replicas import COMPARED, Replicas
 from toystore.core.protocol.address import Peer
-from toystore.core.protocol.machine import Now
+from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages.antientropy import RaiseFloors, RaiseFloorsReply
 from toystore.core.protocol.questions import Questions
 from toystore.core.ring.ranges import Range
@@ -39,6 +43,8 @@ class Floors:
         pace: Pace,
         questions: Questions,
         rises: Callable[[Range], None],
+        reap_after_s: float,
+        outbox: Outbox,
     ) -> None:
         """``rises``: called with each range whose floor is to rise, before storage is asked."""
         self._own = own
@@ -46,6 +52,10 @@ class Floors:
         self._pace = pace
         self._questions = questions
         self._rises = rises
+        self._age_us_min = int(reap_after_s * 1e6 / 2)
+        self._out = outbox
+        self._late: dict[str, set[Range]] = {}
+        """The ranges whose floors at a member are too late."""
         self._wanted: dict[Range, int] = {}
         self._asked: list[Range] | None = None
         self._asked_at = 0.0
@@ -54,6 +64,26 @@ class Floors:
     def __contains__(self, of: Range) -> bool:
         """Whether the floor of a range is to rise."""
         return of in self._wanted
+
+    def latest(self, now: Now) -> int:
+        """The latest floor that may be, by the own clock: storage has the same limit."""
+        return max(0, now.wall_us - self._age_us_min)
+
+    def judge(self, member: str, answered: Collection[Answer], now: Now) -> None:
+        """Note which floors of a member are too late, and log it if none was before."""
+        before = self._late.get(member, set())
+        late = {one.of: one.floor for one in answered if one.is_late}
+        self._late[member] = (before - {one.of for one in answered}) | late.keys()
+        if late and not before:
+            late_s = round((max(late.values()) - self.latest(now)) / 1e6, 3)
+            self._out.log("floor.refused", member=member, late_s=late_s)
+
+    @property
+    def waits(self) -> list[str]:
+        """Whose floors are too late."""
+        members = self._replicas.ranges.ring.members
+        late = sorted(name for name, ranges in self._late.items() if ranges and name in members)
+        return [f"{name} has floors that are too late by this clock" for name in late]
 
     def learn(self, of: Range, floor: int) -> bool:
         """Another owner has this floor; True if it is higher and this node takes records of it."""

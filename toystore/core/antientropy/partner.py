@@ -238,7 +238,8 @@ class Partner:
     def on_reply(self, reply: CompareRangesReply, now: Now) -> None:
         """The owner says which ranges differ."""
         self._is_open = False
-        answered = list(answers(self._asked, reply))
+        answered = list(answers(self._asked, reply, self._kit.floors.latest(now)))
+        self._kit.floors.judge(self.name, answered, now)
         self._moved.bytes_in += sum(len(one.tree) for one in answered)
         is_ready = all(one.is_ready for one in answered)
         again_at = now.monotonic + (0.0 if is_ready else self._kit.settings.visit_s)

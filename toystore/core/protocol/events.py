@@ -299,6 +299,11 @@ EVENTS: dict[str, EventKind] = {
         ("members", "cause"),
         "Old tombstones cannot be removed yet, because of these members; logged once per cause.",
     ),
+    "floor.refused": EventKind(
+        "error",
+        ("member", "late_s"),
+        "A floor of this member is later than the own clock allows: one of both clocks is wrong.",
+    ),
     "scrub.finished": EventKind(
         "info",
         ("records", "bytes", "rotten", "drifted", "took_s"),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from toystore.core.protocol.address import Address
+from toystore.core.protocol.address import Address, Peer
 from toystore.core.protocol.machine import Outbox
 from toystore.core.protocol.messages.antientropy import (
     CompareRanges,
@@ -57,6 +57,8 @@ class Comparing:
         self._out = outbox
         self._watcher: tuple[Address, int] | None = None
         """Who waits for a change, and the request; the last one only."""
+        self._late: set[str] = set()
+        """The members of which it is logged that their floors are too late."""
 
     # --- the watcher --------------------------------------------------------------------
 
@@ -82,6 +84,10 @@ class Comparing:
             self._watcher = None
             self._out.send(watcher, WatchRangesReply(request, (), more=True))
 
+    def on_abort(self) -> None:
+        """Nothing of this batch was logged."""
+        self._late.clear()
+
     def on_failure(self) -> None:
         """The watcher asks the next machine."""
         if self._watcher is not None:
@@ -105,11 +111,12 @@ class Comparing:
 
     # --- other questions ----------------------------------------------------------------
 
-    def compare(self, message: CompareRanges) -> CompareRangesReply:
+    def compare(self, message: CompareRanges, sender: Address, wall_us: int) -> CompareRangesReply:
         """The ranges that differ from those of another owner.
 
-        Before, floors that are lower than the asker's are raised.  A disk that is not confirmed
-        may have lost the ranges that it counts as whole: it is ready for none.
+        Before, floors that are lower than the asker's are raised.  A range whose floor there is too
+        late by the own clock (``wall_us``) is unready.  A disk that is not confirmed may have lost
+        the ranges that it counts as whole: it is ready for none.
 
         Raises `BadQuestionError`.
         """
@@ -121,14 +128,18 @@ class Comparing:
         unready: list[tuple[int, int]] = []
         states = bytearray()
         floors: list[int] = []
-        for (n, partition, root), theirs in zip(message.roots, _floors_of(message), strict=True):
+        asked = _floors_of(message)
+        latest = self._tombstones.latest(wall_us)
+        self._log_late(max(asked, default=0) - latest, sender)
+        for (n, partition, root), theirs in zip(message.roots, asked, strict=True):
             of = Range(n, partition)
-            if work.left > 0 and self._own.state(of) is RangeState.WHOLE:
+            fits = theirs <= latest
+            if fits and work.left > 0 and self._own.state(of) is RangeState.WHOLE:
                 self._tombstones.follow(of, theirs, work)
             floors.append(self._floors.of(of))
             state = self._own.state(of) if of in self._own.known else RangeState.NONE
             states.append(state)
-            ready = message.rebuilding or floors[-1] >= theirs
+            ready = fits and (message.rebuilding or floors[-1] >= theirs)
             tree = self._tree(of, state, message.rebuilding, work) if ready else None
             if tree is None:
                 unready.append((n, partition))
@@ -141,6 +152,12 @@ class Comparing:
             bytes(states),
             tuple(floors) if any(floors) else (),
         )
+
+    def _log_late(self, late_us: int, sender: Address) -> None:
+        """Log once for each member that its floors are too late; not if ``late_us`` is negative."""
+        if late_us > 0 and isinstance(sender, Peer) and sender.node not in self._late:
+            self._late.add(sender.node)
+            self._out.log("floor.refused", member=sender.node, late_s=round(late_us / 1e6, 3))
 
     def _tree(self, of: Range, state: RangeState, rebuilding: bool, work: Work) -> bytes | None:
         """The tree of a range; None if it is not to be compared or not ready."""

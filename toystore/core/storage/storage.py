@@ -157,7 +157,9 @@ class Storage:
             ReadReplica: self._read_replica,
             RepairReplica: self._repair_replica,
             DeliverHints: self._deliver_hints,
+            CompareRanges: self._compare_ranges,
             SumDead: self._sum_dead,
+            RaiseFloors: self._raise_floors,
             LoadDisks: self._load_disks,
             SaveDisk: self._save_disk,
             AdoptLineage: self._adopt_lineage,
@@ -168,7 +170,6 @@ class Storage:
             OfferRings: self._offer_rings,
         }
         self._questions: dict[type[Any], Callable[[Any], Message]] = {
-            CompareRanges: comparing.compare,
             ScrubLeaf: comparing.scrub,
             SetRange: moves.set_state,
             SweepRange: moves.sweep,
@@ -177,7 +178,6 @@ class Storage:
             CompareStretches: stretches.compare,
             FetchRecords: stretches.fetch,
             StoreRecords: stretches.store,
-            RaiseFloors: self._tombstones.raise_floors,
             TakeHints: self._keeping.take,
             DropHints: self._keeping.drop,
             CountHints: self._keeping.count,
@@ -223,6 +223,7 @@ class Storage:
     def on_abort(self) -> None:
         """Nothing that was received since the last commit or abort is stored or answered."""
         self.sums.on_abort()
+        self._comparing.on_abort()
         self._rings.on_abort()
         self._own.forget()
 
@@ -362,6 +363,13 @@ class Storage:
 
     def _sum_dead(self, message: SumDead, sender: Address, now: Now) -> None:
         self._out.send(sender, self._tombstones.sum(message, now.wall_us))
+
+    def _raise_floors(self, message: RaiseFloors, sender: Address, now: Now) -> None:
+        self._out.send(sender, self._tombstones.raise_floors(message, now.wall_us))
+
+    def _compare_ranges(self, message: CompareRanges, sender: Address, now: Now) -> None:
+        compare = self._comparing.compare
+        self._out.send(sender, _answer(lambda one: compare(one, sender, now.wall_us), message))
 
     # --- reports ------------------------------------------------------------------------
 

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from toystore.core.data.record import TIME, is_tombstone
-from toystore.core.data.stamp import TIME_US_MAX
 from toystore.core.protocol.messages.antientropy import (
     RaiseFloors,
     RaiseFloorsReply,
@@ -87,11 +86,19 @@ class Tombstones:
             if sums and work.left <= 0:
                 break
             of = Range(n, partition)
-            fits = agrees and 0 < floor <= wall_us - self._age_us_min and self._can_agree(of)
+            fits = agrees and 0 < floor <= self.latest(wall_us) and self._can_agree(of)
             sums.append(self._sum(of, floor, work) if fits else _REFUSED)
         if message.close:
             self._floors.close(max((floor for floor, *_ in sums), default=0))
         return SumDeadReply(message.request, tuple(sums))
+
+    def latest(self, wall_us: int) -> int:
+        """The latest floor that this node takes: a later one was made by a clock that is wrong.
+
+        All that is written before a floor is dead.  One in the future would kill what is written
+        until then.  No floor, 0, always fits.
+        """
+        return max(0, wall_us - self._age_us_min)
 
     def _can_agree(self, of: Range) -> bool:
         """Whether this node owns nothing of a range, or has all of it."""
@@ -135,7 +142,7 @@ class Tombstones:
 
     # --- how floors rise ----------------------------------------------------------------
 
-    def raise_floors(self, message: RaiseFloors) -> RaiseFloorsReply:
+    def raise_floors(self, message: RaiseFloors, wall_us: int) -> RaiseFloorsReply:
         """Raise the floors; those for which there is too much work stay as they are."""
         work = Work()
         record = self._own.record
@@ -144,7 +151,8 @@ class Tombstones:
         floors: list[int] = []
         for n, partition, floor, xor in message.floors:
             of = Range(n, partition)
-            if not floors or work.left > 0:
+            fits = floor <= self.latest(wall_us)
+            if fits and (not floors or work.left > 0):
                 if xor is None:
                     deleted += self.follow(of, floor, work)
                 elif agrees:
@@ -155,7 +163,8 @@ class Tombstones:
     def follow(self, of: Range, floor: int, work: Work) -> int:
         """Raise a floor that another node has already; returns how many records were deleted.
 
-        A disk that is not confirmed waits: perhaps its ranges are to be BEHIND.
+        It is not later than `latest`.  A disk that is not confirmed waits: perhaps its ranges are
+        to be BEHIND.
         """
         if not self._may_rise(of, floor) or not self._facts.confirmed():
             return 0
@@ -179,7 +188,7 @@ class Tombstones:
         return self._raise(of, floor, [one.digest for one in dead])
 
     def _may_rise(self, of: Range, floor: int) -> bool:
-        return of in self._own.owned and self._floors.of(of) < floor <= TIME_US_MAX
+        return of in self._own.owned and self._floors.of(of) < floor
 
     def _raise(self, of: Range, floor: int, doomed: list[bytes]) -> int:
         for digest in doomed:
