@@ -270,8 +270,24 @@ def test_when_nobody_serves_in_time_it_is_unavailable_and_nothing_was_done():
     machine.on_deadline(100.0)
 
     assert isinstance(request.outcome, Unavailable)
-    assert "no endpoint would take it" in str(request.outcome)
+    assert "no endpoint would take it: no" in str(request.outcome)
     assert request.outcome.definite
+
+
+def test_an_old_stamp_that_may_still_happen_is_kept_until_the_time_is_over():
+    machine, request = a_machine(), a_put()
+    machine.begin(request, 0.0)
+    (first,) = sent(machine, 0, 0.0)
+    machine.on_deadline(TERMS.attempt_s)
+
+    for endpoint in (1, 2, 0):
+        (again,) = sent(machine, endpoint, 1.1)
+        assert again.stamp == first.stamp
+        machine.receive(refused(request, Code.CLOCK_BEHIND), endpoint, 1.2)
+    assert request.stage == PAUSED
+    machine.on_deadline(100.0)
+    assert isinstance(request.outcome, Unavailable)
+    assert not request.outcome.definite
 
 
 def test_overload_may_have_happened_if_it_says_so():

@@ -565,6 +565,43 @@ def test_a_refused_clock_leaves_the_stamp_to_the_coordinator(connect, fake):
     assert fake.store[b"key"] == (written.stamp, b"value")
 
 
+def behind(message):
+    return ErrorReply(message.request, Code.CLOCK_BEHIND, "3600.0 s behind the clock of n1", True)
+
+
+def test_a_clock_that_most_nodes_find_far_behind_fails_the_write_definitely(connect, make_fake):
+    first, second, third = make_fake(), make_fake(), make_fake()
+    first.script = second.script = third.script = behind
+    store = connect(first, second, third, timeout=60, clock=SkewedClock(-3600))
+
+    with pytest.raises(BadRequest, match=r"behind the clock of n1.*set the clock") as raised:
+        store.put("key", "value")
+
+    assert raised.value.definite
+    assert [len(each.seen) for each in (first, second, third)] == [2, 1, 0]
+
+
+def test_one_node_whose_clock_is_ahead_is_passed_over(connect, make_fake):
+    first, second, third = make_fake(), make_fake(), make_fake()
+    first.script = behind
+    store = connect(first, second, third, timeout=60)
+
+    written = store.put("key", "value")
+
+    assert first.seen[1].stamp == second.seen[0].stamp == written.stamp
+    assert first.seen[0].stamp < written.stamp
+
+
+def test_a_write_that_has_waited_too_long_is_stamped_again(connect, fake):
+    fake.script = lambda message: behind(message) if len(fake.seen) == 1 else fake.usual(message)
+
+    connect(fake).put("key", "value")
+
+    old, new = fake.of(Put)
+    assert old.stamp < new.stamp
+    assert old.request != new.request
+
+
 def test_a_write_without_a_stamp_is_not_sent_twice(connect, make_fake):
     first, second = make_fake(), make_fake()
     first.script = lambda message: (

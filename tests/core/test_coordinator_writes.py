@@ -557,7 +557,7 @@ def test_a_stamp_older_than_half_of_the_reaping_age_is_refused_and_no_clock_is_t
     scene.delete(stamp=stamp_at(-HALF_S - 1), forwarded=forwarded)
 
     assert [type(reply) for reply in scene.answers] == [ErrorReply] * 2
-    assert {(reply.code, reply.definite) for reply in scene.answers} == {(Code.NOT_SERVING, True)}
+    assert {(reply.code, reply.definite) for reply in scene.answers} == {(Code.CLOCK_BEHIND, True)}
     assert all("behind the clock of" in reply.text for reply in scene.answers)
     assert (scene.asked, scene.forwarded) == ([], [])
     assert scene.machine.idle

@@ -8,8 +8,9 @@ at a time, and goes through these stages until it has an outcome:
                        |  no connection  |  late reply of an earlier attempt
                        |  (in time)      |
                        +--<-- next ------+  no answer, connection lost, NOT_SERVING,
-                       |                 |  `_ONE_NODE` (once)
-                       +--<-- new write -+  Superseded (above it), CLOCK_AHEAD (unstamped)
+                       |                 |  CLOCK_BEHIND, `_ONE_NODE` (once)
+                       +--<-- new write -+  Superseded (above it), CLOCK_AHEAD (unstamped),
+                       |                 |  CLOCK_BEHIND (by the own clock, once)
                        +--<-- PAUSED ----+  every endpoint answered NOT_SERVING
 
 and from any stage to DONE when its deadline passes, or when no endpoint is reachable and
@@ -22,6 +23,10 @@ A write whose stamp is refused is sent as a new write without a stamp, unless it
 happen under the refused one: then it would return above later writes, so another endpoint is
 asked instead.  A write without a stamp is not idempotent: once sent, it waits for its reply
 and is not sent to another endpoint, which could stamp it above later writes.
+
+A write whose stamp is too old by the clock of one node is never stamped by that node, whose clock
+may be ahead.  The client stamps it again, as the write may have waited in its backlog.  If most
+endpoints find the new stamp too old, too, its own clock is wrong, and the write fails.
 
 The shell calls `begin`, `flush` when an endpoint can be written to, `receive` for each frame,
 `on_connected` and `on_disconnected` when a connection changes, and `on_deadline` at
@@ -377,10 +382,12 @@ class ClientMachine:
     def _on_error(self, request: Request[Any], reply: ErrorReply, now: float) -> None:
         """Finish with the error, unless it is a reason to ask again."""
         if reply.code == Code.NOT_SERVING:
-            self._on_refusal(request, now)
+            self._on_refusal(request, reply, now)
+        elif reply.code == Code.CLOCK_BEHIND and isinstance(request, WriteRequest):
+            self._on_behind(request, reply, now)
         elif reply.code == Code.CLOCK_AHEAD and isinstance(request, WriteRequest) and request.stamp:
             if request.astray:
-                self._on_refusal(request, now)
+                self._on_refusal(request, reply, now)
             else:
                 self._begin_new_write(request, None, now)
         elif reply.code in _ONE_NODE and self._may_ask_another(request, reply):
@@ -399,8 +406,24 @@ class ClientMachine:
         others = len(self._choice(request)) > 1
         return others and not request.asked_another and (reply.definite or request.idempotent)
 
-    def _on_refusal(self, request: Request[Any], now: float) -> None:
+    def _on_behind(self, request: WriteRequest, reply: ErrorReply, now: float) -> None:
+        """The stamp is too old by the clock of a node: that clock is wrong, or the own one is."""
+        if request.astray:
+            self._on_refusal(request, reply, now)
+        elif request.behind is None:
+            request.behind = set()
+            self._begin_new_write(request, self._clock.mint(), now)
+        else:
+            request.behind.add(request.endpoint)
+            if 2 * len(request.behind) > len(self._choice(request)):
+                text = f"{reply.text}, and of most endpoints: set the clock of this machine"
+                self._finish(request, BadRequest(text, definite=not request.indefinite), now)
+            else:
+                self._on_refusal(request, reply, now)
+
+    def _on_refusal(self, request: Request[Any], reply: ErrorReply, now: float) -> None:
         """The endpoint did nothing: ask the next at once, or all again after a pause."""
+        request.refusal = reply.text
         request.refusals += 1
         self._endpoints.shun(request.endpoint, now)
         if request.refusals % len(self._choice(request)):
@@ -441,7 +464,7 @@ class ClientMachine:
         if request.stage == BACKLOG:
             detail = f"there was no room to send it, {len(self._open)} others were under way"
         elif request.stage != SENT and request.refusals:
-            error, detail = Unavailable, "no endpoint would take it"
+            error, detail = Unavailable, f"no endpoint would take it: {request.refusal}"
         elif request.stage != SENT and not request.indefinite:
             detail = f"there was no connection to {self._reasons(request)}"
         self._fail(request, error, f"no answer within {request.terms.timeout_s:g} s: {detail}", now)

@@ -68,6 +68,7 @@ class Request(Generic[Answer]):
         "moves",
         "outcome",
         "pinned",
+        "refusal",
         "refusals",
         "sent_at",
         "size",
@@ -104,6 +105,8 @@ class Request(Generic[Answer]):
         """How often it was sent to another endpoint."""
         self.refusals = 0
         """How often it was refused."""
+        self.refusal = ""
+        """Why, the last time."""
         self.cuts = 0
         """How often a connection was lost while this was the largest request sent over it."""
         self.indefinite = False
@@ -177,7 +180,7 @@ class GetRequest(Request[Found | None]):
 class WriteRequest(Request[Written]):
     """A put or a delete.  Each retry has the same stamp (docs/ARCHITECTURE.md)."""
 
-    __slots__ = ("context", "stamp")
+    __slots__ = ("behind", "context", "stamp")
     writes = True
     reply = WriteReply
 
@@ -189,6 +192,8 @@ class WriteRequest(Request[Written]):
         if context:
             clock.merge(unpack_context(context))
         self.stamp: bytes | None = clock.mint()
+        self.behind: set[int] | None = None
+        """The endpoints that find the stamp too old; None if it was not stamped again for that."""
 
     @property
     def idempotent(self) -> bool:

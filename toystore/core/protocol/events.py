@@ -364,7 +364,7 @@ EVENTS: dict[str, EventKind] = {
     "clock.refused": EventKind(
         "warning",
         ("ahead_s",),
-        "The stamp of a client was too far ahead of the clock of this node.",
+        "A stamp was too far ahead of the clock of this node; negative: too far behind.",
     ),
     # the runner of a local cluster, in DIR/run.jsonl
     "run.started": EventKind(

@@ -143,7 +143,7 @@ class Admission:
         """
         self._log_rarely("clock.refused", now, ahead_s=round(-age, 3))
         text = f"the stamp is {age:.1f} s behind the clock of {self._desk.node}"
-        self.refuse(number, Code.NOT_SERVING, text, sender)
+        self.refuse(number, Code.CLOCK_BEHIND, text, sender)
 
     def _overloaded(self) -> str:
         return f"{self._desk.node} holds as many requests as it may"

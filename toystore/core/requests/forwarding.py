@@ -33,7 +33,7 @@ from toystore.core.requests.mutation import Mutation
 from toystore.core.requests.place import Layouts
 from toystore.core.requests.writing import Write
 
-_ASK_ANOTHER = (Code.NOT_SERVING, Code.OVERLOADED, Code.UNAVAILABLE)
+_ASK_ANOTHER = (Code.NOT_SERVING, Code.OVERLOADED, Code.UNAVAILABLE, Code.CLOCK_BEHIND)
 
 
 class Forward(DeskRequest):

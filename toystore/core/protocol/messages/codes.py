@@ -18,6 +18,8 @@ class Code(IntEnum):
     """The stamp is too far ahead of the coordinator's clock: put again without one."""
     NOT_SERVING = 8
     """The node is starting or stopping: nothing was done, ask another."""
+    CLOCK_BEHIND = 9
+    """The stamp is too old by the coordinator's clock: nothing was done, ask another."""
 
 
 class ReplicaStatus(IntEnum):
