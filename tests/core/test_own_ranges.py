@@ -144,6 +144,19 @@ def test_a_range_that_comes_is_behind_and_an_old_one_stays_whole():
     assert node.states().keys() == node.ranges.owned - before
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_disk_that_is_not_confirmed_lacks_all_that_the_node_keeps_as_far_as_anyone_knows(kept):
+    node = Node()
+    node.adopt(JOIN)
+
+    [unknown] = node.ask(DescribeMoves(1, 1))
+    [known] = node.ask(SettleDisk(kept), DescribeMoves(1, 1))
+
+    staying = len(node.ranges.owned) - len(leaving_of(node))
+    assert (unknown.behind, known.behind) == (staying, 0 if kept else staying)
+    assert unknown.unreleased == known.unreleased == len(leaving_of(node))
+
+
 def test_a_change_that_is_undone_leaves_whole_what_was_whole(node):
     node.adopt(JOIN)
     first, *others = leaving_of(node)

@@ -161,10 +161,15 @@ class OwnRanges:
     def lacking(self) -> list[Range]:
         """The ranges that lack records, of those that the node keeps or gets."""
         return [
-            of
-            for of, state in self._now.stated.items()
-            if state is _BEHIND and of in self.owned and self.ownership(of) is not Ownership.OLD
+            of for of, state in self._now.stated.items() if state is _BEHIND and self._stays(of)
         ]
+
+    def staying(self) -> list[Range]:
+        """The ranges that the node keeps or gets."""
+        return [of for of in self.owned if self._stays(of)]
+
+    def _stays(self, of: Range) -> bool:
+        return of in self.owned and self.ownership(of) is not Ownership.OLD
 
     def leaving(self) -> list[Range]:
         """The ranges that move away from this node to another, and are not released yet."""

@@ -107,9 +107,13 @@ class RangeMoves:
     # --- figures ------------------------------------------------------------------------
 
     def describe(self, message: DescribeMoves) -> DescribeMovesReply:
-        """How far this node is; figures of records that are still to come are estimates."""
+        """How far this node is; figures of records that are still to come are estimates.
+
+        A disk that is not confirmed may lack everything.  Nothing may be finished before it is
+        known: the only other copy may be one that is deleted then.
+        """
         own, record = self._own, self._own.record
-        lacking = own.lacking()
+        lacking = own.lacking() if self._facts.confirmed() else own.staying()
         keys, mean_bytes = self.count_records(), self._mean_bytes()
         keys_left = round(self._keys_left(lacking))
         leaves = own.ranges.node not in {one.name for one in record.members}
