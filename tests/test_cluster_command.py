@@ -356,6 +356,17 @@ def test_a_wait_says_which_member_it_waits_for_that_does_not_answer(fake, monkey
     assert waited.stdout.count(f"{text}toystore cluster plan remove n10\n") == 1
 
 
+def test_an_abort_that_waits_for_a_newcomer_says_what_for(fake):
+    newcomer = member("n10", None, status="dead", bytes_left=None)
+    fake.answers["status"] = [state_of(5, member("n1"), newcomer) | {"why": "abort: join n10"}]
+
+    shown = run("status")
+
+    text = "waits for n10, which does not answer and may have what moves back: start it;"
+    assert text in shown.stdout
+    assert "toystore cluster plan remove n10" in shown.stdout
+
+
 def test_a_wait_for_a_ring_that_moves_nothing_says_only_that_it_is_stable(fake):
     fake.answers["commit"] = [{"epoch": 6, "state": "stable"}]
     silent = member("n3", None, bytes_left=None)

@@ -53,7 +53,10 @@ def test_that_a_node_stays_is_logged_once_with_the_members_it_waits_for():
 
     scene.run(60)
 
-    assert scene["n1"].logged("ring.stays") == [{"epoch": 2, "members": list(STAY)}]
+    [stays] = scene["n1"].logged("ring.stays")
+    assert (stays["epoch"], stays["members"]) == (2, list(STAY))
+    assert "2 of these 3" in stays["text"]
+    assert "stop it" in stays["text"]
     assert [one["epoch"] for one in scene["n1"].logged("ring.removed")] == [2]
 
 

@@ -27,6 +27,8 @@ SAY_AFTER_S = 5.0
 SAY_AGAIN_S = 30.0
 """How often that is said."""
 
+ABORT = "abort: "
+"""Begins the reason of a ring record in which a change moves back."""
 SILENT = {"alive": "does not report", "unknown": "has not started yet"}
 """What is said of a member that does not report, by its status."""
 
@@ -135,7 +137,7 @@ class Watch:
         self._say_at = {name: self._say_at.get(name, now_s + SAY_AFTER_S) for name in silent}
         for name, at_s in self._say_at.items():
             if at_s <= now_s:
-                self._view.note(_waits_for(name))
+                self._view.note(_waits_for(name, now))
                 self._say_at[name] = now_s + SAY_AGAIN_S
 
     def end(self) -> None:
@@ -240,9 +242,12 @@ def _silent(now: State) -> list[str]:
     return [name for name in silent if name not in lost]
 
 
-def _waits_for(name: str) -> str:
+def _waits_for(name: str, now: State) -> str:
+    """That the ring waits for a member, and what can be done; an abort waits for newcomers, too."""
+    is_abort = str(now.get("why", "")).startswith(ABORT)
+    needed = " and may have what moves back" if is_abort else ""
     return (
-        f"waits for {name}, which does not answer: start it; if it has failed permanently: "
+        f"waits for {name}, which does not answer{needed}: start it; if it has failed permanently: "
         f"toystore cluster plan remove {name}"
     )
 
@@ -254,7 +259,7 @@ def _notes(now: State, at: str) -> Iterator[str]:
         yield f"how far it is: toystore cluster status --wait{at}"
         yield f"to go back: toystore cluster abort{at}"
         for name in _silent(now):
-            yield _waits_for(name) + at
+            yield _waits_for(name, now) + at
     for node in now.get("waiting") or ():
         name = node["name"]
         yield f"{name} ({endpoint_of(node)}) waits to join: toystore cluster plan join {name}{at}"

@@ -187,9 +187,9 @@ EVENTS: dict[str, EventKind] = {
     ),
     "ring.stays": EventKind(
         "warning",
-        ("epoch", "members"),
+        ("epoch", "members", "text"),
         "This node was removed, and its process does not end yet: too few members know that. "
-        "`members`: those that do not.",
+        "`members`: those that do not. `text`: what it waits for.",
     ),
     # links
     "link.up": EventKind("debug", ("member",), "The link to a member is up."),

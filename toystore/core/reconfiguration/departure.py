@@ -55,8 +55,12 @@ class Departure:
         """Whether this process should end."""
         if self.reason is None:
             return False
+        return len(self._adopted) >= self._needed()
+
+    def _needed(self) -> int:
+        """How many voters have to adopt it."""
         most = len(self._following.record.voters) // 2 + 1
-        return len(self._adopted) >= min(most, len(self._voters()))
+        return min(most, len(self._voters()))
 
     def go_on(self, now: Now) -> None:
         """Offer the record to the voters that have not adopted it, if that is due."""
@@ -70,7 +74,9 @@ class Departure:
         lacking = [name for name in self._voters() if name not in self._adopted]
         self._offers += 1
         if self._offers == PATIENCE:
-            self._out.log("ring.stays", epoch=record.epoch, members=lacking)
+            self._out.log(
+                "ring.stays", epoch=record.epoch, members=lacking, text=self._until(len(lacking))
+            )
         for name in lacking:
             self._questions.ask_storage(
                 name,
@@ -78,6 +84,14 @@ class Departure:
                 partial(self._on_offered, name, record.epoch),
                 now,
             )
+
+    def _until(self, lacking: int) -> str:
+        """When this process ends, for an operator; ``lacking``: how many voters are asked."""
+        needed = self._needed() - len(self._adopted)
+        return (
+            f"this process ends once {needed} of these {lacking} have the ring record without it; "
+            "if they never come back, stop it"
+        )
 
     def next_deadline(self) -> float:
         """When the record is offered."""
