@@ -84,12 +84,16 @@ class Mailbox(Door):
         return self._unlisted(header), _NEWS
 
     def send(self, to: Address, messages: list[Message]) -> list[Delivery]:
-        """Answer an actor that has sent before; drop what cannot be sent."""
+        """Answer an actor that has sent before; drop what cannot be sent.
+
+        An actor of this node whose socket is closed has stopped, and needs no answer.
+        """
         identity = self._routes.get(to) if isinstance(to, Peer) else None
         if identity is None:
             self.drop(len(messages))
         else:
-            self._post(identity, messages)
+            is_own = isinstance(to, Peer) and to.node == self.surroundings.me.name
+            self._post(identity, messages, gone=is_own)
         return []
 
     def follow(self, surroundings: Surroundings) -> None:
@@ -98,7 +102,8 @@ class Mailbox(Door):
         listed = {surroundings.me.name, *(node.name for node in surroundings.others())}
         self._routes = {to: way for to, way in self._routes.items() if to.node in listed}
 
-    def _post(self, identity: bytes, messages: list[Message]) -> None:
+    def _post(self, identity: bytes, messages: list[Message], *, gone: bool = False) -> None:
+        """``gone``: whether an answer to an actor that is gone counts as sent."""
         for body, carried in self.frames(messages):
-            if not sent(self.socket, (identity, body)):
+            if not sent(self.socket, (identity, body), gone=gone):
                 self.drop(len(carried))

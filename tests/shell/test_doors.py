@@ -532,6 +532,29 @@ def test_an_answer_to_somebody_unknown_or_gone_is_dropped_and_counted(around, ma
     assert logged(log_path, "reply.dropped")[0]["count"] == 3
 
 
+def test_an_answer_to_an_actor_of_the_own_node_that_has_stopped_is_not_missed(around, mailbox):
+    near = coordinator_of(around, "n1")
+    far = coordinator_of(around, "n2", tcp("127.0.0.1", around.me.peer_port))
+    for peer in (near, far):
+        peer.send(StorageStatus(1))
+    inbox = arrivals(mailbox, 2)
+    for peer in (near, far):
+        peer.socket.close()
+    answered = []
+
+    def far_is_missed():
+        mailbox.drain()
+        for _, sender in inbox:
+            before = mailbox.dropped
+            mailbox.send(sender, [StorageStatusReply(1, {})])
+            answered.append((sender.node, mailbox.dropped - before))
+        return mailbox.dropped
+
+    wait_until(far_is_missed)
+    assert ("n2", 1) in answered
+    assert ("n1", 1) not in answered
+
+
 def test_answers_to_an_actor_that_does_not_read_are_dropped_not_waited_for(around, monkeypatch):
     monkeypatch.setattr("actors.doors.mailbox.PEER_FRAMES_MAX", 4)
     mailbox = Mailbox(around, STORAGE, "inproc://storage")
