@@ -1,8 +1,8 @@
 """The command join: a node that waits to be a member announces itself (newcomers.py).
 
 It is answered whether it is a member, with the ring records that it lacks.  The answer to a node
-that waits is held for as long as it has asked for, or until the ring changes: so a newcomer starts
-as soon as a record lists it.
+that waits is delayed for as long as it has asked for, or until the ring changes: so a newcomer
+starts as soon as a record lists it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from toystore.core.reconfiguration.newcomers import Newcomers, read_newcomer
 from toystore.core.reconfiguration.questions import NEVER, Questions, Then
 from toystore.core.ring.record import PORTS, Listed, RingRecord, unpack_ring
 
-HELD_MAX = 64
-"""How many answers are held; others are sent at once."""
-HELD_S = 2.0
-"""For how long an answer is held at most."""
+DELAYED_MAX = 64
+"""How many answers are delayed; others are sent at once."""
+DELAY_S = 2.0
+"""For how long an answer is delayed at most."""
 
 
-class _Held(NamedTuple):
+class _Delayed(NamedTuple):
     """An answer that waits for a change of the ring."""
 
     caller: Caller
@@ -53,10 +53,10 @@ class JoinCommand:
         self._following = following
         self._newcomers = newcomers
         self._questions = questions
-        self._held: list[_Held] = []
+        self._delayed: list[_Delayed] = []
 
     def join(self, caller: Caller, now: Now) -> None:
-        """Note that a node waits, and answer it, or hold the answer."""
+        """Note that a node waits, and answer it at once or later."""
         who = read_newcomer(caller.arguments)
         wait_s = caller.arguments.get("wait_s", 0.0)
         after = caller.arguments.get("after", -1)
@@ -69,27 +69,27 @@ class JoinCommand:
                 Code.BAD_REQUEST, f"{who.name} has no ports, or this cluster has none"
             )
         state, _ = self._newcomers.announce(who, self._following.record, now)
-        if state == "waiting" and wait_s > 0 and len(self._held) < HELD_MAX:
-            self._held.append(_Held(caller, who, now.monotonic + min(wait_s, HELD_S)))
+        if state == "waiting" and wait_s > 0 and len(self._delayed) < DELAYED_MAX:
+            self._delayed.append(_Delayed(caller, who, now.monotonic + min(wait_s, DELAY_S)))
         else:
             self._answer(caller, who, now)
 
     def on_changed(self, now: Now) -> None:
-        """The ring has changed: send the answers that are held."""
-        held, self._held = self._held, []
-        for one in held:
+        """The ring has changed: send the delayed answers."""
+        delayed, self._delayed = self._delayed, []
+        for one in delayed:
             self._answer(one.caller, one.who, now)
 
     def go_on(self, now: Now) -> None:
-        """Send the answers that were held for long enough."""
-        due = [one for one in self._held if one.until <= now.monotonic]
-        self._held = [one for one in self._held if one.until > now.monotonic]
+        """Send the answers that were delayed for long enough."""
+        due = [one for one in self._delayed if one.until <= now.monotonic]
+        self._delayed = [one for one in self._delayed if one.until > now.monotonic]
         for one in due:
             self._answer(one.caller, one.who, now)
 
     def next_deadline(self) -> float:
         """When an answer is due."""
-        return min((one.until for one in self._held), default=NEVER)
+        return min((one.until for one in self._delayed), default=NEVER)
 
     def _answer(self, caller: Caller, who: Listed, now: Now) -> None:
         """Answer with what the newest record says, and the records that storage has."""
