@@ -154,7 +154,7 @@ class Door:
         """As `_unlisted`; log the node, from which nothing is accepted then."""
         reason = self._unlisted(header)
         if reason is not None:
-            self.refuse(header.sender.node[:NAME_TOLD_MAX], reason)
+            self.refuse_unlisted(header.sender.node, reason)
         return reason
 
     def _unlisted(self, header: Header) -> str | None:
@@ -184,6 +184,18 @@ class Door:
         self.header = surroundings.header(self.actor)
         self._listed = _names(surroundings)
         self._judged.clear()
+
+    def refuse_unlisted(self, node: str, reason: str) -> None:
+        """Log a node that is no member, unless the newest record has removed it.
+
+        Such a node may not have that record yet; once it has, it ends.
+        """
+        record = self.surroundings.record
+        gone = (
+            [] if record is None else [one.name for one in record.gone if one.epoch == record.epoch]
+        )
+        if node not in gone:
+            self.refuse(node[:NAME_TOLD_MAX], reason)
 
     def refuse(self, node: str, reason: str, *, is_fork: bool = False) -> None:
         """Log a foreign node, once for each reason."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import zmq
 
-from actors.doors.door import NAME_TOLD_MAX, Door
+from actors.doors.door import Door
 from actors.doors.sockets import PEER_FRAMES_MAX, bound_router, received, sent
 from actors.surroundings import Surroundings
 from toystore.core.protocol.address import Address, Peer
@@ -57,7 +57,7 @@ class Mailbox(Door):
             if refusal is not None:
                 messages = [message for message in messages if type(message) in still_taken]
                 if len(messages) < len(frame.messages):
-                    self.refuse(sender.node[:NAME_TOLD_MAX], refusal)
+                    self.refuse_unlisted(sender.node, refusal)
                     self._post(identity, [Refused(refusal)])
                 if not messages:
                     continue

@@ -40,6 +40,7 @@ from toystore.core.protocol.messages.local import LinkLost, LinkUp, SendFailed
 from toystore.core.protocol.messages.replica import ReadReplicaReply, RepairReplica
 from toystore.core.protocol.messages.ring import FetchRings, OfferRings
 from toystore.core.ring.digest import bucket_table
+from toystore.core.ring.record import Gone
 from toystore.wire import Header, decode, encode
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -639,6 +640,20 @@ def test_a_node_that_is_not_listed_may_only_fetch_ring_records(around, mailbox, 
     assert refused == Refused("n2 is not a member of cluster 'shell' in epoch 1")
     [line] = logged(log_path, "member.refused")
     assert (line["member"], line["reason"]) == ("n2", refused.text)
+
+
+def test_a_node_that_the_newest_record_has_removed_is_refused_without_an_error(
+    around, mailbox, log_path
+):
+    removed = coordinator_of(around, "n2")
+    newest = later(around, "n1", "n10").record
+    mailbox.follow(around.following(replace(newest, gone=(Gone("n2", "", newest.epoch),))))
+
+    removed.send(StorageStatus(1), FetchRings(2, 0))
+
+    assert [message for message, _ in arrivals(mailbox)] == [FetchRings(2, 0)]
+    assert removed.frame() == [Refused("n2 is not a member of cluster 'shell' in epoch 1")]
+    assert not log_path.exists() or not logged(log_path, "member.refused")
 
 
 def test_a_node_with_a_newer_record_is_noted_and_may_be_listed_only_there(around, mailbox):
