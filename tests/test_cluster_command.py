@@ -370,7 +370,8 @@ def test_an_abort_that_waits_for_a_newcomer_says_what_for(fake):
 def test_a_wait_for_a_ring_that_moves_nothing_says_only_that_it_is_stable(fake):
     fake.answers["commit"] = [{"epoch": 6, "state": "stable"}]
     silent = member("n3", None, bytes_left=None)
-    fake.answers["status"] = [state_of(6, member("n2"), silent, state="stable")]
+    moved = member("n4", status="left")  # to another address
+    fake.answers["status"] = [state_of(6, member("n2"), silent, moved, state="stable")]
 
     waited = run("commit", "--yes", "--wait")
 

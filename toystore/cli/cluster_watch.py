@@ -108,28 +108,30 @@ class Watch:
 
     def look(self, now: State) -> None:
         """Show how far each member is."""
+        if now["state"] == "moving":  # otherwise nothing is awaited of any member
+            self._look_at_members(now)
+        for name in self._steps.keys() - {member["name"] for member in now["members"]}:
+            self._left(name)
+        self._view.show(self._steps)
+        self._say_who_is_awaited(now, time.monotonic())
+
+    def _look_at_members(self, now: State) -> None:
+        """Take in what each member of a moving ring reports."""
         planned = _planned(now)
         for member in now["members"]:
             name = member["name"]
             if name in now.get("lost", ()):
                 self._steps.pop(name, None)  # nothing is awaited of it
-                continue
-            if member.get("behind") is None:
-                if now["state"] == "stable":
-                    continue  # nothing is awaited of any member
+            elif member.get("behind") is None:
                 before = self._steps.get(name) or Step(name, 0, planned[name], "", ended=False)
                 text = SILENT.get(member["status"], member["status"])
                 self._steps[name] = before._replace(text=text, ended=False)
-                continue
-            left = member["behind"] + member["unreleased"]
-            self._totals[name] = max(self._totals[name], left, planned[name])
-            progress = self._progress.setdefault(name, Progress())
-            progress.note(member["bytes_left"], time.monotonic())
-            self._steps[name] = _step(member, left, self._totals[name], progress)
-        for name in self._steps.keys() - {member["name"] for member in now["members"]}:
-            self._left(name)
-        self._view.show(self._steps)
-        self._say_who_is_awaited(now, time.monotonic())
+            else:
+                left = member["behind"] + member["unreleased"]
+                self._totals[name] = max(self._totals[name], left, planned[name])
+                progress = self._progress.setdefault(name, Progress())
+                progress.note(member["bytes_left"], time.monotonic())
+                self._steps[name] = _step(member, left, self._totals[name], progress)
 
     def _say_who_is_awaited(self, now: State, now_s: float) -> None:
         """Say which members the ring waits for that do not answer, now and then."""
@@ -186,7 +188,7 @@ def _planned(now: State) -> Counter[str]:
 
 
 def _step(member: State, left: int, total: int, progress: Progress) -> Step:
-    alive = member["status"] == "alive"
+    alive = member["status"] in ("alive", "unknown")  # it has reported, so it runs
     texts = ["" if alive else str(member["status"]), progress.text()]
     text = ", ".join(text for text in texts if text)
     return Step(member["name"], total - left, total, text, not left and alive, "ranges moved")
