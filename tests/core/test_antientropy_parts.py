@@ -51,7 +51,7 @@ def test_a_comparison_whose_partner_is_lost_ends_once_though_the_own_storage_is_
         other=Peer("n2", STORAGE),
         with_young=True,
         questions=questions,
-        pace=Pace(0),
+        pace=Pace(0, 1.0),
         settings=settings,
         observer=observer,
     )
@@ -102,7 +102,7 @@ def test_a_visit_that_was_not_planned_changes_nothing():
 
 
 def test_a_batch_is_followed_by_a_pause_by_the_limit_or_of_three_times_what_it_took():
-    pace = Pace(1000)
+    pace = Pace(1000, 3.0)
     pace.spend(500, took_s=0.125, now_s=10.0)
     assert pace.ready_at == 10.5
     pace.spend(100, took_s=0.25, now_s=20.0)
@@ -112,7 +112,7 @@ def test_a_batch_is_followed_by_a_pause_by_the_limit_or_of_three_times_what_it_t
 
 
 def test_without_a_limit_there_is_no_pause():
-    pace = Pace(0)
+    pace = Pace(0, 3.0)
     pace.spend(10**9, took_s=5.0, now_s=10.0)
     assert pace.ready_at == 0.0
 

@@ -275,12 +275,13 @@ def idle_is_quiet(
     most |= dict.fromkeys(asked, nodes * (nodes - 1))
     most["MembersChanged"] = len(TOLD_OF_MEMBERS) * most["Exchange"]
     most["ScrubLeaf"] = _leaves(cluster) * seconds / round_s + 2 * LEAVES * nodes
+    rounds = int(seconds / round_s) + 1
     if cluster.scenario.changes_ring:
-        most["ScrubLeaf"] = sys.maxsize
+        most["ScrubLeaf"] = rounds = sys.maxsize
     most["ScrubLeafReply"] = most["ScrubLeaf"]
     logged = logged - Counter(
         {
-            "scrub.finished": nodes * (int(seconds / round_s) + 1),
+            "scrub.finished": nodes * rounds,
             "name.unconfirmed": nodes * (nodes - 1),
         }
     )

@@ -47,6 +47,8 @@ SEEDS = 3
 """How many seeds there are if all of the scenario have left."""
 REMOVES_S = 2.0
 """How soon operators look again for members that are lost."""
+PAUSE_FACTOR = 1.0
+"""Scrubs are short (`Comparing.scrub_s`), and would not end with longer pauses."""
 AUDITOR = "auditor"
 """The client that reads every key at the end."""
 NEWCOMER = "newcomer"
@@ -141,7 +143,7 @@ class SimCluster:
             batch_bytes=scenario.batch_bytes, reply_timeout_s=1.0, retry_s=scenario.retry_s
         )
         self.antientropy_settings = AntientropySettings(
-            **scenario.comparing._asdict(), reply_timeout_s=1.0
+            **scenario.comparing._asdict(), reply_timeout_s=1.0, pause_factor=PAUSE_FACTOR
         )
         self.nodes = {name: SimNode(self, name) for name in scenario.names}
         """Every node that has ever started, by name."""

@@ -85,7 +85,7 @@ class Antientropy:
         self._own = own
         self._replicas = replicas = Replicas(ranges, settings)
         self._questions = questions = Questions(settings.reply_timeout_s, outbox, chance)
-        self._pace = pace = Pace(settings.move_bytes_per_s)
+        self._pace = pace = Pace(settings.move_bytes_per_s, settings.pause_factor)
         self._watch = Watch(own, questions, settings, self._on_told)
         self._states = states = States(own, replicas, questions, self._on_set)
         self._rebuild = Rebuild(replicas, states, outbox)
