@@ -510,15 +510,37 @@ def test_the_hints_of_a_node_that_leaves_are_counted():
     assert reply.hints == 1
 
 
-def test_a_node_that_leaves_keeps_no_more_hints():
+def a_leaver():
+    """n1, which leaves, with a key of a range that it gives away and one that it never owned."""
     node = Node(FIVE)
-    key = EVERY_KEY[0]
+    node.ask(SettleDisk(True))
+    given = next(key for key in EVERY_KEY if range_of(key) in node.ranges.owned)
+    other = next(key for key in EVERY_KEY if range_of(key) not in node.ranges.owned)
     node.adopt(moving(FIVE, FIVE[1:]))
+    return node, given, other
 
+
+def keeps(node, key):
+    """Whether the node keeps a hint, and how many it has to deliver then."""
     [reply] = node.ask(WriteReplica(1, digest(key), record(key), "n2", 0))
+    return reply.status, node.ask(DescribeMoves(1, 1))[0].hints
 
-    assert reply.status == REFUSED
-    assert node.ask(DescribeMoves(1, 1))[0].hints == 0
+
+def test_a_node_that_leaves_keeps_hints_of_a_range_that_it_has_not_released():
+    node, given, _ = a_leaver()
+
+    assert keeps(node, given) == (OK, 1)
+    assert node.set(range_of(given), RETIRED) == RETIRED
+    assert keeps(node, given) == (OK, 1)
+
+
+def test_a_node_that_leaves_keeps_no_more_hints_of_other_ranges():
+    node, given, other = a_leaver()
+
+    assert keeps(node, other) == (REFUSED, 0)
+    node.set(range_of(given), RETIRED)
+    assert node.set(range_of(given), RELEASED) == RELEASED
+    assert keeps(node, given) == (REFUSED, 0)
 
 
 def test_a_question_about_a_range_that_is_unknown_is_answered(node):

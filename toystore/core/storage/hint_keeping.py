@@ -76,8 +76,10 @@ class HintKeeping:
             return answer if objection is STORED else objection
         if record[TIME] < floor:
             return below(floor) if answer is STORED else answer
-        if self._own.record.leaves(self._own.ranges.node):
-            # A coordinator with an older ring: this node may be gone before it can deliver more.
+        own_ranges = self._own
+        if own_ranges.record.leaves(own_ranges.ranges.node) and not own_ranges.gives_away(digest):
+            # This node may be gone before it can deliver more.  It stays until it has released what
+            # it gives away, and has delivered the hints that it keeps then.
             return _REFUSED, None
         total = self._hints.total_of_all()
         if total.bytes + len(record) > self._bytes_max:

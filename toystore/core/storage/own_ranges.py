@@ -80,12 +80,12 @@ class _Parts:
         """``of(range)``: the part in a range."""
 
     @functools.cached_property
-    def leaving(self) -> tuple[Range, ...]:
+    def leaving(self) -> dict[Range, None]:
         """The ranges that move away from the node to another, in order."""
         ranges = self.ranges
         if not ranges.ring.record.moving:
-            return ()
-        return tuple(
+            return {}
+        return dict.fromkeys(
             of
             for of in sorted(filter(ranges.loses, ranges.owned))
             if has_successor(ranges.ring.slots(of.partition, of.n), ranges.node)
@@ -175,6 +175,12 @@ class OwnRanges:
         """The ranges that move away from this node to another, and are not released yet."""
         released = RangeState.RELEASED
         return [of for of in self._parts_now().leaving if self.state(of) is not released]
+
+    def gives_away(self, digest: bytes) -> bool:
+        """Whether the range of a digest moves away from this node, and is not released yet."""
+        of = self.ranges.range_of(digest)
+        released = self.state(of) is RangeState.RELEASED
+        return not released and of in self._parts_now().leaving
 
     def _parts_now(self) -> _Parts:
         if self._parts.ranges is not self.ranges:
