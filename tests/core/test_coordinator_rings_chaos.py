@@ -28,7 +28,8 @@ from coordinator_scene import (
 )
 
 from toystore.core.data.context import unpack_context
-from toystore.core.data.record import newer, stamp_of
+from toystore.core.data.record import digest_of, newer, pack_record, stamp_of
+from toystore.core.data.stamp import STAMP_BYTES
 from toystore.core.protocol.address import COORDINATOR, STORAGE, Peer
 from toystore.core.protocol.messages.client import Delete, ErrorReply, GetReply, Put, WriteReply
 from toystore.core.protocol.messages.codes import Code
@@ -49,6 +50,8 @@ N = 3
 STEPS = 1500
 LATE = 0.15
 GIVEN = ("given away", "released")
+NOTHING = pack_record(bytes(STAMP_BYTES), "default", b"", b"")
+"""It is older than every write."""
 
 
 class Replica:
@@ -88,7 +91,8 @@ class Replica:
 
     def write(self, asked: WriteReplica) -> WriteReplicaReply:
         if asked.hint_owner is not None:
-            self.hints[asked.hint_owner, asked.digest] = asked.record
+            hint = asked.hint_owner, asked.digest
+            self.hints[hint] = newer(self.hints.get(hint, asked.record), asked.record)
             return WriteReplicaReply(asked.request, OK, None)
         if asked.epoch < self.fence:
             return WriteReplicaReply(asked.request, STALE, None)
@@ -343,8 +347,21 @@ class Rings:
         self.outcomes[reply.code if type(reply) is ErrorReply else type(reply)] += 1
         if type(reply) is WriteReply:
             self.acknowledged.append((key, reply))
+            assert len(self.holders(key, reply.stamp)) >= reply.owners + reply.fallbacks
         elif type(reply) is GetReply:
             self.check(key, reply, self.acknowledged[:before])
+
+    def holders(self, key: bytes, stamp: bytes) -> list[str]:
+        """The nodes that have this write or a newer one, as a record or as a hint."""
+        digest = digest_of("default", key, N)
+        return [
+            name
+            for name, replica in self.replicas.items()
+            if stamp_of(replica.records.get(digest, NOTHING)) >= stamp
+            or any(
+                at == digest and stamp_of(one) >= stamp for (_, at), one in replica.hints.items()
+            )
+        ]
 
     def check(self, key: bytes, reply: GetReply, before: list[tuple[bytes, WriteReply]]) -> None:
         """A read returns each write before it with which it shares a slot, or a newer one.

@@ -318,6 +318,7 @@ def the_old_node_has_given_its_replica_away() -> None:
 @causes(SILENT, Input.GIVEN_AWAY)
 def a_silent_old_node_has_given_its_replica_away() -> None:
     scene = moving(4)
+    scene.unlink("n4")
     scene.put()
     scene.wait(SILENCE_S)
     scene.says("n3", MOVED_AWAY)

@@ -19,10 +19,8 @@ from toystore.sim.world import BEGIN_S
 
 PATIENT = 64
 """With this `requests_max` no node refuses a request of a few clients."""
-STARTS_S = 2.0
+STARTS_S = 1.5
 """How long the nodes may take to start and to join each other."""
-JOINING = ("join", "replace")
-"""The words of changes by which a node joins."""
 CHANGES = frozenset({"ring change", "ring abort"})
 
 
@@ -58,21 +56,12 @@ def removed_stay_out(cluster: SimCluster) -> list[Violation]:
 
 
 def served_throughout(scenario: Scenario, rows: Iterable[Row]) -> list[Violation]:
-    """Of a run without faults and mishaps, in which the ring may change, no request fails.
-
-    A slot that moves to a newcomer which has not started yet has no vote for a write if all other
-    members are in slots of its range, too: no fallback is left to keep a hint for the newcomer.
-    """
+    """Of a run without faults and mishaps, in which the ring may change, no request fails."""
     kinds = {fault.kind for fault in scenario.faults}
     if kinds - CHANGES or scenario.rates != CALM or scenario.requests_max < PATIENT:
         return []
-    words = [fault.how.split() for fault in scenario.faults]
-    joining = max((sum(map(change.count, JOINING)) for change in words), default=0)
-    members_min = scenario.nodes - sum(change.count("leave") for change in words)
     return [
         Violation("served_throughout", row.error, (row,))
         for row in rows
-        if row.outcome != OK
-        and row.invoke_s > BEGIN_S + STARTS_S
-        and not (row.writes and row.quorum > row.n - joining and members_min < 2 * row.n)
+        if row.outcome != OK and row.invoke_s > BEGIN_S + STARTS_S
     ]

@@ -137,7 +137,7 @@ class Read(SloppyQuorum):
         if self.answered:
             self.sides[side] = CLOSED
         elif self._other_votes(side):
-            self.exhausted(side)
+            self.exhausted(side, now)
         else:
             super().replace(side, now)
 

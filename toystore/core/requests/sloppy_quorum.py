@@ -145,11 +145,11 @@ class SloppyQuorum(DeskRequest):
         """Ask the next fallback for ``side``, which is OPEN."""
         spare = self._next_spare()
         if spare is None:
-            self.exhausted(side)
+            self.exhausted(side, now)
         else:
             self.ask_one(spare, side, self.fallback_question(side), now)
 
-    def exhausted(self, side: int) -> None:
+    def exhausted(self, side: int, now: Now) -> None:  # noqa: ARG002 - for subclasses
         """No fallback is left for ``side``."""
         self.sides[side] = SILENT if side in self.asked.values() else CLOSED
 

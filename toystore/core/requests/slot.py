@@ -30,6 +30,9 @@ A node that was replaced may answer after all:
 
 A fallback that has nothing says yes as soon as no owner is awaited.
 
+In a slot of two sides one more node takes the place of a fallback for a write, when none is left
+and the other side has a vote: a node that has stored its own copy.  Until then the side is OPEN.
+
 In a slot of two sides the old node may have given its replica away, and the new node may lack
 records.  After both the new node is asked once more, because it may have become whole in between:
 

@@ -2,12 +2,15 @@
 
     a slot votes for | when
     -----------------|-------------------------------------------------------------------------
-    a write          | each of its nodes has stored it, or a fallback keeps it for that node, or
+    a write          | each of its nodes has stored it, or another node keeps it for that node, or
                      | the old node has given its replica away
     a read           | the first of its nodes that is whole has answered, or a fallback has
 
 So a write is stored by the node that answers reads of the slot now, and by the one that will.
 A slot counts as filled by its *owners* if no fallback was needed for its vote.
+
+A vote is a copy on a node that no other vote is of: a node of the slot, or a fallback.  Beside this
+copy, for the other node of the slot, any node may keep a hint (writing.py).
 """
 
 from __future__ import annotations

@@ -7,6 +7,11 @@ as a hint.  When no fallback is left, the coordinator itself keeps the hint; if 
 coordinator that has no room for its own copy, another owner does.  Such a hint is no vote,
 because the node that keeps it has voted already.
 
+In a slot of two nodes such a hint completes the vote of the other node.  That has a copy, and is in
+no other slot, so W votes are copies on W nodes still.  A newcomer that has not started delays no
+write for this reason, even if every other node is in a slot of the range: as soon as the old node
+has stored the record, a node that has stored it too is asked to keep the hint.
+
 A replica that has a newer record answers `SUPERSEDED`: a write with a lower stamp would be
 lost at once.  The writer of the stamp mints a higher one and writes again: the client, or
 this coordinator if the client sent no stamp.
@@ -36,7 +41,16 @@ from toystore.core.protocol.messages.replica import WriteReplica, WriteReplicaRe
 from toystore.core.requests.desk import Desk, Ticket
 from toystore.core.requests.mutation import Mutation
 from toystore.core.requests.sloppy_quorum import SloppyQuorum
-from toystore.core.requests.slot import CLOSED, OPEN, OVERLOADED, STALE, Side
+from toystore.core.requests.slot import (
+    CLOSED,
+    FALLBACK,
+    OPEN,
+    OVERLOADED,
+    OWNER,
+    SILENT,
+    STALE,
+    Side,
+)
 from toystore.core.requests.votes import Vote, vote_for_write
 
 _OK = int(ReplicaStatus.OK)
@@ -128,10 +142,17 @@ class Write(SloppyQuorum):
         self.indefinite = True
         return self._hint(self.number, side)
 
-    def exhausted(self, side: int) -> None:
+    def exhausted(self, side: int, now: Now) -> None:
         """Leave the hint with a node that has a copy of its own."""
-        super().exhausted(side)
-        self._keep_hint(side)
+        if self.answered or not self._completes_slot(side, now):
+            super().exhausted(side, now)
+            self._keep_hint(side)
+
+    def decide(self, now: Now) -> None:
+        """Ask for the hints that complete slots, too."""
+        if self.place.layout.moves and not self.answered:
+            self._complete_slots(now)
+        super().decide(now)
 
     def vote_of(self, states: Sequence[Side]) -> Vote:
         """A vote for a write."""
@@ -149,6 +170,8 @@ class Write(SloppyQuorum):
                 if state in (OVERLOADED, STALE):
                     sides[side] = OPEN
                     self.replace(side, now)
+        if self.place.layout.moves:
+            self._complete_slots(now)
 
     def is_complete(self) -> bool:
         """Each side has its copy or its hint."""
@@ -176,6 +199,45 @@ class Write(SloppyQuorum):
             self.desk.clock.merge(stamp)
             self.answer(SupersededReply(self.ticket.request, stamp), now)
             self.end()
+
+    # --- hints that complete a slot -----------------------------------------------------
+
+    def _complete_slots(self, now: Now) -> None:
+        """Each side without a fallback: have its hint kept, or wait until that is possible."""
+        for side, state in enumerate(self.sides):
+            if state == OPEN and not self._is_awaited(side):
+                self.exhausted(side, now)
+
+    def _completes_slot(self, side: int, now: Now) -> bool:
+        """Whether a hint for ``side`` is asked for, or may be once other nodes have answered."""
+        other = self.place.layout.others.get(side)
+        if other is None:
+            return False
+        if self.sides[other] not in (OWNER, FALLBACK):
+            asked = other in self.asked.values() and self.sides[other] in (OPEN, SILENT)
+            return asked or self.sides[other] == STALE
+        holder = next(filter(self._may_keep, (self.desk.node, *self.nodes)), None)
+        if holder is None:
+            return any(self.nodes[at] == node for node, at in self.asked.items() if at != side)
+        self._spent |= {holder}
+        self.ask_one(holder, side, self.fallback_question(side), now)
+        return True
+
+    def _may_keep(self, node: str) -> bool:
+        """Whether ``node`` has a copy of its own, and was not asked to keep a hint."""
+        side = self.place.layout.sides.get(node)
+        return (
+            side is not None
+            and self.sides[side] == OWNER
+            and node in self.desk.nodes.reachable
+            and node not in self._spent
+        )
+
+    def _is_awaited(self, side: int) -> bool:
+        """Whether a node was asked for ``side`` that is expected to answer."""
+        return any(at == side and node not in self.silent for node, at in self.asked.items())
+
+    # ------------------------------------------------------------------------------------
 
     def _hint(self, number: int, side: int) -> WriteReplica:
         layout = self.place.layout
