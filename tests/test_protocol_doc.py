@@ -199,12 +199,14 @@ def test_the_limits_are_the_defaults() -> None:
         assert said in text
 
 
-@pytest.mark.parametrize(("at", "message"), [(0, PUT), (1, WRITTEN)])
-def test_the_example_in_bytes_is_what_the_wire_makes(at: int, message: Message) -> None:
+@pytest.mark.parametrize(("at", "message", "epoch"), [(0, PUT, None), (1, WRITTEN, 5)])
+def test_the_example_in_bytes_is_what_the_wire_makes(
+    at: int, message: Message, epoch: int | None
+) -> None:
     lines = blocks("hex")[at].splitlines()
     data = bytes.fromhex("".join(re.split(" {2,}", line.strip())[0] for line in lines))
-    assert data == wire.encode([message])
-    assert wire.decode(data).messages == [message]
+    assert data == wire.encode([message], None, epoch)
+    assert wire.decode(data) == wire.Frame([message], None, epoch)
 
 
 def test_the_layouts_are_those_of_the_code() -> None:
@@ -274,7 +276,7 @@ def node_of_a_dict() -> Iterator[str]:
         for _ in range(2):
             *envelope, body = router.recv_multipart()
             replies = [answer(message) for message in wire.decode(body).messages]
-            router.send_multipart([*envelope, wire.encode(replies)])
+            router.send_multipart([*envelope, wire.encode(replies, None, 5)])
 
     thread = threading.Thread(target=serve)
     thread.start()

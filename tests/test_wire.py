@@ -111,6 +111,14 @@ def test_messages_keep_their_order_and_their_header(messages, header):
     assert decode(encode(messages, header)) == Frame(messages, header)
 
 
+@given(st.lists(MESSAGES, max_size=5), st.integers(0, 2**64 - 1))
+def test_a_frame_for_a_client_names_the_epoch(messages, epoch):
+    assert decode(encode(messages, None, epoch)) == Frame(messages, None, epoch)
+    assert [frame for frame, _ in encode_bounded(messages, None, 2**30, epoch)] == [
+        encode(messages, None, epoch)
+    ]
+
+
 @given(st.lists(MESSAGES, min_size=1, max_size=8), HEADERS, st.integers(0, 400))
 def test_frames_are_cut_at_the_bound_but_for_lone_messages(messages, header, bytes_max):
     frames = list(encode_bounded(messages, header, bytes_max))

@@ -2,7 +2,8 @@
 
 A frame is one msgpack array; its first item is the version of the protocol:
 
-    [version, runs]                        from and to clients
+    [version, runs]                        from clients
+    [version, runs, epoch]                 to clients: of the node's newest ring record
     [version, runs, node, actor, cluster, lineage, epoch, digest, buckets]
                                            between nodes and actors
 
@@ -67,10 +68,14 @@ class Frame(NamedTuple):
 
     messages: list[Message]
     header: Header | None
+    epoch: int | None = None
+    """In a frame for a client: of the sender's newest ring record."""
 
 
-def encode(messages: Iterable[Message], header: Header | None = None) -> bytes:
-    """One frame that carries ``messages``."""
+def encode(
+    messages: Iterable[Message], header: Header | None = None, epoch: int | None = None
+) -> bytes:
+    """One frame that carries ``messages``; ``epoch``: see `Frame`."""
     runs: list[list[Any]] = []
     kind = None
     for message in messages:
@@ -80,24 +85,24 @@ def encode(messages: Iterable[Message], header: Header | None = None) -> bytes:
             runs.append(run)
         run.append(message)
     if header is None:
-        frame: bytes = msgpack.packb((VERSION, runs))
+        frame: bytes = msgpack.packb((VERSION, runs) if epoch is None else (VERSION, runs, epoch))
     else:
         frame = msgpack.packb((VERSION, runs, *header.sender, *header.cluster))
     return frame
 
 
 def encode_bounded(
-    messages: list[Message], header: Header | None, bytes_max: int
+    messages: list[Message], header: Header | None, bytes_max: int, epoch: int | None = None
 ) -> Iterable[tuple[bytes, list[Message]]]:
     """Frames of at most ``bytes_max`` (a single message may be larger), with their messages."""
     if len(messages) <= ARRAY_ITEMS_CAP:
-        frame = encode(messages, header)
+        frame = encode(messages, header, epoch)
         if len(frame) <= bytes_max or len(messages) <= 1:
             yield frame, messages
             return
     half = len(messages) // 2
-    yield from encode_bounded(messages[:half], header, bytes_max)
-    yield from encode_bounded(messages[half:], header, bytes_max)
+    yield from encode_bounded(messages[:half], header, bytes_max, epoch)
+    yield from encode_bounded(messages[half:], header, bytes_max, epoch)
 
 
 def decode(data: bytes) -> Frame:
@@ -124,6 +129,8 @@ def decode(data: bytes) -> Frame:
             raise FrameError(f"more than {ARRAY_ITEMS_CAP} messages")
     if len(parts) == 2:
         return Frame(messages, None)
+    if len(parts) == 3 and type(parts[2]) is int:
+        return Frame(messages, None, parts[2])
     if tuple(map(type, parts[2:])) != (str, str, str, bytes, int, bytes, bytes):
         raise FrameError("a header is node, actor, cluster, lineage, epoch, digest, buckets")
     return Frame(messages, Header(_new(Peer, parts[2:4]), _new(ClusterId, parts[4:])))

@@ -45,7 +45,7 @@ class Door:
         self.actor = actor
         self.header: Header = surroundings.header(actor)
         self.is_signed = True
-        """Whether the frames of this door have a header."""
+        """Whether the frames of this door have a header; those for clients name the epoch only."""
         self._listed = _names(surroundings)
         self.on_newer: Callable[[str, int], None] = lambda _node, _epoch: None
         """Called with each node of this cluster that has a newer ring record, and its epoch."""
@@ -80,13 +80,14 @@ class Door:
         A message too large for any receiver, which no limits allow, is left out, or an error
         replaces it.
         """
-        for body, carried in encode_bounded(
-            messages, self.speaks_as, self.surroundings.frame_bytes_max
-        ):
+        header = self.header if self.is_signed else None
+        epoch = None if self.is_signed else self.header.cluster.epoch
+        most = self.surroundings.frame_bytes_max
+        for body, carried in encode_bounded(messages, header, most, epoch):
             if len(body) <= FRAME_BYTES_MAX:
                 yield body, carried
             elif (error := self._oversized(carried[0], len(body))) is not None:
-                yield encode([error], self.speaks_as), carried
+                yield encode([error], header, epoch), carried
 
     def _oversized(self, message: Message, size: int) -> Message | None:
         """Log a message that cannot be sent; return the error that replaces it, if any."""
@@ -118,11 +119,6 @@ class Door:
             log.event(
                 self.actor, "frame.rejected", port=self.port, reason=reason, sender=str(sender)
             )
-
-    @property
-    def speaks_as(self) -> Header | None:
-        """The header of the frames of this door."""
-        return self.header if self.is_signed else None
 
     def refusal(self, header: Header) -> str | None:
         """Why a header is foreign, or None."""

@@ -16,6 +16,8 @@ from toystore.core.protocol.messages.client import (
     Cluster,
     ClusterReply,
     Delete,
+    DescribeMembers,
+    DescribeMembersReply,
     ErrorReply,
     Get,
     GetReply,
@@ -54,6 +56,10 @@ class Fake:
         """How many messages each frame carried."""
         self.frame_bytes: list[int] = []
         self.envelopes: list[list[bytes]] = []
+        self.epoch: int | None = None
+        """Of the ring that it names in each frame, if any."""
+        self.members: list[str] = []
+        """The endpoints of the members of that ring."""
         self._held: list[tuple[list[bytes], Any]] = []
         self._commands: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._context = zmq.Context()
@@ -87,6 +93,8 @@ class Fake:
                 return RepairReply(request, {"job": job, "finished": False})
             case Cluster(request, command, arguments):
                 return ClusterReply(request, {"command": command, **arguments})
+            case DescribeMembers(request):
+                return DescribeMembersReply(request, self.epoch or 0, tuple(self.members))
             case Owners(request):
                 return OwnersReply(request, 7, ("n1", "n2"), ("n3",))
             case RingLoad(request):
@@ -163,11 +171,10 @@ class Fake:
             elif reply is not None:
                 replies.append(reply)
         if replies:
-            self._send(socket, envelope, encode(replies))
+            self._send(socket, envelope, encode(replies, None, self.epoch))
 
-    @staticmethod
-    def _send(socket: Any, envelope: list[bytes], reply: Any) -> None:
-        body = reply if isinstance(reply, bytes) else encode([reply])
+    def _send(self, socket: Any, envelope: list[bytes], reply: Any) -> None:
+        body = reply if isinstance(reply, bytes) else encode([reply], None, self.epoch)
         socket.send_multipart([*envelope, body])
 
 

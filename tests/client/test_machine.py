@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from toystore.client.attempts import CONNECT_S, PAUSE_S
 from toystore.client.call import Calls
 from toystore.client.endpoints import SHUN_S
 from toystore.client.errors import Timeout, ToystoreError, Unavailable
-from toystore.client.machine import CONNECT_S, PAUSE_S, ClientMachine
+from toystore.client.machine import ClientMachine
 from toystore.client.request import DONE, PAUSED, SENT, WAITING, GetRequest, PutRequest, Terms
 from toystore.core.data.stamp import pack_stamp
 from toystore.core.protocol.messages.client import (
@@ -393,7 +394,7 @@ def test_whatever_happens_every_request_ends_once_and_in_time(seed, endpoints, r
         late = [request for request in machine.finished if now > request.deadline + 1.0]
         assert not late
         machine.finished.clear()
-        for at, waiting in enumerate(machine.waiting):
+        for at, waiting in machine.waiting.items():
             assert all((r.stage, r.endpoint) == (WAITING, at) for r in waiting.values())
     machine.on_deadline(now)
     done += machine.finished

@@ -12,7 +12,7 @@ import pytest
 import zmq
 
 from toystore import AsyncClient, Client, ToystoreError
-from toystore.client import async_shell, blocking_shell, machine, sockets
+from toystore.client import async_shell, attempts, blocking_shell, machine, sockets
 
 
 class OddError(Exception):
@@ -35,7 +35,7 @@ def is_out_of_memory(*_: object, **__: object) -> None:
         (async_shell, "drain"),
         (async_shell, "offer"),
         (machine, "decode"),
-        (machine, "encode"),
+        (attempts, "encode"),
     ],
 )
 @pytest.mark.parametrize("how", [fails, is_out_of_memory])

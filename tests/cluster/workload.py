@@ -51,6 +51,8 @@ class Workload:
     n: int = 3
     quorum: int = 2
     """R and W of the bucket, as its cluster has them."""
+    learns: bool = False
+    """Whether the clients use other members, too, besides the endpoints."""
     rows: list[Row] = field(default_factory=list)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -124,6 +126,7 @@ class Workload:
             attempt_timeout=self.attempt_s,
             clock=clock,
             spread=spread,
+            learn_members=self.learns,
         )
 
     # --- the history --------------------------------------------------------------------

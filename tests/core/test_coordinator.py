@@ -27,6 +27,8 @@ from toystore.core.protocol.messages.antientropy import (
 from toystore.core.protocol.messages.client import (
     Cluster,
     ClusterReply,
+    DescribeMembers,
+    DescribeMembersReply,
     ErrorReply,
     GetReply,
     Owners,
@@ -632,6 +634,15 @@ def test_owners_and_fallbacks_of_a_key_are_told_by_the_bucket_s_n() -> None:
     assert (three.owners, three.fallbacks) == (("n1", "n2", "n3"), ("n4", "n5"))
     assert (one.owners, one.fallbacks) == (("n1",), ("n2", "n3", "n4", "n5"))
     assert none.code == Code.BAD_REQUEST
+
+
+def test_the_endpoints_of_the_members_are_described_even_before_the_node_serves() -> None:
+    scene = Scene(2, up=False)
+
+    scene.told(DescribeMembers(9), CLIENT)
+
+    endpoints = ("tcp://n1:7400", "tcp://n2:7400")
+    assert scene.sole_answer() == DescribeMembersReply(9, 0, endpoints)
 
 
 def test_the_load_of_the_ring_is_told() -> None:

@@ -29,6 +29,7 @@ from coordinator_scene import (
 
 from toystore.core.protocol.address import RING, Peer
 from toystore.core.protocol.messages.client import (
+    DescribeMembers,
     ErrorReply,
     GetReply,
     Owners,
@@ -537,6 +538,16 @@ def test_an_older_record_changes_nothing() -> None:
     change(scene, record("n1", "n2", epoch=1))
 
     assert set(members(scene)) == {"n1", "n2", "n3"}
+
+
+def test_the_members_that_are_described_are_those_of_the_newer_ring() -> None:
+    scene = Scene(2, n=2)
+
+    change(scene, record("n2", "n3", epoch=1, old=("n1", "n2")))
+    scene.told(DescribeMembers(9), CLIENT)
+
+    reply = scene.sole_answer()
+    assert (reply.epoch, set(reply.endpoints)) == (1, {f"tcp://n{n}:7400" for n in (1, 2, 3)})
 
 
 def test_the_load_is_that_of_the_newer_ring() -> None:

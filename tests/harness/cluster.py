@@ -107,8 +107,8 @@ class Cluster:
         return [self.nodes[name].endpoint for name in names or self.names]
 
     def client(self, *names: str, **options: Any) -> Client:
-        """A client of these nodes, or of all; patient, but it soon asks another node."""
-        usual = {"timeout": PATIENCE_S, "attempt_timeout": 0.5}
+        """A client of these nodes only, or of all; patient, but it soon asks another node."""
+        usual = {"timeout": PATIENCE_S, "attempt_timeout": 0.5, "learn_members": False}
         return Client(self.endpoints(*names), **usual | options)
 
     # --- what is done to nodes ----------------------------------------------------------

@@ -86,7 +86,9 @@ async def _statuses(endpoints: Sequence[str], timeout_s: float) -> dict[str, Ans
     """The answer of the node at each endpoint; all are asked at once."""
     if not endpoints:
         return {}
-    async with toystore.AsyncClient(list(endpoints), timeout=timeout_s) as store:
+    async with toystore.AsyncClient(
+        list(endpoints), timeout=timeout_s, learn_members=False
+    ) as store:
 
         async def ask(endpoint: str) -> Answer:
             try:

@@ -69,7 +69,9 @@ class _Asking:
     def state(self) -> dict[str, Any]:
         """The state, as soon as a node tells it."""
         give_up = time.monotonic() + SILENT_S
-        with toystore.Client(self._endpoints, timeout=self._timeout_s) as store:
+        with toystore.Client(
+            self._endpoints, timeout=self._timeout_s, learn_members=False
+        ) as store:
             while True:
                 asked = self._endpoints[0]
                 try:

@@ -59,7 +59,9 @@ async def _follow(nodes: Mapping[str, str], timeout_s: float, ask: Ask, look: Lo
                 news.set()
             await asyncio.sleep(POLL_S)
 
-    async with toystore.AsyncClient(list(nodes.values()), timeout=timeout_s) as store:
+    async with toystore.AsyncClient(
+        list(nodes.values()), timeout=timeout_s, learn_members=False
+    ) as store:
         asking = [asyncio.create_task(keep_asking(*each)) for each in nodes.items()]
         try:
             while not look(answers):

@@ -28,9 +28,12 @@ class Common:
     as_json: bool = False
 
     def connect(self) -> Client:
-        """A client with these options."""
+        """A client with these options.  It asks the named nodes only."""
         return toystore.Client(
-            list(self.endpoints), timeout=self.timeout, bucket=self.bucket or "default"
+            list(self.endpoints),
+            timeout=self.timeout,
+            bucket=self.bucket or "default",
+            learn_members=False,
         )
 
 

@@ -67,13 +67,20 @@ class AsyncShell:
     """Whether the timer has a strong reference to this shell, needed while requests are open."""
 
     def __init__(
-        self, endpoints: Sequence[str], clock: Clock, in_flight_max: int, *, spread: bool
+        self,
+        endpoints: Sequence[str],
+        clock: Clock,
+        in_flight_max: int,
+        *,
+        spread: bool,
+        learns: bool,
     ) -> None:
         """Does not connect yet.  Arguments as of `AsyncClient`."""
         self._endpoints = endpoints
         self._clock = clock
         self._in_flight_max = in_flight_max
         self._spread = spread
+        self._learns = learns
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lines: dict[int, Line] = {}
@@ -162,6 +169,7 @@ class AsyncShell:
                     self._machine.receive(frame, at, time.monotonic())
             except zmq.ZMQError as error:
                 self._disconnect(at, error)
+            self._machine.begin_learning(time.monotonic())
             self._flush()
             self._look_again(at)
 
@@ -192,12 +200,13 @@ class AsyncShell:
     def _flush(self) -> None:
         """Send the waiting requests to every endpoint that is connected."""
         self._flush_comes = False
-        for at, waiting in enumerate(self._machine.waiting):
+        for at, waiting in list(self._machine.waiting.items()):
             wanted = waiting or (self._spread and at not in self._lines)
             if wanted and not self._closed:
                 self._send(at)
         if self._spread:
             self._machine.rotate(time.monotonic())
+        self._machine.close_left(self._close_line)
         self._publish()
 
     def _send(self, at: int) -> None:
@@ -252,7 +261,7 @@ class AsyncShell:
         """Begin to connect to an endpoint, and have the loop watch the socket."""
         assert self._loop is not None
         now = time.monotonic()
-        line = self._lines[at] = Line(zmq.DEALER, at, self._endpoints[at], now)
+        line = self._lines[at] = Line(zmq.DEALER, at, self._machine.name(at), now)
         self._loop.add_reader(descriptor(line.socket), _weakly(self._on_ready), at)
         self._loop.add_reader(descriptor(line.monitor), _weakly(self._on_news), at)
         line.tend(self._machine, now)
@@ -286,7 +295,9 @@ class AsyncShell:
 
     def _start(self) -> None:
         """Start without any request."""
-        self._machine = ClientMachine(self._endpoints, self._clock, self._in_flight_max)
+        self._machine = ClientMachine(
+            self._endpoints, self._clock, self._in_flight_max, learns=self._learns
+        )
         self._flush_comes = False
         self._looks_come = set()
         self._timer_due, self._timer_is_strong = _NEVER, False

@@ -27,6 +27,7 @@ class AsyncClient:
         clock: Clock | None = None,
         max_in_flight: int = IN_FLIGHT_MAX,
         spread: bool = False,
+        learn_members: bool = True,
     ) -> None:
         """Connects to nothing yet.  Arguments as of `Client`, and two more.
 
@@ -38,10 +39,15 @@ class AsyncClient:
             clock: as of `Client`.
             max_in_flight: the most open requests; more wait in the client.
             spread: use the endpoints in turn, rather than the first until it fails.
+            learn_members: as of `Client`.
         """
         self._calls = Calls(endpoints, timeout, attempt_timeout, bucket, clock)
         self._shell = AsyncShell(
-            self._calls.endpoints, self._calls.clock, in_flight(max_in_flight), spread=spread
+            self._calls.endpoints,
+            self._calls.clock,
+            in_flight(max_in_flight),
+            spread=spread,
+            learns=learn_members,
         )
 
     async def get(

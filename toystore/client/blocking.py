@@ -27,6 +27,7 @@ class Client:
         attempt_timeout: float | None = None,
         bucket: str = "default",
         clock: Clock | None = None,
+        learn_members: bool = True,
     ) -> None:
         """Does not connect yet.  Raises `BadRequest` for an invalid argument.
 
@@ -38,9 +39,11 @@ class Client:
                 by default a quarter of the request's timeout, at least 0.1.
             bucket: the bucket of requests that name none.
             clock: the clock that stamps the writes; by default that of this process.
+            learn_members: whether to use the other members of the cluster, too, as they are
+                listed; the endpoints are used for ever in any case.
         """
         self._calls = Calls(endpoints, timeout, attempt_timeout, bucket, clock)
-        self._shell = BlockingShell(self._calls.endpoints, self._calls.clock)
+        self._shell = BlockingShell(self._calls.endpoints, self._calls.clock, learns=learn_members)
 
     def get(
         self,

@@ -38,10 +38,11 @@ _fork_lock = threading.Lock()
 class BlockingShell:
     """Runs the requests of one client to their end, one call at a time."""
 
-    def __init__(self, endpoints: Sequence[str], clock: Clock) -> None:
-        """Does not connect yet."""
+    def __init__(self, endpoints: Sequence[str], clock: Clock, *, learns: bool) -> None:
+        """Does not connect yet.  Arguments as of `Client`."""
         self._endpoints = endpoints
         self._clock = clock
+        self._learns = learns
         self._closed = False
         self._start()
 
@@ -59,7 +60,9 @@ class BlockingShell:
     def _start(self) -> None:
         """Start without any socket."""
         self._lock = threading.Lock()
-        self._machine = ClientMachine(self._endpoints, self._clock, IN_FLIGHT_MAX)
+        self._machine = ClientMachine(
+            self._endpoints, self._clock, IN_FLIGHT_MAX, learns=self._learns
+        )
         self._reqs: list[Line] = []
         """The socket for the next request; during a request, the sockets of its attempts."""
         self._dealers: dict[int, Line] = {}
@@ -115,10 +118,23 @@ class BlockingShell:
             machine.begin(request, time.monotonic())
             while request.stage != DONE:
                 self._step(request)
+            self._learn(machine)
         outcome = request.outcome
         if isinstance(outcome, ToystoreError):
             raise outcome
         return outcome
+
+    def _learn(self, machine: ClientMachine) -> None:
+        """Ask for the members, if there is a reason: at once, as no thread runs between calls."""
+        members = machine.begin_learning(time.monotonic())
+        while members is not None and members.stage != DONE:
+            self._step(members)
+        machine.close_left(self._close_dealer)
+
+    def _close_dealer(self, at: int) -> None:
+        """Close the connection for many requests to an endpoint, if there is one."""
+        if at in self._dealers:
+            self._dealers.pop(at).close(self._machine)
 
     def _step(self, request: Request[Any]) -> None:
         """Send the request if it waits, then wait for the next event of any attempt."""
@@ -178,12 +194,13 @@ class BlockingShell:
             machine.begin_many(many.requests.values(), many.timeout_s, time.monotonic())
             while machine.busy:
                 self._step_many()
+            self._learn(machine)
         return many.answers()
 
     def _step_many(self) -> None:
         """Send the waiting requests, then wait for the next event."""
         machine = self._machine
-        for at, waiting in enumerate(machine.waiting):
+        for at, waiting in list(machine.waiting.items()):
             if waiting:
                 with self._closing_on_error(at):
                     self._send_many(at)
@@ -204,7 +221,7 @@ class BlockingShell:
     def _open(self, kind: int, at: int) -> Line:
         """Begin to connect to an endpoint."""
         now = time.monotonic()
-        line = Line(kind, at, self._endpoints[at], now)
+        line = Line(kind, at, self._machine.name(at), now)
         line.tend(self._machine, now)
         return line
 

@@ -7,8 +7,8 @@ while a request waits for it, why it is not made.
 
 from __future__ import annotations
 
+from toystore.client.attempts import CONNECTION_LOST, Attempts
 from toystore.client.dial import Dial
-from toystore.client.machine import CONNECTION_LOST, ClientMachine
 from toystore.client.sockets import Socket, open_socket, resolver
 from toystore.net.connection import Connection, Monitor
 from toystore.net.endpoint import parse
@@ -47,14 +47,14 @@ class Line:
         """The socket to poll for reading; `tend` reads it."""
         self._connection = Connection(self.socket, self._endpoint, self._names, now)
 
-    def due(self, machine: ClientMachine) -> float | None:
+    def due(self, machine: Attempts) -> float | None:
         """When `tend` is due at the latest; None while the connection is up."""
         due = self._connection.watch.due
         if due is None or not machine.waiting[self.at]:
             return due
         return min(due, self._dial_at)
 
-    def tend(self, machine: ClientMachine, now: float) -> None:
+    def tend(self, machine: Attempts, now: float) -> None:
         """Make and keep the connection, and report its state to the machine.  Never blocks."""
         for _, sign, descriptor in self._monitor.signs():
             self._connection.hear(sign, descriptor, now)
@@ -66,14 +66,14 @@ class Line:
         elif self._dial is not None:
             self._close_dial()
 
-    def close(self, machine: ClientMachine) -> None:
+    def close(self, machine: Attempts) -> None:
         """Close the socket; the connection's state is unknown from then on."""
         self._close_dial()
         self._monitor.close()
         self.socket.close()
         machine.on_closed(self.at)
 
-    def _report(self, machine: ClientMachine, now: float) -> None:
+    def _report(self, machine: Attempts, now: float) -> None:
         """Report a change to the machine."""
         if self._connection.up == self._up:
             return
@@ -85,7 +85,7 @@ class Line:
             self._began, self._dial_at = now, now + _DIAL_S
             machine.on_disconnected(self.at, CONNECTION_LOST, now, certain=False)
 
-    def _diagnose(self, machine: ClientMachine, now: float) -> None:
+    def _diagnose(self, machine: Attempts, now: float) -> None:
         """Report why there is no connection while a request waits."""
         found = self._names.find(self._endpoint.host)
         if not found.addresses:
@@ -107,7 +107,7 @@ class Line:
             return f"the name {host!r} is still looked up"
         return f"the name {host!r} cannot be looked up: {found.reason}"
 
-    def _ask_why(self, hosts: tuple[str, ...], machine: ClientMachine, now: float) -> None:
+    def _ask_why(self, hosts: tuple[str, ...], machine: Attempts, now: float) -> None:
         """Dial the address that the socket tries, or look at the result of that."""
         host = self._connection.host or hosts[0]
         dial = self._dial or Dial(host, self._endpoint.port)

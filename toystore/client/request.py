@@ -18,6 +18,8 @@ from toystore.core.protocol.messages.client import (
     Cluster,
     ClusterReply,
     Delete,
+    DescribeMembers,
+    DescribeMembersReply,
     Get,
     GetReply,
     Owners,
@@ -47,6 +49,11 @@ class Terms(NamedTuple):
     timeout_s: float
     attempt_s: float
     """How long one endpoint may take before another is asked."""
+
+
+LEARN_S = 0.25
+"""How long a client waits for the members: a node that is not busy answers at once."""
+_LEARNS = Terms("", None, LEARN_S, LEARN_S)
 
 
 class Request(Generic[Answer]):
@@ -315,6 +322,24 @@ class ClusterChange(ClusterRequest):
     def idempotent(self) -> bool:
         """It is not."""
         return False
+
+
+class MembersRequest(Request[DescribeMembersReply]):
+    """Ask a node for the members, on behalf of the client itself."""
+
+    __slots__ = ()
+    reply = DescribeMembersReply
+
+    def __init__(self, now: float) -> None:
+        super().__init__(_LEARNS, now)
+
+    def message(self, _now: float, /) -> Message:
+        """What to send now."""
+        return DescribeMembers(self.id)
+
+    def answer(self, reply: DescribeMembersReply, _clock: Clock, /) -> DescribeMembersReply:
+        """The reply itself."""
+        return reply
 
 
 class OwnersRequest(Request[Placement]):

@@ -183,7 +183,7 @@ class LocalCluster:
         self.reap()
         running = [node for node in self.nodes.values() if node.state is State.RUNNING]
         endpoint = (running or list(self.nodes.values()))[0].endpoint
-        async with AsyncClient([endpoint], timeout=timeout_s) as client:
+        async with AsyncClient([endpoint], timeout=timeout_s, learn_members=False) as client:
             return await client.cluster(command, arguments)
 
     def _signal(
@@ -333,7 +333,9 @@ class LocalCluster:
     def _client_of(self, node: Node) -> AsyncClient:
         """The client that asks a node for its status."""
         if node.name not in self._clients:
-            self._clients[node.name] = AsyncClient([node.endpoint], timeout=STATUS_PATIENCE_S)
+            self._clients[node.name] = AsyncClient(
+                [node.endpoint], timeout=STATUS_PATIENCE_S, learn_members=False
+            )
         return self._clients[node.name]
 
     async def settled(self, timeout_s: float) -> bool:

@@ -26,6 +26,8 @@ from toystore.core.protocol.messages.client import (
     Cluster,
     ClusterReply,
     Delete,
+    DescribeMembers,
+    DescribeMembersReply,
     ErrorReply,
     Get,
     GetReply,
@@ -70,6 +72,7 @@ def error_instead(message: Message, text: str) -> Message | None:
             | StatusReply()
             | OwnersReply()
             | RingLoadReply()
+            | DescribeMembersReply()
             | RepairReply()
             | ClusterReply()
         ):
@@ -83,7 +86,17 @@ def error_instead(message: Message, text: str) -> Message | None:
 def internal_reply(message: Message, text: str) -> Message | None:
     """The answer to a message on which a machine failed; None if the message needs no answer."""
     match message:
-        case Get() | Put() | Delete() | Status() | Owners() | RingLoad() | Repair() | Cluster():
+        case (
+            Get()
+            | Put()
+            | Delete()
+            | Status()
+            | Owners()
+            | RingLoad()
+            | Repair()
+            | Cluster()
+            | DescribeMembers()
+        ):
             return ErrorReply(message.request, Code.INTERNAL, text, isinstance(message, Get))
         case WriteReplica():
             return WriteReplicaReply(message.request, ReplicaStatus.INTERNAL, None)

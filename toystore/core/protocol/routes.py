@@ -188,6 +188,8 @@ WIRE: tuple[Route, ...] = (
     Route(120, ring.RingForked, ANYONE),
     Route(16, client.Cluster, COORDINATOR, Carrier.CLIENT_PORT),
     Route(17, client.ClusterReply, CLIENT, Carrier.CLIENT_PORT),
+    Route(18, client.DescribeMembers, COORDINATOR, Carrier.CLIENT_PORT),
+    Route(19, client.DescribeMembersReply, CLIENT, Carrier.CLIENT_PORT),
 )
 
 ROUTE_OF: dict[type[Any], Route] = {route.type: route for route in WIRE}

@@ -28,6 +28,8 @@ from toystore.core.protocol.messages import Message
 from toystore.core.protocol.messages.client import (
     Cluster,
     Delete,
+    DescribeMembers,
+    DescribeMembersReply,
     Get,
     Owners,
     OwnersReply,
@@ -177,6 +179,10 @@ class Coordinator:
                 self._cluster(message, sender, now)
             case Owners():
                 self._owners(message, sender)
+            case DescribeMembers():
+                epoch = self._layouts.ring.epoch
+                reply = DescribeMembersReply(message.request, epoch, self._around.endpoints)
+                self._out.send(sender, reply)
             case RingLoad():
                 ring = self._layouts.ring
                 load = tuple((name, *counts) for name, counts in ring.shares().items())

@@ -59,6 +59,11 @@ class Reachability:
         self._links.discard(node)
         return was_up
 
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """Where clients reach the members."""
+        return tuple(self._endpoints.values())
+
     def reachable(self) -> frozenset[str]:
         """The nodes that can be asked now."""
         return frozenset((self._node, *self._named(_LIVING))) & (self._links | {self._node})

@@ -47,6 +47,8 @@ from toystore.core.protocol.messages.client import (
     Cluster,
     ClusterReply,
     Delete,
+    DescribeMembers,
+    DescribeMembersReply,
     ErrorReply,
     Get,
     GetReply,
@@ -149,6 +151,8 @@ Message = (
     | OwnersReply
     | RingLoad
     | RingLoadReply
+    | DescribeMembers
+    | DescribeMembersReply
     | Repair
     | RepairReply
     | WriteReplica

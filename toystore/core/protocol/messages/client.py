@@ -147,6 +147,22 @@ class OwnersReply(NamedTuple):
     fallbacks: tuple[str, ...]
 
 
+class DescribeMembers(NamedTuple):
+    """Where do clients reach the members?"""
+
+    request: int
+
+
+class DescribeMembersReply(NamedTuple):
+    """The members of the newest ring record, old and new while ranges move, without the lost."""
+
+    request: int
+    epoch: int
+    """Of this record."""
+    endpoints: tuple[str, ...]
+    """For each member ``tcp://HOST:PORT``, as it is listed."""
+
+
 class RingLoad(NamedTuple):
     """How many partitions does each member own?"""
 
