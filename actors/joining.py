@@ -26,9 +26,8 @@ from actors.disk import OwnDisk, RemovedError, StartupError, say
 from actors.folder import Folder
 from actors.node import WakeUp
 from toystore.config import ClusterConfig, ConfigError, MemberConfig, load, parse
-from toystore.core.reconfiguration.changes import WEIGHT_MAX
 from toystore.core.ring.record import PORTS, RingRecord
-from toystore.core.ring.rules import PORT_MAX
+from toystore.core.ring.rules import PORT_MAX, WEIGHT_MAX
 from toystore.engines import Engine
 from toystore.net import listening
 from toystore.net.endpoint import Endpoint

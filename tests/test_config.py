@@ -224,6 +224,21 @@ def test_tombstones_are_kept_for_some_seconds_at_least():
         three(antientropy={"reap_after_s": 9.5})
 
 
+def test_records_move_at_a_pace_that_ends():
+    assert three(antientropy={"move_bytes_per_s": 0}).antientropy.move_bytes_per_s == 0
+    assert three(antientropy={"move_bytes_per_s": 16384}).antientropy.move_bytes_per_s == 16384
+    with pytest.raises(ConfigError, match=r"move_bytes_per_s: 1 given; should be 0 .* 16384"):
+        three(antientropy={"move_bytes_per_s": 1})
+
+
+def test_a_founding_member_has_no_higher_weight_than_a_plan_may_give():
+    heavy = [{"name": "n1", "weight": 1000}, "n2", "n3"]
+    assert three(members=heavy).members[0].weight == 1000
+    heavy[0]["weight"] = 1001
+    with pytest.raises(ConfigError, match=r"members\[0\]\.weight.*1000"):
+        three(members=heavy)
+
+
 def test_a_configuration_cannot_be_changed():
     with pytest.raises(ValueError, match="frozen"):
         three().cluster = "other"

@@ -9,7 +9,8 @@ import click
 
 from toystore import BadRequest
 from toystore.cli.output import print_table, size
-from toystore.core.reconfiguration.changes import FORMS, WEIGHT_MAX
+from toystore.core.reconfiguration.changes import FORMS
+from toystore.core.ring.rules import WEIGHT_MAX
 from toystore.net.endpoint import Endpoint
 
 REBUILT = "the other owners"

@@ -21,8 +21,9 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from toystore.config.values import Bind, Host, Name, Port, Seconds
+from toystore.config.values import Bind, Host, Name, Port, Seconds, Weight
 from toystore.core.protocol.settings import (
+    MOVE_LEAST_BYTES_PER_S,
     N_CAP,
     PROFILES,
     REAP_AFTER_LEAST_S,
@@ -36,7 +37,6 @@ from toystore.core.protocol.settings import (
     SwimSettings,
 )
 from toystore.core.ring.record import PORTS
-from toystore.core.ring.rules import WEIGHT_CAP
 from toystore.net.endpoint import Endpoint
 
 
@@ -68,7 +68,7 @@ class MemberConfig(Section):
     peer_port: Port
     gossip_port: Port
     exchange_port: Port
-    weight: Annotated[PositiveInt, Field(le=WEIGHT_CAP)] = 1
+    weight: Weight = 1
     zone: str = ""
     through: ThroughConfig | None = None
     """Where the node that reads this file connects instead."""
@@ -173,6 +173,16 @@ class _AntientropyBase(Section):
 
     move_bytes_per_s: NonNegativeInt = AntientropySettings().move_bytes_per_s
     reap_after_s: Seconds = AntientropySettings().reap_after_s
+
+    @field_validator("move_bytes_per_s")
+    @classmethod
+    def _is_no_standstill(cls, value: int) -> int:
+        if 0 < value < MOVE_LEAST_BYTES_PER_S:
+            raise ValueError(
+                f"{value} given; should be 0 (no limit) or at least {MOVE_LEAST_BYTES_PER_S}: "
+                "at that a node takes 17 hours for each gigabyte"
+            )
+        return value
 
     @field_validator("reap_after_s")
     @classmethod

@@ -14,11 +14,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import BeforeValidator, Field, PositiveInt, ValidationInfo, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
 from toystore.config.errors import FaultsError
 from toystore.config.sections import Section
-from toystore.config.values import KnownMember, Name, Names, ScenarioNode, Seconds
+from toystore.config.values import KnownMember, Name, Names, ScenarioNode, Seconds, Weight
 
 
 class _Keys(NamedTuple):
@@ -95,7 +95,7 @@ class Step(Section):
     node: ScenarioNode | None = None
     by: Name | None = None
     """Of a replace: the new node."""
-    weight: PositiveInt = 1
+    weight: Weight = 1
     """Of a join: as of a member."""
     zone: str = ""
     from_: OneOrMore | None = Field(None, alias="from")

@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from toystore.core.ring.rules import NAME_MAX, PORT_MAX, is_name
+from toystore.core.ring.rules import NAME_MAX, PORT_MAX, WEIGHT_MAX, is_name
 from toystore.hosts import EVERYWHERE, HostError, is_everywhere, parse_host
 
 _SECONDS_MAX = 1e9
@@ -78,4 +78,5 @@ Bind = Annotated[str, AfterValidator(_address)]
 KnownMember = Annotated[str, AfterValidator(_known)]
 ScenarioNode = Annotated[str, AfterValidator(_known_to_scenario)]
 Port = Annotated[int, Field(ge=1, le=PORT_MAX)]
+Weight = Annotated[int, Field(ge=1, le=WEIGHT_MAX)]
 Seconds = Annotated[float, Field(gt=0, le=_SECONDS_MAX)]

@@ -151,6 +151,9 @@ class AntientropySettings:
     stall_s: float = 1.0
 
 
+MOVE_LEAST_BYTES_PER_S = 16 * 1024
+"""The least `AntientropySettings.move_bytes_per_s`, if it is not 0.  While a node refuses requests,
+a tenth is left, and a record of 1 MiB takes ten minutes."""
 REAP_AFTER_LEAST_S = 10.0
 """The least `AntientropySettings.reap_after_s`.  Half of it is how old the stamp of a write may be,
 and how far clocks may differ."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from toystore.core.ring.record import PORTS, Listed, RingRecord
-from toystore.core.ring.rules import PORT_MAX, is_number
+from toystore.core.ring.rules import PORT_MAX, WEIGHT_MAX, is_weight
 from toystore.hosts import HostError, reachable_host
 
 FORMS = {
@@ -25,7 +25,6 @@ FORMS = {
     "readdress": "readdress NAME HOST:PORT",
 }
 """How each change is written."""
-WEIGHT_MAX = 1000
 ZONE_MAX = 64
 _ATTRIBUTES = frozenset({"reweigh", "rezone", "readdress"})
 _NAMED_MAX = 30
@@ -204,11 +203,6 @@ class _Draft:
         """A seat of its own: the name, unless another member sits there by a replacement."""
         seats = {one.seat for one in (*self._base.members, *self.members.values())}
         return name if name not in seats else f"{name}@{self._base.epoch + 1}"
-
-
-def is_weight(value: object) -> bool:
-    """Whether a member may join with this weight, or be given it."""
-    return is_number(value, 1, WEIGHT_MAX)
 
 
 def is_zone(value: object) -> bool:

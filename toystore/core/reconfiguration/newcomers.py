@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages.codes import Code
 from toystore.core.reconfiguration.caller import RefusedError
-from toystore.core.reconfiguration.changes import WEIGHT_MAX, ZONE_MAX, is_weight, is_zone
+from toystore.core.reconfiguration.changes import ZONE_MAX, is_zone
 from toystore.core.reconfiguration.roster import Roster
 from toystore.core.ring.record import Listed, RingRecord, endpoint_of
 from toystore.core.ring.rules import member_fault
@@ -89,7 +89,7 @@ def read_newcomer(arguments: dict[str, Any]) -> Listed:
         RefusedError: it could be no member; the text says what is wrong.
     """
     name, disk, host, zone = (arguments.get(field) for field in ("name", "disk", "host", "zone"))
-    weight, ports = arguments.get("weight"), arguments.get("ports")
+    weight, ports = arguments.get("weight", 0), arguments.get("ports")
     if not isinstance(ports, (list, tuple)):
         raise _refused(f"{ports!r:.80} are no ports")
     fault = member_fault(name, name, disk, weight, zone, host, ports)
@@ -97,11 +97,9 @@ def read_newcomer(arguments: dict[str, Any]) -> Listed:
         raise _refused(fault)
     if not disk:
         raise _refused("the disk has no id")
-    if not isinstance(weight, int) or not is_weight(weight):
-        raise _refused(f"a weight is from 1 to {WEIGHT_MAX}, not {weight!r:.80}")
     if not is_zone(zone):
         raise _refused(f"a zone is a text of up to {ZONE_MAX} characters, not {zone!r:.80}")
-    return Listed(str(name), str(name), str(disk), weight, str(zone), str(host), tuple(ports))
+    return Listed(str(name), str(name), str(disk), int(weight), str(zone), str(host), tuple(ports))
 
 
 def _refused(fault: str) -> RefusedError:

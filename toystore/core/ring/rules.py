@@ -14,8 +14,7 @@ from toystore.hosts import HostError, canonical_host, reachable_host
 NAME_MAX = 64
 PORT_MAX = 65535
 PORTS_EACH = 4
-WEIGHT_CAP = 2**53
-"""Larger weights are not exact as a float."""
+WEIGHT_MAX = 1000
 INT_CAP = 2**63 - 1
 """The largest number that a message carries."""
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{NAME_MAX - 1}}}")
@@ -29,6 +28,11 @@ def is_name(value: str) -> bool:
 def is_number(value: object, least: int = 0, most: int = INT_CAP) -> bool:
     """Whether this is an int, and no bool, in these bounds."""
     return type(value) is int and least <= value <= most
+
+
+def is_weight(value: object) -> bool:
+    """Whether a member may have this weight."""
+    return is_number(value, 1, WEIGHT_MAX)
 
 
 def member_fault(
@@ -49,8 +53,8 @@ def member_fault(
     for text in (seat, disk, zone, host):
         if not isinstance(text, str):
             return f"{name}: {text!r:.80} is no text"
-    if not is_number(weight, 1, WEIGHT_CAP):
-        return f"{name}: the weight is {weight!r:.80}"
+    if not is_weight(weight):
+        return f"{name}: a weight is from 1 to {WEIGHT_MAX}, not {weight!r:.80}"
     return _address_fault(name, str(host), ports) if ports else None
 
 
