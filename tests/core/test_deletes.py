@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
-from antientropy_scene import START_US, Node, Scene, digest, record
+from antientropy_scene import START_US, N, Node, Scene, digest, record
 
 from toystore.core.data.record import pack_record, unpack_record
 from toystore.core.data.stamp import pack_stamp
 from toystore.core.protocol.address import COORDINATOR, HANDOFF, Address, Peer
 from toystore.core.protocol.messages import Message
 from toystore.core.protocol.messages.antientropy import SumDead
-from toystore.core.protocol.messages.codes import RangeState
+from toystore.core.protocol.messages.codes import RangeState, ReplicaStatus
 from toystore.core.protocol.messages.hints import DeliverHints, DropHints
 from toystore.core.protocol.messages.replica import WriteReplica
 from toystore.core.ring.ranges import Range
@@ -177,6 +177,24 @@ def test_a_copy_that_has_slept_is_deleted_below_the_floor_and_fetched_again():
     scene.run(1200.0)
     assert sleeper.logged("rebuild.finished")
     assert none_left(scene)
+
+
+def test_a_tombstone_that_becomes_corrupt_while_the_others_delete_it_is_deleted_too():
+    scene = deleted(3)
+    of = Range(N, scene.ring.partition_of(digest(KEYS[0])))
+
+    def without_floor() -> list[Node]:
+        return [node for node in scene.nodes.values() if not node.storage._floors.of(of)]
+
+    while len(without_floor()) > 1:
+        scene.run(0.05)
+    [last] = without_floor()
+    last.rot(KEYS[0])
+    assert last.read(KEYS[0]).status == ReplicaStatus.NO_VOTE
+    scene.run(HOUR)
+
+    assert none_left(scene)
+    assert last.read(KEYS[0]).status == ReplicaStatus.NOT_FOUND
 
 
 def test_a_new_disk_gets_the_floors_with_the_records():

@@ -445,6 +445,54 @@ def test_a_floor_that_is_too_late_by_the_own_clock_is_not_raised(disk, agreed):
     assert (reply.floors, reply.deleted) == ((LATEST_US + 1,), 1)
 
 
+def rot(disk, key, at=-1):
+    """One byte of a stored record changes."""
+    stored = bytearray(disk.stored(key))
+    stored[at] ^= 1
+    disk.engine.begin()
+    disk.engine.put(RECORD + digest(key), bytes(stored))
+    disk.engine.commit()
+
+
+def status(disk, key):
+    [reply] = disk.ask(ReadReplica(1, digest(key), ()))
+    return reply.status
+
+
+@pytest.mark.parametrize("is_found", [False, True])
+def test_a_tombstone_that_became_corrupt_after_it_was_summed_is_deleted_with_the_others(
+    disk, is_found
+):
+    disk.store(*map(tombstone, KEYS[:3]), value(KEYS[3]))
+    disk.sum(FLOOR_US)
+    for key in KEYS[:2]:
+        rot(disk, key)
+    if is_found:
+        assert status(disk, KEYS[0]) == NO_VOTE
+
+    assert disk.raise_() == (FLOOR_US, 3)
+    assert {status(disk, key) for key in KEYS[:3]} == {NOT_FOUND}
+    assert (disk.machine.sums.rotten, disk.stored(KEYS[3])) == (0, value(KEYS[3]))
+
+
+@pytest.mark.parametrize(
+    "what", ["a value", "its head", "after a restart", "another floor", "not summed"]
+)
+def test_a_corrupt_record_stays_unless_it_is_proven_to_be_a_tombstone_that_was_summed(disk, what):
+    disk.store((value if what == "a value" else tombstone)(KEYS[0]), tombstone(KEYS[1]))
+    if what == "not summed":
+        rot(disk, KEYS[0])
+    disk.sum(FLOOR_US + 1 if what == "another floor" else FLOOR_US)
+    if what != "not summed":
+        rot(disk, KEYS[0], at=13 if what == "its head" else -1)
+    if what == "after a restart":
+        disk.start()
+
+    assert disk.raise_() == (FLOOR_US, 1)
+    assert status(disk, KEYS[0]) == NO_VOTE
+    assert status(disk, KEYS[1]) == NOT_FOUND
+
+
 def test_a_range_that_is_behind_loses_all_that_it_has_below_the_floor_of_another(disk):
     disk.store(tombstone(KEYS[0]), value(KEYS[1]), value(KEYS[2], NEW_US))
     disk.ask(SettleDisk(False))

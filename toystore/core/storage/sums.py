@@ -154,6 +154,10 @@ class Sums:
         """The digests of the records that are known to be corrupt."""
         return itertools.chain.from_iterable(self._rotten.values())
 
+    def rotten_in(self, of: Range) -> list[bytes]:
+        """Those of one range."""
+        return sorted(one for leaf in self._leaves(of) for one in self._rotten.get(leaf, ()))
+
     def known(self) -> dict[int, LeafSum]:
         """The sums of the leaves that are summed as they are stored, by the index of the leaf."""
         known = self._sums.copy()

@@ -6,6 +6,10 @@
 A WHOLE range has every tombstone that the members have agreed on, so only tombstones are dead
 there.  A range that is BEHIND may have slept while they agreed: all that it has below the floor is
 deleted, and anti-entropy fetches from the other owners what lives.
+
+A tombstone may become corrupt after its node has answered `SumDead`, and before it follows the
+floor of another owner: by then no owner has a sound copy.  It is deleted, too, if the answer proves
+that it was summed.  Any other corrupt record stays until it is overwritten.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from toystore.core.data.record import TIME, is_tombstone
+from toystore.core.data.record import HEADER_BYTES, TIME, is_tombstone
 from toystore.core.protocol.messages.antientropy import (
     RaiseFloors,
     RaiseFloorsReply,
@@ -40,7 +44,7 @@ _REFUSED = 0, 0, 0, False
 
 
 class _Dead(NamedTuple):
-    """A sound tombstone."""
+    """A tombstone."""
 
     time: bytes
     digest: bytes
@@ -70,6 +74,8 @@ class Tombstones:
         self._hints = hints
         self._floors = floors
         self._age_us_min = int(reap_after_s * 1_000_000 / 2)
+        self._summed: dict[Range, tuple[int, int]] = {}
+        """The floor and the XOR of the last answer about each range, in this run."""
 
     # --- what is dead -------------------------------------------------------------------
 
@@ -113,6 +119,7 @@ class Tombstones:
         dead: list[_Dead] = []
         if of in self._own.owned:
             floor, dead = _lowered(floor, list(self._dead(of, floor, work)))
+            self._summed[of] = floor, _xor(dead)
         return floor, len(dead), _xor(dead), self._holds_up(of, floor, work)
 
     def _dead(self, of: Range, floor: int, work: Work) -> Iterator[_Dead]:
@@ -170,7 +177,7 @@ class Tombstones:
             return 0
         match self._own.state(of):
             case RangeState.WHOLE:
-                doomed = [dead.digest for dead in self._dead(of, floor, work)]
+                doomed = list(self._doomed(of, floor, work))
             case RangeState.BEHIND:
                 doomed = list(self._all_below(of, floor, work))
             case _:
@@ -189,6 +196,27 @@ class Tombstones:
 
     def _may_rise(self, of: Range, floor: int) -> bool:
         return of in self._own.owned and self._floors.of(of) < floor
+
+    def _doomed(self, of: Range, floor: int, work: Work) -> Iterator[bytes]:
+        """The digests of what is dead below the floor of another owner, corrupt tombstones, too.
+
+        The hash of a record is that of its head, with flags, checksum and stamp.  If the hashes of
+        corrupt records are just those that are missing in the sum, their heads are as they were.
+        """
+        dead = list(self._dead(of, floor, work))
+        corrupt = list(self._corrupt(of, floor))
+        summed_floor, xor = self._summed.get(of, (0, 0))
+        yield from (one.digest for one in dead)
+        if summed_floor == floor and xor ^ _xor(dead) == _xor(corrupt):
+            yield from (one.digest for one in corrupt)
+
+    def _corrupt(self, of: Range, floor: int) -> Iterator[_Dead]:
+        """The records that are known to be corrupt and look like tombstones below a floor."""
+        limit = pack_floor(floor)
+        for digest in self._sums.rotten_in(of):
+            record = self._store.get(RECORD + digest) or b""
+            if len(record) >= HEADER_BYTES and record[TIME] < limit and is_tombstone(record):
+                yield _Dead(record[TIME], digest, hash_of(digest, record))
 
     def _raise(self, of: Range, floor: int, doomed: list[bytes]) -> int:
         for digest in doomed:
