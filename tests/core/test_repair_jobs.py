@@ -47,7 +47,7 @@ class Scene:
 
     def begin(self, job: int, partition: int | None = None) -> None:
         self.ask(job, partition)
-        self.jobs.go_on(START)
+        self.jobs.go_on(ALL, START)
 
     def read(self, **rotten: int) -> None:
         """Everything asked for is read; ``p2=3``: three records of partition 2 are corrupt."""
@@ -56,11 +56,11 @@ class Scene:
             self.jobs.read(of, rotten.get(f"p{of.partition}", 0), START)
 
     def compare(self, *owners: str) -> None:
-        self.jobs.go_on(SETTLED)
+        self.jobs.go_on(ALL, SETTLED)
         for partition in range(4):
             for owner in owners:
                 self.jobs.visited(Range(3, partition), owner)
-        self.jobs.go_on(SETTLED)
+        self.jobs.go_on(ALL, SETTLED)
 
 
 def test_a_job_is_finished_once_each_range_is_scrubbed_and_compared_with_each_other_owner() -> None:
@@ -111,25 +111,54 @@ def test_ranges_with_corrupt_records_are_scrubbed_again_to_count_what_was_replac
     assert scene.jobs.next_deadline() == float("inf")
 
     scene.read(p2=1)
-    scene.jobs.go_on(SETTLED)
+    scene.jobs.go_on(ALL, SETTLED)
 
     told = scene.ask(7)
     assert (told["rotten"], told["repaired"], told["finished"]) == (5, 4, True)
 
 
-def test_a_second_job_is_queued_and_names_whom_the_first_one_waits_for() -> None:
+def test_a_second_job_is_queued_while_the_first_one_has_something_to_do() -> None:
     scene = Scene()
     scene.begin(7)
     scene.read()
     scene.compare("n2")
-    scene.ask(8)
 
-    told = scene.jobs.ask(RepairRanges(1, 8, None, None), frozenset(("n1", "n2")), SETTLED)
-    assert (told["queued"], told["waits_for"]) == (True, ["n3"])
-
+    assert scene.ask(8)["queued"]
+    scene.jobs.go_on(ALL, SETTLED)
+    assert scene.ask(8)["queued"]
     scene.compare("n3")
-    scene.jobs.go_on(SETTLED)
     assert not scene.ask(8)["queued"]
+    assert scene.scrub.asked
+
+
+def test_a_job_that_only_waits_for_a_dead_owner_keeps_no_other_from_running() -> None:
+    scene = Scene()
+    scene.begin(7)
+    scene.read()
+    scene.compare("n2")
+    scene.ask(8, partition=1)
+    scene.ask(9, partition=2)
+    without_n3 = frozenset(("n1", "n2"))
+
+    scene.jobs.go_on(without_n3, SETTLED)
+    assert scene.scrub.asked == [Range(3, 1)]
+    scene.read(p1=1)
+    assert [scene.ask(job)["queued"] for job in (7, 8, 9)] == [False, False, True]
+    assert scene.ask(8)["rotten"] == 1
+    scene.jobs.go_on(without_n3, SETTLED)
+    scene.jobs.visited(Range(3, 1), "n2")
+    scene.jobs.go_on(without_n3, SETTLED)
+
+    assert not scene.ask(9)["queued"]
+    scene.read()
+    scene.compare("n2", "n3")
+    scene.read()
+    scene.jobs.go_on(ALL, SETTLED)
+    told = [scene.ask(job) for job in (7, 8, 9)]
+    assert [one["finished"] for one in told] == [True] * 3
+    assert [one["compared"] for one in told] == [8, 2, 2]
+    assert scene.jobs.idle
+    assert not scene.jobs.visits
 
 
 def test_too_many_jobs_are_refused() -> None:

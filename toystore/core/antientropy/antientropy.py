@@ -227,7 +227,7 @@ class Antientropy:
         self._floors.go_on(now)
         self._sweep.go_on(now)
         self._reaping.go_on(self._reachable, now)
-        self._jobs.go_on(now)
+        self._jobs.go_on(self._reachable, now)
         self._scrub.go_on(now)
 
     def _may_go_on(self, partner: Partner) -> bool:

@@ -2,8 +2,8 @@
 
     queued ──▶ scrub ──▶ compare ──▶ scrub again what had corrupt records ──▶ finished
 
-One job runs at a time on a node.  The last jobs are remembered, so that their progress can be
-asked for after they have ended.
+One job runs at a time on a node, and others while it only waits for owners that cannot be reached.
+The last jobs are remembered, so that their progress can be asked for after they have ended.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from toystore.core.protocol.messages.codes import RangeState
 from toystore.core.ring.ranges import Range
 
 JOBS_MAX = 16
-"""How many jobs are remembered."""
+"""How many jobs are remembered, and how many may be unfinished."""
 
 
 @dataclass(slots=True)
@@ -45,6 +45,28 @@ class Job:
     corrupt: dict[Range, int] = field(default_factory=dict)
     """How many corrupt records were found in a range, until it is scrubbed again."""
     moved: Moved = field(default_factory=Moved)
+    left: dict[Range, set[str]] = field(default_factory=dict)
+    """The other owners that each range is still to be compared with."""
+
+    def visited(self, of: Range, owner: str) -> None:
+        """A range was compared with an owner."""
+        if owner in self.left.get(of, ()):
+            self.compared += 1
+            self.left[of].discard(owner)
+            if not self.left[of]:
+                del self.left[of]
+
+    def waits_for(self, reachable: frozenset[str]) -> set[str]:
+        """The owners to be compared with that cannot be reached."""
+        return self._owners() - reachable
+
+    def only_waits(self, reachable: frozenset[str]) -> bool:
+        """Whether nothing can be done for it before another owner can be reached."""
+        owners = self._owners() if self.planned and not self.unread else set()
+        return bool(owners) and owners.isdisjoint(reachable)
+
+    def _owners(self) -> set[str]:
+        return {owner for owners in self.left.values() for owner in owners}
 
 
 class Jobs:
@@ -61,22 +83,25 @@ class Jobs:
         self._out = outbox
         self._jobs: dict[int, Job] = {}
         self._waiting: list[Job] = []
-        self._running: Job | None = None
+        self._running: list[Job] = []
 
     def ask(self, question: RepairRanges, reachable: frozenset[str], now: Now) -> dict[str, Any]:
         """Begin the job, or say how far it is."""
         job = self._jobs.get(question.job)
         if job is None:
-            if len(self._waiting) >= JOBS_MAX:
-                return {"error": f"{len(self._waiting)} repairs wait already; try again later"}
+            unfinished = len(self._waiting) + len(self._running)
+            if unfinished >= JOBS_MAX:
+                return {"error": f"{unfinished} repairs are not finished; try again later"}
             job = self._begin(question, now)
         return self._progress(job, reachable)
 
     def read(self, of: Range, rotten: int, now: Now) -> None:
         """A range was scrubbed."""
-        job = self._running
-        if job is None or of not in job.unread:
-            return
+        for job in self._running:
+            if of in job.unread:
+                self._read(job, of, rotten, now)
+
+    def _read(self, job: Job, of: Range, rotten: int, now: Now) -> None:
         job.unread.discard(of)
         if job.planned:
             job.repaired += max(0, job.corrupt.pop(of) - rotten)
@@ -89,27 +114,29 @@ class Jobs:
 
     def visited(self, of: Range, owner: str) -> None:
         """A range was compared with ``owner``."""
-        if self._running is not None and of in self.visits:
-            self._running.compared += 1
-            self.visits.done(of, owner)
+        for job in self._running:
+            job.visited(of, owner)
+        self.visits.done(of, owner)
 
     def moved(self, moved: Moved) -> None:
         """So much has crossed in the meantime."""
-        if self._running is not None:
-            self._running.moved.add(moved)
+        for job in self._running:
+            job.moved.add(moved)
 
-    def go_on(self, now: Now) -> None:
-        """Begin the comparisons, end the job, begin the next."""
-        job = self._running
-        if job is None:
-            if self._waiting:
-                self._running = job = self._waiting.pop(0)
-                self._scrub.hurry(sorted(job.ranges))
-            return
+    def go_on(self, reachable: frozenset[str], now: Now) -> None:
+        """Begin the comparisons, end jobs, begin the next."""
+        for job in list(self._running):
+            self._go_on(job, now)
+        if self._waiting and all(job.only_waits(reachable) for job in self._running):
+            job = self._waiting.pop(0)
+            self._running.append(job)
+            self._scrub.hurry(sorted(job.ranges))
+
+    def _go_on(self, job: Job, now: Now) -> None:
         if not job.planned and job.compare_at <= now.monotonic:
             job.planned = True
-            self._plan(job.ranges)
-        if not job.planned or self.visits or job.unread:
+            self._plan(job, job.ranges)
+        if not job.planned or job.left or job.unread:
             return
         if job.corrupt:
             job.unread |= job.corrupt.keys()
@@ -119,30 +146,30 @@ class Jobs:
 
     def follow(self, changed: Collection[Range]) -> None:
         """The ring has changed, and with it these ranges: the owners that are left are others."""
-        job, owned = self._running, self._replicas.ranges.owned
-        if job is not None:
-            job.unread &= owned
-            self._plan([of for of in self.visits if of in changed])
+        for job in self._running:
+            job.unread &= self._replicas.ranges.owned
+            self._plan(job, [of for of in job.left if of in changed])
 
-    def _plan(self, ranges: Iterable[Range]) -> None:
+    def _plan(self, job: Job, ranges: Iterable[Range]) -> None:
         """Visit the other owners of ranges, unless this node gives those away."""
         for of in ranges:
             takes_records = self._replicas.states.get(of, RangeState.WHOLE) in COMPARED
-            self.visits.plan(of, self._replicas.ranges.others(of) if takes_records else ())
+            others = self._replicas.ranges.others(of) if takes_records else ()
+            self.visits.plan(of, others)
+            job.left.pop(of, None)
+            if others:
+                job.left[of] = set(others)
 
     @property
     def idle(self) -> bool:
         """Whether no repair runs or waits."""
-        return self._running is None and not self._waiting
+        return not self._running and not self._waiting
 
     def next_deadline(self) -> float:
         """When the comparisons begin, in monotonic seconds; infinity if they are not waited for."""
-        job = self._running
-        if job is None:
+        if not self._running:
             return 0.0 if self._waiting else float("inf")
-        if job.planned:
-            return float("inf") if self.visits or job.unread else 0.0
-        return job.compare_at
+        return min(map(_due, self._running))
 
     def _begin(self, question: RepairRanges, now: Now) -> Job:
         wanted = frozenset(
@@ -163,7 +190,7 @@ class Jobs:
 
     def _finish(self, job: Job, now: Now) -> None:
         job.finished = True
-        self._running = None
+        self._running.remove(job)
         self._out.log(
             "repair.finished",
             job=job.number,
@@ -176,11 +203,10 @@ class Jobs:
         )
 
     def _progress(self, job: Job, reachable: frozenset[str]) -> dict[str, Any]:
-        left = len(self.visits) if job.planned and not job.finished else len(job.ranges)
-        waits_for = set() if job.finished else self.visits.owners() - reachable
+        left = len(job.left) if job.planned and not job.finished else len(job.ranges)
         return {
             "job": job.number,
-            "queued": job in self._waiting and self._running is not None,
+            "queued": job in self._waiting and bool(self._running),
             "ranges": len(job.ranges),
             "scrubbed": len(job.ranges) - (0 if job.planned else len(job.unread)),
             "done": len(job.ranges) if job.finished else len(job.ranges) - left,
@@ -189,6 +215,13 @@ class Jobs:
             "bytes": job.moved.bytes,
             "rotten": job.rotten,
             "repaired": job.repaired,
-            "waits_for": sorted(waits_for),
+            "waits_for": sorted(job.waits_for(reachable)),
             "finished": job.finished,
         }
+
+
+def _due(job: Job) -> float:
+    """When something is to be done for a running job that is not awaited."""
+    if job.planned:
+        return float("inf") if job.left or job.unread else 0.0
+    return job.compare_at
