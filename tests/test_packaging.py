@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from toystore import __version__
+
 ROOT = Path(__file__).resolve().parent.parent
 APP = "from toystore import Client\nprint(Client.__name__)\n"
 BUILD = (
@@ -79,6 +81,12 @@ def test_the_client_works_from_a_wheel_without_extras(home, tmp_path):
     done = python(installed(home, "wheel", tmp_path), "app.py", cwd=home)
 
     assert (done.stdout, done.stderr) == ("Client\n", "")
+
+
+def test_a_wheel_has_the_version_that_nodes_log(home):
+    (wheel,) = (home / "wheel").glob("*.whl")
+
+    assert wheel.name.startswith(f"toystore-{__version__}-")
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("get", "k"), ("sim", "run", "--seed", "7")])
