@@ -25,7 +25,7 @@ import time
 from collections.abc import Iterable
 from contextlib import AsyncExitStack, suppress
 from multiprocessing.connection import Connection
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from tests.cluster.telling_client import TellingClient, Told
 from toystore import Found, ToystoreError
@@ -82,11 +82,18 @@ class CheckedLoad:
 
     async def fill(self) -> list[Answer]:
         """Write every key; the answers that are not `OK`."""
-        return await self._order("fill")
+        failed: list[Answer] = await self._order("fill")
+        return failed
 
     async def read_all(self) -> list[Answer]:
         """Read every key; the answers that are not `OK`."""
-        return await self._order("read_all")
+        bad: list[Answer] = await self._order("read_all")
+        return bad
+
+    async def written(self) -> dict[str, range]:
+        """For each key, the writes of which a get that begins now must return one."""
+        written: dict[str, range] = await self._order("written")
+        return written
 
     async def start(self) -> None:
         """Begin with the timetable."""
@@ -94,12 +101,12 @@ class CheckedLoad:
 
     async def stop(self) -> list[Answer]:
         """End it, and wait for the last answer; all answers since `start`."""
-        return await self._order("stop")
-
-    async def _order(self, order: str | list[str]) -> list[Answer]:
-        self._connection.send(order)
-        answers: list[Answer] = await asyncio.to_thread(self._connection.recv)
+        answers: list[Answer] = await self._order("stop")
         return answers
+
+    async def _order(self, order: str | list[str]) -> Any:
+        self._connection.send(order)
+        return await asyncio.to_thread(self._connection.recv)
 
 
 # --- in the other process ---------------------------------------------------------------
@@ -117,6 +124,7 @@ async def _obey(connection: Connection, endpoints: list[str], plan: Plan) -> Non
         orders = {
             "fill": load.fill,
             "read_all": load.read_all,
+            "written": load.written,
             "start": load.start,
             "stop": load.stop,
         }
@@ -175,6 +183,9 @@ class _Load:
                 elif wrong := self._wrong(key, answer, self._acknowledged[key]):
                     bad.append(_answer(began, f"{WRONG}: {wrong}"))
         return bad
+
+    async def written(self) -> dict[str, range]:
+        return {key: self._allowed(key, at_least) for key, at_least in self._acknowledged.items()}
 
     async def start(self) -> list[Answer]:
         self._answers = []
@@ -237,13 +248,17 @@ class _Load:
     def _value(self, key: str, number: int) -> bytes:
         return f"{key}={number}".ljust(self._plan.value_bytes, ".").encode()
 
+    def _allowed(self, key: str, acknowledged: int) -> range:
+        """The writes of which a get must return one, if this one was acknowledged before."""
+        return range(max(acknowledged, 0), self._begun[key] + 1)
+
     def _wrong(self, key: str, told: Told | Found | None, acknowledged: int) -> str:
         """What is wrong with an answer; "" if it is right."""
         value = told and told.value
         if value is None:
             return f"{key} is not there" if acknowledged >= 0 else ""
         found = value if isinstance(value, bytes) else value.encode()
-        allowed = range(max(acknowledged, 0), self._begun[key] + 1)
+        allowed = self._allowed(key, acknowledged)
         if any(found == self._value(key, number) for number in allowed):
             return ""
         return f"{key} is {found[:40]!r}, write {acknowledged} was acknowledged"
@@ -256,6 +271,12 @@ def _answer(due: float, outcome: str) -> Answer:
 def _batches(keys: list[str]) -> Iterable[list[str]]:
     for at in range(0, len(keys), FILL_BATCH):
         yield keys[at : at + FILL_BATCH]
+
+
+def number_in(value: bytes) -> int:
+    """The number of the write that a value names; -1 if it names none."""
+    _, _, number = value.rstrip(b".").rpartition(b"=")
+    return int(number) if number.isdigit() else -1
 
 
 # --- figures ----------------------------------------------------------------------------

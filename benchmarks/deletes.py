@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from checked_load import load_of_machine
-from filled import PATIENCE_S, Row, runs, status_of, until
+from filled import PATIENCE_S, Row, runs, show_row, status_of, until
 from nodes import nodes_of
 
 from tests.harness.disks import records_of
@@ -148,9 +148,7 @@ async def measure(options: argparse.Namespace) -> Row:
             stage = Stage(cluster, store, options)
             for kind in options.kind or KINDS:
                 results[kind] = await getattr(stage, kind)()
-                print(f"{kind}:")
-                for key, value in results[kind].items():
-                    print(f"  {key:<18} {value}", flush=True)
+                show_row(kind, results[kind])
     return results
 
 

@@ -84,6 +84,13 @@ def runs(cluster: LocalCluster, name: str) -> bool:
     return cluster.nodes[name].process is not None
 
 
+def show_row(title: str, row: Row) -> None:
+    """Print figures as lines."""
+    print(f"{title}:")
+    for key, value in row.items():
+        print(f"  {key:<22} {value}", flush=True)
+
+
 async def until(condition: Callable[[], Any], what: str, look_s: float = LOOK_S) -> None:
     """Wait for a condition, or for a coroutine that returns it.  Raises TimeoutError."""
     end = time.monotonic() + PATIENCE_S

@@ -8,17 +8,19 @@ Five nodes with all keys, under load, in turn:
     replace   one of them by a new node
     remove    one of them, which was killed before and never comes back
 
-After each, the disks are read as files: every owner of a key must hold the same bytes, and no node
-may hold a record that it does not own.  What anti-entropy has moved until the ring was stable, in
-records and in what it compares, is compared with the least that had to move: the records of the
-ranges that a node owns now and did not own before.
+After each, every owner of every key is asked by itself for what was acknowledged, as a get with R=1
+asks it (`owners_unread`, owners.py).  The disks are read as files: every owner of a key must hold
+the same bytes, and no node may hold a record that it does not own.  What anti-entropy has moved
+until the ring was stable, in records and in what it compares, is compared with the least that had
+to move: the records of the ranges that a node owns now and did not own before.
 
-`kills` kills a node in the middle of each change instead (moves_kills.py).
+With `kills`, a node is killed in the middle of each change (moves_kills.py).
 
 Each answer of the load is checked (checked_load.py).  Figures depend on what else the machine does,
 so its load is printed beside them.
 
     python benchmarks/moves.py join leave --keys 20000 --nodes 10 --json
+    python benchmarks/moves.py kills replace remove --victims proposer
 """
 
 from __future__ import annotations
@@ -30,8 +32,8 @@ import time
 from collections import Counter
 
 from checked_load import Plan, between, failures, load_of_machine, missed, percentile_ms, wrong
-from filled import Row, filled
-from moves_kills import kills
+from filled import Row, filled, show_row
+from moves_kills import KINDS, VICTIMS, kills
 from ring_stage import RingStage, gained
 
 from tests.harness.disks import strays, unequal
@@ -92,7 +94,6 @@ class Stage(RingStage):
         }
 
 
-KINDS = ("join", "leave", "replace", "remove")
 KILLS = "kills"
 SLOWLY = {"move_bytes_per_s": 256 * 1024, "batch_bytes": 8 * 1024}
 """For kills: a change has a middle."""
@@ -101,28 +102,26 @@ SLOWLY = {"move_bytes_per_s": 256 * 1024, "batch_bytes": 8 * 1024}
 async def measure(options: argparse.Namespace) -> Row:
     """Make each change that was asked for."""
     plan = Plan(options.rate, options.keys, seed=options.seed)
-    results: Row = {}
-    if options.change == [KILLS]:
-        async with filled(options, nodes=options.nodes, plan=plan, antientropy=SLOWLY) as (
-            cluster,
-            load,
-        ):
-            return await kills(RingStage(cluster, load, options))
-    async with filled(options, nodes=options.nodes, plan=plan) as (cluster, load):
+    kinds, more = options.change or KINDS, {"antientropy": SLOWLY} if options.kills else {}
+    async with filled(options, nodes=options.nodes, plan=plan, **more) as (cluster, load):
         stage = Stage(cluster, load, options)
-        for kind in options.change or KINDS:
+        if options.kills:
+            return await kills(stage, kinds, options.victims or VICTIMS)
+        results: Row = {}
+        for kind in kinds:
             results[kind] = await stage.measure(kind)
-            results[kind]["read_back_bad"] = len(await load.read_all())
-            print(f"{kind}:")
-            for key, value in results[kind].items():
-                print(f"  {key:<18} {value}", flush=True)
-    return results
+            results[kind] |= await stage.read_back()
+            show_row(kind, results[kind])
+        return results
 
 
 def main() -> None:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("change", nargs="*", help=f"default: {' '.join(KINDS)}; or {KILLS}")
+    parser.add_argument(
+        "change", nargs="*", help=f"{', '.join(KINDS)}: all by default; {KILLS} first: with kills"
+    )
+    parser.add_argument("--victims", nargs="*", choices=VICTIMS, help=f"of {KILLS}; all by default")
     parser.add_argument("--nodes", type=int, default=5)
     parser.add_argument("--keys", type=int, default=100_000)
     parser.add_argument("--rate", type=float, default=300.0, help="operations a second")
@@ -135,7 +134,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="print one JSON object, too")
     options = parser.parse_args()
-    if options.change != [KILLS] and (unknown := set(options.change) - set(KINDS)):
+    options.kills = options.change[:1] == [KILLS]
+    options.change = options.change[options.kills :]
+    if unknown := set(options.change) - set(KINDS):
         parser.error(f"{', '.join(sorted(unknown))}; should be {', '.join(KINDS)}, or {KILLS}")
     print(f"{options.keys} keys, {options.rate:g} operations/s, load {load_of_machine()}")
     results = asyncio.run(measure(options))

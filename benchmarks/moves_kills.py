@@ -7,7 +7,8 @@ ranges), a *source* that gives ranges away, and the *proposer*, the node that th
     lost    it is not: the operator removes it; before that, the operator aborts the change if it
             was the newcomer
 
-Then all nodes agree on the members, each owner holds each record, and no other node does.
+Then all nodes agree on the members, each owner holds each record and answers with it, and no other
+node holds it.
 """
 
 from __future__ import annotations
@@ -15,31 +16,36 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Collection
+from itertools import product
 from typing import Any
 
 from checked_load import failures, missed, wrong
-from filled import LOOK_S, PATIENCE_S, Row
+from filled import LOOK_S, PATIENCE_S, Row, show_row
 from ring_stage import Change, RingStage
 
 from tests.harness.disks import strays, unequal
 from toystore.localcluster.ring_changes import STABLE, ChangeFailedError
 
 VICTIMS = ("newcomer", "source", "proposer")
-BACK = tuple(
-    (kind, victim) for kind in ("join", "leave", "replace", "remove") for victim in VICTIMS
-)
+KINDS = ("join", "leave", "replace", "remove")
 LOST = (("join", "newcomer"), ("replace", "newcomer"), ("join", "source"), ("leave", "source"))
 MIDDLE = 0.2
 """This share of the ranges that move has moved when the victim is killed."""
 
 
-async def kills(stage: RingStage) -> Row:
-    """Kill each victim in the middle of each change; a row for each."""
+async def kills(stage: RingStage, kinds: Collection[str], victims: Collection[str]) -> Row:
+    """Kill each of these victims in the middle of each change of these kinds; a row for each."""
     rows: Row = {}
-    for kind, victim in BACK:
-        rows[f"{kind}, {victim} back"] = await _one(stage, kind, victim, back=True)
-    for kind, victim in LOST:
-        rows[f"{kind}, {victim} lost"] = await _one(stage, kind, victim, back=False)
+    all_of_them = [(kind, victim, True) for kind, victim in product(kinds, victims)]
+    all_of_them += [
+        (kind, victim, False) for kind, victim in LOST if kind in kinds and victim in victims
+    ]
+    for kind, victim, back in all_of_them:
+        title = f"{kind}, {victim} {'back' if back else 'lost'}"
+        rows[title] = await _one(stage, kind, victim, back=back)
+        show_row(title, rows[title])
+        await _even_out(stage)
     return rows
 
 
@@ -73,7 +79,7 @@ async def _one(stage: RingStage, kind: str, victim: str, *, back: bool) -> Row:
     await stage.until_equal()
     ring, held = stage.ring(), stage.held()
     after = {row["name"] for row in status["members"]}
-    row = {
+    return {
         "change": " ".join(change),
         "victim": name,
         "killed_at": share,
@@ -85,11 +91,8 @@ async def _one(stage: RingStage, kind: str, victim: str, *, back: bool) -> Row:
         "failures": dict(Counter(failures(answers))),
         "wrong": wrong(answers)[:3],
         "missed": missed(answers)[:3],
-        "read_back_bad": len(await stage.load.read_all()),
+        **await stage.read_back(),
     }
-    print(f"{kind}, {victim} {'back' if back else 'lost'}: {row}", flush=True)
-    await _even_out(stage)
-    return row
 
 
 def _name_of(stage: RingStage, change: Change, victim: str) -> str:

@@ -48,6 +48,7 @@ from filled import (
     config_with,
     filled,
     runs,
+    show_row,
     status_of,
     until,
 )
@@ -336,13 +337,6 @@ def medians(rows: list[Row]) -> Row:
     """The median of each figure."""
     names = [name for name, value in rows[0].items() if isinstance(value, int | float)]
     return {name: round(statistics.median(row[name] for row in rows), 3) for name in names}
-
-
-def show_row(title: str, row: Row) -> None:
-    """Print figures as lines."""
-    print(f"{title}:")
-    for key, value in row.items():
-        print(f"  {key:<22} {value}", flush=True)
 
 
 def show(name: str, result: Row) -> None:

@@ -7,7 +7,8 @@ import asyncio
 from typing import Any
 
 from checked_load import CheckedLoad
-from filled import runs, until
+from filled import Row, runs, until
+from owners import ask_owners
 
 from tests.harness.disks import newest_ring, records_of, strays, unequal
 from toystore.core.ring.view import RingView
@@ -61,6 +62,18 @@ class RingStage:
     async def until_in_place(self) -> None:
         """Wait until no node holds a record that it does not own."""
         await until(lambda: not strays(self.ring(), self.held()), "everything is in its place", 1)
+
+    async def read_back(self) -> Row:
+        """Read every key through a node, then ask each of its owners by itself (owners.py)."""
+        bad = await self.load.read_all()
+        written = await self.load.written()
+        asked = await asyncio.to_thread(ask_owners, self.cluster, self.ring(), written)
+        return {
+            "read_back_bad": len(bad),
+            "owners_asked": asked.questions,
+            "owners_unread": len(asked.unread),
+            **({"for_example": asked.unread[:3]} if asked.unread else {}),
+        }
 
     async def until_equal(self) -> None:
         """Wait until each owner holds the same bytes: what a dead coordinator left, is repaired."""
