@@ -115,6 +115,7 @@ class LocalCluster:
         changes = {"name": name, "weight": weight, "zone": zone, "through": None}
         member = last.model_copy(update=changes | ports)
         self.nodes[name] = node = Node(member, self.folder / name)
+        self._seen_alive[name] = False
         added = [one.member for one in self.nodes.values() if one.name not in self.config_paths]
         remember(self.folder, added)
         return node

@@ -134,8 +134,9 @@ def report(load: Load, took_s: float, lost: list[str] | None) -> Iterator[str]:
     ok, failed = tally.ok.total(), tally.failed.total()
     yield (
         f"requests  {ok + failed:,} in {took_s:.1f} s: {ok:,} ok, {failed:,} failed; "
-        f"p50 {tally.percentile_ms(0.5):.3g} ms, p99 {tally.percentile_ms(0.99):.3g} ms, "
-        f"max {tally.percentile_ms(1.0):.3g} ms"
+        f"p50 {_three_digits(tally.percentile_ms(0.5))} ms, "
+        f"p99 {_three_digits(tally.percentile_ms(0.99))} ms, "
+        f"max {_three_digits(tally.percentile_ms(1.0))} ms"
     )
     for (what, kind), count in sorted(tally.failed.items()):
         yield f"          {what} {kind}: {count:,}"
@@ -143,3 +144,8 @@ def report(load: Load, took_s: float, lost: list[str] | None) -> Iterator[str]:
         keys = ", ".join(lost[:5]) + (", ..." if len(lost) > 5 else "")
         verdict = f"{len(lost)} LOST ({keys})" if lost else "no acknowledged write is missing"
         yield f"read back {load.written:,} keys: {verdict}"
+
+
+def _three_digits(figure: float) -> str:
+    """``1,660`` for 1657.3, ``4.13`` for 4.1296."""
+    return f"{float(f'{figure:.3g}'):,g}"

@@ -34,15 +34,15 @@ class Change(NamedTuple):
     """A change of the ring that was made."""
 
     words: str
-    partitions: int
+    partitions: str
+    """How many replicas of partitions have moved, of how many."""
     moved: Moved
     took_s: float
 
     def __str__(self) -> str:
         return (
-            f"{self.words}: {self.partitions:,} replicas of partitions with "
-            f"{self.moved.records:,} records ({self.moved.bytes / 1e6:,.1f} MB) moved in "
-            f"{self.took_s:.1f} s"
+            f"{self.words}: {self.partitions} moved, with {self.moved.records:,} records "
+            f"({self.moved.bytes / 1e6:,.1f} MB), in {self.took_s:.1f} s"
         )
 
 
@@ -81,7 +81,8 @@ class RingChanges:
         status = await self.ask("status", {})
         members = ", ".join(row["name"] for row in status["members"])
         return [
-            f"ring      epoch {status['epoch']}, {status['state']}; the members are {members}",
+            f"ring      epoch {status['epoch']}, {status['state']}; "
+            f"{len(status['members'])} members: {members}",
             f"changes   {len(self.made)} made, {len(self.failed)} failed",
             *(f"          {change}" for change in self.made),
             *(f"          FAILED {change}" for change in self.failed),
@@ -92,22 +93,27 @@ class RingChanges:
 
         New nodes that have no process are started.  Raises `ChangeFailedError`.
         """
+        if self._turn.locked():
+            self._tell(f"{_words(changes)} waits until the change before it has ended")
         async with self._turn:
             await self._make(changes, wait=wait)
 
     async def _make(self, changes: Sequence[list[Any]], *, wait: bool) -> None:
         """Make some changes.  Raises `ChangeFailedError`."""
-        began, before = time.monotonic(), await self._moved()
+        began, before, made_before = time.monotonic(), await self._moved(), len(self.made)
         await self.start_newcomers(changes)
         plan = await self.ask("plan", {"changes": [list(row) for row in changes]})
         await self.ask("commit", {"plan": plan["plan"]})
+        words, partitions = _words(changes), self._replicas(plan["partitions"])
+        self._tell(f"{words} is decided: {partitions} are to move")
         if not wait:
             return
         await self.until_stable()
-        words = ", ".join(" ".join(map(str, row)) for row in changes)
         took_s = time.monotonic() - began
         moved = _since(before, await self._moved())
-        self.made.append(Change(words, plan["partitions"], moved, took_s))
+        for meanwhile in self.made[made_before:]:  # a removal, in the middle of this change
+            moved = moved.less(meanwhile.moved)
+        self.made.append(Change(words, partitions, moved, took_s))
         self._tell(str(self.made[-1]))
 
     async def start_newcomers(self, changes: Sequence[list[Any]]) -> None:
@@ -140,6 +146,12 @@ class RingChanges:
         await self._cluster.look()
         return {node.name: node.moved for node in self._cluster.nodes.values() if node.status}
 
+    def _replicas(self, count: int) -> str:
+        """So many replicas of partitions, of all that there are."""
+        config = self._cluster.config
+        total = config.partitions * sum(set(config.copies().values()))
+        return f"{count:,} of {total:,} replicas of partitions"
+
     async def ask(self, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """The answer of a member that runs.  Raises `ChangeFailedError`."""
         try:
@@ -163,6 +175,11 @@ def _since(before: Mapping[str, Moved], after: Mapping[str, Moved]) -> Moved:
         for now, then in ((now, before.get(name)) for name, now in after.items())
     ]
     return Moved(sum(one.records for one in grown), sum(one.bytes for one in grown))
+
+
+def _words(changes: Sequence[list[Any]]) -> str:
+    """Changes as operators write them: ``join n6, leave n1``."""
+    return ", ".join(" ".join(map(str, row)) for row in changes)
 
 
 def _newcomers(changes: Sequence[list[Any]]) -> list[str]:

@@ -50,8 +50,10 @@ REFUTATIONS_MAX = 100
 
 _SIGNAL_KINDS = {"SIGKILL": "crash", "SIGTERM": "stop", "SIGSTOP": "pause"}
 _PROCESS_STEPS = ("kill", "stop", "restart", "pause", "resume")
+_RING_STEPS = ("join", "leave", "replace", "remove")
+"""They explain no suspicion."""
 LINK_STEPS = ("loss", "delay", "cut", "reset", "split")
-"""Steps of a scenario that the link.* events describe better; process.* describe the others."""
+"""Steps of a scenario that the link.* events describe better; process.* describe the first ones."""
 SEEN_BY_EVENT = {
     "link.lost": LINK_LOST,
     "link.silent": SILENT,
@@ -228,7 +230,7 @@ class Casebook:
         self._stopping = True
 
     def _step(self, entry: Entry) -> None:
-        if entry.text("do") not in (*_PROCESS_STEPS, *LINK_STEPS):
+        if entry.text("do") not in (*_PROCESS_STEPS, *_RING_STEPS, *LINK_STEPS):
             self.steps.append(entry)
 
     def _link(self, entry: Entry) -> None:
