@@ -37,6 +37,14 @@ def flipped(data, at=-1):
     return bytes(rotten)
 
 
+def content_of(engine):
+    """All that a store has."""
+    engine.begin()
+    content = dict(engine.scan(b""))
+    engine.commit()
+    return content
+
+
 class Disk:
     """A storage machine, each batch of questions in a transaction."""
 

@@ -3,6 +3,7 @@
 import random
 
 import pytest
+from storage_disk import content_of
 
 from toystore.core.data.record import digest_of, pack_record
 from toystore.core.data.stamp import pack_stamp
@@ -150,10 +151,7 @@ class Disk:
         return found
 
     def content(self):
-        self.engine.begin()
-        content = dict(self.engine.scan(b""))
-        self.engine.commit()
-        return content
+        return content_of(self.engine)
 
 
 @pytest.fixture(params=["memory", "async"])

@@ -7,6 +7,7 @@ from unittest.mock import ANY
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from storage_disk import content_of
 
 from toystore.core.data.record import digest_of, pack_record, stamp_of
 from toystore.core.data.stamp import pack_stamp
@@ -160,10 +161,7 @@ class Disk:
         self.engine.commit()
 
     def content(self):
-        self.engine.begin()
-        content = dict(self.engine.scan(b""))
-        self.engine.commit()
-        return content
+        return content_of(self.engine)
 
 
 @pytest.fixture(params=["memory", "async"])
