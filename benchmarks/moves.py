@@ -61,13 +61,17 @@ class Stage(RingStage):
         in_place_s = time.monotonic() - stable
         await asyncio.sleep(self.options.after_s)
         answers = await self.load.stop()
+        stopped = time.monotonic()
         await self.cluster.settled(self.options.settle_s)
+        await self.until_equal()
+        equal_s = time.monotonic() - stopped
         quiet = between(answers, began, quiet_until)
         during = between(answers, planned, stable)
         return {
             "change": " ".join(map(str, change)),
             "stable_s": round(stable - planned, 2),
             "in_place_s": round(in_place_s, 2),
+            "equal_s": round(equal_s, 2),
             **self._moved(ring),
             "quiet_p50_ms": percentile_ms(quiet, 50),
             "quiet_p99_ms": percentile_ms(quiet, 99),

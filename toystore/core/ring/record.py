@@ -140,7 +140,7 @@ class RingRecord:
         if listed is not None and (gone is None or listed.disk == disk):
             return None
         epoch = self.epoch if gone is None else gone.epoch
-        how = f" ({self.why}, by {self.made_by})" if epoch == self.epoch else ""
+        how = f" ({self.why})" if epoch == self.epoch else ""
         return f"{name} is no member of cluster {self.cluster!r} since epoch {epoch}{how}"
 
     def follows(self, before: RingRecord, lineage: bytes) -> bool:
