@@ -10,9 +10,10 @@ Five nodes with all keys, under load, in turn:
 
 After each, every owner of every key is asked by itself for what was acknowledged, as a get with R=1
 asks it (`owners_unread`, owners.py).  The disks are read as files: every owner of a key must hold
-the same bytes, and no node may hold a record that it does not own.  What anti-entropy has moved
-until the ring was stable, in records and in what it compares, is compared with the least that had
-to move: the records of the ranges that a node owns now and did not own before.
+the same bytes (`equal_s` after the load), and no node may hold a record that it does not own
+(`in_place_s` after the change).  What anti-entropy has moved until the ring was stable, in records
+and in what it compares, is compared with the least that had to move: the records of the ranges that
+a node owns now and did not own before.
 
 With `kills`, a node is killed in the middle of each change (moves_kills.py).
 
