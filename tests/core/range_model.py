@@ -349,11 +349,11 @@ class Model:
         match node.state(view.epoch):
             case RangeState.BEHIND if slot is not None and slot.new == node.name:
                 self._fill(node, view, slot)
-            case RangeState.WHOLE if slot is not None and slot.new not in (node.name, None):
+            case RangeState.WHOLE | RangeState.BEHIND if slot and slot.new not in (node.name, None):
                 successor = self.nodes.get(slot.new)
                 if successor is not None and successor.state(view.epoch) is WHOLE:
                     node.set(RETIRED, view.epoch)
-            case RangeState.BEHIND | RangeState.RETIRED | RangeState.STRAY:
+            case RangeState.RETIRED | RangeState.STRAY:
                 self._push(node, view)
             case RangeState.RELEASED:
                 node.ask(SweepRange(1, *OF, view.epoch, self.chance.randint(1, 5)))

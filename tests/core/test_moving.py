@@ -101,6 +101,26 @@ def test_a_range_is_given_away_in_steps_and_deleted_once_the_ring_is_stable():
     assert not misplaced(scene)
 
 
+def test_a_range_that_lacks_records_takes_no_hint_after_what_it_has_was_pushed():
+    scene = Scene(5)
+    scene.store_everywhere(KEYS)
+    scene.run(30.0)
+    wiped = scene.nodes["n5"]
+    wiped.replace_disk()
+    scene.decide(FIVE[:4], moving=True)
+    of = next(of for of in sorted(wiped.ranges.owned) if of.n == N)
+    seen = []
+    scene.follow()
+    while not scene.moved:
+        if (state := states(scene, of)["n5"]) not in seen:
+            seen.append(state)
+        scene.run(0.01)
+    assert seen[:2] == [RangeState.BEHIND, RangeState.RETIRED]
+    settle(scene)
+    scene.run(10.0)
+    assert not misplaced(scene)
+
+
 def test_the_new_owner_waits_until_its_source_has_the_record_of_the_ring():
     scene = Scene(5)
     scene.store_everywhere(KEYS)

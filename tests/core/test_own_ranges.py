@@ -240,7 +240,7 @@ def test_a_replaced_disk_votes_everywhere_once_what_is_left_is_whole(node):
     node.ask(SettleDisk(False))
     leaving = leaving_of(node)
     for of in sorted(node.ranges.owned):
-        assert node.set(of, RELEASED if of in leaving else WHOLE) != BEHIND
+        assert node.set(of, RETIRED if of in leaving else WHOLE) != BEHIND
 
     [reply] = node.ask(StorageStatus(1))
 

@@ -38,7 +38,7 @@ def test_only_what_is_in_the_table_may_be_set(before, after, part):
         (BEHIND, WHOLE): {BOTH, NEW, OLD},
         (WHOLE, RETIRED): {OLD},
         (RETIRED, RELEASED): {OLD, NO},
-        (BEHIND, RELEASED): {OLD, NO},
+        (BEHIND, RETIRED): {OLD},
         (STRAY, RELEASED): {OLD, NO},
     }
 

@@ -3,13 +3,13 @@
     state     where                             what is done
     WHOLE     another node takes over the slot  ask that node; once it is whole, the range RETIRED
     RETIRED   the same                          push to it, then the range is RELEASED
-    BEHIND    the same                          ask; once it is whole, push; then RELEASED
+    BEHIND    the same                          the same
     STRAY     not an owner                      push to each owner, then RELEASED
     RELEASED                                    swept once the ring is stable (sweep.py)
 
 Only an answer that was asked for in the present epoch retires a range.  From that commit on the new
-node answers alone for the slot.  If the new node is lost there is no one to ask: the next ring
-record names another.
+node answers alone for the slot, and nothing is stored here that would not be pushed.  If the new
+node is lost there is no one to ask: the next ring record names another.
 """
 
 from __future__ import annotations
@@ -66,10 +66,7 @@ class Release:
         if aim is not Aim.ASK or state is not RangeState.WHOLE or epoch != self._replicas.epoch:
             return
         if self.asks.done(of, partner):
-            if self._replicas.states.get(of) is RangeState.WHOLE:
-                self._states.set(of, RangeState.RETIRED)
-            else:
-                self.pushes.plan(of, [partner])
+            self._states.set(of, RangeState.RETIRED)
 
     def visited(self, of: Range, partner: str, epoch: int) -> None:
         """All that a member lacked was pushed to it, begun in this epoch."""

@@ -25,7 +25,7 @@ STEPS: Final = {
     (RangeState.BEHIND, RangeState.WHOLE),
     (RangeState.WHOLE, RangeState.RETIRED),
     (RangeState.RETIRED, RangeState.RELEASED),
-    (RangeState.BEHIND, RangeState.RELEASED),
+    (RangeState.BEHIND, RangeState.RETIRED),
     (RangeState.STRAY, RangeState.RELEASED),
 }
 """From which state to which."""

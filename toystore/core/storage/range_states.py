@@ -4,7 +4,7 @@ Two things change its state.  The node's anti-entropy reports what it has done (
 
     BEHIND --every source was compared--> WHOLE --its new owner is whole--> RETIRED
     RETIRED --all was pushed--> RELEASED
-    BEHIND --all was pushed--> RELEASED
+    BEHIND --its new owner is whole--> RETIRED
     STRAY --all was pushed--> RELEASED
 
 And a new ring record says which part the node has in the range (`FOLLOWED`).  A range that is
@@ -46,7 +46,7 @@ TRANSITIONS: Final = {
     (_BEHIND, Input.FILLED): _WHOLE,
     (_WHOLE, Input.REPLACED): _RETIRED,
     (_RETIRED, Input.PUSHED): _RELEASED,
-    (_BEHIND, Input.PUSHED): _RELEASED,
+    (_BEHIND, Input.REPLACED): _RETIRED,
     (_STRAY, Input.PUSHED): _RELEASED,
 }
 
