@@ -8,11 +8,10 @@ that a turn of storage lasts until its commit (storage.py).
 
 from __future__ import annotations
 
-import contextlib
 import math
 import random
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -231,7 +230,9 @@ class SimActor:
         for message in messages:
             if isinstance(sender, Peer) and type(message) not in self._takes:
                 raise BrokenMachineError(f"{type(message).__name__} was sent to {self.role}")
-        self.node.cluster.said.update(type(message).__name__ for message in messages)
+        said = self.node.cluster.said
+        for message in messages:
+            said[type(message).__name__] += 1
         return [(message, sender) for message in messages]
 
     def _look_for_newer(self, header: Header) -> None:
@@ -277,16 +278,18 @@ class SimActor:
 
     def serve(self, batch: list[Delivery], at: Now) -> None:
         """Pass the messages to the machine and call it if due, then log and send what it wrote."""
-        with self.made_to_fail():
-            self.turn.serve(batch, at)
+        self.perhaps_failing(self.turn.serve, batch, at)
         self._count_overdue(at)
 
-    @contextlib.contextmanager
-    def made_to_fail(self) -> Iterator[None]:
-        """Let the machine raise within, if that is planned."""
-        if self.fails:
-            self.turn.machine = Failing(self.machine)
-        yield
+    def perhaps_failing(
+        self, serve: Callable[[list[Delivery], Now], None], batch: list[Delivery], at: Now
+    ) -> None:
+        """Serve a batch; let the machine raise over it, if that is planned."""
+        if not self.fails:
+            serve(batch, at)
+            return
+        self.turn.machine = Failing(self.machine)
+        serve(batch, at)
         self.turn.machine = self.machine
 
     def wake_for_more(self) -> None:

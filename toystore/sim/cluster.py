@@ -64,20 +64,28 @@ class SimClock:
         self._ahead_s = 0.0
         self._rate = 0.0
         self._since = world.now
+        self._read_at: float | None = None
+        """The time of the last reading, which is still true then."""
+        self._reading = Now(0.0, 0)
 
     def now(self) -> Now:
         """Both readings."""
-        ahead_s = self._ahead_s + self._rate * (self._world.now - self._since)
-        wall_us = WALL_US + int((self._world.now - BEGIN_S + ahead_s) * 1e6)
-        return Now(self._world.now + self._offset_s, wall_us)
+        now = self._world.now
+        if now != self._read_at:
+            ahead_s = self._ahead_s + self._rate * (now - self._since)
+            wall_us = WALL_US + int((now - BEGIN_S + ahead_s) * 1e6)
+            self._read_at, self._reading = now, Now(now + self._offset_s, wall_us)
+        return self._reading
 
     def jump(self, by_s: float) -> None:
         """Set the wall clock."""
+        self._read_at = None
         self._ahead_s += by_s
 
     def drift(self, rate: float) -> None:
         """Change how fast the wall clock runs; 0.1 is a tenth too fast."""
         now = self._world.now
+        self._read_at = None
         self._ahead_s += self._rate * (now - self._since)
         self._since = now
         self._rate += rate

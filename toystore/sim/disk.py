@@ -43,6 +43,8 @@ class SimDisk(MemoryEngine):
         self._writes_left: int | None = None
         self._under_way: _Undo = []
         self._unsynced: list[_Undo] = []
+        self.changed = False
+        """Whether the last batch has changed a record."""
 
     # --- the engine ---------------------------------------------------------------------
 
@@ -87,6 +89,7 @@ class SimDisk(MemoryEngine):
         """Keep the batch, unless there is no room or the node crashes before `end_commit`."""
         if self._undo:
             self._need_room()
+        self.changed = any(key[:1] == RECORD for key, _ in self._undo)
         self._under_way += self._undo
         super().commit()
 

@@ -16,6 +16,7 @@ ends at once if a machine does what it must never do, such as raise.
 
 from __future__ import annotations
 
+import gc
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -73,6 +74,8 @@ class Report:
 def run(scenario: Scenario, tell: Tell | None = None) -> Report:
     """Run a scenario to its end.  ``tell`` gets the trace, line by line."""
     report = Report(scenario)
+    collects = gc.isenabled()
+    gc.disable()  # a run makes little garbage that is in cycles, and looking for it takes time
     cluster = SimCluster(scenario, tell)
     try:
         _Run(cluster, report).through()
@@ -80,6 +83,9 @@ def run(scenario: Scenario, tell: Tell | None = None) -> Report:
         report.violations.append(Violation(MACHINES, str(error)))
     except Exception:
         report.violations.append(Violation(MACHINES, traceback.format_exc()))
+    finally:
+        if collects:
+            gc.enable()
     report.digest = cluster.world.digest()
     report.seconds = cluster.world.now - BEGIN_S
     report.messages = cluster.said.total()

@@ -30,7 +30,7 @@ SYNC_S = 0.1
 PAUSED_S = 0.01
 """How soon a commit that ends in a pause is checked again."""
 FEW_KEYS = 10
-"""With at most as many keys, the sums are checked after each commit."""
+"""With at most as many keys, the sums are checked after each commit that changes a record."""
 
 
 class SimStorage(SimActor):
@@ -78,8 +78,7 @@ class SimStorage(SimActor):
         chosen = self.turn.choose(batch)
         if not chosen:
             return
-        with self.made_to_fail():
-            self.turn.commit(chosen, at)
+        self.perhaps_failing(self.turn.commit, chosen, at)
         self._busy = True
         self._moved = _moved(message for message, _ in chosen)
         if is_commit(node.crash_at, (message for message, _ in chosen)):
@@ -96,7 +95,7 @@ class SimStorage(SimActor):
             return
         self._busy = False
         node.disk.end_commit()
-        if node.cluster.scenario.keys <= FEW_KEYS:
+        if node.disk.changed and node.cluster.scenario.keys <= FEW_KEYS:
             node.cluster.violations += self.untrue_sums()
         if node.disk.wants_sync:
             node.world.after(SYNC_S, self._sync)
