@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from toystore.check.history import write_rows
 from toystore.cli.commands import commands
 from toystore.sim.run import run
+from toystore.sim.search import changes_ring
 from toystore.sim.swarm import draw
 
 from .plant import KEPT
@@ -77,11 +78,19 @@ def test_a_seed_and_a_file_exclude_each_other(tmp_path):
 
 
 def test_a_search_counts_what_it_ran():
-    told = sim("search", "--first", 54, "--count", 3, "--jobs", 1)
+    told = sim("search", "--first", 54, "--count", 3, "--jobs", 1, "--no-rings")
 
     assert told.exit_code == 0
     assert "seeds from 54 on" in told.output
     assert "3 seeds, 0 broke a promise" in told.output
+
+
+def test_a_search_changes_the_ring_in_some_of_its_runs():
+    share = [changes_ring(seed, None) for seed in range(100)]
+
+    assert 0 < share.count(True) < share.count(False)
+    assert changes_ring(1, True)
+    assert not changes_ring(0, False)
 
 
 def test_a_history_that_was_kept_is_checked(tmp_path):

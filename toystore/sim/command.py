@@ -20,7 +20,7 @@ from toystore.sim.membership.papers.command import papers
 from toystore.sim.minimise import minimise
 from toystore.sim.run import Report, run
 from toystore.sim.scenario import Scenario
-from toystore.sim.search import search
+from toystore.sim.search import RINGS_EVERY, search
 from toystore.sim.swarm import draw, read_scenario
 
 BROKEN = 1
@@ -80,7 +80,11 @@ def run_command(
 @sim.command("search")
 @click.option("--first", type=int, help="The first seed; default: random.")
 @click.option("--count", type=click.IntRange(1), help="The number of seeds; default: no end.")
-@click.option("--rings", is_flag=True, help="Change the ring, too.")
+@click.option(
+    "--rings/--no-rings",
+    default=None,
+    help=f"Change the ring, too; default: in every {RINGS_EVERY}th run.",
+)
 @click.option("--jobs", type=click.IntRange(1), help="Processes; default: one per processor.")
 @click.option(
     "--keep",
@@ -93,7 +97,7 @@ def search_command(
     context: click.Context,
     first: int | None,
     count: int | None,
-    rings: bool,
+    rings: bool | None,
     jobs: int | None,
     keep: Path,
 ) -> None:
@@ -106,7 +110,7 @@ def search_command(
         for outcome, tally in search(first, count, jobs, rings=rings):
             if outcome.violations:
                 click.echo(f"\nseed {outcome.seed} breaks a promise:")
-                _show_smallest(outcome.seed, keep, rings)
+                _show_smallest(outcome.seed, keep, outcome.rings)
             if time.monotonic() - told_s > TELL_EVERY_S:
                 told_s = time.monotonic()
                 click.echo(str(tally))

@@ -16,6 +16,8 @@ from toystore.sim.swarm import draw
 
 BATCH = 64
 """How many seeds a process gets at a time."""
+RINGS_EVERY = 4
+"""In the run of every fourth seed the ring changes, unless it is to change in all or in none."""
 
 
 @dataclass
@@ -55,6 +57,8 @@ class Outcome:
     """The result of one seed, without its large parts."""
 
     seed: int
+    rings: bool
+    """Whether the ring changes in its run."""
     violations: list[str]
     operations: int
     faults: int
@@ -63,11 +67,12 @@ class Outcome:
 
 
 def search(
-    first: int, count: int | None, jobs: int | None = None, *, rings: bool = False
+    first: int, count: int | None, jobs: int | None = None, *, rings: bool | None = None
 ) -> Iterator[tuple[Outcome, Tally]]:
     """Run ``count`` seeds from ``first`` on, or without end, and yield the outcome of each.
 
-    ``jobs``: how many run at once; None means one for each processor.  ``rings``: see `draw`.
+    ``jobs``: how many run at once; None means one for each processor.  ``rings``: whether the ring
+    changes in each run, or in none; None means in some (`changes_ring`).
     """
     seeds = itertools.count(first) if count is None else iter(range(first, first + count))
     tally = Tally(began_s=time.monotonic())
@@ -83,11 +88,18 @@ def _leave_interrupts_to_the_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def outcome_of(seed: int, *, rings: bool = False) -> Outcome:
+def changes_ring(seed: int, rings: bool | None) -> bool:
+    """Whether the ring changes in the run of a seed; ``rings``: see `search`."""
+    return seed % RINGS_EVERY == 0 if rings is None else rings
+
+
+def outcome_of(seed: int, *, rings: bool | None = None) -> Outcome:
     """Run one seed."""
+    rings = changes_ring(seed, rings)
     report = run(draw(seed, rings=rings))
     return Outcome(
         seed,
+        rings,
         list(map(str, report.violations)),
         len(report.rows),
         report.faults,
