@@ -61,7 +61,7 @@ class FakeClient:
         self.statuses = [status_of(ALIVE)]
         self.failure = None
 
-    def __call__(self, endpoints, *, timeout, bucket):
+    def __call__(self, endpoints, *, timeout, bucket, learn_members):
         self.made_with = {"endpoints": endpoints, "timeout": timeout, "bucket": bucket}
         return self
 
@@ -377,7 +377,7 @@ def nodes(client, monkeypatch):
     answers = {}
 
     class FakeAsyncClient:
-        def __init__(self, endpoints, *, timeout):
+        def __init__(self, endpoints, *, timeout, learn_members):
             assert timeout == 2.0
 
         async def __aenter__(self):

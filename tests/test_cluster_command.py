@@ -97,7 +97,7 @@ def fake(monkeypatch):
     fake = FakeCluster()
 
     class FakeClient:
-        def __init__(self, endpoints, *, timeout, bucket="default"):
+        def __init__(self, endpoints, *, timeout, learn_members, bucket="default"):
             self.endpoints = endpoints
 
         def __enter__(self):

@@ -75,7 +75,7 @@ def nodes(monkeypatch):
         return by_name[endpoint.removeprefix("tcp://").removesuffix(":7400")]
 
     class FakeAsyncClient:
-        def __init__(self, endpoints, *, timeout):
+        def __init__(self, endpoints, *, timeout, learn_members):
             self.endpoints = endpoints
 
         async def __aenter__(self):
@@ -95,7 +95,7 @@ def nodes(monkeypatch):
             return node.next_of(node.repairs)
 
     class FakeClient:
-        def __init__(self, endpoints, *, timeout, bucket):
+        def __init__(self, endpoints, *, timeout, bucket, learn_members):
             self.endpoint = endpoints[0]
 
         def __enter__(self):
