@@ -178,6 +178,14 @@ def test_an_empty_zone_can_be_seen_and_no_line_ends_with_a_blank(fake):
     assert not any(line.endswith(" ") for line in shown.splitlines())
 
 
+def test_members_are_in_the_order_of_their_numbers(fake):
+    fake.answers["status"] = [state_of(6, *map(member, ("n1", "n10", "n2")), state="stable")]
+
+    shown = rows_of(run("status").stdout)
+
+    assert [row[0] for row in shown if row[1:2] == ["alive"]] == ["n1", "n2", "n10"]
+
+
 def test_a_plan_in_json_is_what_the_node_has_sent(fake):
     assert json.loads(run("plan", "join", "n4", "--json").stdout) == PLAN
     assert json.loads(run("show", "--json").stdout) == PLAN

@@ -14,6 +14,7 @@ import toystore
 from toystore import ToystoreError
 from toystore.cli.output import duration, print_json, print_table, size
 from toystore.cli.rebuild import extent_of
+from toystore.logs.names import in_order
 
 NOT_ALL_ANSWERED = 3
 ODD = "*"
@@ -35,9 +36,9 @@ class Census:
     """Where each node was asked, by its name or, if that is not known, by its endpoint."""
 
     def members(self) -> list[str]:
-        """All members in any answer, in the order of the member lists."""
-        listed = (member["name"] for status in self.seen.values() for member in status["members"])
-        return list(dict.fromkeys(listed))
+        """All members in any answer."""
+        seen = self.seen.values()
+        return in_order({member["name"] for status in seen for member in status["members"]})
 
     def view(self, node: str) -> dict[str, str]:
         """The status of each member in the view of one node."""
@@ -124,7 +125,7 @@ def print_census(census: Census) -> None:
 
 def show_census(census: Census) -> None:
     """A census for people: how each node is, and how it sees the others."""
-    nodes, members = list(census.seen), census.members()
+    nodes, members = in_order(census.seen), census.members()
     clusters = " and ".join(dict.fromkeys(status["cluster"] for status in census.seen.values()))
     asked = len(nodes) + len(census.silent)
     click.echo(f"{len(nodes)} of {asked} nodes of {clusters} answer\n")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from toystore import BadRequest
-from toystore.cli.output import print_table, size
+from toystore.cli.output import by_name, print_table, size
 from toystore.core.reconfiguration.changes import FORMS
 from toystore.core.ring.rules import WEIGHT_MAX
 from toystore.net.endpoint import Endpoint
@@ -79,7 +79,8 @@ def show_plan(plan: Mapping[str, Any]) -> None:
     words = _words_with_addresses(plan)
     click.echo(f"plan {plan['plan']}, for epoch {plan['base'] + 1}: {words}\n")
     if plan["moves"]:
-        rows = [_cells(move["from"] or REBUILT, move["to"], move) for move in plan["moves"]]
+        moves = by_name(plan["moves"], "to", "from")
+        rows = [_cells(move["from"] or REBUILT, move["to"], move) for move in moves]
         total = _cells("total", "", plan)
         print_table(("from", "to", "partitions", "keys, about", "bytes, about"), [*rows, total])
     else:
@@ -87,7 +88,10 @@ def show_plan(plan: Mapping[str, Any]) -> None:
     click.echo()
     print_table(
         ("member", "owns, before", "after"),
-        ((each["name"], f"{each['before']:,}", f"{each['after']:,}") for each in plan["load"]),
+        (
+            (each["name"], f"{each['before']:,}", f"{each['after']:,}")
+            for each in by_name(plan["load"])
+        ),
     )
     if plan["warnings"]:
         click.echo("\nwarnings:")

@@ -15,7 +15,7 @@ from toystore.cli import follow
 from toystore.cli.cluster_plan import endpoint_of, words_of
 from toystore.cli.follow import Nothing, Step, make_view
 from toystore.cli.options import Common
-from toystore.cli.output import duration, print_table, size
+from toystore.cli.output import by_name, duration, print_table, size
 from toystore.cli.pace import Pace
 
 ANSWER_S = 8.0
@@ -120,7 +120,7 @@ class Watch:
     def _look_at_members(self, now: State) -> None:
         """Take in what each member of a moving ring reports."""
         planned = _planned(now)
-        for member in now["members"]:
+        for member in by_name(now["members"]):
             name = member["name"]
             if name in now.get("lost", ()):
                 self._steps.pop(name, None)  # nothing is awaited of it
@@ -215,7 +215,7 @@ def show_status(now: State, at: str = "") -> None:
             "to come",
             "has",
         ),
-        map(_row, now["members"]),
+        map(_row, by_name(now["members"])),
     )
     for line in _notes(now, at):
         click.echo(line)

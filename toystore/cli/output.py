@@ -5,10 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import sys
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
 
 import click
+
+from toystore.logs.names import in_order_of
+
+Row = TypeVar("Row", bound=Mapping[str, Any])
 
 WIDTH_PIPED = 1000
 COLOURS = {"dead": "red", "no answer": "red", "suspect": "yellow", "left": "dim", "alive": "green"}
@@ -39,6 +43,11 @@ def print_table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
         console.print(table)
     for line in drawn.get().splitlines():
         click.echo(line.rstrip())
+
+
+def by_name(rows: Iterable[Row], *keys: str) -> list[Row]:
+    """Rows in the order of the names under these keys, n2 before n10; an empty name is first."""
+    return sorted(rows, key=lambda row: [in_order_of(row[key] or "") for key in keys or ("name",)])
 
 
 def _style(cells: list[str]) -> str | None:

@@ -14,6 +14,7 @@ from toystore.cli.census import ask_all
 from toystore.cli.follow import Nothing, Step, Told, follow, make_view
 from toystore.cli.options import Common, common_options
 from toystore.cli.output import print_json, print_table, size
+from toystore.logs.names import in_order
 
 NOT_ALL_REPAIRED = 3
 STOP_AFTER_S = 30.0
@@ -87,8 +88,8 @@ def _nodes(common: Common, only: tuple[str, ...]) -> dict[str, str]:
     nodes = ask_all(common.endpoints, common.timeout).endpoints
     for name in only:
         if name not in nodes:
-            raise BadRequest(f"no member {name!r:.80}; there are {', '.join(sorted(nodes))}")
-    return {name: nodes[name] for name in only or sorted(nodes)}
+            raise BadRequest(f"no member {name!r:.80}; there are {', '.join(in_order(nodes))}")
+    return {name: nodes[name] for name in only or in_order(nodes)}
 
 
 class Watch:

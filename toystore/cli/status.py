@@ -14,7 +14,7 @@ import click
 from toystore import BadRequest, Client, Internal, Timeout, ToystoreError
 from toystore.cli.census import NOT_ALL_ANSWERED, ask_all, print_census, show_census
 from toystore.cli.options import Common, common_options
-from toystore.cli.output import duration, print_json, print_table
+from toystore.cli.output import by_name, duration, print_json, print_table
 from toystore.cli.rebuild import Progress, extent_of, watch
 
 POLL_S, PACE_S = 0.1, 1.0
@@ -121,7 +121,7 @@ def _show_status(seen: dict[str, Any], rebuilding: str) -> None:
         life = f"; version {seen['version']}, up for {duration(seen['uptime_s'])}"
     click.echo(f"{seen['node']} of {seen['cluster']}, {joined}{life}")
     click.echo(f"{rebuilding}\n" if rebuilding else "")
-    members = seen["members"]
+    members = by_name(seen["members"])
     print_table(
         ("member", "status", "incarnation"),
         ((member["name"], member["status"], member["incarnation"]) for member in members),

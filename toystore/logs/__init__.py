@@ -11,6 +11,7 @@
     split.py      the sides of a network split
     verdict.py    decides what an episode was: a failure, or false accusations
     failure.py    a failure, a false accusation
+    names.py      the order of names
     report.py     all of them, and the totals
     story.py      the report as text        document.py   as JSON        page.py   as a page
     tail.py       reads files that grow     steps.py      each step as a line

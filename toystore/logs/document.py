@@ -13,8 +13,9 @@ from typing import Any
 
 from toystore.logs.clocks import Clocks
 from toystore.logs.episode import ALIVE, DEAD, LEFT, LINK_LOST, SILENT, SUSPECT, Seen
-from toystore.logs.failure import Failure, FalseAccusation, Sight, in_order_of
+from toystore.logs.failure import Failure, FalseAccusation, Sight
 from toystore.logs.links import LinkFault
+from toystore.logs.names import in_order_of
 from toystore.logs.report import Report
 from toystore.logs.steps import Step
 from toystore.logs.story import head, tell

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -160,14 +158,3 @@ class FalseAccusation:
 def _order(sight: Sight) -> tuple[float, bool, float, str]:
     """Sort key: by time; within a millisecond, own evidence before hearsay."""
     return round(sight.at, 3), bool(sight.teller), sight.at, sight.node
-
-
-def in_order(names: Iterable[str]) -> list[str]:
-    """Sort names naturally: n2 before n10."""
-    return sorted(names, key=in_order_of)
-
-
-def in_order_of(name: str) -> list[tuple[int, int, str]]:
-    """The sort key of `in_order`: numbers in a name are compared as numbers."""
-    parts = re.split(r"(\d+)", name)
-    return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts]

@@ -15,7 +15,7 @@ from math import inf
 from typing import NamedTuple
 
 from toystore.logs.entry import Entry, printable
-from toystore.logs.failure import in_order, in_order_of
+from toystore.logs.names import in_order, in_order_of
 
 CUT, DELAY, LOSS, RESET = "cut", "delay", "loss", "reset"
 ADJECTIVES = {CUT: "cut", DELAY: "slow", LOSS: "lossy", RESET: "reset"}

@@ -19,9 +19,10 @@ from toystore.logs.casebook import Casebook
 from toystore.logs.clocks import estimate
 from toystore.logs.entry import Entry
 from toystore.logs.episode import LINK_LOST, Episode
-from toystore.logs.failure import Failure, FalseAccusation, in_order
+from toystore.logs.failure import Failure, FalseAccusation
 from toystore.logs.hearsay import Hearsay
 from toystore.logs.links import LinkFault
+from toystore.logs.names import in_order
 from toystore.logs.spool import Spool
 from toystore.logs.verdict import Judge
 

@@ -19,9 +19,9 @@ from toystore.logs.failure import (
     Failure,
     FalseAccusation,
     Sight,
-    in_order,
 )
 from toystore.logs.links import LinkFault, words
+from toystore.logs.names import in_order
 from toystore.logs.report import Report, Wanted
 
 WIDTH = 80

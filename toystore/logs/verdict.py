@@ -43,9 +43,9 @@ from toystore.logs.failure import (
     UNKNOWN,
     Failure,
     FalseAccusation,
-    in_order,
 )
 from toystore.logs.links import Split
+from toystore.logs.names import in_order
 from toystore.logs.split import find_split
 
 AFTERWARDS_S = 10.0
