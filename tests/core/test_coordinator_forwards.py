@@ -279,6 +279,20 @@ def test_the_last_failure_is_told_and_is_not_definite_once_replicas_were_asked()
     assert scene.machine.idle
 
 
+@pytest.mark.parametrize("code", [Code.NOT_SERVING, Code.CLOCK_BEHIND])
+def test_a_code_that_says_that_nothing_was_done_is_not_told_if_something_may_have_been(
+    code: Code,
+) -> None:
+    scene = stranger()
+    scene.put(w=3)
+    scene.wait(SILENCE_S)
+    scene.says("n2", INTERNAL)
+
+    scene.answers_forward("n1", ErrorReply(0, code, "not me", True))
+
+    assert scene.error() == (Code.UNAVAILABLE, False)
+
+
 def test_nobody_s_answer_but_an_asked_one_s_counts() -> None:
     scene = stranger()
     scene.put()

@@ -35,6 +35,9 @@ from toystore.core.requests.writing import Write
 
 _ASK_ANOTHER = (Code.NOT_SERVING, Code.OVERLOADED, Code.UNAVAILABLE, Code.CLOCK_BEHIND)
 
+_NOTHING_DONE = (Code.NOT_SERVING, Code.CLOCK_BEHIND)
+"""Codes with which a client asks another node, as if nothing had been done."""
+
 
 class Forward(DeskRequest):
     """A write that other coordinators run for this node, and this node itself if need be."""
@@ -226,7 +229,8 @@ class Forward(DeskRequest):
     def _give_up(self, now: Now) -> None:
         error = self._error
         assert error is not None, "this node itself was tried, and it always answers"
-        self.fail(error.code, error.text, now)
+        is_true = self.definite or error.code not in _NOTHING_DONE
+        self.fail(error.code if is_true else Code.UNAVAILABLE, error.text, now)
 
 
 class OwnWrite(Write):
