@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -26,6 +26,8 @@ LOOK_S = 0.2
 """The time between two looks at how far a change is."""
 CHANGE_S_MAX = 600.0
 """How long a change may take."""
+LEAVE_S_MAX = 10.0
+"""How long a node that has left may take to end until the next change is begun."""
 COMMIT_S = 20.0
 STABLE = "stable"
 
@@ -115,6 +117,7 @@ class RingChanges:
             moved = moved.less(meanwhile.moved)
         self.made.append(Change(words, partitions, moved, took_s))
         self._tell(str(self.made[-1]))
+        await self._until_ended([str(row[1]) for row in changes if row[0] in ("leave", "replace")])
 
     async def start_newcomers(self, changes: Sequence[list[Any]]) -> None:
         """Start the new nodes of some changes, and wait until each waits to be taken in."""
@@ -126,6 +129,15 @@ class RingChanges:
     async def until_stable(self) -> dict[str, Any]:
         """Wait until nothing moves any more; the status of the ring then."""
         return await self._until(lambda status: status["state"] == STABLE, "the ring is stable")
+
+    async def _until_ended(self, names: Collection[str]) -> None:
+        """Wait until nodes that have left have ended, so that no newcomer asks them."""
+        end = time.monotonic() + LEAVE_S_MAX
+        while any(self._cluster.nodes[name].state in HAS_PROCESS for name in names):
+            if time.monotonic() > end:
+                return
+            await asyncio.sleep(LOOK_S)
+            self._cluster.reap()
 
     async def _until(self, holds: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
         end = time.monotonic() + CHANGE_S_MAX
