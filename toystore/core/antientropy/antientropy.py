@@ -398,7 +398,7 @@ class Antientropy:
 def _shared(ranges: Ranges) -> dict[str, list[Range]]:
     """The ranges that a node shares with each other owner, by its name."""
     shared: dict[str, list[Range]] = {}
-    for of in ranges.owned:
+    for of in sorted(ranges.owned):
         for name in ranges.others(of):
             shared.setdefault(name, []).append(of)
     return shared
