@@ -7,6 +7,7 @@ from toystore.core.protocol.address import COORDINATOR, RING, Peer
 from toystore.core.protocol.messages.codes import Code
 from toystore.core.protocol.messages.ring import (
     AcceptRing,
+    FetchPlanReply,
     KeepPlanReply,
     OfferRings,
     PrepareRing,
@@ -122,6 +123,25 @@ def test_without_a_majority_nothing_is_changed_and_the_answer_is_definite():
     assert "3 of 5 voters are needed" in reply.text
     assert "n3 (no answer)" in reply.text
     assert set(epochs(scene).values()) == {0}
+
+
+@pytest.mark.parametrize(("seconds", "code"), [(2.9, 0), (3.1, Code.UNAVAILABLE)])
+def test_a_command_waits_longer_for_the_storage_of_its_node_which_may_wait_for_the_disk(
+    seconds, code
+):
+    scene = Scene(3)
+    post, late = scene.post, []
+
+    def slow(*sent):
+        late.append(sent) if isinstance(sent[2], FetchPlanReply) else post(*sent)
+
+    scene.post = slow
+    number = scene.send_command("n1", "plan", changes=[["reweigh", "n1", 2]])
+    scene.run(seconds)
+    post(*late[0])
+    scene.run(1.0)
+
+    assert scene.reply_to(number).code == code
 
 
 def test_voters_that_answer_another_question_have_not_voted():

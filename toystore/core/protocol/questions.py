@@ -68,10 +68,14 @@ class Questions:
     ) -> None:
         """Send ``question``, made with its number; ``for_ever``: its answer may take any time."""
         self._number += 1
-        deadline = float("inf") if for_ever else now.monotonic + self._timeout_s
+        deadline = float("inf") if for_ever else now.monotonic + self.patience_s(to)
         message = question(self._number)
         self._open[self._number] = _Open(to, asker, REPLY_TO[type(message)], deadline)
         self._outbox.send(to, message)
+
+    def patience_s(self, to: Peer) -> float:  # noqa: ARG002 - a subclass asks some for longer
+        """How long the answer of a storage may take."""
+        return self._timeout_s
 
     def answered(self, reply: Any, now: Now) -> None:
         """A reply has come; one to a question that has ended is ignored."""
@@ -110,7 +114,8 @@ class Questions:
         """This process was stalled: give each question that is due the whole time again."""
         for number, question in self._open.items():
             if question.deadline <= now.monotonic:
-                self._open[number] = question._replace(deadline=now.monotonic + self._timeout_s)
+                deadline = now.monotonic + self.patience_s(question.to)
+                self._open[number] = question._replace(deadline=deadline)
 
     def _fail(self, number: int, cause: str, now: Now) -> None:
         question = self._open.pop(number, None)

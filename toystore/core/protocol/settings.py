@@ -168,7 +168,7 @@ class RingSettings:
     poll_s: float = 2.0
     """While ranges move, each member is asked once in this time how far it is."""
     reply_timeout_s: float = 1.0
-    """How long a storage may take to answer."""
+    """How long a storage may take to answer; the node's own three times as long."""
     decide_s: float = 5.0
     """A proposal that is not decided within this time is given up."""
     takeover_s: float = 5.0

@@ -14,7 +14,7 @@ from toystore.core.protocol.messages.codes import Code
 from toystore.core.protocol.messages.ring import RingCommand, RingCommandReply
 from toystore.core.reconfiguration.changes import PlanError
 
-DISK_FAILED = "the storage of this node did not answer; its disk may be full"
+DISK_FAILED = "the storage of this node did not answer in time; its disk may be full or slow"
 
 
 class RefusedError(Exception):

@@ -15,6 +15,8 @@ from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages import Message
 
 NEVER = float("inf")
+OWN_TIMES = 3
+"""How many times as long as another storage the own one may take: it may wait for its disk."""
 
 Then = Callable[[Any, Now], None]
 """Called once with the reply, or with None if there will be none."""
@@ -42,6 +44,10 @@ class Questions(questions.Questions):
     def __init__(self, node: str, timeout_s: float, outbox: Outbox, chance: random.Random) -> None:
         super().__init__(timeout_s, outbox, chance)
         self.node = node
+
+    def patience_s(self, to: Peer) -> float:
+        """The own storage may take longer: it cannot be cut off, and commands fail without it."""
+        return super().patience_s(to) * (OWN_TIMES if to.node == self.node else 1)
 
     def ask_storage(
         self,
