@@ -568,3 +568,45 @@ def test_owners_are_those_that_will_own_the_key() -> None:
     assert type(reply) is OwnersReply
     assert reply.owners == ("n1", "n2", "n4")
     assert reply.fallbacks == ("n3", "n5", "n6")
+
+
+# --- a node that is no member any more --------------------------------------------------
+
+
+def without_n1(members: int = 5) -> FixedView:
+    """The next ring, which n1 has left."""
+    return one_order(*[f"n{number}" for number in range(2, members + 1)], epoch=1)
+
+
+def test_a_node_that_is_removed_answers_what_it_holds_at_once() -> None:
+    for ask, error in (
+        (Scene.get, (Code.NOT_SERVING, True)),
+        (Scene.put, (Code.UNAVAILABLE, False)),
+    ):
+        scene = Scene()
+        ask(scene)
+
+        scene.turn_to(without_n1())
+
+        assert scene.error() == error
+        assert scene.machine.idle
+
+
+def test_a_node_that_is_removed_ends_the_writes_that_it_has_forwarded() -> None:
+    scene = Scene(node="n5")
+    scene.put()
+    assert scene.forwarded
+
+    scene.turn_to(one_order("n1", "n2", "n3", "n4", epoch=1))
+
+    assert scene.error() == (Code.UNAVAILABLE, False)
+    assert scene.machine.idle
+
+
+def test_a_node_that_is_removed_serves_no_more() -> None:
+    scene = Scene()
+    scene.turn_to(without_n1())
+
+    scene.put()
+
+    assert scene.error() == (Code.NOT_SERVING, True)

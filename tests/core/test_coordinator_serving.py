@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
-from coordinator_scene import ALIVE, CLIENT, DEAD, Scene
+from coordinator_scene import ALIVE, CLIENT, DEAD, Scene, one_order
 from drawings import arrows, drawn
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,6 +31,10 @@ def join(scene: Scene) -> None:
 
 def leave(scene: Scene) -> None:
     scene.told(Leave(), Peer("n1", "node"))
+
+
+def remove(scene: Scene) -> None:
+    scene.turn_to(one_order("n2", epoch=1))
 
 
 def link_all(scene: Scene) -> None:
@@ -61,7 +65,7 @@ def test_the_docstring_draws_the_transitions_of_the_table() -> None:
 @pytest.mark.parametrize("ready", READY)
 @pytest.mark.parametrize(("phase", "given"), list(product(Phase, Input)))
 def test_a_node_moves_as_the_table_of_its_phases_says(phase, given, ready) -> None:
-    causes = {Input.READY: ready, Input.LEAVE: leave}
+    causes = {Input.READY: ready, Input.LEAVE: leave, Input.REMOVED: remove}
     scene = Scene(2, up=False)
     for earlier in INPUTS[phase]:
         causes[earlier](scene)

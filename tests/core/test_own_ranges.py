@@ -543,6 +543,13 @@ def test_a_node_that_leaves_keeps_no_more_hints_of_other_ranges():
     assert keeps(node, given) == (REFUSED, 0)
 
 
+def test_a_node_that_was_removed_keeps_no_hint_at_all():
+    node, given, other = a_leaver()
+    node.adopt(stable(*FIVE[1:]))
+
+    assert keeps(node, given) == keeps(node, other) == (REFUSED, 0)
+
+
 def test_a_question_about_a_range_that_is_unknown_is_answered(node):
     assert node.ask(SetRange(1, 2**70, 2**70, 0, WHOLE)) == [SetRangeReply(1, NONE, 0)]
 

@@ -278,6 +278,9 @@ class Coordinator:
             return
         self._layouts = Layouts(ring)
         self._around.follow({name: endpoint_of(one) for name, one in ring.members.items()})
+        if self._node not in ring.members:
+            self._serving.move(Input.REMOVED)
+            self._desk.give_up(now)
         self._desk.follow(self._layouts, self._around.reachable(), now)
         self._consider_serving(now)
 

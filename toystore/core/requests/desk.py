@@ -107,6 +107,9 @@ class DeskRequest:
         if not self.answered:
             self.fail(Code.INTERNAL, f"{self.desk.node} failed while it held this request", now)
 
+    def on_removed(self, now: Now) -> None:
+        """The node is no member any more; what the node alone answers goes on."""
+
     @property
     def definite(self) -> bool:
         """Whether a failure now would mean that nothing was done."""
@@ -128,6 +131,11 @@ class DeskRequest:
         """Answer with an error, and end."""
         self.answer(ErrorReply(self.ticket.request, code, text, self.definite), now)
         self.end()
+
+    def fail_as_removed(self, now: Now) -> None:
+        """Answer that this node is no member any more, so that the caller asks another."""
+        code = Code.NOT_SERVING if self.definite else Code.UNAVAILABLE
+        self.fail(code, f"{self.desk.node} is no member any more", now)
 
     def end(self) -> None:
         """Leave the desk."""
@@ -288,6 +296,11 @@ class Desk:
         for request in self.each():
             request.on_ring(layouts, now)
         self._lose(lost, now)
+
+    def give_up(self, now: Now) -> None:
+        """This node is no member any more: no other node answers it."""
+        for request in self.each():
+            request.on_removed(now)
 
     def _lose(self, nodes: Iterable[str], now: Now) -> None:
         for node in sorted(nodes):

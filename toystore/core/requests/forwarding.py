@@ -115,6 +115,11 @@ class Forward(DeskRequest):
             self._indefinite = True
             self._stop_awaiting(node, now)
 
+    def on_removed(self, now: Now) -> None:
+        """End: no other node answers this one."""
+        if not self.answered:
+            self.fail_as_removed(now)
+
     def on_unsent(self, node: str, overloaded: bool, now: Now) -> None:  # noqa: ARG002 - as every DeskRequest has it
         """Try the next node; this one has not received it."""
         if node in self._awaited:

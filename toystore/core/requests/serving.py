@@ -2,11 +2,14 @@
 
     STARTING --joined, and its links are up or overdue--> SERVING --Leave--> LEAVING
     STARTING --Leave--> LEAVING
+    STARTING --the ring no longer has it--> LEAVING
+    SERVING --the ring no longer has it--> LEAVING
 
 An input that has no arrow from the present phase changes nothing.
 
 A node that has joined waits until it is linked to every living member, but for `LINKS_WAIT_S`
-at most.  A node that leaves answers its open requests.
+at most.  A node that stops answers its open requests as they come to their end.  One that the ring no
+longer has answers them at once, because no other node answers it any more.
 """
 
 from __future__ import annotations
@@ -31,12 +34,15 @@ class Input(Enum):
 
     READY = "joined, and its links are up or overdue"
     LEAVE = "Leave"
+    REMOVED = "the ring no longer has it"
 
 
 TRANSITIONS: Final = {
     (Phase.STARTING, Input.READY): Phase.SERVING,
     (Phase.STARTING, Input.LEAVE): Phase.LEAVING,
     (Phase.SERVING, Input.LEAVE): Phase.LEAVING,
+    (Phase.STARTING, Input.REMOVED): Phase.LEAVING,
+    (Phase.SERVING, Input.REMOVED): Phase.LEAVING,
 }
 
 

@@ -299,6 +299,13 @@ class SloppyQuorum(DeskRequest):
         """Ask a fallback in its place."""
         self.do_without(node, now)
 
+    def on_removed(self, now: Now) -> None:
+        """End: no other node answers this one."""
+        if self.answered:
+            self.end()
+        else:
+            self.fail_as_removed(now)
+
     def on_unsent(self, node: str, overloaded: bool, now: Now) -> None:
         """Replace a node whose link is down, but not one that is overloaded.
 

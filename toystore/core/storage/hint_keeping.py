@@ -77,7 +77,7 @@ class HintKeeping:
         if record[TIME] < floor:
             return below(floor) if answer is STORED else answer
         own_ranges = self._own
-        if own_ranges.record.leaves(own_ranges.ranges.node) and not own_ranges.gives_away(digest):
+        if not own_ranges.stays and not own_ranges.gives_away(digest):
             # This node may be gone before it can deliver more.  It stays until it has released what
             # it gives away, and has delivered the hints that it keeps then.
             return _REFUSED, None

@@ -120,6 +120,11 @@ class OwnRanges:
         return self._now.ranges.ring.record
 
     @property
+    def stays(self) -> bool:
+        """Whether the node is a member once nothing moves any more."""
+        return any(one.name == self._now.ranges.node for one in self.record.members)
+
+    @property
     def moved(self) -> int:
         """The epoch of the newest record by which ranges moved: owners' writes of earlier epochs
         may have been sent to too few nodes."""
