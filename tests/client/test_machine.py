@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toystore.client.attempts import CONNECT_S, PAUSE_S
+from toystore.client.attempts import CONNECT_S, FRAME_BYTES_MAX, PAUSE_S
 from toystore.client.call import Calls
 from toystore.client.endpoints import SHUN_S
-from toystore.client.errors import Timeout, ToystoreError, Unavailable
+from toystore.client.errors import BadRequest, Timeout, ToystoreError, Unavailable
 from toystore.client.machine import ClientMachine
 from toystore.client.request import DONE, PAUSED, SENT, WAITING, GetRequest, PutRequest, Terms
 from toystore.core.data.stamp import pack_stamp
@@ -327,6 +327,25 @@ def test_a_request_that_never_had_room_times_out_definitely():
 
     assert (first.outcome.definite, second.outcome.definite) == (False, True)
     assert machine.next_deadline() is None or not machine.busy
+
+
+@pytest.mark.parametrize(("endpoints", "cuts"), [(1, 2), (2, 2), (3, 3)])
+def test_a_large_write_that_every_endpoint_cuts_off_is_too_large(endpoints, cuts):
+    machine = a_machine(endpoints)
+    value = bytes(FRAME_BYTES_MAX)
+    request = PutRequest(TERMS, 0.0, b"key", value, context=b"", clock=CLOCK)
+    machine.begin(request, 0.0)
+
+    for cut in range(1, cuts + 1):
+        assert request.stage == WAITING
+        at = request.endpoint
+        machine.on_connected(at)
+        assert len(sent(machine, at, 0.0)) == 1
+        machine.on_disconnected(at, "the connection was lost", 0.0, certain=False)
+        assert request.stage == (DONE if cut == cuts else WAITING)
+
+    assert isinstance(request.outcome, BadRequest)
+    assert not request.outcome.definite
 
 
 def test_what_is_abandoned_is_not_sent():

@@ -42,8 +42,9 @@ FRAME_MESSAGES_MAX = 256
 FRAME_BYTES_MAX = 512 * 1024
 CONNECTION_LOST = "the connection was lost"
 """Why an endpoint is disconnected, if no more is known."""
-CUTS_MAX = 2
-"""A large request whose connection is lost this often is assumed to be the cause."""
+CUTS_MIN = 2
+"""A large request is assumed to be the cause of lost connections after so many, and as many as it
+may use endpoints: nodes that leave close their connections, too."""
 
 _NEVER = float("inf")
 
@@ -223,7 +224,8 @@ class Attempts:
         """The connection for its reply is lost."""
         request.indefinite = request.astray = True
         name = self._endpoints.name(request.endpoint)
-        if request.cuts >= CUTS_MAX and request.size > FRAME_BYTES_MAX:
+        most = max(CUTS_MIN, len(self._choice(request)))
+        if request.cuts >= most and request.size > FRAME_BYTES_MAX:
             text = (
                 f"the connection was cut {request.cuts} times while these {request.size:,} bytes "
                 f"were sent, at last by {name}: that is probably more than the cluster takes"
