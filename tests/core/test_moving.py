@@ -313,3 +313,20 @@ def test_a_source_on_a_new_disk_counts_as_no_source_before_the_disk_is_confirmed
     settle(scene)
     scene.run(60.0)
     assert not misplaced(scene)
+
+
+def test_a_node_that_is_told_of_its_new_ranges_before_it_follows_the_ring_releases_none():
+    scene = Scene(5, 32, follow_s=0.5)
+    scene.store_everywhere(KEYS)
+    scene.run(30.0)
+    for node in scene.nodes.values():
+        node.store(record("fresh", -1.0))
+    scene.run(1.7)
+
+    scene.decide(FIVE[1:], moving=True)
+    scene.follow()
+    settle(scene)
+
+    stay = [scene.nodes[name] for name in FIVE[1:]]
+    assert all(node.logged("rebuild.finished") for node in stay)
+    assert [one for node in stay for one in node.logged("ranges.released")] == []

@@ -97,6 +97,8 @@ class Release:
             return
         assert state is not None
         slot = ranges.slot(of)
+        if slot is None and state is not RangeState.STRAY:
+            return  # storage has told of a newer ring record: by that one, this node gets the range
         takes_over = [slot.new] if slot is not None and slot.new is not None else []
         if state is RangeState.STRAY:
             self.pushes.plan(of, ranges.ring.owners(of.partition, of.n))
