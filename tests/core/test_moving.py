@@ -5,7 +5,7 @@ from __future__ import annotations
 from antientropy_scene import N, Scene, digest, record
 
 from toystore.core.protocol.address import Peer
-from toystore.core.protocol.messages.antientropy import Overloaded
+from toystore.core.protocol.messages.antientropy import CompareRanges, Overloaded
 from toystore.core.protocol.messages.codes import RangeState, ReplicaStatus
 from toystore.core.protocol.messages.disk import SettleDisk
 from toystore.core.ring.ranges import Range
@@ -330,3 +330,35 @@ def test_a_node_that_is_told_of_its_new_ranges_before_it_follows_the_ring_releas
     stay = [scene.nodes[name] for name in FIVE[1:]]
     assert all(node.logged("rebuild.finished") for node in stay)
     assert [one for node in stay for one in node.logged("ranges.released")] == []
+
+
+def test_a_late_answer_about_a_range_of_which_nothing_is_left_is_ignored(monkeypatch):
+    scene = Scene(5, reply_timeout_s=60.0)
+    scene.run(30.0)
+    node, late = scene.nodes["n1"], []
+    for other in FIVE[1:]:
+        receive = scene.nodes[other].tell_storage
+
+        def hold(message, sender, receive=receive):
+            if type(message) is CompareRanges:
+                late.append((receive, message, sender))
+            else:
+                receive(message, sender)
+
+        monkeypatch.setattr(scene.nodes[other], "tell_storage", hold)
+    node.restart_machine()
+    scene.run(9.0)
+    asked = {root[:2] for _, message, _ in late for root in message.roots}
+
+    scene.decide([*FIVE, "n6"], moving=True)
+    scene.decide([*FIVE, "n6"], moving=False)
+    owned = node.ranges.owned
+    node.follow()
+    [lost] = owned - node.ranges.owned
+    assert tuple(lost) in asked
+    scene.run(3.0)
+    for receive, message, sender in late:
+        receive(message, sender)
+    scene.run(10.0)
+
+    assert node.machine._compared > 0

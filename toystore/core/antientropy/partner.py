@@ -260,6 +260,8 @@ class Partner:
         self._fail(cause, now)
 
     def _receive(self, one: Answer, now: Now) -> None:
+        if one.of not in self._kit.replicas.roots:
+            return  # by now this node has nothing of the range
         if one.teaches_floor and self._kit.floors.learn(one.of, one.floor):
             return  # it is compared once the own floor is as high
         if one.tree:
