@@ -310,14 +310,18 @@ class LocalCluster:
             await asyncio.sleep(STATUS_S)
 
     async def look(self) -> None:
-        """Ask every node that runs for its status, and report changes on which all agree."""
+        """Ask every node that runs for its status, and report changes on which all agree.
+
+        Nothing is reported while few of them answer.
+        """
         running = [n for n in self.nodes.values() if n.state in (State.STARTING, State.RUNNING)]
         await asyncio.gather(*map(self._ask, running))
         watchers = [node for node in running if node.status]
         for name in self.nodes:
             others = [node for node in watchers if node.name != name and node.lists(name)]
             votes = [name in node.sees_alive for node in others]
-            if votes and len(set(votes)) == 1 and self._seen_alive.get(name, True) != votes[0]:
+            agree = len(set(votes)) == 1 and 2 * len(votes) >= len(running) - 1
+            if agree and self._seen_alive.get(name, True) != votes[0]:
                 self._seen_alive[name] = votes[0]
                 what = "alive" if votes[0] else "not alive"
                 self._tell(f"{name} is seen {what} by all {len(votes)} others that run")

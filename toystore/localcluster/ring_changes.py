@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from toystore.client import ToystoreError
+from toystore.client import BadRequest, Conflict, ToystoreError
 from toystore.config import Step
 from toystore.localcluster.cluster import LocalCluster, Tell
 from toystore.localcluster.node import HAS_PROCESS, Moved
@@ -28,6 +28,8 @@ CHANGE_S_MAX = 600.0
 """How long a change may take."""
 LEAVE_S_MAX = 10.0
 """How long a node that has left may take to end until the next change is begun."""
+PLAN_S_MAX = 30.0
+"""How long it is tried to have a plan made."""
 COMMIT_S = 20.0
 STABLE = "stable"
 
@@ -50,6 +52,11 @@ class Change(NamedTuple):
 
 class ChangeFailedError(Exception):
     """A change of the ring was refused, or did not end in time; the text says why."""
+
+    def __init__(self, text: str, *, is_refusal: bool = False) -> None:
+        super().__init__(text)
+        self.is_refusal = is_refusal
+        """Whether the same command would be refused again."""
 
 
 class RingChanges:
@@ -104,7 +111,7 @@ class RingChanges:
         """Make some changes.  Raises `ChangeFailedError`."""
         began, before, made_before = time.monotonic(), await self._moved(), len(self.made)
         await self.start_newcomers(changes)
-        plan = await self.ask("plan", {"changes": [list(row) for row in changes]})
+        plan = await self._plan(changes)
         await self.ask("commit", {"plan": plan["plan"]})
         words, partitions = _words(changes), self._replicas(plan["partitions"])
         self._tell(f"{words} is decided: {partitions} are to move")
@@ -118,6 +125,17 @@ class RingChanges:
         self.made.append(Change(words, partitions, moved, took_s))
         self._tell(str(self.made[-1]))
         await self._until_ended([str(row[1]) for row in changes if row[0] in ("leave", "replace")])
+
+    async def _plan(self, changes: Sequence[list[Any]]) -> dict[str, Any]:
+        """Have a plan made; again if no node answers, as on a machine with too much to do."""
+        end = time.monotonic() + PLAN_S_MAX
+        while True:
+            try:
+                return await self.ask("plan", {"changes": [list(row) for row in changes]})
+            except ChangeFailedError as error:
+                if error.is_refusal or time.monotonic() > end:
+                    raise
+            await asyncio.sleep(LOOK_S)
 
     async def start_newcomers(self, changes: Sequence[list[Any]]) -> None:
         """Start the new nodes of some changes, and wait until each waits to be taken in."""
@@ -169,7 +187,8 @@ class RingChanges:
         try:
             return await self._cluster.command(command, arguments, timeout_s=COMMIT_S)
         except ToystoreError as error:
-            raise ChangeFailedError(f"{command}: {error}") from None
+            is_refusal = isinstance(error, (BadRequest, Conflict))
+            raise ChangeFailedError(f"{command}: {error}", is_refusal=is_refusal) from None
 
 
 async def wipe(cluster: LocalCluster, name: str) -> None:
