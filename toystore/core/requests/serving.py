@@ -8,8 +8,8 @@
 An input that has no arrow from the present phase changes nothing.
 
 A node that has joined waits until it is linked to every living member, but for `LINKS_WAIT_S`
-at most.  A node that stops answers its open requests as they come to their end.  One that the ring no
-longer has answers them at once, because no other node answers it any more.
+at most.  A node that stops answers its open requests as they come to their end.  One that the ring
+no longer has answers them at once, because no other node answers it any more.
 """
 
 from __future__ import annotations
