@@ -1,4 +1,5 @@
-"""Plants each fault of planted.py and planted_rings.py, and searches for a seed that catches it.
+"""Plants each fault of planted.py, planted_rings.py and planted_reaping.py, and searches for a seed
+that catches it.
 
 python -m tests.sim.plant            from a random seed on; fails if one is not caught
 python -m tests.sim.plant --keep     from 0 on, and keep the seeds for the tests
@@ -20,10 +21,14 @@ import pytest
 from toystore.sim.run import MACHINES, Report, run
 from toystore.sim.swarm import draw
 
-from . import planted, planted_rings
+from . import planted, planted_reaping, planted_rings
 
-PLANTED = {**planted.PLANTED, **planted_rings.PLANTED}
-"""Every fault, by name; those of planted_rings.py in runs in which the ring changes."""
+WITH_RINGS = {**planted_rings.PLANTED, **planted_reaping.PLANTED_WITH_RINGS}
+"""The faults in runs in which the ring changes, by name."""
+WITH_REAPING = {**planted_reaping.PLANTED, **planted_reaping.PLANTED_WITH_RINGS}
+"""The faults in runs in which tombstones are removed, by name."""
+PLANTED = {**planted.PLANTED, **WITH_RINGS, **WITH_REAPING}
+"""Every fault, by name."""
 KEPT = Path(__file__).with_name("kept_seeds.json")
 SEEDS_MAX = 400
 """A fault that is not caught in so many seeds counts as not found."""
@@ -33,7 +38,7 @@ def run_with(fault: str, seed: int) -> Report:
     """What a seed comes to with a fault planted."""
     with pytest.MonkeyPatch.context() as patch:
         PLANTED[fault](patch)
-        return run(draw(seed, rings=fault in planted_rings.PLANTED))
+        return run(draw(seed, rings=fault in WITH_RINGS, reaping=fault in WITH_REAPING))
 
 
 def first_seed(fault: str, first: int) -> tuple[str, int | None, str]:

@@ -34,6 +34,7 @@ from toystore.core.storage.layout import HINT, QUEUE, RECORD, SETTLED, STATE, TO
 from toystore.core.storage.storage import Storage
 from toystore.sim import ring_audit
 from toystore.sim.cluster import SimCluster
+from toystore.sim.reaping_audit import ROUND_S
 from toystore.sim.storage import SimStorage
 
 HINTS = (HINT, QUEUE, TOTAL)
@@ -180,7 +181,8 @@ def news_travels(cluster: SimCluster, name: str) -> list[Violation]:
 def copies_complete(cluster: SimCluster, rows: Iterable[Row]) -> list[Violation]:
     """Every owner stores the last acknowledged write of each key, or a later one.
 
-    A write may be gone that had at most as many copies as nodes have lost data since.
+    A write may be gone that had at most as many copies as nodes have lost data since.  A delete,
+    and what it has deleted, may be gone below the floor of an owner.
     """
     last: dict[tuple[str, str], Row] = {}
     for row in rows:
@@ -188,8 +190,11 @@ def copies_complete(cluster: SimCluster, rows: Iterable[Row]) -> list[Violation]
             last[row.place] = max(row, last.get(row.place, row), key=lambda row: row.stamp)
     found = []
     for place, row in last.items():
-        for owner, copy in _copies(cluster, *place).items():
-            if copy is None or (_is_sound(copy) and stamp_of(copy).hex() < row.stamp):
+        digest = _digest(cluster, *place)
+        for owner, copy in _copies_of(cluster, digest).items():
+            removed = cluster.floors.removed_at(cluster.nodes[owner].disk, digest)
+            newest = removed if copy is None else stamp_of(copy)
+            if newest.hex() < row.stamp and (copy is None or _is_sound(copy)):
                 text = f"{owner} holds {_told(copy)}"
                 found.append(Violation("copies_complete", text, (row,)))
     return found
@@ -256,7 +261,8 @@ def idle_is_quiet(
     the news of members is answered.  A node whose question for the process at an address was lost
     asks again at the next exchange, and may log that the member was unconfirmed.  Anti-entropy asks
     the own storage to read each leaf once in a round of the scrub, and compares nothing; after a
-    change of the ring it may catch up with a round that was delayed.  No other message is sent.
+    change of the ring it may catch up with a round that was delayed.  If tombstones are left that
+    are not old, it asks the own storage for old ones in each round.  No other message is sent.
     """
     swim = cluster.swim_settings
     nodes, round_s = len(cluster.members), cluster.antientropy_settings.scrub_s
@@ -278,6 +284,8 @@ def idle_is_quiet(
     rounds = int(seconds / round_s) + 1
     if cluster.scenario.changes_ring:
         most["ScrubLeaf"] = rounds = sys.maxsize
+    if cluster.scenario.reaps:
+        most |= dict.fromkeys(("SumDead", "SumDeadReply"), nodes * (seconds / ROUND_S + 1))
     most["ScrubLeafReply"] = most["ScrubLeaf"]
     logged = logged - Counter(
         {

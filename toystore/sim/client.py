@@ -190,8 +190,7 @@ class SimClient:
             row = self._read(row, ask, request.told)
         self.cluster.world.note(self.name, f"{row.operation} {row.key} {row.value} {row.outcome}")
         self._rows.append(row)
-        if row.writes and row.outcome == OK:
-            self.cluster.acknowledged(ask.bucket, ask.key, row)
+        self.cluster.answered(row)
         self.busy = False
         self._then(row)
 
@@ -244,7 +243,14 @@ FASHION = 0.5
 """Which fraction of a load is for one popular key at a time."""
 FASHION_S = 0.4
 """How long one key is popular."""
-OPERATIONS = (PUT,) * 9 + (GET,) * 9 + (DELETE,) * 2
+OPERATIONS = 20
+"""Among how many operations, in the shares of the scenario, a client chooses."""
+
+
+def operations(deletes: float) -> tuple[str, ...]:
+    """What a client chooses from; ``deletes``: which fraction of it deletes a key."""
+    others = round((1 - deletes) * OPERATIONS / 2)
+    return (PUT,) * others + (GET,) * others + (DELETE,) * (OPERATIONS - 2 * others)
 
 
 class Load:
@@ -254,6 +260,7 @@ class Load:
         self._cluster = cluster
         self._ends = cluster.world.now + cluster.scenario.duration_s
         self._puts = 0
+        self._operations = operations(cluster.scenario.deletes)
         self.clients = [SimClient(cluster, name, rows) for name in cluster.scenario.client_names]
         for client in self.clients:
             chance = cluster.world.chance(f"load of {client.name}")
@@ -277,7 +284,7 @@ class Load:
             return
         number = self._key(chance)
         bucket = "single" if number % 4 == 3 else "default"
-        operation = chance.choice(OPERATIONS)
+        operation = chance.choice(self._operations)
         n = self._cluster.coordinator_settings.buckets[bucket].n
         ask = Ask(
             operation=operation,

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from toystore import __version__
-from toystore.check.history import Row
+from toystore.check.history import OK, Row
 from toystore.check.promises import Loss, Violation
 from toystore.core.assembly import Blueprint
 from toystore.core.data.record import digest_of
-from toystore.core.protocol.address import COORDINATOR, Caller, Peer
+from toystore.core.protocol.address import COORDINATOR, STORAGE, Caller, Peer
 from toystore.core.protocol.events import EVENTS
 from toystore.core.protocol.machine import Event, Now
 from toystore.core.protocol.settings import (
@@ -32,7 +32,9 @@ from toystore.core.ring.ranges import Range
 from toystore.core.ring.record import Listed, RingRecord, founding
 from toystore.core.ring.ring import Member
 from toystore.core.ring.view import RingView
+from toystore.core.storage.storage import Storage
 from toystore.sim.actor import BrokenMachineError
+from toystore.sim.floors import Floors
 from toystore.sim.network import Link, Network
 from toystore.sim.node import SimNode
 from toystore.sim.operators import Change, Operator
@@ -90,6 +92,10 @@ class SimClock:
         self._since = now
         self._rate += rate
 
+    def set_right(self) -> None:
+        """Let the wall clock be correct."""
+        self._ahead_s = self._rate = 0.0
+
 
 class SimCluster:
     """The nodes, clients and network of a scenario; `start` starts the nodes."""
@@ -142,7 +148,7 @@ class SimCluster:
                 hint_bytes_max=scenario.hint_bytes_max,
                 frame_bytes_max=scenario.frame_bytes_max,
             ),
-            reap_after_s=AntientropySettings().reap_after_s,
+            reap_after_s=scenario.comparing.reap_after_s,
         )
         copies = {name: bucket.n for name, bucket in self.coordinator_settings.buckets.items()}
         self.lineage = cluster_id(record, None, copies).lineage
@@ -156,8 +162,11 @@ class SimCluster:
         self.nodes = {name: SimNode(self, name) for name in scenario.names}
         """Every node that has ever started, by name."""
         self.operators: list[Operator] = []
+        self.floors = Floors(lambda: {node.name: node.disk for node in self.members}, self.range_of)
         self.voices = Voices(
-            lambda: {name: node.disk for name, node in self.nodes.items()}, lambda: self.losses
+            lambda: {name: node.disk for name, node in self.nodes.items()},
+            lambda: self.losses,
+            self.floors.removed_at,
         )
 
     @property
@@ -212,6 +221,10 @@ class SimCluster:
         seeds = [name for name in self.seeds if name in record.all] or list(record.all)[:SEEDS]
         lineage = record.lineage or plan.lineage
         return replace(plan, record=record, lineage=lineage, seeds=seeds)
+
+    def range_of(self, digest: bytes) -> Range:
+        """The range of a digest."""
+        return Range(digest[0], self.ring.partition_of(digest))
 
     def start(self) -> None:
         """Start every node, one soon after the other."""
@@ -317,14 +330,24 @@ class SimCluster:
             self.violations += self.voices.one_voice_a_slot(self.ring, copies)
         self.violations += self.voices.acknowledged_votes(self.ring, ranges)
 
-    def acknowledged(self, bucket: str, key: str, row: Row) -> None:
-        """A client has the answer that a write has succeeded."""
-        if self.scenario.changes_ring:
-            n = self.coordinator_settings.buckets[bucket].n
-            digest = digest_of(bucket, key.encode(), n)
+    def answered(self, row: Row) -> None:
+        """A client has the answer to a request, or has waited for too long."""
+        self.floors.answered(row)
+        if self.scenario.changes_ring and row.writes and row.outcome == OK:
+            bucket, key = row.place
+            digest = digest_of(bucket, key.encode(), row.n)
             self.voices.acknowledge(digest, row)
-            of = Range(n, self.ring.partition_of(digest))
+            of = self.range_of(digest)
             self.violations += self.voices.acknowledged_votes(self.ring, [of])
+
+    def check_floors(self, node: SimNode) -> None:
+        """Check the floors of a node whose storage has committed a batch."""
+        if self.scenario.reaps:
+            storage = node.actors[STORAGE].machine
+            assert isinstance(storage, Storage)
+            self.violations += self.floors.committed(
+                node.name, storage.ranges, node.disk, self.world.now
+            )
 
     # --- what is logged -----------------------------------------------------------------
 
@@ -375,6 +398,9 @@ class SimCluster:
         for operator in self.operators:
             operator.end("goes home")
         self._remove_gone()
+        if self.scenario.reaps:  # by clocks that are right
+            for clock in self.clocks.values():
+                clock.set_right()
         for node in self.nodes.values():
             node.commit_s = 0.0
             node.disk.full = False

@@ -9,6 +9,7 @@ import json
 import random
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
@@ -31,6 +32,13 @@ SEEDS = 2**31
 """A search without a first seed begins at a random seed below this."""
 
 
+class Dimensions(NamedTuple):
+    """What happens in the runs, beside faults; see `draw`."""
+
+    rings: bool
+    reaping: bool
+
+
 @click.group()
 def sim() -> None:
     """Simulate clusters with faults, in virtual time, from a seed."""
@@ -49,6 +57,7 @@ sim.add_command(papers)
     help="A scenario that a search has written, instead of a seed.",
 )
 @click.option("--rings", is_flag=True, help="Change the ring, too, in the run of a seed.")
+@click.option("--reaping", is_flag=True, help="Remove tombstones, too, in the run of a seed.")
 @click.option("--trace", is_flag=True, help="Print everything that happens.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
@@ -60,6 +69,7 @@ def run_command(
     seed: int | None,
     file: Path | None,
     rings: bool,
+    reaping: bool,
     trace: bool,
     as_json: bool,
     smaller: bool,
@@ -67,7 +77,7 @@ def run_command(
     """Run one seed, or one scenario from a file."""
     if (seed is None) == (file is None):
         raise click.UsageError("give either --seed or --scenario")
-    report = run(_scenario(seed, file, rings), click.echo if trace else None)
+    report = run(_scenario(seed, file, Dimensions(rings, reaping)), click.echo if trace else None)
     if smaller and report.violations:
         report = minimise(report)
     if as_json:
@@ -85,6 +95,7 @@ def run_command(
     default=None,
     help=f"Change the ring, too; default: in every {RINGS_EVERY}th run.",
 )
+@click.option("--reaping", is_flag=True, help="Remove tombstones, too.")
 @click.option("--jobs", type=click.IntRange(1), help="Processes; default: one per processor.")
 @click.option(
     "--keep",
@@ -98,6 +109,7 @@ def search_command(
     first: int | None,
     count: int | None,
     rings: bool | None,
+    reaping: bool,
     jobs: int | None,
     keep: Path,
 ) -> None:
@@ -107,10 +119,10 @@ def search_command(
     tally = None
     told_s = time.monotonic()
     try:
-        for outcome, tally in search(first, count, jobs, rings=rings):
+        for outcome, tally in search(first, count, jobs, rings=rings, reaping=reaping):
             if outcome.violations:
                 click.echo(f"\nseed {outcome.seed} breaks a promise:")
-                _show_smallest(outcome.seed, keep, outcome.rings)
+                _show_smallest(outcome.seed, keep, Dimensions(outcome.rings, reaping))
             if time.monotonic() - told_s > TELL_EVERY_S:
                 told_s = time.monotonic()
                 click.echo(str(tally))
@@ -165,10 +177,10 @@ def tell(report: Report) -> None:
         click.echo("every promise was kept")
 
 
-def _scenario(seed: int | None, file: Path | None, rings: bool) -> Scenario:
+def _scenario(seed: int | None, file: Path | None, more: Dimensions) -> Scenario:
     if file is None:
         assert seed is not None
-        return draw(seed, rings=rings)
+        return draw(seed, **more._asdict())
     try:
         return read_scenario(file.read_text())
     except ValueError as error:
@@ -186,12 +198,13 @@ def _summary(report: Report) -> dict[str, object]:
     }
 
 
-def _show_smallest(seed: int, keep: Path, rings: bool) -> None:
+def _show_smallest(seed: int, keep: Path, more: Dimensions) -> None:
     """Minimise a failing seed, report it, and print how to run both again."""
-    smallest = minimise(run(draw(seed, rings=rings)))
+    smallest = minimise(run(draw(seed, **more._asdict())))
     keep.mkdir(parents=True, exist_ok=True)
     file = keep / f"sim-{seed}.json"
     file.write_text(smallest.scenario.to_json() + "\n")
     tell(smallest)
-    click.echo(f"replay: toystore sim run --seed {seed}{' --rings' if rings else ''}")
+    options = "".join(f" --{name}" for name, is_set in more._asdict().items() if is_set)
+    click.echo(f"replay: toystore sim run --seed {seed}{options}")
     click.echo(f"small:  toystore sim run --trace --scenario {file}")

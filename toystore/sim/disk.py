@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from toystore.core.storage.layout import HINT, HINT_TIME_BYTES, RECORD
 from toystore.core.storage.store import StoreFullError
@@ -92,6 +92,11 @@ class SimDisk(MemoryEngine):
         self.changed = any(key[:1] == RECORD for key, _ in self._undo)
         self._under_way += self._undo
         super().commit()
+
+    @property
+    def under_way(self) -> Sequence[tuple[bytes, bytes | None]]:
+        """The keys that the batch under way has written, and what was under them before."""
+        return self._under_way
 
     def end_commit(self) -> None:
         """What was committed has reached the disk, or at least the system."""

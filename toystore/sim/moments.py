@@ -3,6 +3,8 @@
 "before whole"         the batch that sets a range as whole is not committed
 "after whole"          it is committed, and no answer has left
 "after whole, power"   the same, and the host loses its power
+"before raise"         the batch that raises a floor is not committed
+"before close"         the batch by which a node agrees to a floor is not committed
 "at delivery"          hints are about to be delivered to it
 "at decision"          a voter has accepted what it proposes, and no node has learned of it
 """
@@ -12,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from toystore.core.protocol.messages import Message
-from toystore.core.protocol.messages.antientropy import SetRange, SweepRange
+from toystore.core.protocol.messages.antientropy import RaiseFloors, SetRange, SumDead, SweepRange
 from toystore.core.protocol.messages.codes import RangeState
 from toystore.core.protocol.messages.hints import DeliverHints
 from toystore.core.protocol.messages.ring import (
@@ -46,6 +48,11 @@ COMMITS: dict[str, Callable[[Message], bool]] = {
     "sweep": lambda message: isinstance(message, SweepRange),
 }
 """By the word that names a commit: whether it is the one of a message."""
+REAPING: dict[str, Callable[[Message], bool]] = {
+    "close": lambda message: isinstance(message, SumDead) and message.close,
+    "raise": lambda message: isinstance(message, RaiseFloors),
+}
+"""The same for the commits by which tombstones are removed."""
 MESSAGES: dict[str, Callable[[Message], bool]] = {
     "at delivery": lambda message: isinstance(message, DeliverHints),
     "at decision": lambda message: isinstance(message, AcceptRingReply),
@@ -59,7 +66,7 @@ MOVES = tuple(
 def is_commit(how: str, messages: Iterable[Message]) -> bool:
     """Whether the commit of these messages is the moment."""
     name = how.partition(" ")[2].removesuffix(", power")
-    is_it = COMMITS.get(name)
+    is_it = COMMITS.get(name) or REAPING.get(name)
     return is_it is not None and any(map(is_it, messages))
 
 

@@ -7,6 +7,7 @@ lost, and it is connected again later.  A datagram may be lost, doubled or overt
     split     no frame passes from one host to another.  Frames on a link wait, because TCP
               would send them again, until the split ends or breaks the link
     clog      frames pass so slowly that a queue fills
+    late      some frames between nodes arrive long after they were sent, often a second time
     wild      a link loses, doubles and reorders frames: worse than TCP, but a correct machine
               tolerates it.  Clients' links are never wild
 """
@@ -29,6 +30,8 @@ AGAIN_S = 1.0
 toystore/net/refusal.py."""
 CLOG_S = 0.4
 """How long a clogged link needs for each frame."""
+LATE = 0.4
+"""How many of the frames are late on a way that makes them late."""
 
 Arrive = Callable[[bytes], None]
 OnChange = Callable[[bool], None]
@@ -45,6 +48,7 @@ class Network:
         """Every link, under the host that it leads to."""
         self._split: Counter[tuple[str, str]] = Counter()
         self._clogged: Counter[tuple[str, str]] = Counter()
+        self._late: dict[tuple[str, str], float] = {}
         self._up: set[str] = set()
         self._dark: set[str] = set()
         """The hosts that went down silently, and have not come up since."""
@@ -107,6 +111,11 @@ class Network:
         """Whether the way is clogged."""
         return (source, to) in self._clogged
 
+    def late_s(self, source: str, to: str) -> float:
+        """How much later than sent the next frame arrives, beside the usual time; mostly 0."""
+        by_s = self._late.get((source, to), 0.0)
+        return by_s if by_s and self.chance.random() < LATE else 0.0
+
     def latency_s(self) -> float:
         """How long one frame takes."""
         rates, chance = self.rates, self.chance
@@ -151,13 +160,18 @@ class Network:
         if not self._clogged[source, to]:
             del self._clogged[source, to]
 
+    def delay(self, source: str, to: str, by_s: float) -> None:
+        """Let some frames arrive ``by_s`` late from now on; 0: none."""
+        self._late[source, to] = by_s
+
     def reset(self, source: str, to: str) -> None:
         """Break every link between two hosts; they reconnect at once."""
         for link in self._between(source, to):
             link.break_()
 
     def mend(self) -> None:
-        """End all splits and clogs."""
+        """End all splits, clogs and delays."""
+        self._late.clear()
         for source, to in sorted(self._split):
             self._split[source, to] = 1
             self.heal(source, to)
@@ -220,6 +234,9 @@ class Link:
         copies = 1
         if self._wild and chance.random() < network.rates.wild:
             copies = chance.choice((0, 2))
+        if self._wild and (late_s := network.late_s(way.source, way.to)):
+            copies = chance.choice((0, 1))
+            network.world.after(late_s, partial(arrive, frame))
         for _ in range(copies):
             delay_s = network.latency_s()
             if network.is_clogged(way.source, way.to):

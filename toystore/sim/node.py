@@ -112,6 +112,7 @@ class SimNode:
         if plan is None:
             return
         self.plan = plan
+        self.cluster.floors.started(self.name, self.disk, self.world.now)
         removed = plan.record.removal(self.name, plan.disk) is not None
         self.callers = {}
         self.paused.clear()
@@ -158,7 +159,7 @@ class SimNode:
         if self.name not in self.cluster.ring.members and not self.gone:
             if newest_on_disk(self.disk) is not None:
                 self._end(after_commit=True)
-                self.disk.wipe()
+                self._wipe()
             self.joins = True
             self.start()
 
@@ -166,7 +167,7 @@ class SimNode:
         """The host is lost for ever, with its disk."""
         self._end(after_commit=True, power=True)
         self.gone = True
-        self.disk.wipe()
+        self._wipe()
         self.loses(knowing=True)
         self.cluster.disk_lost_s[self.name] = self.world.now
 
@@ -229,6 +230,7 @@ class SimNode:
         self.world.note(self.name, "ends")
         if self.disk.crash(power=power, after_commit=after_commit):
             self.loses(knowing=False)
+            self.cluster.floors.forget(self.name)
         self.actors = {}
         self.crash_at = ""
         self._stopping = self._starts_again = False
@@ -256,10 +258,14 @@ class SimNode:
     def lose_disk(self) -> None:
         """Empty the disk; a node that knows the old disk reports that at the next start."""
         if not self.running and self.cluster.can_decide_without(self.name):
-            self.disk.wipe()
+            self._wipe()
             self.loses(knowing=True)
             self.cluster.wiped.add(self.name)
             self.cluster.disk_lost_s[self.name] = self.world.now
+
+    def _wipe(self) -> None:
+        self.disk.wipe()
+        self.cluster.floors.forget(self.name)
 
     def rot(self, records: int = 1) -> None:
         """Corrupt some records."""

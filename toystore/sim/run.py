@@ -5,6 +5,7 @@
                and replicas must be equal though no client reads
     reading    an auditor reads every key, of R owners and then of as many as it can
     writing    it overwrites or deletes every key, and writes new ones; replicas must be equal
+    reaping    if tombstones are removed in the run, all that there are so far must be
     idleness   no client sends a request, and the nodes may send little
     absence    one node is killed, paused, split off or stopped; all other nodes must declare it
                dead, or left, and serve requests in the meantime; it returns, and all stabilises
@@ -31,6 +32,7 @@ from toystore.sim.actor import BrokenMachineError
 from toystore.sim.client import Ask, Load, SimClient
 from toystore.sim.cluster import AUDITOR, NEWCOMER, SimCluster
 from toystore.sim.faults import KINDS
+from toystore.sim.reaping_audit import reaped_everywhere
 from toystore.sim.scenario import Fault, Scenario
 from toystore.sim.world import BEGIN_S, Tell
 
@@ -109,6 +111,7 @@ class _Run:
             self._healing,
             self._reading,
             self._writing,
+            self._reaping,
             self._idleness,
             self._absence,
             self._reading,
@@ -176,6 +179,18 @@ class _Run:
         self._check_copies()
         self._report.violations += audit.everything_in_its_place(cluster)
         self._report.violations += audit.lists_distinct(cluster.ring, scenario.n)
+
+    def _reaping(self) -> None:
+        """Let time pass until the tombstones that there are have been removed."""
+        cluster = self._cluster
+        if not cluster.scenario.reaps:
+            return
+        now_us = cluster.clocks[AUDITOR].now().wall_us
+        if not _look_now_and_then(cluster, lambda: not reaped_everywhere(cluster, now_us)):
+            self._report.violations += reaped_everywhere(cluster, now_us)
+        self._wait_until_well("all tombstones are removed")
+        self._report.violations += reaped_everywhere(cluster)
+        self._check_copies()
 
     def _keys(self) -> list[tuple[str, str]]:
         """Bucket and key of all requests."""
@@ -253,13 +268,13 @@ class _Run:
 
     def _judge(self) -> None:
         """Check the whole history against the promises."""
-        rows, losses = self._report.rows, self._cluster.losses
+        rows, losses = list(self._cluster.floors.complete(self._report.rows)), self._cluster.losses
         found = self._report.violations
         found += self._cluster.violations + self._cluster.rings.violations
         for check in promises.ALWAYS:
             found += check(rows)
         found += promises.quorums_overlap(rows, losses)
-        found += promises.writes_follow(rows, self._cluster.minters)
+        found += promises.writes_follow(self._report.rows, self._cluster.minters)
         found += promises.nothing_hangs(rows, TIMEOUT_MAX_S, LATE_S)
         found += promises.nothing_lost(
             (row for row in rows if row.process != NEWCOMER), self._healed_s, losses, equal=True

@@ -11,6 +11,8 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, TypeAdapter
 
+from toystore.core.protocol.settings import AntientropySettings
+
 Durability = Literal["sync", "async"]
 
 
@@ -69,6 +71,10 @@ Hosts = Annotated[int, Field(ge=1, le=100)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
+REAPS_S_MAX = 60.0
+"""With a longer `Comparing.reap_after_s` no run is long enough to remove a tombstone."""
+DELETES = 0.1
+"""Which fraction of the requests deletes a key, usually."""
 SPARES = 4
 """How many hosts may join."""
 
@@ -87,6 +93,7 @@ class Comparing(NamedTuple):
     scrub_s: Seconds = 30.0
     batch_bytes: Count = 2000
     move_bytes_per_s: Annotated[int, Field(ge=0)] = 0
+    reap_after_s: Seconds = AntientropySettings().reap_after_s
 
 
 SHORT = Comparing()
@@ -130,6 +137,13 @@ class Scenario:
     rates: Rates
     faults: tuple[Fault, ...]
     comparing: Comparing = SHORT
+    deletes: Annotated[float, Field(ge=0, le=1)] = DELETES
+    """Which fraction of the requests deletes a key; the others are as many puts as gets."""
+
+    @property
+    def reaps(self) -> bool:
+        """Whether tombstones are removed in the run."""
+        return self.comparing.reap_after_s <= REAPS_S_MAX
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -67,19 +67,26 @@ class Outcome:
 
 
 def search(
-    first: int, count: int | None, jobs: int | None = None, *, rings: bool | None = None
+    first: int,
+    count: int | None,
+    jobs: int | None = None,
+    *,
+    rings: bool | None = None,
+    reaping: bool = False,
 ) -> Iterator[tuple[Outcome, Tally]]:
     """Run ``count`` seeds from ``first`` on, or without end, and yield the outcome of each.
 
     ``jobs``: how many run at once; None means one for each processor.  ``rings``: whether the ring
-    changes in each run, or in none; None means in some (`changes_ring`).
+    changes in each run, or in none; None means in some (`changes_ring`).  ``reaping``: whether
+    tombstones are removed in each run.
     """
     seeds = itertools.count(first) if count is None else iter(range(first, first + count))
     tally = Tally(began_s=time.monotonic())
     spawn = multiprocessing.get_context("spawn")
     with spawn.Pool(jobs or os.cpu_count(), _leave_interrupts_to_the_parent) as pool:
         while batch := list(itertools.islice(seeds, BATCH)):
-            for outcome in pool.imap_unordered(partial(outcome_of, rings=rings), batch):
+            run_one = partial(outcome_of, rings=rings, reaping=reaping)
+            for outcome in pool.imap_unordered(run_one, batch):
                 tally.add(outcome)
                 yield outcome, tally
 
@@ -93,10 +100,10 @@ def changes_ring(seed: int, rings: bool | None) -> bool:
     return seed % RINGS_EVERY == 0 if rings is None else rings
 
 
-def outcome_of(seed: int, *, rings: bool | None = None) -> Outcome:
+def outcome_of(seed: int, *, rings: bool | None = None, reaping: bool = False) -> Outcome:
     """Run one seed."""
     rings = changes_ring(seed, rings)
-    report = run(draw(seed, rings=rings))
+    report = run(draw(seed, rings=rings, reaping=reaping))
     return Outcome(
         seed,
         rings,

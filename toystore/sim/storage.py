@@ -94,6 +94,7 @@ class SimStorage(SimActor):
             node.world.after(PAUSED_S, self._committed)
             return
         self._busy = False
+        node.cluster.check_floors(node)
         node.disk.end_commit()
         if node.disk.changed and node.cluster.scenario.keys <= FEW_KEYS:
             node.cluster.violations += self.untrue_sums()

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from pydantic import TypeAdapter, ValidationError
 
-from toystore.sim.faults import KINDS, REBUILDS, RINGS
+from toystore.sim.faults import CLOCKS, KINDS, REAPING, REBUILDS, RINGS
 from toystore.sim.scenario import CALM, Comparing, Durability, Fault, Rates, Scenario
 
 DURABILITIES: tuple[Durability, ...] = ("sync", "sync", "sync", "async")
@@ -29,10 +29,16 @@ MOVES_S = (1.0, 3.0, 6.0)
 """How long the data of a node take to cross, if they are slowed down."""
 OVERHEAD_BYTES = 60
 """Of a record, beside its value."""
+REAPING_FAULT_RATE = 0.5
+"""How often each kind of fault that aims at the removal of tombstones is in a seed with these."""
 
 
-def draw(seed: int, *, rings: bool = False) -> Scenario:
-    """The scenario of a seed; with ``rings`` the same one, in which the ring changes, too."""
+def draw(seed: int, *, rings: bool = False, reaping: bool = False) -> Scenario:
+    """The scenario of a seed.
+
+    ``rings``: the same one, in which the ring changes, too.  ``reaping``: a longer one, in which
+    tombstones are removed.
+    """
     chance = random.Random(f"scenario/{seed}")
     nodes = chance.choice((1, 2, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7))
     n = chance.choice((1, 2, 3, 3, 3, 3, 3, 5))
@@ -67,10 +73,17 @@ def draw(seed: int, *, rings: bool = False) -> Scenario:
     moving = random.Random(f"rings/{seed}")
     if rings:
         empty = _for_rings(empty, moving)
-    faults = _faults(empty, chance, [kind for kind in KINDS if kind not in REBUILDS + RINGS])
+    deleting = random.Random(f"reaping/{seed}")
+    if reaping:
+        empty = _for_reaping(empty, deleting)
+    others = REBUILDS + RINGS + REAPING + (CLOCKS if reaping else ())
+    faults = _faults(empty, chance, [kind for kind in KINDS if kind not in others])
     own = random.Random(f"anti-entropy/{seed}")
-    compared = dataclasses.replace(empty, comparing=_comparing(own))
+    comparing = _comparing(own)._replace(reap_after_s=empty.comparing.reap_after_s)
+    compared = dataclasses.replace(empty, comparing=comparing)
     faults += _faults(compared, own, REBUILDS)
+    if reaping:
+        faults += _reaping_faults(compared, deleting)
     if rings:
         compared = _slowed_down(compared, moving)
         if moving.random() < CALM_RATE:
@@ -89,6 +102,36 @@ def _for_rings(scenario: Scenario, chance: random.Random) -> Scenario:
     r, w = chance.choice([(1, n), (1, n), (n, 1), (n // 2 + 1, n // 2 + 1), *_quorums(n)])
     keys, think_s = chance.choice((10, 50, 200)), min(scenario.think_s, chance.choice((0.05, 0.1)))
     return dataclasses.replace(scenario, r=r, w=w, keys=keys, think_s=think_s)
+
+
+def _for_reaping(scenario: Scenario, chance: random.Random) -> Scenario:
+    """With many deletes, of which most are still the newest when they are old, in a longer run.
+
+    Often with little room for hints: then few of those for a node that is away hold a floor up.
+    """
+    reap_after_s = chance.choice((10.0, 10.0, 15.0))
+    return dataclasses.replace(
+        scenario,
+        nodes=max(2, scenario.nodes),
+        hint_bytes_max=chance.choice((100, scenario.hint_bytes_max)),
+        comparing=scenario.comparing._replace(reap_after_s=reap_after_s),
+        deletes=chance.choice((0.3, 0.5)),
+        clients=min(scenario.clients, 3),
+        keys=chance.choice((100, 200)),
+        think_s=chance.choice((0.1, 0.3)),
+        duration_s=reap_after_s * chance.uniform(2.0, 3.0),
+    )
+
+
+def _reaping_faults(scenario: Scenario, chance: random.Random) -> list[Fault]:
+    """What strikes while tombstones are removed."""
+    kinds = [kind for kind in REAPING if chance.random() < REAPING_FAULT_RATE]
+    return [
+        fault
+        for kind in kinds
+        for _ in range(chance.randint(1, 2))
+        for fault in KINDS[kind].draw(scenario, chance)
+    ]
 
 
 def _slowed_down(scenario: Scenario, chance: random.Random) -> Scenario:

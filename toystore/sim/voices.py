@@ -28,10 +28,19 @@ WHOLE = (None, bytes([RangeState.WHOLE]))
 class Voices:
     """The nodes that vote, by their disks, and the acknowledged writes that they have to have."""
 
-    def __init__(self, disks: Callable[[], Mapping[str, Store]], losses: Callable[[], list[Loss]]):
-        """``disks``: of all nodes, by name.  ``losses``: what was lost so far."""
+    def __init__(
+        self,
+        disks: Callable[[], Mapping[str, Store]],
+        losses: Callable[[], list[Loss]],
+        removed_at: Callable[[Store, bytes], bytes],
+    ) -> None:
+        """``disks``: of all nodes, by name.  ``losses``: what was lost so far.
+
+        ``removed_at``: the stamp of the tombstone that may have been removed on a disk.
+        """
         self._disks = disks
         self._losses = losses
+        self._removed_at = removed_at
         self._newest: dict[bytes, dict[int, Row]] = {}
         """The newest acknowledged writes under a digest, by the number of their owners."""
         self._views: dict[bytes, RingView] = {}
@@ -80,10 +89,8 @@ class Voices:
     ) -> Iterator[Violation]:
         """A violation if too many slots vote without a write; ``voters``: of each slot."""
         disks = self._disks()
-        stored = {name: disks[name].get(RECORD + digest) for names in voters for name in names}
-        lack = {
-            name for name, one in stored.items() if one is None or stamp_of(one).hex() < row.stamp
-        }
+        names = {name for names in voters for name in names}
+        lack = {name for name in names if self._stamp_on(disks[name], digest).hex() < row.stamp}
         without = sum(not lack.isdisjoint(names) for names in voters)
         if without <= len(voters) - row.owners:
             return
@@ -91,6 +98,11 @@ class Voices:
         if without > len(voters) - row.owners + len(lost):
             text = f"{', '.join(sorted(lack))} vote without it in {where}"
             yield Violation("acknowledged_votes", text, (row,))
+
+    def _stamp_on(self, disk: Store, digest: bytes) -> bytes:
+        """The stamp of what a disk has under a digest, or had before it was removed."""
+        stored = disk.get(RECORD + digest)
+        return self._removed_at(disk, digest) if stored is None else stamp_of(stored)
 
     def _voters(self, ring: RingView) -> Callable[[str, Range], bool]:
         """Whether a node votes in a range."""

@@ -16,11 +16,12 @@ from toystore.sim.faults.disks import FullDisk, Rot, SlowDisk
 from toystore.sim.faults.kind import Kind, may_lose
 from toystore.sim.faults.links import Clog, Cut, Flap, Reset, Split
 from toystore.sim.faults.processes import Failure, Kill, Leave, LostDisk, Pause, PowerCut, Relapse
+from toystore.sim.faults.reaping import Away, LateFrames, ReapKill, WrongClock
 from toystore.sim.faults.rebuilds import Rebuild, RotInComparison
 from toystore.sim.faults.ring_moments import Outcast, RingBeside, RingDuel, RingKill
 from toystore.sim.faults.rings import HostLost, RingAbort, RingChange
 
-__all__ = ["KINDS", "REBUILDS", "RINGS", "Kind", "may_lose"]
+__all__ = ["CLOCKS", "KINDS", "REAPING", "REBUILDS", "RINGS", "Kind", "may_lose"]
 
 KINDS: dict[str, Kind] = {
     "kill": Kill(),
@@ -49,6 +50,10 @@ KINDS: dict[str, Kind] = {
     "ring kill": RingKill(),
     "ring duel": RingDuel(),
     "ring beside": RingBeside(),
+    "away": Away(),
+    "late frames": LateFrames(),
+    "reap kill": ReapKill(),
+    "wrong clock": WrongClock(),
 }
 RINGS = (
     "ring change",
@@ -60,5 +65,9 @@ RINGS = (
     "ring beside",
 )
 """The kinds of ring changes; swarm.py draws them for some of the seeds."""
+CLOCKS = ("clock jump", "clock drift")
+"""The kinds that make any clock very wrong: with these, the removal of tombstones is not safe."""
+REAPING = ("away", "late frames", "reap kill", "wrong clock")
+"""The kinds that aim at the removal of tombstones; swarm.py draws them for some of the seeds."""
 REBUILDS = ("rebuild", "rot in comparison")
 """The kinds that aim at anti-entropy; swarm.py draws them from a random stream of their own."""
