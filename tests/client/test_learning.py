@@ -337,10 +337,10 @@ def test_many_keys_follow_to_the_members_too(connect, make_fake):
 def test_a_node_that_leaves_is_left_as_soon_as_another_has_served(connect, make_fake):
     a, b = make_fake(), make_fake()
     members(a, b)
-    store = connect(a, b)
+    store = connect(a, b, attempt_timeout=0.3)
     store.get("key")
     a.script = lambda message: a.usual(message) if type(message) is DescribeMembers else None
-    store.get("key", timeout=60)
+    store.get("key")
     assert b.of(Get)
     a.script = a.usual
 

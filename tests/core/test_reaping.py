@@ -1,5 +1,7 @@
 """Tombstones are removed once all members agree, and records compared only under equal floors."""
 
+from types import MappingProxyType
+
 import pytest
 from scripted_storages import START_US, Copy, Scene
 
@@ -23,9 +25,9 @@ EVERY_S = 10.0
 """The time between two rounds: a sixteenth of ``reap_after_s``."""
 
 
-def scene_with_tombstones(**fields):
+def scene_with_tombstones(settings=MappingProxyType({}), **fields):
     """The first range of which n1 is the first owner has tombstones; returns it, too."""
-    scene = Scene(5)
+    scene = Scene(5, **settings)
     scene.run(60.0)
     scene.asked.clear()
     of = scene.first_owned()[0]
@@ -155,7 +157,7 @@ QUESTIONS = (CompareRanges, CompareStretches, ListStretches, RaiseFloors, ScrubL
 
 @pytest.mark.parametrize("kind", QUESTIONS, ids=lambda kind: kind.__name__)
 def test_a_storage_that_answers_another_question_does_no_harm_and_is_asked_again(kind):
-    scene, of = scene_with_tombstones()
+    scene, of = scene_with_tombstones({"scrub_s": 20 * EVERY_S})
     scene.change(of, only=("n1",), values=1)
     wrong = []
 
