@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 import pytest
 
@@ -250,6 +251,19 @@ def test_a_node_that_does_not_answer_which_members_there_are_is_asked_again_late
     assert cluster.asked == ["tcp://a:1"]
 
 
+def test_the_question_for_the_members_ends_with_the_call():
+    cluster = Cluster()
+    cluster.get()
+    cluster.receives(0, GetReply(cluster.sent(0)[0].request, (), b"", 2, 0))
+
+    request = cluster.machine.begin_learning(0.0, LEARN_S / 2)
+
+    assert request is not None
+    assert request.due == LEARN_S / 2
+    cluster.machine.on_deadline(LEARN_S / 2)
+    assert not cluster.machine.busy
+
+
 def told(epoch: int, *endpoints: str) -> DescribeMembersReply:
     return DescribeMembersReply(1, epoch, endpoints)
 
@@ -365,3 +379,16 @@ def test_a_listed_member_that_cannot_be_reached_costs_no_request(connect, make_f
     a.die()
     for _ in range(20):
         assert store.get("key") is None
+
+
+def test_a_call_that_learns_takes_no_longer_than_its_timeout(connect, make_fake, monkeypatch):
+    monkeypatch.setattr("toystore.client.request._LEARNS", Terms("", None, 60.0, 60.0))
+    a = make_fake()
+    members(a)
+    a.script = lambda message: None if type(message) is DescribeMembers else a.usual(message)
+    store = connect(a)
+
+    began = time.monotonic()
+    store.get("key", timeout=5.0)
+
+    assert time.monotonic() - began < 30.0

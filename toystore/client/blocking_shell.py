@@ -118,15 +118,18 @@ class BlockingShell:
             machine.begin(request, time.monotonic())
             while request.stage != DONE:
                 self._step(request)
-            self._learn(machine)
+            self._learn(machine, request.deadline)
         outcome = request.outcome
         if isinstance(outcome, ToystoreError):
             raise outcome
         return outcome
 
-    def _learn(self, machine: ClientMachine) -> None:
-        """Ask for the members, if there is a reason: at once, as no thread runs between calls."""
-        members = machine.begin_learning(time.monotonic())
+    def _learn(self, machine: ClientMachine, until: float) -> None:
+        """Ask for the members, if there is a reason: at once, as no thread runs between calls.
+
+        ``until``: when the time of the call is over.
+        """
+        members = machine.begin_learning(time.monotonic(), until)
         while members is not None and members.stage != DONE:
             self._step(members)
         machine.close_left(self._close_dealer)
@@ -194,7 +197,7 @@ class BlockingShell:
             machine.begin_many(many.requests.values(), many.timeout_s, time.monotonic())
             while machine.busy:
                 self._step_many()
-            self._learn(machine)
+            self._learn(machine, time.monotonic() + many.timeout_s)
         return many.answers()
 
     def _step_many(self) -> None:

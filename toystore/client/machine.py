@@ -93,16 +93,18 @@ class ClientMachine(Attempts):
 
     # --- members --------------------------------------------------------------------------
 
-    def begin_learning(self, now: float) -> MembersRequest | None:
+    def begin_learning(self, now: float, until: float = float("inf")) -> MembersRequest | None:
         """Begin a request for the members, if there is a reason; its outcome is not `finished`.
 
-        The shell calls it when it can send a request of its own.
+        The shell calls it when it can send a request of its own.  ``until``: when it ends at the
+        latest.
         """
         endpoint, self._to_ask = self._to_ask, None
-        if endpoint not in self.waiting:
+        if endpoint not in self.waiting or until <= now:
             return None
         self._learning.ask(now)
         request = MembersRequest(now)
+        request.deadline = min(request.deadline, until)
         request.pinned, request.endpoint = True, endpoint
         self._number(request)
         self._admission.admit(request, now)
