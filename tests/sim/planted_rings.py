@@ -17,6 +17,7 @@ from toystore.core.ring.record import RingRecord
 from toystore.core.storage.own_ranges import OwnRanges
 from toystore.core.storage.range_moves import RangeMoves
 from toystore.core.storage.range_states import Ownership
+from toystore.core.storage.replica import Replica
 from toystore.core.storage.storage import Storage
 
 from .seams import Patch, Send, everywhere, replace, says
@@ -88,11 +89,11 @@ def a_released_range_is_never_swept(patch: Patch) -> None:
 
 
 def an_owners_write_of_an_old_ring_is_stored(patch: Patch) -> None:
-    def faulty(true: Any, self: Storage, message: Any) -> Any:
+    def faulty(true: Any, self: Replica, message: Any) -> Any:
         answer = true(self, message)
         return None if answer is not None and answer[0] == ReplicaStatus.STALE else answer
 
-    replace(patch, Storage, "_refusal", faulty)
+    replace(patch, Replica, "_refusal", faulty)
 
 
 def an_owner_that_is_behind_votes(patch: Patch) -> None:

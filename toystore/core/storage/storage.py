@@ -1,9 +1,8 @@
 """The storage machine: it serves one node's records, hints and facts.
 
-    WriteReplica, RepairReplica, DeliverHints   `Records` stores the newer record (records.py),
-                                                or it is kept for an owner (hint_keeping.py)
-    ReadReplica                                 the newest sound copy in both
-    TakeHints, DropHints, CountHints            `HintKeeping`, too
+    WriteReplica, RepairReplica, DeliverHints,  `Replica` (replica.py): `Records` stores the newer
+    ReadReplica                                 record (records.py), or it is kept for an owner
+    TakeHints, DropHints, CountHints            `HintKeeping` (hint_keeping.py)
     LoadDisks, SaveDisk, SettleDisk             `DiskFacts` (disk_facts.py)
     AdoptLineage                                the lineage (disk_identity.py)
     PrepareRing, AcceptRing                     the vote on the next ring (ring_acceptor.py)
@@ -30,7 +29,6 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from toystore.core.data.record import DIGEST_BYTES
 from toystore.core.protocol.address import Address
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages import Message
@@ -48,7 +46,6 @@ from toystore.core.protocol.messages.antientropy import (
     SweepRange,
     WatchRanges,
 )
-from toystore.core.protocol.messages.codes import RangeState, ReplicaStatus
 from toystore.core.protocol.messages.disk import (
     AdoptLineage,
     LoadDisks,
@@ -61,16 +58,13 @@ from toystore.core.protocol.messages.disk import (
 from toystore.core.protocol.messages.hints import (
     CountHints,
     DeliverHints,
-    DeliverHintsReply,
     DropHints,
     TakeHints,
 )
 from toystore.core.protocol.messages.replica import (
     ReadReplica,
-    ReadReplicaReply,
     RepairReplica,
     WriteReplica,
-    WriteReplicaReply,
 )
 from toystore.core.protocol.messages.ring import (
     AcceptRing,
@@ -87,30 +81,21 @@ from toystore.core.ring.ranges import Ranges
 from toystore.core.ring.record import RingRecord
 from toystore.core.storage.comparing import Comparing
 from toystore.core.storage.disk_facts import DiskFacts
-from toystore.core.storage.floors import NO_FLOOR, Floors
+from toystore.core.storage.floors import Floors
 from toystore.core.storage.hint_keeping import HintKeeping
 from toystore.core.storage.hints import Hints
-from toystore.core.storage.layout import LINEAGE, RECORD
-from toystore.core.storage.own_ranges import MERGING, OwnRanges
+from toystore.core.storage.layout import LINEAGE
+from toystore.core.storage.own_ranges import OwnRanges
 from toystore.core.storage.questions import BadQuestionError
 from toystore.core.storage.range_moves import RangeMoves
-from toystore.core.storage.records import Answer, Records
+from toystore.core.storage.records import Records
+from toystore.core.storage.replica import Replica
 from toystore.core.storage.ring_acceptor import Acceptor
 from toystore.core.storage.ring_records import RingRecords
 from toystore.core.storage.store import Store
 from toystore.core.storage.stretches import Stretches
 from toystore.core.storage.sums import Sums
 from toystore.core.storage.tombstones import Tombstones
-
-_OK = int(ReplicaStatus.OK)
-_SUPERSEDED = int(ReplicaStatus.SUPERSEDED)
-_NOT_FOUND = int(ReplicaStatus.NOT_FOUND)
-_NO_VOTE = int(ReplicaStatus.NO_VOTE)
-_REFUSED = int(ReplicaStatus.REFUSED)
-_INTERNAL = int(ReplicaStatus.INTERNAL)
-_STALE = int(ReplicaStatus.STALE), None
-_MOVED = int(ReplicaStatus.MOVED), None
-_GIVEN_AWAY = frozenset((RangeState.RETIRED, RangeState.RELEASED, RangeState.STRAY))
 
 
 class Storage:
@@ -134,7 +119,6 @@ class Storage:
         ``reap_after_s``: how old tombstones are deleted.
         """
         self._store = store
-        self._node = node
         self._own = own = OwnRanges(store, ranges)
         self._hint_bytes_max = hint_bytes_max
         self._out = outbox
@@ -150,13 +134,24 @@ class Storage:
         )
         self._comparing = comparing = Comparing(self.sums, own, facts, floors, dead, outbox)
         stretches = Stretches(store, records, own, floors, copies)
-        self._keeping = HintKeeping(store, own, records, hints, hint_bytes_max, outbox)
+        keeping = HintKeeping(store, own, records, hints, hint_bytes_max, outbox)
+        replica = Replica(
+            store=store,
+            node=node,
+            own=own,
+            records=records,
+            hints=hints,
+            keeping=keeping,
+            floors=floors,
+            facts=facts,
+            outbox=outbox,
+        )
         self._moves = moves = RangeMoves(store, own, facts, self.sums, hints, floors)
         self._handlers: dict[type[Any], Callable[[Any, Address, Now], None]] = {
-            WriteReplica: self._write_replica,
-            ReadReplica: self._read_replica,
-            RepairReplica: self._repair_replica,
-            DeliverHints: self._deliver_hints,
+            WriteReplica: replica.write,
+            ReadReplica: replica.read,
+            RepairReplica: replica.repair,
+            DeliverHints: replica.deliver,
             CompareRanges: self._compare_ranges,
             SumDead: self._sum_dead,
             RaiseFloors: self._raise_floors,
@@ -178,9 +173,9 @@ class Storage:
             CompareStretches: stretches.compare,
             FetchRecords: stretches.fetch,
             StoreRecords: stretches.store,
-            TakeHints: self._keeping.take,
-            DropHints: self._keeping.drop,
-            CountHints: self._keeping.count,
+            TakeHints: keeping.take,
+            DropHints: keeping.drop,
+            CountHints: keeping.count,
             PrepareRing: acceptor.prepare,
             AcceptRing: acceptor.accept,
             FetchRings: rings.fetch,
@@ -236,82 +231,6 @@ class Storage:
     def is_watched(self) -> bool:
         """Whether the anti-entropy of this node waits to be told of the next change."""
         return self._comparing.is_watched
-
-    # --- records ------------------------------------------------------------------------
-
-    def _write_replica(self, message: WriteReplica, sender: Address, now: Now) -> None:
-        if message.hint_owner is None or message.hint_owner == self._node:
-            status, stamp = self._refusal(message) or self._records.write(
-                message.digest, message.record, self._floors.for_writes
-            )
-        else:
-            status, stamp = self._keeping.keep(
-                message.hint_owner, message.digest, message.record, self._floors.closed, now
-            )
-        self._out.send(sender, WriteReplicaReply(message.request, status, stamp))
-
-    def _refusal(self, message: WriteReplica) -> Answer | None:
-        """The answer to an owner's write that is not stored here; None if it is stored.
-
-        A coordinator with an older ring may have sent it to too few nodes; one with a newer ring
-        knows better than this node where it belongs.
-        """
-        own = self._own
-        if len(message.digest) != DIGEST_BYTES:
-            return None
-        if message.epoch > own.record.epoch:
-            own.written_early(message.digest)
-            return None
-        if message.epoch < own.moved and message.hint_owner is None:
-            return _STALE
-        return None if own.state_at(message.digest) in MERGING else _MOVED
-
-    def _repair_replica(self, message: RepairReplica, _sender: Address, _now: Now) -> None:
-        self._merge(message.digest, message.record)
-
-    def _deliver_hints(self, message: DeliverHints, sender: Address, now: Now) -> None:
-        if message.hint_owner:
-            keep = self._keeping.keep
-            answers = [keep(message.hint_owner, *hint, NO_FLOOR, now) for hint in message.hints]
-        else:
-            answers = [self._merge(*hint) for hint in message.hints]
-        statuses = tuple(status for status, _ in answers)
-        self._out.send(sender, DeliverHintsReply(message.request, statuses))
-
-    def _merge(self, digest: bytes, record: bytes) -> Answer:
-        """Store a hint or a repair, unless its range has moved away or has a floor above it."""
-        if len(digest) == DIGEST_BYTES and self._own.state_at(digest) not in MERGING:
-            return _MOVED
-        return self._records.write(digest, record, self._floors.at)
-
-    def _read_replica(self, message: ReadReplica, sender: Address, _now: Now) -> None:
-        """Answer with the newest sound copy: the record, or a hint for one of the owners asked."""
-        digest = message.digest
-        if len(digest) != DIGEST_BYTES:
-            self._out.send(sender, ReadReplicaReply(message.request, _INTERNAL, None))
-            return
-        own = self._store.get(RECORD + digest)
-        found = (self._hints.find(owner, digest) for owner in message.hint_owners)
-        hints = [hint for hint in found if hint is not None]
-        newest = self._records.newest(digest, own, hints)
-        state = self._own.state_at(digest)
-        if state is not RangeState.WHOLE and not message.hint_owners:
-            # It is asked as an owner.
-            status = _NO_VOTE
-            if state in _GIVEN_AWAY:
-                status, newest = _MOVED
-        elif newest is not None:
-            status = _OK
-        elif own is not None or hints or not self._votes_on(digest):
-            # A record was here and is corrupt, or was lost with another disk.
-            status = _NO_VOTE
-        else:
-            status = _NOT_FOUND
-        self._out.send(sender, ReadReplicaReply(message.request, status, newest))
-
-    def _votes_on(self, digest: bytes) -> bool:
-        """Whether it proves anything that nothing is stored under ``digest``."""
-        return self._facts.votes_in(self.ranges.range_of(digest))
 
     # --- the disk -----------------------------------------------------------------------
 
