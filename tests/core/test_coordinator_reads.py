@@ -13,6 +13,7 @@ from coordinator_scene import (
     SILENCE_S,
     Scene,
     context_at,
+    one_order,
     record_at,
     stamp_at,
 )
@@ -24,6 +25,8 @@ from toystore.core.protocol.messages.replica import RepairReplica
 from toystore.core.protocol.settings import LimitSettings
 
 OWNERS = [("n1", ()), ("n2", ()), ("n3", ())]
+HALF_S = 1.0
+"""Half of the time of a get."""
 
 
 def repairs(scene: Scene) -> list[tuple[str, bytes]]:
@@ -157,24 +160,26 @@ def test_a_fallback_s_not_found_counts_when_the_last_owner_has_failed() -> None:
     assert scene.sole_answer() == GetReply(request, (), b"", 1, 1)
 
 
-def test_a_fallback_s_not_found_counts_when_the_last_owner_is_silent() -> None:
+def test_a_fallback_s_not_found_waits_half_of_the_time_for_a_silent_owner() -> None:
     scene = Scene(4)
     scene.unlink("n2")
     request = scene.get()
     scene.says("n4", NOT_FOUND)
     scene.says("n1", NOT_FOUND)
 
-    scene.wait(SILENCE_S)
+    scene.wait(HALF_S - 0.01)
+    assert scene.answers == []
+    scene.wait(0.01)
 
     assert scene.sole_answer() == GetReply(request, (), b"", 1, 1)
 
 
-def test_a_silent_fallback_s_not_found_counts_when_it_comes() -> None:
+def test_a_fallback_s_not_found_counts_at_once_after_half_of_the_time() -> None:
     scene = Scene(4)
     scene.unlink("n2")
     request = scene.get()
     scene.says("n1", NOT_FOUND)
-    scene.wait(SILENCE_S)
+    scene.wait(HALF_S)
     assert scene.answers == []
 
     scene.says("n4", NOT_FOUND)
@@ -183,21 +188,174 @@ def test_a_silent_fallback_s_not_found_counts_when_it_comes() -> None:
     assert scene.machine.idle
 
 
+def test_a_not_found_after_half_of_the_time_does_not_look_like_a_stall() -> None:
+    scene = Scene(4)
+    scene.unlink("n2")
+    scene.get(r=3)
+    scene.says("n1", NOT_FOUND)
+    scene.wait(2 * HALF_S - 0.1)
+
+    scene.says("n4", NOT_FOUND)
+    scene.wait(0.05)
+
+    assert "actor.stalled" not in scene.events
+
+
 @pytest.mark.parametrize("overloaded", [False, True])
+@pytest.mark.parametrize("wait_s", [SILENCE_S, HALF_S])
 def test_a_silent_fallback_s_not_found_counts_though_the_next_does_not_vote(
-    overloaded: bool,
+    overloaded: bool, wait_s: float
 ) -> None:
     scene = Scene(5)
     scene.unlink("n2")
     request = scene.get()
     scene.says("n1", NOT_FOUND)
-    scene.wait(SILENCE_S)
+    scene.wait(wait_s)
     if overloaded:
         scene.unsent("n5", overloaded=True)
     else:
         scene.says("n5", INTERNAL)
 
     scene.says("n4", NOT_FOUND)
+    scene.wait(HALF_S - wait_s)
+
+    assert scene.sole_answer() == GetReply(request, (), b"", 1, 1)
+
+
+# --- silent owners: what two fallbacks do not have may be stored all the same -----------
+
+
+def get_from_silent_owners() -> Scene:
+    """n1 has nothing, n2 and n3 are silent, and n4 and n5 in their place have nothing."""
+    scene = Scene()
+    scene.get()
+    scene.says("n1", NOT_FOUND)
+    scene.wait(SILENCE_S)
+    scene.says("n4", NOT_FOUND)
+    scene.says("n5", NOT_FOUND)
+    return scene
+
+
+def test_what_silent_owners_have_is_found_when_they_answer() -> None:
+    scene = Scene()
+    request = scene.get()
+    scene.wait(SILENCE_S)
+    scene.says("n4", NOT_FOUND)
+    scene.says("n5", NOT_FOUND)
+    assert scene.answers == []
+
+    scene.wait(SILENCE_S)
+    scene.says("n2", OK, record_at(1))
+
+    assert scene.sole_answer() == GetReply(request, (b"value",), context_at(1), 1, 1)
+
+
+def test_what_doubted_owners_have_is_found_when_they_answer() -> None:
+    scene = get_from_silent_owners()
+    scene.wait(HALF_S)
+    scene.answers.clear()
+
+    request = scene.get()
+    for node in ("n1", "n4", "n5"):
+        scene.says(node, NOT_FOUND)
+    assert scene.answers == []
+    scene.says("n3", OK, record_at(1))
+
+    assert scene.sole_answer() == GetReply(request, (b"value",), context_at(1), 2, 1)
+
+
+def test_what_two_silent_owners_do_not_have_is_not_there() -> None:
+    scene = get_from_silent_owners()
+
+    scene.says("n2", NOT_FOUND)
+
+    assert scene.sole_answer() == GetReply(1, (), b"", 2, 0)
+
+
+@pytest.mark.parametrize("r", [1, 2])
+@pytest.mark.parametrize("timeout_ms", [1000, 2000])
+def test_owners_that_hang_delay_an_answer_by_half_of_its_time(r: int, timeout_ms: int) -> None:
+    scene = Scene(6)
+    request = scene.get(r=r, timeout_ms=timeout_ms)
+    half_s = timeout_ms / 2000
+    scene.wait(SILENCE_S)
+    for fallback in ("n4", "n5", "n6"):
+        scene.says(fallback, NOT_FOUND)
+
+    scene.wait(half_s - SILENCE_S - 0.01)
+    assert scene.answers == []
+    scene.wait(0.01)
+
+    assert scene.sole_answer() == GetReply(request, (), b"", 0, 3)
+
+
+def test_without_half_of_its_time_left_a_get_does_not_wait_for_silent_owners() -> None:
+    scene = Scene()
+    request = scene.get(timeout_ms=500)
+    scene.says("n1", NOT_FOUND)
+    scene.wait(SILENCE_S)
+
+    scene.says("n4", NOT_FOUND)
+
+    assert scene.sole_answer() == GetReply(request, (), b"", 1, 1)
+
+
+def test_silent_owners_are_not_waited_for_once_they_cannot_be_reached() -> None:
+    scene = get_from_silent_owners()
+
+    scene.unlink("n2")
+    assert scene.answers == []
+    scene.gossip({"n3": DEAD})
+
+    assert scene.sole_answer() == GetReply(1, (), b"", 1, 2)
+
+
+def test_silent_owners_are_not_waited_for_when_a_fallback_has_a_record() -> None:
+    scene = Scene()
+    request = scene.get()
+    scene.wait(SILENCE_S)
+    scene.says("n4", NOT_FOUND)
+
+    scene.says("n5", OK, record_at(1))
+
+    assert scene.sole_answer() == GetReply(request, (b"value",), context_at(1), 0, 2)
+
+
+def test_silent_owners_are_not_waited_for_when_an_owner_has_the_record() -> None:
+    scene = Scene()
+    request = scene.get()
+    scene.says("n1", OK, record_at(1))
+    scene.wait(SILENCE_S)
+
+    scene.says("n4", NOT_FOUND)
+
+    assert scene.sole_answer() == GetReply(request, (b"value",), context_at(1), 1, 1)
+
+
+def test_a_crowded_desk_does_not_wait_for_silent_owners() -> None:
+    scene = Scene(limits=LimitSettings(request_bytes_max=1000))
+    scene.get()
+    scene.says("n1", NOT_FOUND)
+    scene.wait(SILENCE_S)
+    scene.put(b"other", bytes(600))
+
+    scene.says("n4", NOT_FOUND, at=0)
+
+    assert scene.sole_answer() == GetReply(1, (), b"", 1, 1)
+
+
+def test_a_new_ring_does_not_prolong_the_wait_for_silent_owners() -> None:
+    scene = Scene(6)
+    request = scene.get()
+    scene.wait(SILENCE_S)
+    scene.says("n4", NOT_FOUND)
+    scene.says("n5", NOT_FOUND)
+
+    scene.turn_to(one_order("n1", "n2", "n4", "n3", "n5", "n6", epoch=1))
+    scene.says("n4", NOT_FOUND)
+    scene.says("n5", NOT_FOUND)
+    assert scene.answers == []
+    scene.wait(HALF_S - SILENCE_S)
 
     assert scene.sole_answer() == GetReply(request, (), b"", 1, 1)
 

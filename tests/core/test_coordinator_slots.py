@@ -137,6 +137,15 @@ def put_to_silent_fallbacks() -> Scene:
     return scene
 
 
+def get_of_silent_fallbacks() -> Scene:
+    """As the put; a get."""
+    scene = Scene(8)
+    scene.unlink("n3")
+    scene.get()
+    scene.wait(SILENCE_S)
+    return scene
+
+
 # --- from OPEN --------------------------------------------------------------------------
 
 
@@ -210,6 +219,15 @@ def a_silent_fallback_votes() -> None:
     scene.says("n4")
 
 
+@causes(SILENT, Input.NOTHING)
+def a_silent_fallback_finds_nothing() -> None:
+    scene = Scene(4)
+    scene.unlink("n3")
+    scene.get()
+    scene.wait(SILENCE_S)
+    scene.says("n4", NOT_FOUND)
+
+
 @causes(SILENT, Input.NO_NODE)
 def a_silent_owner_is_lost() -> None:
     put_to_silent_owners().unlink("n3")
@@ -239,6 +257,13 @@ def a_doubted_owner_answers_after_its_fallback() -> None:
     scene.says("n3", NOT_FOUND)
 
 
+@causes(DEFERRED, Input.FALLBACK_YES)
+def a_second_fallback_has_a_record() -> None:
+    scene = get_of_silent_fallbacks()
+    scene.says("n4", NOT_FOUND)
+    scene.says("n7", OK, record_at(0))
+
+
 @causes(DEFERRED, Input.NO_OWNER)
 def every_owner_has_answered() -> None:
     scene = Scene()
@@ -264,6 +289,13 @@ def a_silent_fallback_votes_when_the_queue_to_the_next_is_full() -> None:
     scene.says("n4")
 
 
+@causes(OVERLOADED, Input.NOTHING)
+def a_silent_fallback_finds_nothing_when_the_queue_to_the_next_is_full() -> None:
+    scene = get_of_silent_fallbacks()
+    scene.unsent("n7", overloaded=True)
+    scene.says("n4", NOT_FOUND)
+
+
 @causes(OVERLOADED, Input.ACKNOWLEDGED)
 def the_others_are_enough_for_a_write() -> None:
     scene = put()
@@ -285,6 +317,13 @@ def a_silent_fallback_votes_when_the_next_has_failed() -> None:
     scene = put_to_silent_fallbacks()
     scene.says("n7", INTERNAL)
     scene.says("n4")
+
+
+@causes(CLOSED, Input.NOTHING)
+def a_silent_fallback_finds_nothing_when_the_next_has_failed() -> None:
+    scene = get_of_silent_fallbacks()
+    scene.says("n7", INTERNAL)
+    scene.says("n4", NOT_FOUND)
 
 
 # --- while a replica moves --------------------------------------------------------------
@@ -397,6 +436,15 @@ def the_fallback_of_the_new_node_has_a_record() -> None:
     scene.says("n5", OK, record_at(0))
 
 
+@causes(BEHIND, Input.NOTHING)
+def the_fallback_of_the_new_node_has_nothing() -> None:
+    scene = moving_and_doubting("n3", "n4")
+    scene.get(r=3)
+    scene.says("n3", NOT_FOUND)
+    scene.says("n4", NO_VOTE)
+    scene.says("n5", NOT_FOUND)
+
+
 @causes(OPEN, Input.NEWER_RING)
 def an_owner_has_a_newer_ring() -> None:
     put().says("n3", STALE_EPOCH)
@@ -413,6 +461,14 @@ def the_fallback_of_an_owner_with_a_newer_ring_votes() -> None:
     scene.put()
     scene.says("n3", STALE_EPOCH)
     scene.says("n4")
+
+
+@causes(STALE, Input.NOTHING)
+def the_fallback_of_an_owner_with_a_newer_ring_has_nothing() -> None:
+    scene = doubting_n3()
+    scene.get()
+    scene.says("n3", MOVED_AWAY)
+    scene.says("n4", NOT_FOUND)
 
 
 @causes(STALE, Input.ACKNOWLEDGED)

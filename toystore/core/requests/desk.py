@@ -6,7 +6,7 @@ copy or a hint, a read when it has repaired the stale replicas.  There are two k
 
     silences    nodes that were asked and must answer within ``replica_timeout_s``.  The
                 time is the same for all, so a queue keeps them in order.
-    deadlines   when the caller of a request gives up: a heap.
+    deadlines   when the caller of a request gives up, or the request wants to be reminded: a heap.
 
 Both hold numbers, and skip those of requests that have ended.  So a request that ends in time
 costs one append for each, and nothing is searched.
@@ -62,6 +62,11 @@ class Ticket:
         self.size = size
         self.latencies = latencies
 
+    @property
+    def halfway(self) -> float:
+        """The monotonic second at which half of its time is over."""
+        return (self.began + self.deadline) / 2
+
 
 class DeskRequest:
     """One request, from its admission to its end."""
@@ -83,7 +88,7 @@ class DeskRequest:
         raise NotImplementedError
 
     def on_deadline(self, now: Now) -> None:
-        """Its deadline has come."""
+        """Its deadline has come, or the second at which it is to be reminded."""
         raise NotImplementedError
 
     def awaited(self, nodes: Sequence[str]) -> list[Peer]:  # noqa: ARG002 - for subclasses
@@ -246,8 +251,11 @@ class Desk:
 
     def extend(self, request: DeskRequest, now: Now) -> None:
         """Call the request's ``on_deadline`` again, after two times ``replica_timeout_s``."""
-        until = now.monotonic + 2 * self._replica_timeout_s
-        heappush(self._deadlines, (until, request.number))
+        self.remind(request, now.monotonic + 2 * self._replica_timeout_s)
+
+    def remind(self, request: DeskRequest, at_s: float) -> None:
+        """Call the request's ``on_deadline`` at monotonic second ``at_s`` too."""
+        heappush(self._deadlines, (at_s, request.number))
 
     def next_deadline(self) -> float | None:
         """The monotonic second at which the first timer is due, or None."""

@@ -11,8 +11,9 @@ most often the whole process hangs.  A slow actor is not doubted for long, becau
 answers some questions.
 
 A doubted storage is still asked whenever its node owns the key, but not waited for
-(sloppy_quorum.py).  So each request is a probe, and a doubt needs no timer.  A doubted
-coordinator is asked last, and every `PROBE_S` together with another (forwarding.py).
+(sloppy_quorum.py), except by a read that has found nothing (reading.py).  So each request is a
+probe, and a doubt needs no timer.  A doubted coordinator is asked last, and every `PROBE_S`
+together with another (forwarding.py).
 """
 
 from __future__ import annotations

@@ -2,7 +2,11 @@
 
 At the R-th vote the caller gets the newest record.  A fallback also looks among its hints for
 all owners that are away.  A fallback that has nothing proves little while an owner may still
-answer: its vote is deferred until each reachable owner has answered or failed.
+answer: its vote is deferred until each reachable owner has answered, has failed, or is silent.
+
+While no node has found a record, the deferred votes wait for silent owners too: a disk that stalls
+for a moment must not make a stored key look absent.  This ends when half of the request's time is
+over, so that the caller gets an answer in time though an owner hangs; or when the desk is crowded.
 
 While a replica moves both nodes of its slot are asked, and the first that is whole votes.  If the
 old one has given the replica away (`MOVED`) and the new one was not whole (`NO_VOTE`), the new one
@@ -102,16 +106,18 @@ class Read(SloppyQuorum):
         if status == _NO_VOTE:
             self._not_whole(side, node, now)
             return
-        if is_owner or record is not None or not self._awaits_an_owner():
+        if is_owner or record is not None:
             self.vote(side, node)
-        elif self.sides[side] == OPEN:
-            self.sides[side] = DEFERRED
+        else:
+            self._defer(side, now)
         self.stop_awaiting(node)
         self.decide(now)
 
     def on_deadline(self, now: Now) -> None:
-        """Answer with a timeout if it is not answered, and end."""
-        if self.answered:
+        """Count the deferred votes when half of the time is over; end when all of it is."""
+        if now.monotonic < self.ticket.deadline:
+            self.decide(now)
+        elif self.answered:
             self.end()
         else:
             self.fail(Code.TIMEOUT, f"{self.tally()} in time", now)
@@ -143,7 +149,7 @@ class Read(SloppyQuorum):
 
     def decide(self, now: Now) -> None:
         """Count the deferred votes as soon as no owner is awaited."""
-        if DEFERRED in self.sides and not self._awaits_an_owner():
+        if DEFERRED in self.sides and not self._awaits_an_owner(now):
             for side, state in enumerate(self.sides):
                 if state == DEFERRED:
                     self.sides[side] = FALLBACK
@@ -257,9 +263,20 @@ class Read(SloppyQuorum):
         self._newest = record if newest is None else newer(newest, record)
         return record
 
-    def _awaits_an_owner(self) -> bool:
+    def _defer(self, side: int, now: Now) -> None:
+        """A fallback has nothing for ``side``: `decide` counts that as soon as it may."""
+        if self.sides[side] not in (OWNER, FALLBACK, MOVED):
+            self.sides[side] = DEFERRED
+            if now.monotonic < self.ticket.halfway:
+                self.desk.remind(self, self.ticket.halfway)
+
+    def _awaits_an_owner(self, now: Now) -> bool:
+        """Whether an owner was asked and may answer; a silent one may while nothing was found."""
+        awaits_silent = (
+            self._newest is None and now.monotonic < self.ticket.halfway and not self.desk.crowded()
+        )
         return any(
-            self.nodes[side] == node and node not in self.silent
+            self.nodes[side] == node and (awaits_silent or node not in self.silent)
             for node, side in self.asked.items()
         )
 

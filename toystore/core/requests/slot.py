@@ -20,15 +20,20 @@ A node that was replaced may answer after all:
 
     SILENT --the owner says yes--> OWNER
     SILENT --a fallback says yes--> FALLBACK
+    SILENT --a fallback has nothing--> DEFERRED
     SILENT --a node fails over it--> CLOSED
     SILENT --a node has a newer write--> CLOSED
     DEFERRED --the owner says yes--> OWNER
+    DEFERRED --a fallback says yes--> FALLBACK
     OVERLOADED --the owner says yes--> OWNER
     OVERLOADED --a fallback says yes--> FALLBACK
+    OVERLOADED --a fallback has nothing--> DEFERRED
     CLOSED --the owner says yes--> OWNER
     CLOSED --a fallback says yes--> FALLBACK
+    CLOSED --a fallback has nothing--> DEFERRED
 
-A fallback that has nothing says yes as soon as no owner is awaited.
+A fallback that has nothing says yes as soon as no owner is awaited: each has answered, has failed,
+or is silent.  A silent owner is awaited too while nothing was found, for half of the read's time.
 
 In a slot of two sides one more node takes the place of a fallback for a write, when none is left
 and the other side has a vote: a node that has stored its own copy.  Until then the side is OPEN.
@@ -43,6 +48,7 @@ records.  After both the new node is asked once more, because it may have become
     CLOSED --the replica has moved--> MOVED
     OPEN --the replica is not whole--> BEHIND --it is asked once more--> OPEN
     SILENT --the replica is not whole--> BEHIND --a fallback says yes--> FALLBACK
+    BEHIND --a fallback has nothing--> DEFERRED
     SILENT --it is asked once more--> OPEN
 
 In a read no fallback takes the place of a node while the other node of its slot may answer.
@@ -51,6 +57,7 @@ The owner may follow a newer ring than the coordinator.  Then the request waits 
 which it is planned again.  If that was wrong, and the other node has no vote, it is asked again:
 
     OPEN --the owner has a newer ring--> STALE --a fallback says yes--> FALLBACK
+    STALE --a fallback has nothing--> DEFERRED
     STALE --it is asked once more--> OPEN
     SILENT --the owner has a newer ring--> STALE --the write is acknowledged--> OPEN
 
@@ -124,16 +131,20 @@ TRANSITIONS: Final = {
     (OPEN, Input.NEWER): CLOSED,
     (SILENT, Input.OWNER_YES): OWNER,
     (SILENT, Input.FALLBACK_YES): FALLBACK,
+    (SILENT, Input.NOTHING): DEFERRED,
     (SILENT, Input.NO_NODE): CLOSED,
     (SILENT, Input.FAILED): CLOSED,
     (SILENT, Input.NEWER): CLOSED,
     (DEFERRED, Input.OWNER_YES): OWNER,
+    (DEFERRED, Input.FALLBACK_YES): FALLBACK,
     (DEFERRED, Input.NO_OWNER): FALLBACK,
     (OVERLOADED, Input.OWNER_YES): OWNER,
     (OVERLOADED, Input.FALLBACK_YES): FALLBACK,
+    (OVERLOADED, Input.NOTHING): DEFERRED,
     (OVERLOADED, Input.ACKNOWLEDGED): OPEN,
     (CLOSED, Input.OWNER_YES): OWNER,
     (CLOSED, Input.FALLBACK_YES): FALLBACK,
+    (CLOSED, Input.NOTHING): DEFERRED,
     (OPEN, Input.GIVEN_AWAY): MOVED,
     (SILENT, Input.GIVEN_AWAY): MOVED,
     (DEFERRED, Input.GIVEN_AWAY): MOVED,
@@ -145,8 +156,10 @@ TRANSITIONS: Final = {
     (SILENT, Input.AGAIN): OPEN,
     (STALE, Input.AGAIN): OPEN,
     (BEHIND, Input.FALLBACK_YES): FALLBACK,
+    (BEHIND, Input.NOTHING): DEFERRED,
     (OPEN, Input.NEWER_RING): STALE,
     (SILENT, Input.NEWER_RING): STALE,
     (STALE, Input.FALLBACK_YES): FALLBACK,
+    (STALE, Input.NOTHING): DEFERRED,
     (STALE, Input.ACKNOWLEDGED): OPEN,
 }
