@@ -23,11 +23,9 @@ from toystore.sim.swarm import draw
 
 from . import planted, planted_reaping, planted_rings
 
-WITH_RINGS = {**planted_rings.PLANTED, **planted_reaping.PLANTED_WITH_RINGS}
+WITH_RINGS = {**planted_rings.PLANTED, **planted_reaping.PLANTED}
 """The faults in runs in which the ring changes, by name."""
-WITH_REAPING = {**planted_reaping.PLANTED, **planted_reaping.PLANTED_WITH_RINGS}
-"""The faults in runs in which tombstones are removed, by name."""
-PLANTED = {**planted.PLANTED, **WITH_RINGS, **WITH_REAPING}
+PLANTED = {**planted.PLANTED, **WITH_RINGS}
 """Every fault, by name."""
 KEPT = Path(__file__).with_name("kept_seeds.json")
 SEEDS_MAX = 400
@@ -38,7 +36,8 @@ def run_with(fault: str, seed: int) -> Report:
     """What a seed comes to with a fault planted."""
     with pytest.MonkeyPatch.context() as patch:
         PLANTED[fault](patch)
-        return run(draw(seed, rings=fault in WITH_RINGS, reaping=fault in WITH_REAPING))
+        reaping = fault in planted_reaping.PLANTED
+        return run(draw(seed, rings=fault in WITH_RINGS, reaping=reaping))
 
 
 def first_seed(fault: str, first: int) -> tuple[str, int | None, str]:
