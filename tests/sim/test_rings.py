@@ -217,7 +217,7 @@ PAUSED = Fault("pause", 4.9, 8.0, ("n3", "n4", "n5"), how="ring")
             planted_rings.a_slot_counts_by_its_old_node_alone,
             "leave n4",
             (),
-            0.3,
+            0.45,
             "acknowledged_votes",
         ),
     ],
@@ -229,7 +229,7 @@ def test_a_planted_fault_of_requests_is_caught_while_ranges_move(
     fault(monkeypatch)
     scenario = replace(
         scenario_of(how, *others, r=1, w=3),
-        seed=7 if others or wild else 0,
+        seed=7 if others else 0,
         clients=3,
         think_s=0.04,
         duration_s=10.0,
@@ -237,4 +237,5 @@ def test_a_planted_fault_of_requests_is_caught_while_ranges_move(
         rates=CALM._replace(wild=wild),
     )
 
-    assert promise in run(scenario).promises
+    seeds = (20, *range(10)) if wild else (scenario.seed,)
+    assert any(promise in run(replace(scenario, seed=seed)).promises for seed in seeds)
