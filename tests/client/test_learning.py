@@ -13,7 +13,7 @@ from toystore.client.attempts import CONNECT_S
 from toystore.client.endpoints import Endpoints
 from toystore.client.learning import ASK_S, REFRESH_S, Learning
 from toystore.client.machine import ClientMachine
-from toystore.client.request import LEARN_S, SENT, WAITING, GetRequest, Terms
+from toystore.client.request import DONE, LEARN_S, SENT, WAITING, GetRequest, Terms
 from toystore.core.protocol.messages.client import (
     DescribeMembers,
     DescribeMembersReply,
@@ -232,6 +232,28 @@ def test_a_given_endpoint_that_is_not_listed_is_the_last_if_the_list_works():
     assert cluster.machine.name(cluster.machine.preferred) == "tcp://a:1"
     cluster.machine.rotate(cluster.now)
     assert cluster.machine.name(cluster.machine.preferred) == "tcp://c:1"
+
+
+def test_given_endpoints_are_used_although_others_are_at_the_listed_addresses_and_never_answer():
+    cluster = Cluster()
+    cluster.members = ["tcp://10.0.0.1:1", "tcp://10.0.0.2:1"]
+    cluster.serves()
+    for at in range(4):
+        cluster.machine.on_connected(at)
+    request = cluster.get()
+    cluster.ends(0)
+    cluster.ends(1)
+    for at in (0, 1):
+        cluster.machine.on_connected(at)
+
+    asked = []
+    while request.stage != DONE and len(asked) < 10:
+        asked.append(cluster.machine.name(request.endpoint))
+        cluster.sent(request.endpoint)
+        cluster.now = request.due
+        cluster.machine.on_deadline(cluster.now)
+
+    assert set(asked) & set(GIVEN), asked
 
 
 def test_a_node_that_does_not_answer_which_members_there_are_is_asked_again_later():

@@ -9,12 +9,13 @@ An endpoint is not used, while there is a better one, in four cases; the first i
 - it has probably *left*: it was given, and no member is listed with it.
 - it did not answer, or refused a request.  Then it is *shunned* for `SHUN_S`; if it fails
   again, for twice as long.  Any message from it ends that.
-- it is *unproven*: it was learned, and has never been connected.
+- it is *unproven*: it was learned, has no connection and has never sent a message.
 
-A member may be listed with an address that this client cannot reach, behind NAT for example.  So
-an unproven endpoint is asked only if no other one serves, and once it is shunned, it counts as one
-that has no connection.  A given endpoint has left only if
-the list works for this client: if it has been connected to any endpoint of the list.
+A member may be listed with an address that this client cannot reach, behind NAT for example, or at
+which it reaches another service.  So an endpoint without a connection that has never sent a message
+is asked only if no other one serves, and one that was learned, has never sent a message and is
+shunned counts as one that has no connection.  A given endpoint has left only if the list works for
+this client: if any endpoint of the list has sent it a message.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class _Endpoint:
         self.listed = False
         """Whether a member is listed with it."""
         self.proven = False
-        """Whether it was connected once."""
+        """Whether a message has come from it."""
         self.connected: bool | None = None
         """None: not known."""
         self.why = ""
@@ -65,7 +66,7 @@ class _Endpoint:
 
     @property
     def likely(self) -> bool:
-        """Whether it was given, or connected once."""
+        """Whether it was given, or a message has come from it."""
         return self.given or self.proven
 
 
@@ -81,7 +82,7 @@ class Endpoints:
         self._all = {at: _Endpoint(name, given=True) for at, name in enumerate(names)}
         self._next = len(names)
         self._list_works = False
-        """Whether the endpoint of any listed member was connected."""
+        """Whether a message has come from the endpoint of any listed member."""
         self.in_use = tuple(self._all)
         """The endpoints that requests may use."""
 
@@ -139,8 +140,9 @@ class Endpoints:
     def _drawback(self, at: int, now: float) -> tuple[bool, bool, bool, bool]:
         """How unfit it is to be asked; the lowest is the best."""
         each = self._all[at]
-        shunned, unproven = each.shunned_until > now, not each.likely
-        unconnected = each.connected is False or (shunned and unproven)
+        shunned = each.shunned_until > now
+        unconnected = each.connected is False or (shunned and not each.likely)
+        unproven = not (each.likely or each.connected)
         return unconnected, self._has_left(each), shunned, unproven
 
     def prefer_another_than(self, at: int, now: float) -> None:
@@ -166,15 +168,17 @@ class Endpoints:
         """A message came from it."""
         each = self._all[at]
         each.shun_s, each.shunned_until = 0.0, _NEVER
-        if each.connected is False or not each.proven:
+        if not each.proven:
+            each.proven = True
+            self._list_works = self._list_works or each.listed
+        if not each.connected:
             self.connected(at)
 
     def connected(self, at: int) -> None:
         """There is a connection."""
         each = self._all[at]
-        each.connected, each.proven, each.why = True, True, ""
+        each.connected, each.why = True, ""
         each.failed_at = each.shunned_until = _NEVER
-        self._list_works = self._list_works or each.listed
 
     def disconnected(self, at: int, why: str, failed_at: float | None) -> None:
         """It has no connection.  ``failed_at``: when it became certain that it is unreachable."""
@@ -195,7 +199,8 @@ class Endpoints:
     def failed_since(self, began: float, at: Iterable[int], now: float) -> bool:
         """Whether all of these have become unreachable since ``began``.
 
-        An unproven endpoint that is shunned has, too: no request waits long for it.
+        One that was learned, has never sent a message and is shunned has, too: no request waits
+        long for it.
         """
         return all(
             each.failed_at >= began or (each.shunned_until > now and not each.likely)
