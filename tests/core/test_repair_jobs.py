@@ -35,8 +35,9 @@ class Scene:
     def __init__(self) -> None:
         ring = fixed_ring([Member(name) for name in NAMES], partitions=4, n=3)
         self.scrub = FakeScrub()
+        self.replicas = Replicas(Ranges(ring, "n1", [3]), AntientropySettings())
         self.jobs = Jobs(
-            Replicas(Ranges(ring, "n1", [3]), AntientropySettings()),
+            self.replicas,
             scrub=self.scrub,  # type: ignore[arg-type]
             settle_s=1.0,
             outbox=Outbox(),
@@ -48,6 +49,13 @@ class Scene:
     def begin(self, job: int, partition: int | None = None) -> None:
         self.ask(job, partition)
         self.jobs.go_on(ALL, START)
+
+    def follow(self, *members: str) -> None:
+        """The ring is another one."""
+        before = self.replicas.ranges
+        ring = fixed_ring([Member(name) for name in members], partitions=4, n=3)
+        self.replicas.ranges = Ranges(ring, "n1", [3])
+        self.jobs.follow(before.owned)
 
     def read(self, **rotten: int) -> None:
         """Everything asked for is read; ``p2=3``: three records of partition 2 are corrupt."""
@@ -159,6 +167,32 @@ def test_a_job_that_only_waits_for_a_dead_owner_keeps_no_other_from_running() ->
     assert [one["compared"] for one in told] == [8, 2, 2]
     assert scene.jobs.idle
     assert not scene.jobs.visits
+
+
+def test_a_job_leaves_out_the_ranges_that_its_node_has_given_away() -> None:
+    scene = Scene()
+    scene.begin(7)
+    scene.follow("n1", "n2", "n3", "n4")
+    lost = 4 - len(scene.replicas.ranges.owned)
+    assert lost
+    scene.read()
+    scene.jobs.go_on(ALL, SETTLED)
+    assert scene.ask(7)["done"] == lost
+
+    scene.compare("n2", "n3", "n4")
+
+    assert scene.ask(7)["finished"]
+
+
+def test_a_job_ends_though_its_node_has_given_away_what_was_still_to_be_scrubbed() -> None:
+    scene = Scene()
+    scene.begin(7)
+    scene.follow("n2", "n3", "n4")
+
+    scene.read()
+    scene.compare("n2")
+
+    assert scene.ask(7)["finished"]
 
 
 def test_too_many_jobs_are_refused() -> None:

@@ -147,13 +147,13 @@ class Jobs:
     def follow(self, changed: Collection[Range]) -> None:
         """The ring has changed, and with it these ranges: the owners that are left are others."""
         for job in self._running:
-            job.unread &= self._replicas.ranges.owned
             self._plan(job, [of for of in job.left if of in changed])
 
     def _plan(self, job: Job, ranges: Iterable[Range]) -> None:
-        """Visit the other owners of ranges, unless this node gives those away."""
+        """Visit the other owners of ranges, unless this node gives those away, or has already."""
+        owned, states = self._replicas.ranges.owned, self._replicas.states
         for of in ranges:
-            takes_records = self._replicas.states.get(of, RangeState.WHOLE) in COMPARED
+            takes_records = of in owned and states.get(of, RangeState.WHOLE) in COMPARED
             others = self._replicas.ranges.others(of) if takes_records else ()
             self.visits.plan(of, others)
             job.left.pop(of, None)
