@@ -370,6 +370,20 @@ def test_nothing_is_deleted_before_the_ring_is_stable(node):
     assert of not in node.states()
 
 
+def test_a_write_by_a_newer_ring_is_not_deleted_with_what_was_released(node):
+    node.adopt(JOIN)
+    of = release_all(node)[0]
+    node.adopt(stable(*FIVE))
+    key = keys_of([of])[0]
+    assert node.write(key, epoch=3, time_us=9) == OK
+
+    assert sweep(node, of) == SweepRangeReply(1, 0, 0, True)
+
+    node.adopt(moving(FIVE, FOUR))
+    assert node.state(of) == BEHIND
+    assert node.stored(key) == record(key, 9)
+
+
 def test_only_what_was_released_is_deleted(node):
     node.adopt(JOIN, stable(*FIVE))
     strays = [of for of, state in node.states().items() if state == STRAY]

@@ -101,9 +101,10 @@ class OwnRanges:
         self._start = ranges
         self._now = _memory(ranges, {}, 0)
         self._parts = _Parts(ranges)
-        self._early: set[Range] | None = None
-        """Ranges that were perhaps written to although nothing of them was known; None before the
-        store was searched for such."""
+        self._early: dict[Range, int] | None = None
+        """The ranges to which coordinators with a newer ring record have written, and the epoch of
+        the newest such record; 0 if that is not known.  None before the store was searched for
+        records of which nothing was known."""
         self.is_read = False
         """Whether all here is what the store says."""
 
@@ -208,7 +209,7 @@ class OwnRanges:
                 stated[of] = _OF_BYTE.get(value, _BEHIND)
         self._now = _memory(ranges, stated, moved)
         if self._early is None:
-            self._early = set(self._unknown())
+            self._early = dict.fromkeys(self._unknown(), 0)
         self.is_read = True
 
     def forget(self) -> None:
@@ -245,10 +246,16 @@ class OwnRanges:
         """Of these ranges, those that are whole lack records from now on."""
         self.put({of: _BEHIND for of in ranges if self.state(of) is _WHOLE})
 
-    def written_early(self, digest: bytes) -> None:
+    def written_early(self, digest: bytes, epoch: int) -> None:
         """A record was written by a coordinator with a newer ring record than this node's."""
         assert self._early is not None
-        self._early.add(self.ranges.range_of(digest))
+        of = self.ranges.range_of(digest)
+        self._early[of] = max(epoch, self._early.get(of, 0))
+
+    def is_early(self, of: Range) -> bool:
+        """Whether a range was written to, in this run, by a newer ring record than this node's."""
+        assert self._early is not None
+        return self._early.get(of, 0) > self.record.epoch
 
     def adopt(self, record: RingRecord) -> Adoption:
         """Follow the next record.  A range that is whole stays so while the node owns it."""

@@ -79,7 +79,10 @@ class RangeMoves:
     # --- deletion -----------------------------------------------------------------------
 
     def sweep(self, message: SweepRange) -> SweepRangeReply:
-        """Delete some records of a range that was released and is not owned any more."""
+        """Delete some records of a range that was released and is not owned any more.
+
+        If it was written to by a newer ring record, this node may be an owner again by that one.
+        """
         of, record = Range(message.n, message.partition), self._own.record
         if of not in self._own.known:
             return SweepRangeReply(message.request, 0, 0, more=False)
@@ -88,6 +91,7 @@ class RangeMoves:
             or record.epoch != message.epoch
             or of in self._own.owned
             or self._own.state(of) is not RangeState.RELEASED
+            or self._own.is_early(of)
         ):
             return SweepRangeReply(message.request, 0, 0, more=True)
         limit = max(1, min(message.records_max, SWEPT_MAX))

@@ -86,7 +86,7 @@ class Replica:
         if len(message.digest) != DIGEST_BYTES:
             return None
         if message.epoch > own.record.epoch:
-            own.written_early(message.digest)
+            own.written_early(message.digest, message.epoch)
             return None
         if message.epoch < own.moved and message.hint_owner is None:
             return _STALE
