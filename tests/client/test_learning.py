@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
+from functools import partial
 
 import pytest
 
 from tests.harness.waiting import wait_until
-from toystore import Unavailable
+from toystore import AsyncClient, Unavailable
+from toystore.client import learning
 from toystore.client.attempts import CONNECT_S
 from toystore.client.endpoints import Endpoints
 from toystore.client.learning import ASK_S, REFRESH_S, Learning
@@ -286,6 +289,23 @@ def test_the_question_for_the_members_ends_with_the_call():
     assert not cluster.machine.busy
 
 
+def test_an_idle_client_asks_for_the_members_now_and_then():
+    cluster = Cluster()
+    assert cluster.machine.refresh_due == float("inf"), "before it knows any"
+    cluster.serves()
+
+    assert cluster.machine.refresh_due == REFRESH_S
+    assert cluster.machine.begin_learning(REFRESH_S - 1) is None
+    cluster.now, cluster.members = REFRESH_S, ["tcp://c:1"]
+    request = cluster.machine.begin_learning(cluster.now)
+    assert request is not None
+    cluster.ends(request.endpoint)
+    cluster.describes(request.endpoint)
+
+    assert cluster.asked == ["tcp://a:1", "tcp://b:1"]
+    assert cluster.endpoints == {*GIVEN, "tcp://c:1"}
+
+
 def told(epoch: int, *endpoints: str) -> DescribeMembersReply:
     return DescribeMembersReply(1, epoch, endpoints)
 
@@ -320,7 +340,7 @@ def test_an_endpoint_has_one_number_for_ever():
     ]
 
 
-# --- both clients -----------------------------------------------------------------------
+# --- clients -----------------------------------------------------------------------
 
 
 def members(*fakes, epoch=1):
@@ -368,6 +388,25 @@ def test_many_keys_follow_to_the_members_too(connect, make_fake):
     a.die()
 
     assert len(store.put_many({str(number): "value" for number in range(100)})) == 100
+
+
+def test_an_idle_asynchronous_client_notices_that_members_have_changed(make_fake, monkeypatch):
+    monkeypatch.setattr(learning, "REFRESH_S", 0.05)
+    a, b = make_fake(), make_fake()
+    members(a)
+
+    async def main() -> None:
+        async with AsyncClient(a.endpoint, timeout=60) as store:
+            await store.get("key")
+            members(a, b, epoch=2)
+            asked = len(a.of(DescribeMembers))
+            again = partial(wait_until, lambda: len(a.of(DescribeMembers)) > asked + 1)
+            await asyncio.to_thread(again, "it has asked again, and once more")
+            await asyncio.to_thread(a.die)
+            assert await store.get("key") is None
+
+    asyncio.run(main())
+    assert b.of(Get)
 
 
 def test_a_node_that_leaves_is_left_as_soon_as_another_has_served(connect, make_fake):

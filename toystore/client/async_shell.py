@@ -187,6 +187,7 @@ class AsyncShell:
         for at in list(self._lines):
             self._tend(at)
         self._machine.on_deadline(time.monotonic())
+        self._machine.begin_learning(time.monotonic())
         self._flush()
 
     def _tend(self, at: int) -> None:
@@ -242,12 +243,10 @@ class AsyncShell:
     def _set_timer(self) -> None:
         """Set the timer to the earliest deadline."""
         machine = self._machine
-        due = machine.next_deadline()
-        for line in self._lines.values():
-            line_due = line.due(machine)
-            if line_due is not None and (due is None or line_due < due):
-                due = line_due
-        if due is None or self._loop is None:
+        dues = [machine.next_deadline(), *(line.due(machine) for line in self._lines.values())]
+        due = min((due for due in dues if due is not None), default=_NEVER)
+        due = min(due, machine.refresh_due)
+        if due == _NEVER or self._loop is None:
             return
         is_strong = machine.busy
         if due < self._timer_due or (is_strong and not self._timer_is_strong):

@@ -2,8 +2,9 @@
 
 Each frame for a client names the epoch of the sender's ring record.  A higher one than the client
 knows is the reason to ask the sender for the members, at most every `ASK_S`.  The client also asks
-every `REFRESH_S` while it has requests: in epoch 0 members may get other addresses, and behind
-the same addresses there may be another cluster some day.  So an idle client asks nothing.
+every `REFRESH_S`: in epoch 0 members may get other addresses, and behind the same addresses there
+may be another cluster some day.  An idle client does so, too, if its shell has a timer: otherwise
+all members that it knows may have left when it sends its next request.
 
 The answer of a node that is behind is not believed, unless the higher epoch was not named for
 `REFRESH_S`.
@@ -37,6 +38,11 @@ class Learning:
         self._confirmed_at = _NEVER
         """When this epoch was named last."""
         self._asked_at = _NEVER
+
+    @property
+    def due(self) -> float:
+        """When the members are to be asked for at the latest; never, before any is known."""
+        return self._asked_at + REFRESH_S if self._epoch >= 0 else float("inf")
 
     def hear(self, epoch: int | None, now: float) -> bool:
         """A node has named its epoch.  Returns whether it is to be asked for the members."""

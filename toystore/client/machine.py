@@ -96,19 +96,26 @@ class ClientMachine(Attempts):
     def begin_learning(self, now: float, until: float = float("inf")) -> MembersRequest | None:
         """Begin a request for the members, if there is a reason; its outcome is not `finished`.
 
-        The shell calls it when it can send a request of its own.  ``until``: when it ends at the
-        latest.
+        The shell calls it when it can send a request of its own, and at `refresh_due` if it can.
+        ``until``: when it ends at the latest.
         """
         endpoint, self._to_ask = self._to_ask, None
-        if endpoint not in self.waiting or until <= now:
+        has_reason = endpoint in self.waiting or now >= self._learning.due
+        if not has_reason or until <= now:
             return None
         self._learning.ask(now)
         request = MembersRequest(now)
         request.deadline = min(request.deadline, until)
-        request.pinned, request.endpoint = True, endpoint
+        if endpoint is not None and endpoint in self.waiting:
+            request.pinned, request.endpoint = True, endpoint
         self._number(request)
         self._admission.admit(request, now)
         return request
+
+    @property
+    def refresh_due(self) -> float:
+        """When `begin_learning` is due, even if nothing is received."""
+        return self._learning.due
 
     def close_left(self, close: Callable[[int], None]) -> None:
         """Call ``close`` with each endpoint that has left and awaits no reply, and forget it."""
