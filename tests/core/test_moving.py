@@ -362,3 +362,16 @@ def test_a_late_answer_about_a_range_of_which_nothing_is_left_is_ignored(monkeyp
     scene.run(10.0)
 
     assert node.machine._compared > 0
+
+
+def test_a_machine_that_has_to_follow_a_ring_is_not_idle():
+    scene = Scene(5, follow_s=0.5)
+    scene.run(60.0)
+    assert all(node.machine.idle for node in scene.nodes.values())
+
+    scene.decide(FIVE, moving=False)
+    scene.follow()
+
+    assert not any(node.machine.idle for node in scene.nodes.values())
+    scene.run(60.0)
+    assert all(node.machine.idle for node in scene.nodes.values())

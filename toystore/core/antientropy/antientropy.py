@@ -203,7 +203,8 @@ class Antientropy:
     def idle(self) -> bool:
         """Whether nothing is to be compared, rebuilt or repaired, as far as storage has told."""
         return (
-            self._watch.is_open
+            self._news is None
+            and self._watch.is_open
             and self._rebuild.idle
             and not self._release
             and not self._sweep
