@@ -376,6 +376,33 @@ def test_overload_with_nobody_else_to_ask_is_raised(connect, fake):
     assert len(fake.seen) == 1
 
 
+def test_a_call_about_many_keys_slows_down_until_there_is_room(connect, fake):
+    refusals = []
+
+    def crowded(message):
+        if len(refusals) < 100:
+            refusals.append(message)
+            return ErrorReply(message.request, Code.OVERLOADED, "too many", True)
+        return fake.usual(message)
+
+    fake.script = crowded
+    keys = [f"k{number}" for number in range(200)]
+
+    written = connect(fake, timeout=60).put_many(dict.fromkeys(keys, "value"))
+
+    assert list(written) == keys
+    assert len({message.stamp for message in fake.of(Put)}) == len(keys)
+
+
+def test_a_call_about_many_keys_ends_as_overloaded_if_there_is_never_room(connect, fake):
+    fake.script = error(Code.OVERLOADED)
+
+    with pytest.raises(ManyFailed) as raised:
+        connect(fake, timeout=0.4).get_many(["a", "b"])
+
+    assert {type(each) for each in raised.value.errors.values()} == {Overloaded}
+
+
 def test_a_node_that_does_not_serve_is_passed_over_at_once(connect, make_fake):
     first, second = make_fake(), make_fake()
     first.script = error(Code.NOT_SERVING)

@@ -11,7 +11,8 @@ and goes through these stages:
                        |                 |  CLOCK_BEHIND, `_ONE_NODE` (once)
                        +--<-- new write -+  Superseded (above it), CLOCK_AHEAD (unstamped),
                        |                 |  CLOCK_BEHIND (by the own clock, once)
-                       +--<-- PAUSED ----+  every endpoint answered NOT_SERVING
+                       +--<-- PAUSED ----+  every endpoint has refused it: NOT_SERVING,
+                       |                 |  or OVERLOADED, if it is one of many
 
 and from any stage to DONE when its deadline passes, or when no endpoint is reachable and
 none was asked.  This is the Lazy Pirate of the ZMQ Guide (chapter 4) for many requests at
@@ -30,7 +31,7 @@ from typing import Any
 from toystore.client.admission import Admission
 from toystore.client.backlog import SWEEP_S_MIN
 from toystore.client.endpoints import Endpoints
-from toystore.client.errors import BadRequest, Timeout, ToystoreError, Unavailable
+from toystore.client.errors import ERROR_OF, BadRequest, Timeout, ToystoreError, Unavailable
 from toystore.client.request import BACKLOG, DONE, PAUSED, SENT, WAITING, Batch, Request
 from toystore.wire import encode
 
@@ -276,8 +277,9 @@ class Attempts:
         detail = f"{self._endpoints.name(request.endpoint)} was asked last"
         if request.stage == BACKLOG:
             detail = f"there was no room to send it, {len(self._open)} others were under way"
-        elif request.stage != SENT and request.refusals:
-            error, detail = Unavailable, f"no endpoint would take it: {request.refusal}"
+        elif request.stage != SENT and request.refusal is not None:
+            error = ERROR_OF.get(request.refusal.code, Unavailable)
+            detail = f"no endpoint would take it: {request.refusal.text}"
         elif request.stage != SENT and not request.indefinite:
             detail = f"there was no connection to {self._reasons(request)}"
         self._fail(request, error, f"no answer within {request.terms.timeout_s:g} s: {detail}", now)

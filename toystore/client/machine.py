@@ -187,6 +187,9 @@ class ClientMachine(Attempts):
             self._on_refusal(request, reply, now)
         elif reply.code == Code.CLOCK_BEHIND and isinstance(request, WriteRequest):
             self._on_behind(request, reply, now)
+        elif reply.code == Code.OVERLOADED and reply.definite and request.batch is not None:
+            self._admission.window.refused(now)
+            self._on_refusal(request, reply, now)
         elif reply.code == Code.CLOCK_AHEAD and isinstance(request, WriteRequest) and request.stamp:
             if request.astray:
                 self._on_refusal(request, reply, now)
@@ -226,7 +229,7 @@ class ClientMachine(Attempts):
 
     def _on_refusal(self, request: Request[Any], reply: ErrorReply, now: float) -> None:
         """The endpoint did nothing: ask the next at once, or all again after a pause."""
-        request.refusal = reply.text
+        request.refusal = reply
         request.refusals += 1
         self._endpoints.shun(request.endpoint, now)
         if request.refusals % len(self._choice(request)):

@@ -20,6 +20,7 @@ from toystore.core.protocol.messages.client import (
     Delete,
     DescribeMembers,
     DescribeMembersReply,
+    ErrorReply,
     Get,
     GetReply,
     Owners,
@@ -112,8 +113,8 @@ class Request(Generic[Answer]):
         """How often it was sent to another endpoint."""
         self.refusals = 0
         """How often it was refused."""
-        self.refusal = ""
-        """Why, the last time."""
+        self.refusal: ErrorReply | None = None
+        """The last refusal."""
         self.cuts = 0
         """How often a connection was lost while this was the largest request sent over it."""
         self.indefinite = False

@@ -2,8 +2,9 @@
 
 More requests than the nodes answer promptly would only wait in queues, until they time out.
 The limit is found as in TCP (Jacobson, *Congestion Avoidance and Control*, 1988): it starts
-low, grows by one with each prompt answer, and is halved when answers become slow.  Bytes are
-limited too: the sizes of requests are known, those of replies are estimated from past reads.
+low, grows by one with each prompt answer, and is halved when answers become slow, or when a node
+has no room for a request, which is then sent again after a pause.  Bytes are limited too: the sizes
+of requests are known, those of replies are estimated from past reads.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ IN_FLIGHT_BYTES_MAX = 4 * 1024 * 1024
 """The most bytes of open requests and their expected replies."""
 _FIRST = 64
 _LEAST = 8
+_REFUSED_S = 0.1
 _READ_BYTES_GUESS = 128 * 1024
 """The assumed size of a value before the first read."""
 
@@ -49,6 +51,12 @@ class Window:
         if took_s <= attempt_s / 4:
             self._size = min(self._size + 1, self._most)
         elif took_s > attempt_s / 2 and now - self._halved_at > took_s:
+            self._size = max(self._size // 2, _LEAST)
+            self._halved_at = now
+
+    def refused(self, now: float) -> None:
+        """A node has no room: halve the limit, once for all that it refuses at once."""
+        if now - self._halved_at > _REFUSED_S:
             self._size = max(self._size // 2, _LEAST)
             self._halved_at = now
 
