@@ -179,11 +179,13 @@ class LocalCluster:
     ) -> dict[str, Any]:
         """A command about the members, as an operator gives it to the first node that runs.
 
-        Raises `ToystoreError`.
+        If none is known to run, a newcomer may run by now.  Raises `ToystoreError`.
         """
         self.reap()
-        running = [node for node in self.nodes.values() if node.state is State.RUNNING]
-        endpoint = (running or list(self.nodes.values()))[0].endpoint
+        every = list(self.nodes.values())
+        running = [node for node in every if node.state is State.RUNNING]
+        starting = [node for node in every if node.state is State.STARTING]
+        endpoint = (running or starting or every)[0].endpoint
         async with AsyncClient([endpoint], timeout=timeout_s, learn_members=False) as client:
             return await client.cluster(command, arguments)
 
