@@ -62,11 +62,6 @@ class Ticket:
         self.size = size
         self.latencies = latencies
 
-    @property
-    def halfway(self) -> float:
-        """The monotonic second at which half of its time is over."""
-        return (self.began + self.deadline) / 2
-
 
 class DeskRequest:
     """One request, from its admission to its end."""

@@ -5,8 +5,9 @@ all owners that are away.  A fallback that has nothing proves little while an ow
 answer: its vote is deferred until each reachable owner has answered, has failed, or is silent.
 
 While no node has found a record, the deferred votes wait for silent owners too: a disk that stalls
-for a moment must not make a stored key look absent.  This ends when half of the request's time is
-over, so that the caller gets an answer in time though an owner hangs; or when the desk is crowded.
+for a moment must not make a stored key look absent.  This ends after `PATIENCE_S`, or when half of
+the request's time is over, so that the caller gets an answer in time though an owner hangs; or when
+the desk is crowded.
 
 While a replica moves both nodes of its slot are asked, and the first that is whole votes.  If the
 old one has given the replica away (`MOVED`) and the new one was not whole (`NO_VOTE`), the new one
@@ -52,6 +53,9 @@ _NO_VOTE = int(ReplicaStatus.NO_VOTE)
 _REFUSED = int(ReplicaStatus.REFUSED)
 _MOVED = int(ReplicaStatus.MOVED)
 
+PATIENCE_S = 3.0
+"""How long a read that has found nothing waits for silent owners, at most."""
+
 _UNHEARD = b""
 """In `Read._records`: this owner has not answered.  No record is empty."""
 
@@ -59,13 +63,14 @@ _UNHEARD = b""
 class Read(SloppyQuorum):
     """A get that this node coordinates."""
 
-    __slots__ = ("_again", "_checked", "_message", "_newest", "_records")
+    __slots__ = ("_again", "_checked", "_message", "_newest", "_patient_until", "_records")
 
     hears = (ReadReplicaReply,)
 
     def __init__(self, desk: Desk, ticket: Ticket, message: Get, place: Place, r: int) -> None:
         SloppyQuorum.__init__(self, desk, ticket, place, r)
         self._message = message
+        self._patient_until = ticket.began + min(PATIENCE_S, (ticket.deadline - ticket.began) / 2)
         self._newest: bytes | None = None
         self._checked: bytes | None = None
         """The record that was unpacked, and is this key's."""
@@ -114,7 +119,7 @@ class Read(SloppyQuorum):
         self.decide(now)
 
     def on_deadline(self, now: Now) -> None:
-        """Count the deferred votes when half of the time is over; end when all of it is."""
+        """Count the deferred votes when the patience is over; end when all of the time is."""
         if now.monotonic < self.ticket.deadline:
             self.decide(now)
         elif self.answered:
@@ -267,13 +272,13 @@ class Read(SloppyQuorum):
         """A fallback has nothing for ``side``: `decide` counts that as soon as it may."""
         if self.sides[side] not in (OWNER, FALLBACK, MOVED):
             self.sides[side] = DEFERRED
-            if now.monotonic < self.ticket.halfway:
-                self.desk.remind(self, self.ticket.halfway)
+            if now.monotonic < self._patient_until:
+                self.desk.remind(self, self._patient_until)
 
     def _awaits_an_owner(self, now: Now) -> bool:
         """Whether an owner was asked and may answer; a silent one may while nothing was found."""
         awaits_silent = (
-            self._newest is None and now.monotonic < self.ticket.halfway and not self.desk.crowded()
+            self._newest is None and now.monotonic < self._patient_until and not self.desk.crowded()
         )
         return any(
             self.nodes[side] == node and (awaits_silent or node not in self.silent)

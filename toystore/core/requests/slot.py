@@ -33,7 +33,7 @@ A node that was replaced may answer after all:
     CLOSED --a fallback has nothing--> DEFERRED
 
 A fallback that has nothing says yes as soon as no owner is awaited: each has answered, has failed,
-or is silent.  A silent owner is awaited too while nothing was found, for half of the read's time.
+or is silent.  A silent owner is awaited too while nothing was found, for a while (reading.py).
 
 In a slot of two sides one more node takes the place of a fallback for a write, when none is left
 and the other side has a vote: a node that has stored its own copy.  Until then the side is OPEN.
