@@ -221,7 +221,7 @@ async def demonstrate(
     config = cluster.config
     began = time.monotonic()
     played: list[Played] = []
-    lines, lost = [""], None
+    lines, read_back = [""], None
     load = requests = None
     changes = RingChanges(cluster, screen.tell)
     if config.load:
@@ -240,9 +240,9 @@ async def demonstrate(
     if config.scenario and await unless(stop, cluster.settled(DRAIN_S_MAX)) is False:
         lines.append("hints were still on their way")
     if load:
-        lost = await unless(stop, load.lost())
+        read_back = await unless(stop, load.read_back())
         await load.close()
-        lines += report(load, took_s, lost)
+        lines += report(load.tally, took_s, read_back)
     if any(step.changes_ring for step in config.scenario):
         lines += await unless(stop, changes.report()) or []
     if played:

@@ -356,12 +356,17 @@ class LocalCluster:
             async with asyncio.timeout(timeout_s):
                 while looks < 2:
                     await self.look()
-                    running = [n for n in self.nodes.values() if n.state in HAS_PROCESS]
+                    running = [n for n in self.nodes.values() if self._may_have_hints(n)]
                     names = {node.name for node in running}
                     looks = looks + 1 if all(node.is_settled(names) for node in running) else 0
                     if not looks:
                         await asyncio.sleep(STATUS_STARTING_S)
         return looks == 2
+
+    def _may_have_hints(self, node: Node) -> bool:
+        """Whether it runs; not if it still waits to be taken into the ring."""
+        waits = node.state is State.STARTING and node.name not in self.config_paths
+        return node.state in HAS_PROCESS and not waits
 
     async def shut_down(self) -> None:
         """SIGTERM to all nodes, and SIGKILL to those that do not stop in time."""

@@ -13,6 +13,7 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from toystore.client import AsyncClient, Found, ToystoreError
 from toystore.config import LOAD_KEY, LoadConfig
@@ -20,6 +21,28 @@ from toystore.config import LOAD_KEY, LoadConfig
 GET, PUT = "get", "put"
 TIMEOUT_S = 2.0
 READ_BACK_S = 10.0
+"""The time limit of a get of the read-back; one that fails is repeated for as long."""
+READ_BACK_BATCH = 250
+"""Few enough that no node refuses them."""
+AGAIN_S = 0.2
+
+
+class ReadBack(NamedTuple):
+    """The keys that were put, read again at the end."""
+
+    keys: int
+    lost: list[str]
+    """Those whose last acknowledged put is not there."""
+    unread: list[str]
+    """Those that could not be read: what they have is not known."""
+
+    def __str__(self) -> str:
+        verdict = "no acknowledged write is missing"
+        if self.lost:
+            verdict = f"{len(self.lost)} LOST ({_some(self.lost)})"
+        if self.unread:
+            verdict += f"; {len(self.unread)} could not be read ({_some(self.unread)})"
+        return f"read back {self.keys:,} keys: {verdict}"
 
 
 class Tally:
@@ -88,16 +111,22 @@ class Load:
         for client in self._clients:
             await client.close()
 
-    async def lost(self) -> list[str]:
-        """The keys whose last acknowledged put cannot be read."""
-        reader = self._clients[0]
-        found = await reader.get_many(self._acknowledged, timeout=READ_BACK_S, errors="return")
-        return [key for key, put in self._acknowledged.items() if self._put_of(found[key]) < put]
-
-    @property
-    def written(self) -> int:
-        """How many keys have an acknowledged put."""
-        return len(self._acknowledged)
+    async def read_back(self) -> ReadBack:
+        """Read every key that has an acknowledged put, a few at a time."""
+        loop = asyncio.get_running_loop()
+        lost: list[str] = []
+        left, give_up = list(self._acknowledged), loop.time() + READ_BACK_S
+        while left:
+            batch, left = left[:READ_BACK_BATCH], left[READ_BACK_BATCH:]
+            found = await self._clients[0].get_many(batch, timeout=READ_BACK_S, errors="return")
+            failed = [key for key in batch if isinstance(found[key], ToystoreError)]
+            read = set(batch).difference(failed)
+            lost += [key for key in read if self._put_of(found[key]) < self._acknowledged[key]]
+            left += failed
+            if failed and loop.time() > give_up:
+                break
+            await asyncio.sleep(AGAIN_S if failed else 0.0)
+        return ReadBack(len(self._acknowledged), lost, left)
 
     async def _one(self, number: int, due: float) -> None:
         """Send one request and count its outcome."""
@@ -128,9 +157,8 @@ class Load:
         return int(answer.value.split()[1])
 
 
-def report(load: Load, took_s: float, lost: list[str] | None) -> Iterator[str]:
-    """The load in a few lines; ``lost`` is None if nothing was read back."""
-    tally = load.tally
+def report(tally: Tally, took_s: float, read_back: ReadBack | None) -> Iterator[str]:
+    """The load in a few lines; ``read_back`` is None if nothing was."""
     ok, failed = tally.ok.total(), tally.failed.total()
     yield (
         f"requests  {ok + failed:,} in {took_s:.1f} s: {ok:,} ok, {failed:,} failed; "
@@ -140,10 +168,12 @@ def report(load: Load, took_s: float, lost: list[str] | None) -> Iterator[str]:
     )
     for (what, kind), count in sorted(tally.failed.items()):
         yield f"          {what} {kind}: {count:,}"
-    if lost is not None:
-        keys = ", ".join(lost[:5]) + (", ..." if len(lost) > 5 else "")
-        verdict = f"{len(lost)} LOST ({keys})" if lost else "no acknowledged write is missing"
-        yield f"read back {load.written:,} keys: {verdict}"
+    if read_back is not None:
+        yield str(read_back)
+
+
+def _some(keys: Sequence[str]) -> str:
+    return ", ".join(keys[:5]) + (", ..." if len(keys) > 5 else "")
 
 
 def _three_digits(figure: float) -> str:

@@ -105,6 +105,8 @@ class RingChanges:
         if self._turn.locked():
             self._tell(f"{_words(changes)} waits until the change before it has ended")
         async with self._turn:
+            if any(row[0] != "remove" for row in changes):
+                await self.until_stable()  # a removal may be under way, which waits for no turn
             await self._make(changes, wait=wait)
 
     async def _make(self, changes: Sequence[list[Any]], *, wait: bool) -> None:
