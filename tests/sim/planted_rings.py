@@ -8,19 +8,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from toystore.core.antientropy.release import Release
+from toystore.core.handoff.handoff import Handoff
 from toystore.core.protocol.address import Address
+from toystore.core.protocol.machine import Now
 from toystore.core.protocol.messages.antientropy import CompareRangesReply, SweepRange
 from toystore.core.protocol.messages.codes import RangeState, ReplicaStatus
+from toystore.core.protocol.messages.hints import DeliverHintsReply
 from toystore.core.protocol.messages.replica import ReadReplicaReply
 from toystore.core.requests.votes import vote_for_write
+from toystore.core.ring.ranges import Range
 from toystore.core.ring.record import RingRecord
+from toystore.core.storage.layout import RECORD
 from toystore.core.storage.own_ranges import OwnRanges
 from toystore.core.storage.range_moves import RangeMoves
 from toystore.core.storage.range_states import Ownership
 from toystore.core.storage.replica import Replica
 from toystore.core.storage.storage import Storage
+from toystore.core.storage.stretch import scan_stretch
 
-from .seams import Patch, Send, everywhere, replace, says
+from .seams import Patch, Send, everywhere, hears, replace, says
 
 BEHIND, WHOLE = RangeState.BEHIND, RangeState.WHOLE
 GIVEN_AWAY = (RangeState.RETIRED, RangeState.RELEASED)
@@ -82,6 +89,39 @@ def a_released_range_is_never_swept(patch: Patch) -> None:
         return sweep(self, message._replace(epoch=message.epoch - 1))
 
     replace(patch, RangeMoves, "sweep", faulty)
+
+
+def a_released_range_is_deleted_before_the_ring_is_stable(patch: Patch) -> None:
+    def faulty(true: Any, self: RangeMoves, of: Range, state: RangeState, floor: int) -> None:
+        true(self, of, state, floor)
+        if state is RangeState.RELEASED and self._own.state(of) is state:
+            rows = list(scan_stretch(self._store, *self._own.stretch(of)))
+            for digest, _ in rows:
+                self._store.delete(RECORD + digest)
+            self._sums.drop(digest for digest, _ in rows)
+
+    replace(patch, RangeMoves, "_set", faulty)
+
+
+def a_range_is_released_and_nothing_is_pushed(patch: Patch) -> None:
+    def faulty(true: Any, self: Release, of: Range, state: RangeState, now: Now) -> None:
+        true(self, of, state, now)
+        if state is RangeState.RETIRED:
+            self._states.set(of, RangeState.RELEASED)
+
+    replace(patch, Release, "was_set", faulty)
+
+
+# --- hints ------------------------------------------------------------------------------
+
+
+def a_hint_is_dropped_where_the_range_has_moved_away(patch: Patch) -> None:
+    def faulty(message: DeliverHintsReply) -> DeliverHintsReply:
+        moved, ok = int(ReplicaStatus.MOVED), int(ReplicaStatus.OK)
+        statuses = tuple(ok if status == moved else status for status in message.statuses)
+        return message._replace(statuses=statuses)
+
+    hears(patch, Handoff, DeliverHintsReply, faulty)
 
 
 # --- requests ---------------------------------------------------------------------------

@@ -4,11 +4,18 @@ from dataclasses import replace
 
 import pytest
 
+from toystore.core.data.record import digest_of, pack_record
+from toystore.core.data.stamp import pack_stamp
 from toystore.core.protocol.address import ANTIENTROPY, RING, STORAGE, Peer
+from toystore.core.protocol.messages.antientropy import StoreRecords
 from toystore.core.protocol.messages.ring import OfferRings
-from toystore.core.ring.record import Gone, RingRecord
+from toystore.core.ring.ranges import Ranges
+from toystore.core.ring.record import Gone, Listed, RingRecord
+from toystore.core.storage.layout import RECORD
+from toystore.engines.memory import MemoryEngine
 from toystore.sim.cluster import SimCluster
 from toystore.sim.faults import may_lose
+from toystore.sim.least_moved import LeastMoved
 from toystore.sim.run import Report, run
 from toystore.sim.scenario import CALM, Comparing, Fault, Scenario
 from toystore.sim.swarm import draw
@@ -198,6 +205,26 @@ def test_a_node_that_was_removed_stays_out_when_it_returns_with_its_disk():
     assert not changed_with_faults("reweigh n1 2", outcast).violations
 
 
+LOSER = may_lose(scenario_of("", r=1, w=3))[0]
+"""A founding member that may lose its disk."""
+
+
+@pytest.mark.parametrize(
+    ("how", "beside"),
+    [
+        ("join n6", Fault("lost disk", 5.5, 1.0, (LOSER,))),
+        (f"leave {LOSER}", Fault("lost disk", 5.5, 1.0, (LOSER,))),
+        ("join n6", Fault("full disk", 5.5, 4.0, ("n6",))),
+        ("join n6", Fault("pause", 4.9, 7.0, ("n3",), how="coordinator")),
+        ("join n6", Fault("cut", 4.0, 8.0, ("n1", "n4"))),
+        ("join n6", Fault("stale keeper", 5.0, 7.0, ("n1", LOSER))),
+    ],
+    ids=lambda given: given.kind if isinstance(given, Fault) else given,
+)
+def test_what_strikes_beside_a_change_breaks_no_promise(how, beside):
+    assert not changed_with_faults(how, beside).violations
+
+
 PAUSED = Fault("pause", 4.9, 8.0, ("n3", "n4", "n5"), how="ring")
 """These coordinators do not learn of the change while it goes on."""
 
@@ -239,3 +266,36 @@ def test_a_planted_fault_of_requests_is_caught_while_ranges_move(
 
     seeds = (20, *range(10)) if wild else (scenario.seed,)
     assert any(promise in run(replace(scenario, seed=seed)).promises for seed in seeds)
+
+
+# --- checks -----------------------------------------------------------------------------
+
+
+N5 = Listed("n5", "n5", "", 1, "", "n5", ())
+KEYS = [b"%d" % number for number in range(100)]
+
+
+def digest(key: bytes) -> bytes:
+    return digest_of("default", key, 2)
+
+
+def test_it_is_seen_if_more_moves_than_has_to():
+    cluster = a_cluster()
+    record = cluster.rings.newest
+    moving = record.next(cluster.lineage, old=record.members, members=(*record.members, N5))
+    ring, disk = cluster.ring.follow(moving), MemoryEngine()
+    check = LeastMoved(lambda: dict.fromkeys(moving.all, disk), [2])
+    key = next(key for key in KEYS if "n5" in ring.owners(ring.partition_of(digest(key)), 2))
+    packed = pack_record(pack_stamp(1, 0, bytes(8)), "default", key, bytes(1000))
+    disk.begin()
+    disk.put(RECORD + digest(key), packed)
+    disk.commit()
+    message = StoreRecords(1, 2, (packed,))
+
+    joined = Ranges(ring, "n5", [2])
+    for _ in range(4):
+        check.stored(joined, message)
+    assert not check.ended(moving, cluster.ring)
+    check.stored(joined, message)
+
+    assert [one.promise for one in check.ended(moving, cluster.ring)] == ["least_moved"]

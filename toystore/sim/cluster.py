@@ -7,14 +7,13 @@ the checks of `audit.py` look into it once it has healed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from toystore import __version__
-from toystore.check.history import OK, Row
+from toystore.check.history import Row
 from toystore.check.promises import Loss, Violation
 from toystore.core.assembly import Blueprint
-from toystore.core.data.record import digest_of
 from toystore.core.protocol.address import COORDINATOR, STORAGE, Caller, Peer
 from toystore.core.protocol.events import EVENTS
 from toystore.core.protocol.machine import Event, Now
@@ -38,9 +37,9 @@ from toystore.sim.floors import Floors
 from toystore.sim.network import Link, Network
 from toystore.sim.node import SimNode
 from toystore.sim.operators import Change, Operator
+from toystore.sim.ring_checks import RingChecks
 from toystore.sim.rings import Rings
 from toystore.sim.scenario import CALM, Scenario
-from toystore.sim.voices import Voices
 from toystore.sim.world import BEGIN_S, Tell, World
 
 WALL_US = 1_700_000_000_000_000
@@ -163,10 +162,14 @@ class SimCluster:
         """Every node that has ever started, by name."""
         self.operators: list[Operator] = []
         self.floors = Floors(lambda: {node.name: node.disk for node in self.members}, self.range_of)
-        self.voices = Voices(
+        self.checks = RingChecks(
+            scenario,
+            self.rings,
+            copies,
             lambda: {name: node.disk for name, node in self.nodes.items()},
             lambda: self.losses,
             self.floors.removed_at,
+            self.violations,
         )
 
     @property
@@ -321,24 +324,10 @@ class SimCluster:
         if to.actor in node.actors:
             node.actors[to.actor].receive(frame)
 
-    def check_voices(self, ranges: Iterable[Range] | None = None) -> None:
-        """Check which slots vote, after states of these ranges have changed; None means all."""
-        if not self.scenario.changes_ring:
-            return
-        if not self.losses and not self.rings.newest.lost and self.rings.newest.moving:
-            copies = (bucket.n for bucket in self.coordinator_settings.buckets.values())
-            self.violations += self.voices.one_voice_a_slot(self.ring, copies)
-        self.violations += self.voices.acknowledged_votes(self.ring, ranges)
-
     def answered(self, row: Row) -> None:
         """A client has the answer to a request, or has waited for too long."""
         self.floors.answered(row)
-        if self.scenario.changes_ring and row.writes and row.outcome == OK:
-            bucket, key = row.place
-            digest = digest_of(bucket, key.encode(), row.n)
-            self.voices.acknowledge(digest, row)
-            of = self.range_of(digest)
-            self.violations += self.voices.acknowledged_votes(self.ring, [of])
+        self.checks.answered(row)
 
     def check_floors(self, node: SimNode) -> None:
         """Check the floors of a node whose storage has committed a batch."""
@@ -406,6 +395,7 @@ class SimCluster:
             node.disk.full = False
             node.disk.map_full_rate = 0.0
             node.crash_at = ""
+            node.at_sweep = None
             for actor in node.actors.values():
                 actor.fails = False
             for role in sorted(node.paused):

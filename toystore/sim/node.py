@@ -65,6 +65,8 @@ class SimNode:
         """The event at which the process dies; see `kill`."""
         self.rot_in_comparison = 0
         """How many records are to become corrupt in the next comparison."""
+        self.at_sweep: Callable[[], None] | None = None
+        """What is to happen when it is about to delete what it has given away."""
         self.chance = self.world.chance(f"{name}")
         self.disk = self._empty_disk()
         self.joins = name not in cluster.rings.founding.all

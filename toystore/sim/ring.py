@@ -38,7 +38,7 @@ class SimRing(SimActor):
         record = self.machine.record
         if record.epoch > self.plan.record.epoch:
             super().serve(self.follow(RingChanged(record.packed)), at)
-            self.node.cluster.rings.adopted(self.node.name, record)
+            self.node.cluster.checks.adopted(self.node.name, record)
         if self.machine.departed:
             self.node.world.after(0.0, partial(self.node.depart, self))
         elif self.machine.removed is not None:

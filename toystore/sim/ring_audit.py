@@ -14,14 +14,11 @@ from toystore.check.promises import Violation
 from toystore.core.storage.ring_at_start import newest_on_disk
 from toystore.core.storage.ring_vote import read_vote
 from toystore.sim.cluster import SimCluster
-from toystore.sim.scenario import CALM, Scenario
+from toystore.sim.scenario import Scenario
 from toystore.sim.world import BEGIN_S
 
-PATIENT = 64
-"""With this `requests_max` no node refuses a request of a few clients."""
 STARTS_S = 1.5
 """How long the nodes may take to start and to join each other."""
-CHANGES = frozenset({"ring change", "ring abort"})
 
 
 def ring_agreed(cluster: SimCluster) -> list[Violation]:
@@ -57,8 +54,7 @@ def removed_stay_out(cluster: SimCluster) -> list[Violation]:
 
 def served_throughout(scenario: Scenario, rows: Iterable[Row]) -> list[Violation]:
     """Of a run without faults and mishaps, in which the ring may change, no request fails."""
-    kinds = {fault.kind for fault in scenario.faults}
-    if kinds - CHANGES or scenario.rates != CALM or scenario.requests_max < PATIENT:
+    if not scenario.only_ring_changes:
         return []
     return [
         Violation("served_throughout", row.error, (row,))

@@ -75,6 +75,10 @@ REAPS_S_MAX = 60.0
 """With a longer `Comparing.reap_after_s` no run is long enough to remove a tombstone."""
 DELETES = 0.1
 """Which fraction of the requests deletes a key, usually."""
+PATIENT = 64
+"""With this `requests_max` no node refuses a request of a few clients."""
+RING_CHANGES = frozenset({"ring change", "ring abort"})
+"""The faults that are none: all that an operator does."""
 SPARES = 4
 """How many hosts may join."""
 
@@ -160,6 +164,12 @@ class Scenario:
     def changes_ring(self) -> bool:
         """Whether hosts may join."""
         return any(fault.kind.startswith("ring ") for fault in self.faults)
+
+    @property
+    def only_ring_changes(self) -> bool:
+        """Whether the ring may change, and nothing disturbs that."""
+        kinds = {fault.kind for fault in self.faults}
+        return kinds <= RING_CHANGES and self.rates == CALM and self.requests_max >= PATIENT
 
     @property
     def client_names(self) -> tuple[str, ...]:

@@ -6,14 +6,13 @@ crash in between finds the batch committed or not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from toystore.check.promises import Violation
 from toystore.core.protocol.address import Peer
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages import Delivery, Message
-from toystore.core.protocol.messages.antientropy import CompareStretches, SetRange
+from toystore.core.protocol.messages.antientropy import CompareStretches, SetRange, SweepRange
 from toystore.core.protocol.messages.ring import OfferRings, RingChanged, RingForked
 from toystore.core.ring.ranges import Range
 from toystore.core.storage.storage import Storage
@@ -67,6 +66,9 @@ class SimStorage(SimActor):
         node = self.node
         if node.rot_in_comparison and any(type(m) is CompareStretches for m, _ in batch):
             node.rot_now()
+        if node.at_sweep and any(type(message) is SweepRange for message, _ in batch):
+            strikes, node.at_sweep = node.at_sweep, None
+            strikes()
         if is_message(node.crash_at, (message for message, _ in batch)):
             node.crash()
             return
@@ -80,8 +82,10 @@ class SimStorage(SimActor):
             return
         self.perhaps_failing(self.turn.commit, chosen, at)
         self._busy = True
-        self._moved = _moved(message for message, _ in chosen)
-        if is_commit(node.crash_at, (message for message, _ in chosen)):
+        messages = [message for message, _ in chosen]
+        self._moved = _moved(messages)
+        node.cluster.checks.committed(self._storage().ranges, messages)
+        if is_commit(node.crash_at, messages):
             node.crash()
             return
         node.world.after(self._commit_s(), self._committed)
@@ -101,15 +105,19 @@ class SimStorage(SimActor):
         if node.disk.wants_sync:
             node.world.after(SYNC_S, self._sync)
         if self._moved != []:
-            node.cluster.check_voices(self._moved)
+            node.cluster.checks.on_disk(self._moved)
         self.turn.flush(node.now())
         self.wake_for_more()
 
     def untrue_sums(self) -> list[Violation]:
         """What is wrong with the sums that the machine has."""
-        machine, node = self.machine, self.node
-        assert isinstance(machine, Storage)
+        machine, node = self._storage(), self.node
         return trees_are_true(node.name, machine.sums, node.disk, machine.ranges)
+
+    def _storage(self) -> Storage:
+        machine = self.machine
+        assert isinstance(machine, Storage)
+        return machine
 
     def _sync(self) -> None:
         if self.node.actors.get(self.role) is self:
@@ -130,9 +138,8 @@ class SimStorage(SimActor):
         return max(usual_s, self.node.commit_s)
 
 
-def _moved(messages: Iterable[Message]) -> list[Range] | None:
+def _moved(messages: list[Message]) -> list[Range] | None:
     """The ranges whose state these messages set; None if a ring record is adopted."""
-    kinds = list(messages)
-    if any(type(message) is OfferRings for message in kinds):
+    if any(type(message) is OfferRings for message in messages):
         return None
-    return [Range(one.n, one.partition) for one in kinds if isinstance(one, SetRange)]
+    return [Range(one.n, one.partition) for one in messages if isinstance(one, SetRange)]

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from pydantic import TypeAdapter, ValidationError
 
-from toystore.sim.faults import CLOCKS, KINDS, REAPING, REBUILDS, RINGS
+from toystore.sim.faults import CLOCKS, KINDS, REAPING, REBUILDS, RINGS, RINGS_BESIDE
 from toystore.sim.scenario import CALM, Comparing, Durability, Fault, Rates, Scenario
 
 DURABILITIES: tuple[Durability, ...] = ("sync", "sync", "sync", "async")
@@ -156,11 +156,14 @@ def _calm(scenario: Scenario, chance: random.Random) -> Scenario:
 
 def _ring_faults(scenario: Scenario, chance: random.Random) -> list[Fault]:
     """Changes of the ring, and sometimes what strikes just then."""
-    kinds = [kind for kind in RINGS[1:] if chance.random() < RING_FAULT_RATE]
+    shared = [kind for kind in RINGS[1:] if kind not in RINGS_BESIDE]
+    kinds = [kind for kind in shared if chance.random() < RING_FAULT_RATE]
     faults = [fault for kind in kinds for fault in KINDS[kind].draw(scenario, chance)]
     if len(kinds) < RING_KINDS_MANY:
         faults += KINDS["ring change"].draw(scenario, chance)
-    return faults
+    own = random.Random(f"beside rings/{scenario.seed}")
+    beside = [kind for kind in RINGS_BESIDE if own.random() < RING_FAULT_RATE]
+    return faults + [fault for kind in beside for fault in KINDS[kind].draw(scenario, own)]
 
 
 def _quorums(n: int) -> list[tuple[int, int]]:

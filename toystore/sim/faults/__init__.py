@@ -18,10 +18,11 @@ from toystore.sim.faults.links import Clog, Cut, Flap, Reset, Split
 from toystore.sim.faults.processes import Failure, Kill, Leave, LostDisk, Pause, PowerCut, Relapse
 from toystore.sim.faults.reaping import Away, LateFrames, ReapKill, WrongClock
 from toystore.sim.faults.rebuilds import Rebuild, RotInComparison
+from toystore.sim.faults.ring_beside import LateHints, RingCut, StaleKeeper
 from toystore.sim.faults.ring_moments import Outcast, RingBeside, RingDuel, RingKill
 from toystore.sim.faults.rings import HostLost, RingAbort, RingChange
 
-__all__ = ["CLOCKS", "KINDS", "REAPING", "REBUILDS", "RINGS", "Kind", "may_lose"]
+__all__ = ["CLOCKS", "KINDS", "REAPING", "REBUILDS", "RINGS", "RINGS_BESIDE", "Kind", "may_lose"]
 
 KINDS: dict[str, Kind] = {
     "kill": Kill(),
@@ -54,7 +55,12 @@ KINDS: dict[str, Kind] = {
     "late frames": LateFrames(),
     "reap kill": ReapKill(),
     "wrong clock": WrongClock(),
+    "ring cut": RingCut(),
+    "late hints": LateHints(),
+    "stale keeper": StaleKeeper(),
 }
+RINGS_BESIDE = ("ring cut", "late hints", "stale keeper")
+"""Of the kinds of ring changes, those that swarm.py draws from a random stream of their own."""
 RINGS = (
     "ring change",
     "ring abort",
@@ -63,6 +69,7 @@ RINGS = (
     "ring kill",
     "ring duel",
     "ring beside",
+    *RINGS_BESIDE,
 )
 """The kinds of ring changes; swarm.py draws them for some of the seeds."""
 CLOCKS = ("clock jump", "clock drift")

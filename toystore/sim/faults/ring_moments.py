@@ -29,7 +29,7 @@ class RingKill(Kill):
 
     def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
         """Any node, and one that joins as often."""
-        change = _change(scenario, chance)
+        change = a_change(scenario, chance)
         names = (*scenario.names, *scenario.spares[:2], *change.on)
         name, how = chance.choice(names), chance.choice((*MOVES, "at decision"))
         if how == "at decision":
@@ -56,7 +56,7 @@ class RingDuel:
         half = len(names) // 2
         if not half:
             return []
-        first, second = _change(scenario, chance), _change(scenario, chance)
+        first, second = a_change(scenario, chance), a_change(scenario, chance)
         first = first._replace(on=tuple(names[:half][:2]))
         second = second._replace(at_s=first.at_s, on=tuple(names[half:][:2]))
         faults = [first, second]
@@ -88,7 +88,7 @@ class RingBeside(RingDuel):
 
     def draw(self, scenario: Scenario, chance: random.Random) -> Sequence[Fault]:
         """A change, and what happens beside it."""
-        change = _change(scenario, chance)
+        change = a_change(scenario, chance)
         newcomer, any_node = scenario.spares[:1], (chance.choice(scenario.names),)
         for_s = round(1.0 + chance.choice(AWAY_S) * chance.random(), 3)
         at_s = round(change.at_s + chance.choice(SOON_S) * chance.random(), 3)
@@ -136,6 +136,6 @@ class Outcast:
             cluster.node(name).start()
 
 
-def _change(scenario: Scenario, chance: random.Random) -> Fault:
+def a_change(scenario: Scenario, chance: random.Random) -> Fault:
     """One change of the ring."""
     return RingChange().draw(scenario, chance)[0]
