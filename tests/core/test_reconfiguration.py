@@ -262,7 +262,7 @@ def test_records_of_an_earlier_founding_of_the_same_file_are_not_adopted_in_epoc
 
     assert epochs(scene) == {"n1": 0, "n2": 0, "n3": 1}
     [line] = scene["n1"].logged("ring.forked")
-    assert line["reason"] == "its record of epoch 1 lists other disks than this node knows"
+    assert line["reason"] == "its records list other disks than this node knows"
 
 
 @pytest.mark.parametrize("peers", [(), ("n2",), ("n2", "n3")])

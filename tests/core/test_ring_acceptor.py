@@ -23,7 +23,7 @@ from toystore.core.protocol.messages.ring import (
     WatchRingReply,
 )
 from toystore.core.ring.record import RingRecord
-from toystore.core.storage.layout import DISK, VOTE
+from toystore.core.storage.layout import DISK, PEER, VOTE
 
 LINEAGE = b"L" * 16
 OWN = "d1" * 16
@@ -285,3 +285,18 @@ def test_one_plan_is_kept(voter):
         KeepPlanReply(3),
     ]
     assert voter.ask(FetchPlan(4)) == [FetchPlanReply(4, b"two")]
+
+
+def on_other_disks(record, **disks):
+    """The next record, in which some members have another disk."""
+    members = tuple(one._replace(disk=disks.get(one.name, one.disk)) for one in record.members)
+    return record.next(LINEAGE, members=members, why="reseat")
+
+
+def test_a_disk_that_is_new_follows_records_of_disks_that_were_replaced_since(voter):
+    first = on_other_disks(voter.founding, n1="d2" * 16, n2="d3" * 16)
+    second = on_other_disks(first, n1=OWN, n2=OTHER)
+    voter.engine.put(PEER + b"n2", OTHER.encode())
+
+    assert voter.adopt(first).reason == "its records list other disks than this node knows"
+    assert voter.adopt(first, second) == OfferRingsReply(9, 2, second.digest, "")

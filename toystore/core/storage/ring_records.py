@@ -9,10 +9,12 @@ Adopting a record and all that follows from it is one transaction, which ends th
 (`ring_vote.py`).
 
 Two foundings of one configuration have the same lineage.  A record of the other one is refused: it
-does not follow the newest, or it is the first and lists other disks than this node knows.
+does not follow the newest, or it is among the first, and they list other disks than this node knows.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from toystore.core.protocol.address import Address
 from toystore.core.protocol.machine import Outbox
@@ -94,6 +96,8 @@ class RingRecords:
         adopted: list[RingRecord] = []
         reason, foreign = "", False
         try:
+            if not self.newest().epoch and self._list_other_disks(message.records):
+                raise _ForeignError("its records list other disks than this node knows")
             for packed in message.records:
                 record = unpack_ring(packed)
                 if self._adopt(record):
@@ -123,23 +127,27 @@ class RingRecords:
                 f"its record of epoch {record.epoch} does not follow this node's of epoch "
                 f"{newest.epoch}"
             )
-        if not newest.epoch and self._lists_other_disks(record):
-            raise _ForeignError(
-                f"its record of epoch {record.epoch} lists other disks than this node knows"
-            )
         self._keep(record, lineage)
         return True
 
-    def _lists_other_disks(self, record: RingRecord) -> bool:
-        """Whether the first record lists fewer than half of the disks that this one knows.
+    def _list_other_disks(self, records: Iterable[bytes]) -> bool:
+        """Whether the first records list fewer than half of the disks that this one knows.
 
-        It must know two: one may have been replaced since.  A node of another founding may have
-        told it its own.
+        It must know two: one may have been replaced since, and is not listed yet.  If it was
+        listed, a later record lists it.  A node of another founding may have told its own.
         """
         known = {key[len(PEER) :].decode(): disk for key, disk in self._store.scan(PEER)}
         known[self._node] = self._store.get(DISK) or b""
-        listed = [(one.disk.encode(), known.get(one.name)) for one in record.all.values()]
-        same = [disk == other for disk, other in listed if disk and other]
+        listed: dict[str, set[bytes]] = {}
+        for record in map(unpack_ring, records):
+            for one in record.all.values():
+                if one.disk:
+                    listed.setdefault(one.name, set()).add(one.disk.encode())
+        same = [
+            known[name] in disks
+            for name, disks in listed.items()
+            if known.get(name)
+        ]
         return len(same) > 1 and 2 * sum(same) < len(same)
 
     def _keep(self, record: RingRecord, lineage: bytes) -> None:
