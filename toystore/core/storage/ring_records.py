@@ -9,7 +9,7 @@ Adopting a record and all that follows from it is one transaction, which ends th
 (`ring_vote.py`).
 
 Two foundings of one configuration have the same lineage.  A record of the other one is refused: it
-does not follow the newest, or it is among the first, and they list other disks than this node knows.
+does not follow the newest; or it is one of the first, and they list other disks than known here.
 """
 
 from __future__ import annotations
@@ -143,11 +143,7 @@ class RingRecords:
             for one in record.all.values():
                 if one.disk:
                     listed.setdefault(one.name, set()).add(one.disk.encode())
-        same = [
-            known[name] in disks
-            for name, disks in listed.items()
-            if known.get(name)
-        ]
+        same = [known[name] in disks for name, disks in listed.items() if known.get(name)]
         return len(same) > 1 and 2 * sum(same) < len(same)
 
     def _keep(self, record: RingRecord, lineage: bytes) -> None:
