@@ -22,8 +22,8 @@ from toystore.config import Step
 from toystore.localcluster.cluster import LocalCluster, Tell
 from toystore.localcluster.node import HAS_PROCESS, Moved
 
-LOOK_S = 0.2
-"""The time between two looks at how far a change is."""
+LOOK_S = 0.5
+"""The time between two looks at how far a change is: each asks every storage."""
 CHANGE_S_MAX = 600.0
 """How long a change may take."""
 LEAVE_S_MAX = 10.0

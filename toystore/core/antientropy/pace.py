@@ -1,8 +1,8 @@
 """How fast records move: anti-entropy leaves most of a node to the requests of clients.
 
 After each batch there is a pause.  It lasts as long as the batch may have taken at the limit of
-bytes a second, and at least some times as long as the batch has taken (three times, if nothing else
-is set): so storage is asked for a quarter of the time at most, and less while it is busy with
+bytes a second, and at least some times as long as the batch has taken (five times, if nothing else
+is set): so storage is asked for a sixth of the time at most, and less while it is busy with
 requests.  While the node's coordinator refuses requests, only a tenth of the limit is left.
 """
 

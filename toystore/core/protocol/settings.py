@@ -124,7 +124,7 @@ class AntientropySettings:
 
     move_bytes_per_s: int = 8 * 1024 * 1024
     """How many bytes a second a node moves, received and sent together; 0: no limit."""
-    pause_factor: float = 3.0
+    pause_factor: float = 5.0
     """How long the pause after a batch is at least, in times of what the batch has taken."""
     batch_bytes: int = 64 * 1024
     """The size of a batch of records.  One batch at a time is under way with a peer."""

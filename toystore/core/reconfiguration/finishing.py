@@ -19,6 +19,8 @@ from toystore.core.reconfiguration.successors import finished
 
 AFTER = "after "
 """Begins the reason of a record in which nothing moves any more."""
+FIRST_POLL_S = 0.5
+"""How soon after a change the members are asked."""
 FRESH_POLLS = 2
 """A report counts for this many polls."""
 
@@ -42,9 +44,12 @@ class Finishing:
         """The members that did not answer the poll before that."""
         self._logged: set[str] = set()
 
-    def on_changed(self) -> None:
-        """There is a newer record: what was reported is about an older one."""
-        self._poll_at = 0.0
+    def on_changed(self, now: Now) -> None:
+        """There is a newer record: what was reported is about an older one.
+
+        The first poll waits a little: all members are busy with the record at this moment.
+        """
+        self._poll_at = now.monotonic + min(FIRST_POLL_S, self._poll_s)
         self._done_at.clear()
         self._answered.update(self._following.record.all)
         self._logged.clear()

@@ -201,7 +201,7 @@ class Reconfiguration:
         """This node's storage has adopted records."""
         for record in records:
             self._log_change(record)
-        self._finishing.on_changed()
+        self._finishing.on_changed(now)
         self._seat.on_changed()
         self._departure.on_changed()
         self._proposer.on_changed(records, now)

@@ -29,7 +29,6 @@ from toystore.core.storage.layout import (
     REPLACED,
     RING_RECORD,
     SETTLED,
-    STATE,
     VOTES,
     YES,
     fits_a_key,
@@ -145,4 +144,5 @@ class DiskFacts:
 
     def count(self) -> int:
         """The number of keys in the store that are no records, and belong to no hints."""
-        return sum(1 for kind in (FACT, STATE, FLOOR, RING_RECORD) for _ in self._store.scan(kind))
+        others = sum(1 for kind in (FACT, FLOOR, RING_RECORD) for _ in self._store.scan(kind))
+        return self._own.stated + others

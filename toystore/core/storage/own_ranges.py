@@ -160,6 +160,11 @@ class OwnRanges:
         """Which part the node has in a range."""
         return self._parts_now().of(of)
 
+    @property
+    def stated(self) -> int:
+        """The number of ranges whose state is in the store."""
+        return len(self._now.stated)
+
     def behind(self) -> int:
         """How many ranges lack records."""
         return sum(state is _BEHIND for state in self._now.stated.values())
