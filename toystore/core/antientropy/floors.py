@@ -21,6 +21,7 @@ from collections.abc import Callable, Collection
 from toystore.core.antientropy.answers import Answer
 from toystore.core.antientropy.pace import Pace
 from toystore.core.antientropy.replicas import COMPARED, Replicas
+from toystore.core.data.floor import latest_floor
 from toystore.core.protocol.address import Peer
 from toystore.core.protocol.machine import Now, Outbox
 from toystore.core.protocol.messages.antientropy import RaiseFloors, RaiseFloorsReply
@@ -52,7 +53,7 @@ class Floors:
         self._pace = pace
         self._questions = questions
         self._rises = rises
-        self._age_us_min = int(reap_after_s * 1e6 / 2)
+        self._reap_after_s = reap_after_s
         self._out = outbox
         self._late: dict[str, set[Range]] = {}
         """The ranges whose floors at a member are too late."""
@@ -66,8 +67,8 @@ class Floors:
         return of in self._wanted
 
     def latest(self, now: Now) -> int:
-        """The latest floor that may be, by the own clock: storage has the same limit."""
-        return max(0, now.wall_us - self._age_us_min)
+        """The latest floor that may be, by the own clock."""
+        return latest_floor(now.wall_us, self._reap_after_s)
 
     def judge(self, member: str, answered: Collection[Answer], now: Now) -> None:
         """Note which floors of a member are too late, and log it if none was before."""

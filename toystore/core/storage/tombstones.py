@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from toystore.core.data.floor import latest_floor
 from toystore.core.data.record import HEADER_BYTES, TIME, is_tombstone
 from toystore.core.protocol.messages.antientropy import (
     RaiseFloors,
@@ -73,7 +74,7 @@ class Tombstones:
         self._records = records
         self._hints = hints
         self._floors = floors
-        self._age_us_min = int(reap_after_s * 1_000_000 / 2)
+        self._reap_after_s = reap_after_s
         self._summed: dict[Range, tuple[int, int]] = {}
         """The floor and the XOR of the last answer about each range, in this run."""
 
@@ -99,12 +100,8 @@ class Tombstones:
         return SumDeadReply(message.request, tuple(sums))
 
     def latest(self, wall_us: int) -> int:
-        """The latest floor that this node takes: a later one was made by a clock that is wrong.
-
-        All that is written before a floor is dead.  One in the future would kill what is written
-        until then.  No floor, 0, always fits.
-        """
-        return max(0, wall_us - self._age_us_min)
+        """The latest floor that this node takes."""
+        return latest_floor(wall_us, self._reap_after_s)
 
     def _can_agree(self, of: Range) -> bool:
         """Whether this node owns nothing of a range, or has all of it."""
